@@ -4,6 +4,7 @@ One JSON line an event, each with a checksum, fsynced before anyone is told. Wha
 runs, where it goes on after a kill) follows from these lines alone.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -103,7 +104,7 @@ class Journal:
         self._lock = _Lock(self.path.with_suffix(".lock"))
         try:
             self.events, end = read_events(self.path, operators=operators)
-            self._file = self.path.open("ab")
+            self._file = self.path.open("ab", buffering=0)
             if self._file.tell() > end:
                 self._file.truncate(end)
         except BaseException:
@@ -114,8 +115,9 @@ class Journal:
         """Write ``event``; when this returns it is on the disk. A write that failed leaves no half line behind."""
         end = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.write(encode(event))
-            self._file.flush()
+            line = encode(event)
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(self._file.fileno())
         except OSError:
             os.ftruncate(self._file.fileno(), end)
