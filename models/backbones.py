@@ -1,0 +1,147 @@
+"""Backbones: any timm or segmentation-models-pytorch encoder at the output stride that a cell wants."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.local_encoder import LocalEncoder
+
+HUB = "hub"
+"""The ``weights`` that downloads the encoder's own pre-trained ones."""
+
+
+class BackboneError(ValueError):
+    """A backbone that cannot be built or whose weights do not fit."""
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """Which backbone, and what belongs to its weights.
+
+    Attributes:
+        name: ``tu-<timm model>`` (``tu-mobilenetv2_100`` ends in 320 channels as the paper's), an encoder of
+            segmentation-models-pytorch, or ``local``, a tiny untrained one for the embedded data set.
+        output_stride: image pixels between neighbouring features of the last map.
+        weights: a safetensors file in timm's naming, ``hub`` to download the encoder's own, or None for the
+            reproducible random initialisation of ``seed``.
+        pad_type: timm's, ``same`` for weights trained with TensorFlow's padding; None for the model's own. On sizes of
+            16k + 1 pixels both are the same at stride 16.
+        mean: of each channel of images scaled to 0 to 1, which the weights were trained with.
+        std: likewise.
+        seed: of the random initialisation.
+    """
+
+    name: str
+    output_stride: int = 16
+    weights: str | None = None
+    pad_type: str | None = None
+    mean: Sequence[float] = (0.5, 0.5, 0.5)
+    std: Sequence[float] = (0.5, 0.5, 0.5)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.output_stride not in (4, 8, 16):
+            raise ValueError(f"backbone.output_stride must be 4, 8 or 16, got {self.output_stride}.")
+        if self.pad_type not in (None, "same"):
+            raise ValueError(f"backbone.pad_type must be 'same' or null, got {self.pad_type!r}.")
+        for field in ("mean", "std"):
+            if len(getattr(self, field)) != 3:
+                raise ValueError(f"backbone.{field} must be three numbers (red, green, blue), got {getattr(self, field)}.")
+        if min(self.std) <= 0:
+            raise ValueError(f"backbone.std must be above 0, got {list(self.std)}.")
+
+
+def build_backbone(settings: BackboneSettings) -> nn.Module:
+    """An encoder with smp's habits: ``forward(images_BCHW)`` gives one map a stage, ``out_channels`` their channels.
+
+    Raises:
+        BackboneError: the name is unknown, the output stride is not supported, or the weights are missing or do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        encoder = _build_encoder(settings)
+    if settings.weights not in (None, HUB):
+        _load_weights(encoder, Path(settings.weights), is_timm=settings.name.startswith("tu-"))
+    return encoder
+
+
+def features_of(backbone: nn.Module, images_BCHW: Tensor) -> Tensor:
+    """The last feature map, (B, channels, H, W), of normalised images."""
+    return backbone(images_BCHW)[-1]
+
+
+def weights_digest(backbone: nn.Module) -> str:
+    """A digest of every parameter and buffer, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(backbone.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _build_encoder(settings: BackboneSettings) -> nn.Module:
+    if settings.name == "local":
+        return LocalEncoder(seed=settings.seed)
+    wants_hub = settings.weights == HUB
+    if settings.name.startswith("tu-"):
+        model = settings.name.removeprefix("tu-")
+        if not timm.is_model(model):
+            raise _unknown(settings.name, [f"tu-{found}" for found in get_close_matches(model, timm.list_models(), 3)])
+        weights: str | bool | None = True if wants_hub else None
+        arguments = {"pad_type": settings.pad_type} if settings.pad_type else {}
+    else:
+        if settings.name not in smp.encoders.encoders:
+            raise _unknown(settings.name, get_close_matches(settings.name, smp.encoders.encoders, 3))
+        if settings.pad_type:
+            raise BackboneError(f"backbone.pad_type: only tu- encoders take one, got {settings.name!r}.")
+        weights, arguments = "imagenet" if wants_hub else None, {}
+    try:
+        return smp.encoders.get_encoder(
+            settings.name, weights=weights, output_stride=settings.output_stride, **arguments
+        )
+    except Exception as error:  # timm and smp raise whatever their hub client or the model's constructor raises
+        raise BackboneError(f"backbone {settings.name} at output stride {settings.output_stride}: {error}") from error
+
+
+def _unknown(name: str, close: Sequence[str]) -> BackboneError:
+    hint = f"did you mean {', '.join(close)}?" if close else "accepted are tu-<timm model>, smp's encoders, and local."
+    return BackboneError(f"backbone.name: no encoder {name!r}; {hint}")
+
+
+def _load_weights(encoder: nn.Module, path: Path, is_timm: bool) -> None:
+    """Load a file whose keys cover the encoder; what it has beyond that (a classifier) is left out."""
+    if not path.is_file():
+        raise BackboneError(f"backbone.weights: no file {path}; accepted are a safetensors file, 'hub' and null.")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BackboneError(f"backbone.weights: {path} is not a safetensors file ({error}).") from error
+    if is_timm:
+        state = {f"model.{key.removeprefix('model.')}": value for key, value in state.items()}
+    wanted = encoder.state_dict()
+    _check_fit(path, wanted, state)
+    encoder.load_state_dict({key: state[key] for key in wanted})
+
+
+def _check_fit(path: Path, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    missing = [key for key in wanted if key not in state]
+    if missing:
+        raise BackboneError(
+            f"backbone.weights: {path} does not fit: {len(missing)} of {len(wanted)} tensors are missing, "
+            f"the first is {missing[0]}."
+        )
+    for key, tensor in wanted.items():
+        if tensor.shape != state[key].shape:
+            raise BackboneError(
+                f"backbone.weights: {path} does not fit: {key} is {tuple(state[key].shape)}, "
+                f"the encoder has {tuple(tensor.shape)}."
+            )

@@ -1,0 +1,108 @@
+"""Operators as torch modules: ``build_operator`` turns what a branch says into what it computes."""
+
+from dataclasses import dataclass
+from functools import singledispatch
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.spec import AtrousConv, Conv1x1, Operator, PyramidPooling
+
+PAPER_OUTPUT_STRIDE = 16
+"""The output stride at which rates are written; at stride 8 they are doubled to see the same context."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellSettings:
+    """How any cell is built, whatever its architecture.
+
+    Attributes:
+        filters: output channels of every branch and of the cell (256 in the paper).
+        output_stride: pixels between neighbouring features; rates are multiplied by 16 / output_stride.
+        bn_momentum: of batch norm's running statistics, in torch's sense. DeepLab's decay 0.9997 is 0.0003, which is too
+            slow for runs of a few thousand iterations.
+        dropout: share of the concatenated branches' values dropped before the projection (0.1 in the released code).
+    """
+
+    filters: int = 256
+    output_stride: int = 16
+    bn_momentum: float = 0.1
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.filters < 1:
+            raise ValueError(f"cell.filters must be at least 1, got {self.filters}.")
+        if self.output_stride not in (4, 8, 16):
+            raise ValueError(f"cell.output_stride must be 4, 8 or 16, got {self.output_stride}.")
+        if not 0 < self.bn_momentum <= 1:
+            raise ValueError(f"cell.bn_momentum must be above 0 and at most 1, got {self.bn_momentum}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"cell.dropout must be at least 0 and below 1, got {self.dropout}.")
+
+    @property
+    def rate_multiplier(self) -> int:
+        return PAPER_OUTPUT_STRIDE // self.output_stride
+
+
+@singledispatch
+def build_operator(operator: Operator, in_channels: int, settings: CellSettings) -> nn.Module:
+    """The module that computes ``operator``: (B, in_channels, H, W) to (B, settings.filters, H, W).
+
+    Raises:
+        TypeError: nothing is registered for this kind of operator.
+    """
+    raise TypeError(f"no module for {type(operator).__name__}: register one with models.operators.build_operator.register")
+
+
+@build_operator.register
+def _(operator: Conv1x1, in_channels: int, settings: CellSettings) -> nn.Module:
+    return nn.Sequential(*_conv_bn_relu(in_channels, settings.filters, settings))
+
+
+@build_operator.register
+def _(operator: AtrousConv, in_channels: int, settings: CellSettings) -> nn.Module:
+    rate_h, rate_w = (rate * settings.rate_multiplier for rate in operator.rate)
+    depthwise = nn.Conv2d(
+        in_channels,
+        in_channels,
+        kernel_size=3,
+        padding=(rate_h, rate_w),
+        dilation=(rate_h, rate_w),
+        groups=in_channels,
+        bias=False,
+    )
+    return nn.Sequential(
+        depthwise,
+        nn.BatchNorm2d(in_channels, momentum=settings.bn_momentum),
+        nn.ReLU(inplace=True),
+        *_conv_bn_relu(in_channels, settings.filters, settings),
+    )
+
+
+@build_operator.register
+def _(operator: PyramidPooling, in_channels: int, settings: CellSettings) -> nn.Module:
+    return GridPooling(operator.grid, in_channels, settings)
+
+
+class GridPooling(nn.Module):
+    """Average in each cell of a grid, 1x1 convolution, bilinear resize back (Chen et al. 2018, section 3.1).
+
+    DeepLab's released code does something else: a stride-1 average, resized with aligned corners.
+    """
+
+    def __init__(self, grid: tuple[int, int], in_channels: int, settings: CellSettings) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(grid)
+        self.project = nn.Sequential(*_conv_bn_relu(in_channels, settings.filters, settings))
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        means_BCGG = self.project(self.pool(features_BCHW))
+        return F.interpolate(means_BCGG, size=features_BCHW.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _conv_bn_relu(in_channels: int, filters: int, settings: CellSettings) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(in_channels, filters, kernel_size=1, bias=False),
+        nn.BatchNorm2d(filters, momentum=settings.bn_momentum),
+        nn.ReLU(inplace=True),
+    )
