@@ -138,9 +138,9 @@ class FeatureCache:
         return len(self._locations)
 
     @property
-    def digest(self) -> str:
-        """Of the key: the same for the same content wherever it lies."""
-        return self.folder.name.rsplit("-", 1)[-1]
+    def content(self) -> dict[str, Any]:
+        """The key: what was cached, wherever it lies."""
+        return dict(self._manifest["key"])
 
     @property
     def bytes(self) -> int:
@@ -188,8 +188,10 @@ class FeatureCache:
             yield from (entry["features"], entry["labels"])
 
 
-def pad_sample(sample: Sample, height_px: int, width_px: int, ignore_label: int) -> Sample:
-    """``sample`` padded at the bottom and right: mid-grey in the image, ``ignore_label`` in the labels.
+def pad_sample(
+    sample: Sample, height_px: int, width_px: int, mean: Sequence[float], ignore_label: int
+) -> Sample:
+    """``sample`` padded at the bottom and right: the backbone's ``mean`` colour in the image, ``ignore_label`` in the labels.
 
     Raises:
         ValueError: it is larger than that.
@@ -198,11 +200,10 @@ def pad_sample(sample: Sample, height_px: int, width_px: int, ignore_label: int)
     if height > height_px or width > width_px:
         raise ValueError(f"{sample.name}: {width}x{height} pixels do not fit the padded size {width_px}x{height_px}.")
     below, right = (0, height_px - height), (0, width_px - width)
-    return Sample(
-        sample.name,
-        np.pad(sample.image_HWC, (below, right, (0, 0)), constant_values=128),
-        np.pad(sample.labels_HW, (below, right), constant_values=ignore_label),
-    )
+    image_HWC = np.empty((height_px, width_px, 3), np.uint8)
+    image_HWC[:] = np.rint(255 * np.asarray(mean))
+    image_HWC[:height, :width] = sample.image_HWC
+    return Sample(sample.name, image_HWC, np.pad(sample.labels_HW, (below, right), constant_values=ignore_label))
 
 
 def _finished_shard(folder: Path, index: int, num_samples: int) -> dict[str, Any] | None:
@@ -229,7 +230,7 @@ def _write_shard(
     features, labels = [], []
     for start in range(samples.start, samples.stop, batch_size):
         batch = [
-            pad_sample(split[i], key.height_px, key.width_px, info.ignore_label)
+            pad_sample(split[i], key.height_px, key.width_px, key.backbone["mean"], info.ignore_label)
             for i in range(start, min(start + batch_size, samples.stop))
         ]
         features.append(extract(np.stack([sample.image_HWC for sample in batch])).astype(key.dtype))

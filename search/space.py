@@ -185,6 +185,19 @@ class CellSpace:
                 )
 
 
+@dataclass(frozen=True)
+class AnyCell:
+    """Every cell of the published operators: for commands that read a cell and sample none."""
+
+    def parse(self, value: object) -> CellSpec:
+        """A cell from JSON.
+
+        Raises:
+            CellError: it is none.
+        """
+        return CellSpec.from_json(value)
+
+
 def _other_inputs(cell: CellSpec, index: int) -> list[int]:
     """What branch ``index`` could read instead: anything but itself, its descendants and its present input."""
     below = {index}

@@ -1,0 +1,62 @@
+"""Image and label augmentation: the only file that knows albumentations."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
+
+import albumentations as A  # noqa: E402, N812
+
+from data.datasets import Sample, UInt8Array  # noqa: E402
+
+PAPER_SCALES = tuple(0.5 + 0.25 * step for step in range(7))
+"""0.5 to 2 by 0.25, DeepLab's random scales."""
+
+
+@dataclass(frozen=True)
+class TrainingTransform:
+    """The paper's training protocol: random scale, crop padded with the mean colour and the ignore label, random flip.
+
+    Labels are never interpolated. The outcome is a function of the sample and the seed alone.
+
+    Attributes:
+        height_px, width_px: of the crop.
+        mean, std: the backbone's normalisation, of images scaled to 0 to 1.
+        scales: factors drawn from with equal chance.
+    """
+
+    height_px: int
+    width_px: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    ignore_label: int
+    scales: Sequence[float] = PAPER_SCALES
+
+    def __call__(self, sample: Sample, seed: int) -> tuple[npt.NDArray[np.float32], UInt8Array]:
+        """Normalised image (3, H, W) and labels (H, W) of the crop's size."""
+        compose = A.Compose(
+            [
+                A.OneOf([A.RandomScale((scale - 1, scale - 1), p=1) for scale in self.scales], p=1),
+                A.PadIfNeeded(
+                    self.height_px,
+                    self.width_px,
+                    fill=[round(255 * channel) for channel in self.mean],
+                    fill_mask=self.ignore_label,
+                    position="random",
+                ),
+                A.RandomCrop(self.height_px, self.width_px),
+                A.HorizontalFlip(),
+            ],
+            seed=seed,
+        )
+        augmented = compose(image=sample.image_HWC, mask=sample.labels_HW)
+        return normalize(augmented["image"], self.mean, self.std), augmented["mask"]
+
+
+def normalize(image_HWC: UInt8Array, mean: Sequence[float], std: Sequence[float]) -> npt.NDArray[np.float32]:
+    """An RGB image as the backbone's weights want it, (3, H, W) float32."""
+    return A.Normalize(mean, std)(image=image_HWC)["image"].transpose(2, 0, 1)  # type: ignore[no-any-return]

@@ -1,0 +1,62 @@
+"""``dpc cache``: extract the backbone's features once, for every trial."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from data.datasets import SegmentationDataset
+from data.feature_cache import FeatureCache
+from models.backbones import BackboneSettings, build_backbone
+from search.config import Config
+from training.extraction import CacheSettings, cache_features
+
+
+def run(config: Config) -> int:
+    """Build what is missing, verify what is there, and say where it lies."""
+    console = Console(highlight=False)
+    for split, cache in build_caches(config, config.value("splits", list[str]), console).items():
+        cache.verify()
+        shape = f"{cache.channels} x {cache.height} x {cache.width}"
+        console.print(
+            f"{split:<14}{len(cache):>6} images of {shape}, {cache.bytes / 1e6:.0f} MB, verified: {cache.folder}",
+            soft_wrap=True,
+        )
+    return 0
+
+
+def build_caches(config: Config, splits: Sequence[str], console: Console) -> dict[str, FeatureCache]:
+    """The feature caches of some splits, built where they are missing."""
+    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
+    backbone_settings = config.build("backbone", BackboneSettings)
+    settings = config.build("cache", CacheSettings)
+    backbone = build_backbone(backbone_settings)
+    caches = {}
+    for split in splits:
+        with progress_bar(console, f"features of {split}") as progress:
+            folder = cache_features(dataset, split, backbone, backbone_settings, settings, progress)
+        caches[split] = FeatureCache(folder.resolve())
+    return caches
+
+
+class ProgressTask:
+    """A bar that appears with the first news."""
+
+    def __init__(self, bar: Progress, title: str) -> None:
+        self._bar, self._title = bar, title
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._bar.tasks:
+            self._bar.add_task(self._title, total=total)
+        self._bar.update(self._bar.tasks[0].id, completed=done)
+
+
+@contextmanager
+def progress_bar(console: Console, title: str) -> Iterator[ProgressTask]:
+    """A progress bar for a function that reports images done and in all."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        yield ProgressTask(bar, title)
+

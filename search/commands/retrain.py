@@ -1,0 +1,92 @@
+"""``dpc retrain``: backbone and cell, end to end."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from data.datasets import SegmentationDataset
+from models.backbones import BackboneSettings
+from models.spec import CellSpec
+from search.commands.cache import progress_bar
+from search.commands.cell import read_cell
+from search.commands.track import tracking_settings
+from search.config import Config, ConfigError
+from search.journal import read_events
+from search.leaderboard import percent
+from search.record import SearchRecord
+from search.space import AnyCell, CellSpace
+from search.tracking import RetrainRun, child_run_cell
+from training.retrain import RetrainSettings, retrain
+
+
+def run(config: Config) -> int:
+    """Train the chosen cell and say how it scores and where the model lies."""
+    console = Console(highlight=False)
+    cell, origin = _source(config)
+    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
+    backbone = config.build("backbone", BackboneSettings)
+    settings = config.build("training", RetrainSettings)
+    seed = config.value("seed", int)
+    name = config.optional("name", str) or dataset.info.name
+    folder = config.value("output_dir", Path).resolve() / name / f"retrain-{cell.digest}"
+    console.print(f"Retraining {origin}: {cell}", soft_wrap=True)
+    recorded = {"cell": str(cell), "origin": origin, **config.plain("seed", "training", "dataset", "backbone")}
+    best = None
+    with RetrainRun(tracking_settings(config), f"{name} {cell.digest}", recorded) as tracked:
+        with progress_bar(console, "validation") as progress:
+            for reached in retrain(cell, dataset, backbone, settings, seed, folder, progress):
+                tracked.log({"miou": reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
+                mark = " (best so far)" if reached.is_best else ""
+                console.print(
+                    f"iteration {reached.iteration:>6}/{settings.iterations}  loss {reached.loss:.4f}  "
+                    f"val mIoU {percent(reached.scores.miou)}{mark}"
+                )
+                best = reached if reached.is_best else best
+        tracked.artifacts(folder)
+    assert best is not None
+    _print_iou(asdict(best.scores)["iou"], console)
+    console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration}")
+    console.print(f"{'model':<11}{folder}", soft_wrap=True)
+    return 0
+
+
+def _source(config: Config) -> tuple[CellSpec, str]:
+    """The cell to train and where it is from.
+
+    Raises:
+        ConfigError: not exactly one of ``from``, ``run`` and ``cell`` is given, or it has no such cell.
+    """
+    given = [key for key in ("from", "run", "cell") if key in config]
+    if len(given) != 1:
+        raise ConfigError(
+            "cell: give one of from=<search> (with rank=1), run=<MLflow run id> or cell=<name or JSON file>, "
+            f"got {' and '.join(given) or 'none'}."
+        )
+    space = config.build("space", CellSpace | AnyCell)
+    if given == ["cell"]:
+        name = config.value("cell", str)
+        return read_cell(name, space), f"cell {name}"
+    if given == ["run"]:
+        run_id = config.value("run", str)
+        return space.parse(child_run_cell(run_id, tracking_settings(config).uri)), f"MLflow run {run_id}"
+    return _ranked(config, space)
+
+
+def _ranked(config: Config, space: CellSpace | AnyCell) -> tuple[CellSpec, str]:
+    name, rank = config.value("from", str), config.value("rank", int)
+    path = config.value("output_dir", Path) / name / "journal.jsonl"
+    if not path.is_file():
+        raise ConfigError(f"from: no search {name!r}, {path} does not exist.")
+    kinds = space.operator_kinds if isinstance(space, CellSpace) else ()
+    events, _ = read_events(path, operators=kinds) if kinds else read_events(path)
+    scored = [trial for trial in SearchRecord(events).leaderboard() if trial.miou is not None]
+    if not 1 <= rank <= len(scored):
+        raise ConfigError(f"rank: search {name} has ranks 1 to {len(scored)}, got {rank}.")
+    trial = scored[rank - 1]
+    return trial.cell, f"rank {rank} of search {name} ({percent(trial.miou)} mIoU by proxy)"
+
+
+def _print_iou(iou: dict[str, float | None], console: Console) -> None:
+    for name, value in iou.items():
+        console.print(f"  {name:<24}{percent(value):>6}")

@@ -1,0 +1,226 @@
+"""From YAML and the command line to typed values: the only file that knows Hydra.
+
+Every value of conf/ can be overridden on the command line. Whatever is wrong with a value is one line that says what, where,
+and what is accepted, before anything starts.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A setting that is unknown, of the wrong type, or out of range."""
+
+
+class Config:
+    """The settings of one command, composed from conf/ and overrides."""
+
+    def __init__(
+        self,
+        settings: DictConfig,
+        overrides: Sequence[str] = (),
+        config_dir: str | None = None,
+        passed_on: Sequence[str] = (),
+    ) -> None:
+        self._settings = settings
+        self.overrides = tuple(overrides)
+        self.config_dir = config_dir
+        self.passed_on = tuple(passed_on)
+        """What followed ``--`` on the command line."""
+
+    def __contains__(self, key: str) -> bool:
+        return OmegaConf.select(self._settings, key) is not None
+
+    def value(self, key: str, kind: type[T]) -> T:
+        """The plain value at ``key``, converted to ``kind``.
+
+        Raises:
+            ConfigError: it is missing or of another type.
+        """
+        with _one_line():
+            return _typed(OmegaConf.select(self._settings, key, throw_on_missing=True), kind, key)
+
+    def optional(self, key: str, kind: type[T]) -> T | None:
+        """As ``value``, or None where the setting is null."""
+        return self.value(key, kind) if key in self else None
+
+    def build(self, key: str, kind: type[T]) -> T:
+        """The object that the node at ``key`` describes by its ``_target_``; it must be a ``kind``.
+
+        Raises:
+            ConfigError: a value is unknown, of the wrong type or out of range, or the target cannot be found.
+        """
+        with _one_line():
+            node = OmegaConf.select(self._settings, key)
+            if node is None:
+                raise ConfigError(f"{key}: a choice is needed, got null.")
+            _check_types(node, key)
+            built = instantiate(node)
+        if not isinstance(built, kind):
+            raise ConfigError(f"{key}: must be a {kind.__name__}, got a {type(built).__name__}.")
+        return built
+
+    def plain(self, *keys: str) -> dict[str, Any]:
+        """Plain containers of some nodes, without targets: for records and comparisons."""
+        with _one_line():
+            return {
+                key: _without_targets(OmegaConf.to_container(self._settings[key], resolve=True))
+                if OmegaConf.is_config(self._settings[key])
+                else self._settings[key]
+                for key in keys
+            }
+
+    @property
+    def keys(self) -> list[str]:
+        """The top-level settings."""
+        return [str(key) for key in self._settings]
+
+    def yaml(self) -> str:
+        """The settings as a person reads them."""
+        return OmegaConf.to_yaml(self._settings)
+
+
+def load(
+    command: str, overrides: Sequence[str], config_dir: str | None = None, passed_on: Sequence[str] = ()
+) -> Config:
+    """Compose conf/<command>.yaml with ``overrides``.
+
+    Args:
+        config_dir: a folder of the user's own, searched beside conf/.
+
+    Raises:
+        ConfigError: an override names something that does not exist.
+    """
+    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    if config_dir and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir: no folder {config_dir}.")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"), _one_line(command):
+        return Config(compose(command, overrides=[*extra, *overrides]), overrides, config_dir, passed_on)
+
+
+def groups(command: str) -> dict[str, list[str]]:
+    """The choices that ``command`` composes from: group to the names in conf/<group>/."""
+    text = (CONF / f"{command}.yaml").read_text()
+    if "- base" in text:
+        text += (CONF / "base.yaml").read_text()
+    names = re.findall(r"^  - (\w+):", text, flags=re.MULTILINE)
+    return {name: sorted(path.stem for path in (CONF / name).glob("*.yaml")) for name in names}
+
+
+def settings_text(command: str) -> str:
+    """The command's own settings as its YAML files explain them."""
+    own = (CONF / f"{command}.yaml").read_text()
+    shared = (CONF / "base.yaml").read_text() if "- base" in own else ""
+    text = re.sub(r"^(#.*\n)?defaults:\n(  - .*\n)*\n?", "", own, flags=re.M) + re.sub(
+        r"^(#.*\n)?defaults:\n(  - .*\n)*\n?", "", shared, flags=re.M
+    )
+    return "\n".join(line for line in text.splitlines() if not re.match(r"\s*_\w+_:", line))
+
+
+class _one_line:  # noqa: N801 - used as a context manager
+    """Turns what Hydra, OmegaConf and constructors raise into a ConfigError of one line."""
+
+    def __init__(self, command: str | None = None) -> None:
+        self._command = command
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
+        if not isinstance(error, HydraException | OmegaConfBaseException | TypeError | ValueError):
+            return
+        if isinstance(error, ConfigError):
+            return
+        cause: BaseException = error
+        while isinstance(cause, HydraException | OmegaConfBaseException) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, ValueError) and not isinstance(cause, HydraException | OmegaConfBaseException):
+            raise ConfigError(str(cause)) from error
+        raise ConfigError(_explain(str(error), self._command)) from error
+
+
+def _explain(text: str, command: str | None) -> str:
+    """Hydra's message for a wrong override in our words, or on one line where there is nothing to add."""
+    if command and (found := re.search(r"Could not override '([^']+)'", text)):
+        close = get_close_matches(found[1], list(_known_keys(command)), 3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"`dpc {command} --help` lists them."
+        return f"{found[1]}: no such setting; {hint}"
+    if found := re.search(r"Missing mandatory value: (\S+)", text):
+        return f"{found[1]}: a value is needed; add {found[1]}=... to the command."
+    if found := re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\s+[\w/]+$)+)", text, re.M):
+        return f"{found[2]}: no choice {found[1].split('/')[-1]!r}; accepted are {', '.join(found[3].split())}."
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("set env var", "object_type", "See https", "full_key"))]
+    return " ".join(lines)
+
+
+def _known_keys(command: str) -> Iterator[str]:
+    def walk(node: object, prefix: str) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield f"{prefix}{key}"
+                yield from walk(value, f"{prefix}{key}.")
+
+    yield from walk(OmegaConf.to_container(load(command, [])._settings), "")
+
+
+def _check_types(node: Any, where: str) -> None:
+    """Compare the plain values below ``node`` with the annotations of the targets they go to."""
+    if not OmegaConf.is_dict(node):
+        return
+    target = node.get("_target_")
+    kinds = _annotations(target, where) if target else {}
+    for key in node:
+        if OmegaConf.is_missing(node, key):
+            raise ConfigError(f"{where}.{key}: a value is needed; add {where}.{key}=... to the command.")
+        value = node[key]
+        if OmegaConf.is_dict(value):
+            _check_types(value, f"{where}.{key}")
+        elif key in kinds:
+            plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            _typed(plain, kinds[key], f"{where}.{key}")
+        elif kinds and not str(key).startswith("_"):
+            raise ConfigError(f"{where}.{key}: no such setting; accepted are {', '.join(kinds)}.")
+
+
+def _annotations(target: str, where: str) -> dict[str, Any]:
+    try:
+        callable_ = get_object(target)
+    except Exception as error:  # Hydra raises many kinds for a path that leads nowhere
+        raise ConfigError(f"{where}._target_: cannot find {target!r}.") from error
+    hints = get_type_hints(callable_.__init__ if inspect.isclass(callable_) else callable_)
+    return {name: hints.get(name, Any) for name in inspect.signature(callable_).parameters}
+
+
+def _typed(value: object, kind: Any, where: str) -> Any:
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{where}: {first['msg'].lower()}, got {first['input']!r}.") from error
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def _without_targets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_targets(inner) for key, inner in value.items() if not key.startswith("_")}
+    return value

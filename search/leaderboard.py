@@ -1,0 +1,82 @@
+"""The result of a search as files and as a table: what a person reads and the next command takes."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+from rich.table import Table
+
+from search.record import SearchRecord, TrialRecord
+
+COLUMNS = ("rank", "digest", "miou", "params", "madds", "status", "rung", "seconds", "cell")
+
+
+def write_leaderboard(record: SearchRecord, folder: Path) -> None:
+    """Write ``leaderboard.csv`` and, once a trial has a score, ``best.json`` into ``folder``."""
+    ranked = record.leaderboard()
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for rank, trial in enumerate(ranked, start=1):
+        miou = "" if trial.miou is None else f"{trial.miou:.6f}"
+        cell = json.dumps(trial.cell.to_json())
+        proposed = trial.proposed
+        seconds = f"{trial.elapsed_s:.1f}"
+        writer.writerow(
+            [rank, trial.cell.digest, miou, proposed.params, proposed.madds, trial.status, len(trial.rungs), seconds, cell]
+        )
+    _replace(folder / "leaderboard.csv", text.getvalue())
+    if ranked and ranked[0].miou is not None:
+        _replace(folder / "best.json", json.dumps(_best(ranked[0]), indent=2) + "\n")
+
+
+def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
+    """The first ``rows`` for a terminal."""
+    table = Table(title="Leaderboard", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in ("rank", "mIoU", "params", "madds", "rung", "status"):
+        table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
+    table.add_column("cell", overflow="fold")
+    for rank, trial in enumerate(record.leaderboard()[:rows], start=1):
+        table.add_row(
+            str(rank),
+            percent(trial.miou),
+            quantity(trial.proposed.params),
+            quantity(trial.proposed.madds),
+            str(len(trial.rungs)),
+            trial.status,
+            f"{trial.cell.digest}  {trial.cell}",
+        )
+    return table
+
+
+def percent(miou: float | None) -> str:
+    """mIoU as papers print it."""
+    return "-" if miou is None else f"{100 * miou:.2f}"
+
+
+def quantity(number: float) -> str:
+    """A count to three digits with its unit: 356160 is 356K."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:g}"
+
+
+def _best(trial: TrialRecord) -> dict[str, object]:
+    return {
+        "trial": trial.proposed.trial,
+        "digest": trial.cell.digest,
+        "miou": trial.miou,
+        "rung": len(trial.rungs),
+        "params": trial.proposed.params,
+        "madds": trial.proposed.madds,
+        "cell": trial.cell.to_json(),
+    }
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,96 @@
+"""A real Ray head of this test run alone: own ports, own folder, own processes."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+START_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RayHead:
+    """Where the head answers: the dashboard and jobs API, and the address for `ray.init`."""
+
+    dashboard_url: str
+    gcs_address: str
+
+
+@pytest.fixture(scope="session")
+def ray_head() -> Iterator[RayHead]:
+    gcs, dashboard, agent, client = _free_ports(4)
+    head = RayHead(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}")
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # short: the path of a unix socket has at most 107 bytes
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"  # a job starts `python`
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
+    command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--ray-client-server-port={client}"]
+    command += [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+    command += ["--num-cpus=2", f"--object-store-memory={100 * 2**20}", f"--temp-dir={folder}"]
+    with (folder / "start.log").open("w") as log:
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_for_jobs_api(head, process, folder / "start.log")
+        yield head
+    finally:
+        _end(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
+    return ports
+
+
+def _wait_for_jobs_api(head: RayHead, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline_s:
+        with suppress(requests.RequestException):
+            if requests.get(f"{head.dashboard_url}/api/jobs/", timeout=5).ok:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"ray start did not give a head:\n{log.read_text()}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the head and all that it started: jobs and workers lead process groups of their own."""
+    family = _descendants(process.pid)
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    for pid in {process.pid, *family}:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+    deadline_s = time.monotonic() + 10
+    while any(_is_alive(pid) for pid in family) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+
+
+def _descendants(pid: int) -> set[int]:
+    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listing.splitlines()]
+    family = {pid}
+    while found := {child for child, parent in pairs if parent in family} - family:
+        family |= found
+    return family - {pid}
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

@@ -1,0 +1,222 @@
+"""`dpc` commands sent to a real Ray head. The checkout they send is a stand-in whose `search/cli.py` each test writes."""
+
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from cluster.submit import DEFAULT_ADDRESS, DETACHED, SubmitError, submit
+
+pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray with aiohttp 3.14
+
+MakeCheckout = Callable[[str], Path]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> MakeCheckout:
+    def make(cli: str) -> Path:
+        (tmp_path / "search").mkdir()
+        (tmp_path / "search/__init__.py").touch()
+        (tmp_path / "search/cli.py").write_text(cli)
+        return tmp_path
+
+    return make
+
+
+def test_a_failing_job_gives_the_exit_code_of_its_command_and_says_so(ray_head, checkout):
+    shown: list[str] = []
+    working_dir = checkout("import sys; print('no such space'); sys.exit(2)")
+    assert submit(["search"], ray_head.dashboard_url, working_dir=working_dir, write=shown.append) == 2
+    assert "failed: Job entrypoint command failed with exit code 2\n" in shown[-1]
+    assert "".join(shown).count("no such space") == 1
+
+
+def test_arguments_and_variables_arrive_unchanged_whatever_a_shell_makes_of_them(ray_head, checkout):
+    command = ["search", "space.rates=[1, 6]", "name='a b'", 'x="$(id)"', "y=`id`;exit 3", "z=$HOME", "*", "", "é\n&"]
+    shown: list[str] = []
+    working_dir = checkout("import json, os, sys; print(json.dumps([sys.argv[1:], os.environ['DPC_NOTE']]))")
+    variables = {"DPC_NOTE": "two 'words'; (1)"}
+    assert submit(command, ray_head.dashboard_url, working_dir=working_dir, env_vars=variables, write=shown.append) == 0
+    arrived = next(line for line in "".join(shown).splitlines() if line.startswith("[["))
+    assert json.loads(arrived) == [command, "two 'words'; (1)"]
+
+
+def test_a_job_knows_its_cluster_holds_the_packages_alone_and_is_followed_to_its_end(ray_head, checkout, capsys):
+    working_dir = checkout(
+        "import os, pathlib\n"
+        "print(os.environ['RAY_ADDRESS'], sorted(map(str, pathlib.Path().rglob('*.*'))))\n"
+        "print('last line')"
+    )
+    for path in ("conf/root.yaml", "conf/.hidden", "search/__pycache__/old.pyc", "outputs/a/b.bin", "tests/test_it.py"):
+        (working_dir / path).parent.mkdir(parents=True, exist_ok=True)
+        (working_dir / path).write_text("text")
+    assert submit([], ray_head.dashboard_url, working_dir=working_dir) == 0
+    shown = capsys.readouterr().out
+    gcs_port = ray_head.gcs_address.rpartition(":")[2]  # Ray names the machine by its own address, not 127.0.0.1
+    assert f":{gcs_port} ['conf/root.yaml', 'search/__init__.py', 'search/cli.py']" in shown
+    assert shown.count("last line\n") == 1
+    assert shown.index("Sending 3 files") < shown.index("is accepted") < shown.index("last line")
+
+
+def test_a_log_that_breaks_off_is_taken_up_without_a_line_twice_or_lost(ray_head, checkout):
+    lines = [f"trial {n} done" for n in range(40)]
+    working_dir = checkout("import time\nfor n in range(40):\n    print(f'trial {n} done'); time.sleep(0.1)")
+    shown: list[str] = []
+    with breaking_proxy(ray_head.dashboard_url) as (url, break_connections):
+
+        def write(text: str) -> None:
+            shown.append(text)
+            if "trial 9 done\n" in text:
+                break_connections()
+
+        assert submit([], url, working_dir=working_dir, write=write) == 0
+    assert [line for line in "".join(shown).splitlines() if line.startswith("trial")] == lines
+
+
+def test_ctrl_c_detaches_and_says_how_to_stop_the_job_which_then_ends_as_by_ctrl_c(ray_head, checkout, tmp_path):
+    mark = tmp_path / "stopped"
+    working_dir = checkout(
+        f"import time\nprint('at work')\ntry:\n    time.sleep(60)\n"
+        f"except KeyboardInterrupt:\n    time.sleep(4); open({str(mark)!r}, 'w').write('journal closed')"
+    )
+    follow = "import sys, pathlib; from cluster.submit import submit\n"
+    follow += "sys.exit(submit([], sys.argv[1], working_dir=pathlib.Path(sys.argv[2])))"
+    follower = subprocess.Popen(
+        [sys.executable, "-c", follow, ray_head.dashboard_url, str(working_dir)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert follower.stdout
+    accepted = next(line for line in follower.stdout if "is accepted" in line).split()[1]
+    assert any("at work" in line for line in follower.stdout)
+    follower.send_signal(signal.SIGINT)
+    rest = follower.communicate(timeout=20)[0]
+    assert follower.returncode == DETACHED
+    assert f"ray job stop --address {ray_head.dashboard_url} {accepted}" in rest
+
+    client = JobSubmissionClient(ray_head.dashboard_url)
+    assert client.get_job_status(accepted) == JobStatus.RUNNING
+    client.stop_job(accepted)
+    deadline_s = time.monotonic() + 20
+    while not client.get_job_status(accepted).is_terminal() and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+    assert mark.read_text() == "journal closed"
+
+
+def test_a_job_need_not_be_waited_for(ray_head, checkout):
+    shown: list[str] = []
+    working_dir = checkout("import time; time.sleep(5)")
+    started_s = time.monotonic()
+    assert submit([], ray_head.dashboard_url, working_dir=working_dir, wait=False, write=shown.append) == 0
+    assert time.monotonic() - started_s < 4
+    assert "ray job logs --follow" in shown[-1]
+
+
+def test_the_address_given_wins_over_the_variables_that_rays_client_prefers(ray_head, checkout, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")
+    working_dir = checkout("")
+    assert submit([], ray_head.dashboard_url, working_dir=working_dir, wait=False) == 0
+    assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://127.0.0.1:1"
+    with pytest.raises(SubmitError, match=r"answers at http://127.0.0.1:1 "):
+        submit([], working_dir=working_dir)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8265", "ray://127.0.0.1:10001", "auto", "http://", "http://127.0.0.1:x"])
+def test_an_address_of_another_form_is_refused_with_the_form_that_is_accepted(checkout, address):
+    with pytest.raises(SubmitError, match=DEFAULT_ADDRESS) as refusal:
+        submit([], address, working_dir=checkout(""))
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_address_where_nothing_answers_is_one_line_within_seconds(checkout):
+    working_dir = checkout("")
+    started_s = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for address in (
+            "http://127.0.0.1:1",
+            "http://no-such-host.invalid:8265",
+            f"http://127.0.0.1:{silent.getsockname()[1]}",
+        ):
+            with pytest.raises(SubmitError, match=f"no Ray cluster answers at {address}") as refusal:
+                submit([], address, working_dir=working_dir)
+            assert "\n" not in str(refusal.value)
+    assert time.monotonic() - started_s < 10
+
+
+def test_another_web_server_is_told_apart_from_a_cluster(checkout):
+    working_dir = checkout("")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(SubmitError, match="is not the URL of a Ray dashboard") as refusal:
+            submit([], f"http://127.0.0.1:{server.server_port}", working_dir=working_dir)
+        server.shutdown()
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_checkout_too_large_is_refused_before_anything_is_sent_and_the_culprit_named(checkout):
+    working_dir = checkout("")
+    culprit = working_dir / "data/cityscapes/train/images.npy"
+    culprit.parent.mkdir(parents=True)
+    with culprit.open("wb") as file:
+        file.truncate(101 * 2**20)
+    with pytest.raises(SubmitError, match=r"at most 100 MiB .* Largest: data/cityscapes \(101.0 MiB\), search/"):
+        submit([], "http://127.0.0.1:1", working_dir=working_dir)
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
+    with pytest.raises(SubmitError, match="has no folder search/"):
+        submit([], working_dir=tmp_path)
+
+
+@contextmanager
+def breaking_proxy(url: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A way to the head whose open connections can be broken at will; later ones pass again."""
+    target = urlsplit(url)
+    listener = socket.create_server(("127.0.0.1", 0))
+    opened: list[socket.socket] = []
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            head = socket.create_connection((target.hostname, target.port))
+            opened.extend((client, head))
+            for ends in ((client, head), (head, client)):
+                threading.Thread(target=pump, args=ends, daemon=True).start()
+
+    def break_connections() -> None:
+        while opened:
+            end = opened.pop()
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", break_connections
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        break_connections()

@@ -1,0 +1,159 @@
+"""Full training: backbone and cell end to end, on images."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from data.datasets import SegmentationDataset, Split
+from data.transforms import TrainingTransform
+from models.backbones import BackboneSettings
+from models.operators import CellSettings
+from models.segmenter import Segmenter
+from models.spec import CellSpec
+from training.evaluation import Scores, evaluate
+from training.loop import sample_at, train
+from training.losses import segmentation_loss
+from training.optim import OptimizerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSettings:
+    """The budget and settings of a full training.
+
+    Attributes:
+        iterations: optimiser steps.
+        eval_every: steps between validations; the best model by validation mIoU is kept.
+        height_px, width_px: of the training crop, multiples of the output stride plus one.
+        freeze_batch_norm: keep the backbone's batch norm as it was pre-trained. Needed for weights whose batch norm was folded
+            into the convolutions: their running statistics are placeholders.
+        decoder: add DeepLabv3+'s decoder.
+        workers: processes that load and augment images; 0 does it in the training process.
+    """
+
+    iterations: int
+    eval_every: int
+    height_px: int
+    width_px: int
+    batch_size: int = 16
+    freeze_batch_norm: bool = True
+    decoder: bool = False
+    workers: int = 0
+    cell: CellSettings = field(default_factory=CellSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.batch_size < 2:
+            raise ValueError(f"training.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
+        for name in ("height_px", "width_px"):
+            if getattr(self, name) % self.cell.output_stride != 1:
+                raise ValueError(
+                    f"training.{name} must be a multiple of {self.cell.output_stride} plus 1, got {getattr(self, name)}."
+                )
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The iterations of validation; the last is the end."""
+        return (*range(self.eval_every, self.iterations, self.eval_every), self.iterations)
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """A model in training, scored."""
+
+    iteration: int
+    loss: float
+    scores: Scores
+    is_best: bool
+
+
+def retrain(
+    cell: CellSpec,
+    dataset: SegmentationDataset,
+    backbone: BackboneSettings,
+    settings: RetrainSettings,
+    seed: int,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Validation]:
+    """Train a model with ``cell`` on the split ``train``, and keep in ``folder`` the best on ``val``.
+
+    Args:
+        folder: receives ``model.safetensors`` and ``config.json`` of the best model and ``scores.json`` beside them.
+        progress: told the validation images done and in all.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(seed)
+    model = Segmenter(
+        cell=cell.to_json(),
+        classes=dataset.info.num_classes,
+        encoder_name=backbone.name,
+        encoder_weights=backbone.weights,
+        output_stride=backbone.output_stride,
+        pad_type=backbone.pad_type,
+        mean=backbone.mean,
+        std=backbone.std,
+        filters=settings.cell.filters,
+        bn_momentum=settings.cell.bn_momentum,
+        dropout=settings.cell.dropout,
+        decoder=settings.decoder,
+        class_names=list(dataset.info.class_names),
+    ).to(device)
+    optimizer = settings.optimizer.build(model.parameters())
+    transform = TrainingTransform(
+        settings.height_px, settings.width_px, backbone.mean, backbone.std, dataset.info.ignore_label
+    )
+    samples = _AugmentedSamples(dataset.split("train"), transform, seed, settings.iterations * settings.batch_size)
+    batches = iter(DataLoader(samples, settings.batch_size, num_workers=settings.workers))
+    val_split = dataset.split("val")
+    best_miou = -1.0
+    for reached in train(
+        model,
+        batch_at=lambda iteration: tuple(tensor.to(device) for tensor in next(batches)),  # type: ignore[arg-type, return-value]
+        loss_of=partial(segmentation_loss, ignore_label=dataset.info.ignore_label),
+        optimizer=optimizer,
+        settings=settings.optimizer,
+        seed=seed,
+        stops=settings.stops,
+        set_mode=partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm),
+    ):
+        scores = evaluate(model, val_split, dataset.info, progress)
+        is_best = scores.miou > best_miou
+        if is_best:
+            best_miou = scores.miou
+            model.save_pretrained(folder)
+            record = {"iteration": reached.iteration, "digest": cell.digest, **asdict(scores)}
+            (folder / "scores.json").write_text(json.dumps(record, indent=2) + "\n")
+        yield Validation(reached.iteration, reached.loss, scores, is_best)
+
+
+class _AugmentedSamples(Dataset[tuple[Tensor, Tensor]]):
+    """The training samples in the order of their use: sample n is a function of (seed, n), whoever loads it."""
+
+    def __init__(self, split: Split, transform: TrainingTransform, seed: int, length: int) -> None:
+        self._split, self._transform, self._seed, self._length = split, transform, seed, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        sample = self._split[sample_at(number, len(self._split), self._seed)]
+        image_CHW, labels_HW = self._transform(sample, seed=(self._seed * 1_000_003 + number) % 2**32)
+        return torch.from_numpy(image_CHW), torch.from_numpy(labels_HW)
+
+
+def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:
+    model.train()
+    if freeze_batch_norm:
+        assert isinstance(model, Segmenter)
+        for module in model.encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
