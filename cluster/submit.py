@@ -16,7 +16,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import aiohttp
 import requests
-from ray.exceptions import RayError
+from ray.exceptions import AuthenticationError, RayError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -92,7 +92,7 @@ def submit(
     except KeyboardInterrupt:
         write(f"\nDetached: job {job_id} goes on.\n{next_steps}")
         return DETACHED
-    with _in_one_line(f"{address} does not answer any more, job {job_id} may still run there"):
+    with _in_one_line(f"{address} no longer answers, job {job_id} may still run there"):
         return _outcome(client.get_job_info(job_id), write)
 
 
@@ -130,7 +130,7 @@ def _connect(address: str) -> JobSubmissionClient:
         raise SubmitError(f"address: no Ray cluster answers at {address} ({reason}); pass {accepted}.") from None
     for talkative in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
-    with _in_one_line(f"address: {address} is not {accepted}"), _only_address(address):
+    with _in_one_line(f"address: {address} does not serve jobs, pass {accepted}"), _only_address(address):
         return JobSubmissionClient(address)
 
 
@@ -199,6 +199,11 @@ def _only_address(address: str) -> Iterator[None]:
 def _in_one_line(what: str) -> Iterator[None]:
     try:
         yield
+    except AuthenticationError:
+        raise SubmitError(
+            f"{what}: a token is asked for or refused; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH "
+            "unless ~/.ray/auth_token holds the cluster's."
+        ) from None
     except (RayError, RuntimeError, OSError, LookupError, ValueError) as error:
         raise SubmitError(f"{what}: {textwrap.shorten(str(error), 300)}") from None
 

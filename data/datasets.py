@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,7 @@ class Split(Protocol):
         ...
 
 
+@runtime_checkable
 class SegmentationDataset(Protocol):
     """A data set with four splits.
 

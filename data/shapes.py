@@ -8,7 +8,7 @@ convolution of rate 1x6 tells discs apart, one of 9x1 squares, one of 6x12 trian
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +61,7 @@ FAMILIES = (
         lamp_offset_px=(96, -192),
         tint=(0.68, 0.62, 0.56),
         grain=lambda y, x: np.sin((y + x) * 0.5),
-        covers=lambda y, x, r: (y <= 0.6 * r) & (abs(x) <= 0.55 * (y + r)) & (np.hypot(y, x) <= r),
+        covers=lambda y, x, r: (y <= 0.5 * r) & (abs(x) <= (y + r) / 3**0.5),
     ),
 )
 LAMP_COLOURS = {"orange": (1.0, 0.55, 0.1), "blue": (0.15, 0.5, 1.0)}
@@ -94,7 +94,7 @@ class Shapes:
 
     num_train: int = 240
     num_val: int = 60
-    size_px: int = 385
+    size_px: int = 321
     seed: int = 0
 
     info = INFO
@@ -152,17 +152,17 @@ class _Lamp:
 
 
 PLACEMENT = (2, 1, 0, 2, 1, 0)
-"""Families in the order in which room is sought for a thing of each: the farthest lamp first, because it is the hardest."""
+"""Families in the order in which things of them seek room: the farthest lamp first, because it is the hardest to place."""
 NUM_DECOYS = 3
 RADIUS_PX = (28.0, 38.0)
 MARGIN_PX = 3
 TRIES = 100
 NOISE = 18
-"""Greatest change of a pixel's value, of 255."""
+"""The most by which noise changes a channel of a pixel, of 255."""
 
 
 def _arrange(size_px: int, rng: np.random.Generator) -> list[_Lamp]:
-    """Lamps with their things where there is room, then decoys; nothing overlaps and nothing is cut by the border.
+    """Lamps with their things while there is room, then decoys; nothing overlaps and nothing is cut by the border.
 
     Half of an image's lamps are of either colour, so counting them tells nothing.
     """
@@ -171,7 +171,7 @@ def _arrange(size_px: int, rng: np.random.Generator) -> list[_Lamp]:
     for family in [*(FAMILIES[i] for i in PLACEMENT), *[None] * NUM_DECOYS]:
         down, right = family.lamp_offset_px if family else (0, 0)
         radius = rng.uniform(*RADIUS_PX)
-        found = _find_room(circles, radius, down, right, size_px, rng)
+        found = _find_room(circles, radius, (down, right), size_px, rng)
         if found:
             y, x = found
             circles += [(y, x, radius), (y - down, x - right, radius)]
@@ -181,17 +181,22 @@ def _arrange(size_px: int, rng: np.random.Generator) -> list[_Lamp]:
 
 
 def _find_room(
-    circles: list[tuple[float, float, float]], radius: float, down: int, right: int, size_px: int, rng: np.random.Generator
+    circles: Sequence[tuple[float, float, float]],
+    radius: float,
+    offset_px: tuple[int, int],
+    size_px: int,
+    rng: np.random.Generator,
 ) -> tuple[float, float] | None:
-    """Where a lamp and its thing, (down, right) pixels before it, touch none of ``circles``; None if nowhere in sight."""
+    """A lamp's (y, x) where neither it nor its thing, ``offset_px`` before it, touches ``circles``; None if none is found."""
     y, x = (
-        rng.uniform(radius + max(0, offset), size_px - radius + min(0, offset), (TRIES, 1)) for offset in (down, right)
+        rng.uniform(radius + max(0, offset), size_px - radius + min(0, offset), (TRIES, 1)) for offset in offset_px
     )
-    other_y, other_x, other_radius = np.array(circles or [(-1e6, -1e6, 0)]).T
-    reach = radius + other_radius + MARGIN_PX
-    is_free = (np.hypot(y - other_y, x - other_x) > reach) & (np.hypot(y - down - other_y, x - right - other_x) > reach)
+    taken_y, taken_x, taken_radius = np.array(circles).reshape(-1, 3).T
+    reach = radius + taken_radius + MARGIN_PX
+    thing_y, thing_x = y - offset_px[0], x - offset_px[1]
+    is_free = (np.hypot(y - taken_y, x - taken_x) > reach) & (np.hypot(thing_y - taken_y, thing_x - taken_x) > reach)
     free = np.flatnonzero(is_free.all(axis=1))
-    return (float(y[free[0], 0]), float(x[free[0], 0])) if len(free) else None
+    return (y[free[0]].item(), x[free[0]].item()) if len(free) else None
 
 
 def _paint(lamps: list[_Lamp], size_px: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:

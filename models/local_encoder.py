@@ -1,6 +1,7 @@
 """A tiny encoder that is blind beyond 31 pixels."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class LocalEncoder(nn.Module):
         self.out_channels = list(out_channels)
         self.stages = nn.ModuleList(
             nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=2, padding=1)
-            for channels_in, channels_out in zip(out_channels, out_channels[1:], strict=False)
+            for channels_in, channels_out in pairwise(out_channels)
         )
         _initialise(self.stages, torch.Generator().manual_seed(seed))
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -112,7 +113,13 @@ def load(
         raise ConfigError(f"--config-dir: no folder {config_dir}.")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"), _one_line(command):
-        return Config(compose(command, overrides=[*extra, *overrides]), overrides, config_dir, passed_on)
+        cells, others = _split_off_cell(overrides)
+        settings = compose(command, overrides=[*extra, *others])
+        if cells and "cell" not in settings:
+            raise ConfigError(f"cell: no such setting; `dpc {command} --help` lists them.")
+        for cell in cells:
+            OmegaConf.update(settings, "cell", cell)
+        return Config(settings, overrides, config_dir, passed_on)
 
 
 def groups(command: str) -> dict[str, list[str]]:
@@ -132,6 +139,13 @@ def settings_text(command: str) -> str:
         r"^(#.*\n)?defaults:\n(  - .*\n)*\n?", "", shared, flags=re.M
     )
     return "\n".join(line for line in text.splitlines() if not re.match(r"\s*_\w+_:", line))
+
+
+def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """The values given to ``cell``, and the other overrides: Hydra takes the folder conf/cell/ for a config group."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    cells = [override.value() for override in parsed if override.key_or_group == "cell"]
+    return cells, [str(override.input_line) for override in parsed if override.key_or_group != "cell"]
 
 
 class _one_line:  # noqa: N801 - used as a context manager

@@ -21,9 +21,9 @@ class SearchDisplay:
 
     def __init__(self, record: SearchRecord, trials: int, console: Console) -> None:
         self._record, self._trials, self._console = record, trials, console
-        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, transient=True)
         self._started_s = self._printed_s = time.monotonic()
         self._finished_before = len(record.finished)
+        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:

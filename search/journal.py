@@ -149,16 +149,17 @@ def read_events(
         file.seek(offset)
         lines = file.read().splitlines(keepends=True)
     events: list[Event] = []
+    end = offset
     for index, line in enumerate(lines):
         try:
             events.append(decode(line, operators))
         except ValueError as error:
             if index == len(lines) - 1:
                 break
-            number = index + 1 if offset == 0 else f"{index + 1} after byte {len(line)}"
-            raise JournalError(f"{path}: line {number} is damaged ({error}).") from error
-        offset += len(line)
-    return events, offset
+            place = f"line {index + 1}" if offset == 0 else f"the line at byte {end}"
+            raise JournalError(f"{path}: {place} is damaged ({error}).") from error
+        end += len(line)
+    return events, end
 
 
 def encode(event: Event) -> bytes:

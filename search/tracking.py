@@ -1,8 +1,8 @@
 """MLflow as a projection of the journal: the only file that knows MLflow.
 
-One run a search and, nested in it, one run a cell. Every point carries the journal's own clock and what was written before
-is found in MLflow by tags, so that writing again changes nothing. MLflow takes two seconds to import: that is left to the
-first connection, which in a search is in the tracking thread.
+One run a search and, nested in it, one run a cell. Every point carries the journal's own clock and what was written
+before is found in MLflow by tags, so that writing again changes nothing. MLflow takes two seconds to import: that is
+left to the first connection, which in a search is in the tracking thread.
 """
 
 import fcntl
@@ -16,19 +16,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from models.spec import PUBLISHED_OPERATORS, CellSpec, Operator
 from search.evaluation import Status
-from search.journal import JournalError, RungReached, SearchOpened, TrialEnded, read_events
+from search.journal import CellProposed, JournalError, RungReached, SearchOpened, TrialEnded, read_events
 from search.record import SearchRecord, TrialRecord
 
 if TYPE_CHECKING:  # for the names of types alone
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Run
+
+_T = TypeVar("_T")
+_LOG = logging.getLogger(__name__)
 
 POLL_S = 1.0
 """How often a tracking thread looks into the journal."""
@@ -48,11 +52,11 @@ class Tracking:
     """Which MLflow tracker shows the runs.
 
     Attributes:
-        uri: ``sqlite:////absolute/mlflow.db``, a server (``http://host:5000``) or a database (``postgresql://...``); None
-            until ``resolved``.
+        uri: ``sqlite:////absolute/mlflow.db``, a server (``http://host:5000``) or a database (``postgresql://...``);
+            None until ``resolved``.
         experiment: MLflow's name for the list that the runs are in; made when missing.
-        artifacts: where a new experiment keeps its files: a folder or a store's URI. None leaves it to the server, and for
-            a SQLite file is ``mlartifacts`` beside it.
+        artifacts: where a new experiment keeps its files: a folder or a store's URI. None leaves it to the server, and
+            for a SQLite file is ``mlartifacts`` beside it.
     """
 
     uri: str | None = None
@@ -182,7 +186,7 @@ class TrackingThread(threading.Thread):
         A tracker that fails now is not waited for.
 
         Returns:
-            After at most ``timeout_s``: whether the tracker shows all that the journal holds. Otherwise ``track`` catches up.
+            After at most ``timeout_s``: whether the tracker shows all that the journal holds; ``track`` catches up.
         """
         self._files = files
         self._closing.set()
@@ -197,7 +201,7 @@ class Projection:
     """Writes what a journal holds into a tracker, from where it left off.
 
     A trial that completed or was stopped ends as a FINISHED run with a ``final_miou``; one that diverged or failed as a
-    FAILED run without; one that did not end is RUNNING. ``best_miou`` of the search is the mIoU of the leaderboard's first.
+    FAILED run without; one that did not end is RUNNING. ``best_miou`` of the search is that of the leaderboard's first.
 
     Only one projection at a time writes a journal's runs. After a failed write it asks the tracker what arrived.
     """
@@ -250,15 +254,13 @@ class Projection:
         for event in events:
             self.record.apply(event)
             self._is_search_untold = True
-            if isinstance(trial := getattr(event, "trial", None), int):
-                self._untold.add(trial)
+            if isinstance(event, CellProposed | RungReached | TrialEnded):
+                self._untold.add(event.trial)
             if isinstance(event, TrialEnded):
                 best = self._ends[-1].best if self._ends else None
-                ended = self.record.trials[event.trial]
-                is_better = ended.miou is not None and (
-                    best is None or ended.evaluation().merit > best.evaluation().merit
-                )
-                self._ends.append(_SearchPoint(event.time_s, ended if is_better else best))
+                candidates = [best, self.record.trials[event.trial]]
+                scored = [trial for trial in candidates if trial is not None and trial.miou is not None]
+                self._ends.append(_SearchPoint(event.time_s, max(scored, key=_rank, default=None)))
 
 
 class RetrainRun:
@@ -277,7 +279,7 @@ class RetrainRun:
         identity: str,
         settings: Mapping[str, Any],
         cell: CellSpec | None = None,
-        warn: Callable[[str], None] = logging.getLogger(__name__).warning,
+        warn: Callable[[str], None] = _LOG.warning,
     ) -> None:
         self._tracking, self._name, self._warn = tracking, name, warn
         self._key = hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -298,7 +300,7 @@ class RetrainRun:
         self._do(lambda tracker, run_id: tracker.client.log_artifacts(run_id, str(folder)))
 
     def __enter__(self) -> Self:
-        self._do(lambda tracker, run_id: tracker.log(run_id, self._params))
+        self._do(lambda tracker, run_id: None)
         return self
 
     def __exit__(
@@ -327,10 +329,13 @@ class RetrainRun:
 
     def _open(self) -> "tuple[_Tracker, str]":
         tracker = _Tracker(self._tracking)
-        for run in tracker.find(f"tags.`{_RETRAIN}` = '{self._key}'"):
-            tracker.client.update_run(run.info.run_id, status="RUNNING")
-            return tracker, run.info.run_id
-        return tracker, tracker.create(self._name, self._start_s, self._tags)
+        found = tracker.find(f"tags.`{_RETRAIN}` = '{self._key}'")
+        run_id = found[0].info.run_id if found else tracker.create(self._name, self._start_s, self._tags)
+        if found:
+            tracker.client.update_run(run_id, status="RUNNING")
+        known: Mapping[str, str] = found[0].data.params if found else {}
+        tracker.log(run_id, {key: value for key, value in self._params.items() if key not in known})
+        return tracker, run_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +369,8 @@ class _SearchRuns:
             self._take_in(run)
         self._search_run = self._search.info.run_id if self._search else self._create_search()
         self._ends_told = int(self._search.data.metrics.get("trials_finished", 0)) if self._search else 0
-        self._are_params_told = False
+        known: Mapping[str, str] = self._search.data.params if self._search else {}
+        self._params = {key: value for key, value in _flat(opened.settings).items() if key not in known}
         self._status_told = str(self._search.info.status) if self._search else "RUNNING"
 
     def tell_trial(self, trial: TrialRecord) -> None:
@@ -376,6 +382,7 @@ class _SearchRuns:
         params: dict[str, str] = {}
         tags: dict[str, str] = {}
         if told < 0:
+            self._tracker.attach_json(run_id, "cell.json", trial.cell.to_json())
             proposed = trial.proposed
             params = {"trial": str(number), "seed": str(proposed.seed)} | _cell_params(trial.cell)
             costs = {"params": proposed.params, "madds": proposed.madds, "rung": 0}
@@ -403,9 +410,8 @@ class _SearchRuns:
             tags["reason"] = record.closed.reason
         if ends and (best := ends[-1].best):
             tags["best"] = f"{_trial_name(best)}: {best.cell}"
-        params = {} if self._are_params_told else _flat(self._opened.settings)
-        self._tracker.log(self._search_run, params, points, tags)
-        self._are_params_told, self._ends_told = True, len(ends)
+        self._tracker.log(self._search_run, self._params, points, tags)
+        self._params, self._ends_told = {}, len(ends)
         status = "FINISHED" if record.closed else "RUNNING"
         if status != self._status_told and record.closed:
             self._tracker.end(self._search_run, status, record.closed.time_s)
@@ -440,7 +446,6 @@ class _SearchRuns:
         tags["mlflow.parentRunId"] = self._search_run
         run_id = self._tracker.create(_trial_name(trial), trial.proposed.time_s, tags)
         self._trials[number] = run_id
-        self._tracker.attach_json(run_id, "cell.json", trial.cell.to_json())
         return run_id
 
 
@@ -469,17 +474,17 @@ class _Tracker:
     def run(self, run_id: str) -> "Run":
         return self.client.get_run(run_id)
 
-    def find(self, condition: str) -> "Iterator[Run]":
+    def find(self, condition: str) -> "list[Run]":
         """The runs that ``condition`` (MLflow's filter string) holds for, oldest first."""
+        found: list[Run] = []
         page: str | None = None
-        while True:
+        while page is None or page:
             runs = self.client.search_runs(
                 [self.experiment], condition, max_results=1000, order_by=["start_time ASC"], page_token=page
             )
-            yield from runs
-            page = runs.token
-            if not page:
-                return
+            found += runs
+            page = runs.token or ""
+        return found
 
     def create(self, name: str, start_s: float, tags: Mapping[str, str]) -> str:
         """Create a run and return its id. Its tags are there from the first moment: it can be found again."""
@@ -501,23 +506,21 @@ class _Tracker:
             for point in points
             for key, value in point.values.items()
         ]
-        known = [Param(key, _clipped(value)) for key, value in (params or {}).items()]
+        texts = [Param(key, _clipped(value)) for key, value in (params or {}).items()]
         marks = [RunTag(key, _clipped(value)) for key, value in (tags or {}).items()]
-        for start in range(0, max(len(metrics), 10 * len(known)), 800):
-            few_metrics: list[Metric] = metrics[start : start + 800]
-            self.client.log_batch(run_id, few_metrics, known[start // 10 : start // 10 + 80], marks)
-            marks = []
-        if marks:
-            self.client.log_batch(run_id, tags=marks)
+        for few_metrics, few_texts, all_marks in zip_longest(
+            _batches(metrics, 800), _batches(texts, 80), [marks], fillvalue=()
+        ):
+            self.client.log_batch(run_id, few_metrics, few_texts, all_marks)
 
     def attach_json(self, run_id: str, name: str, value: object) -> None:
-        """Keep ``value`` as a file, unless the store of files fails: the tracker may well answer where that does not."""
+        """Keep ``value`` as a file, unless the store of files fails: the tracker may answer where that does not."""
         if self._has_artifact_store:
             try:
                 self.client.log_text(run_id, json.dumps(value, indent=2) + "\n", name)
             except Exception as error:
                 self._has_artifact_store = False
-                logging.getLogger(__name__).info("no %s is kept: %s", name, error)
+                _LOG.info("no %s is kept: %s", name, error)
 
     def end(self, run_id: str, status: str, end_s: float) -> None:
         self.client.set_terminated(run_id, status, _ms(end_s))
@@ -597,6 +600,15 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             params[name] = value if isinstance(value, str) else json.dumps(value, default=str)
     return params
+
+
+def _rank(trial: TrialRecord) -> tuple[tuple[float, ...], int]:
+    """As the leaderboard sorts."""
+    return trial.evaluation().merit, -trial.proposed.trial
+
+
+def _batches(values: Sequence[_T], size: int) -> list[Sequence[_T]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def _clipped(text: str) -> str:

@@ -206,7 +206,14 @@ class _LiveMedianStopping(_LiveFifo, MedianStoppingRule):
     """Median stopping that scans live trials only."""
 
 
-class _StudySearcher(Searcher):
+class _NotSaved:
+    """Tune pickles all it is given for a restore of its own, which is never used: there is nothing to save."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _StudySearcher(_NotSaved, Searcher):
     """Hands the study's trials to Tune."""
 
     def __init__(self, study: Study) -> None:
@@ -229,7 +236,7 @@ class _StudySearcher(Searcher):
         raise NotImplementedError("a search resumes from its journal")
 
 
-class _StudyRecorder(tune.Callback):
+class _StudyRecorder(_NotSaved, tune.Callback):
     """Tells the study what Tune's trials do."""
 
     def __init__(self, study: Study, max_iterations: int, checkpoints: Path) -> None:

@@ -31,9 +31,11 @@ def run(config: Config) -> int:
     name = config.optional("name", str) or dataset.info.name
     folder = config.value("output_dir", Path).resolve() / name / f"retrain-{cell.digest}"
     console.print(f"Retraining {origin}: {cell}", soft_wrap=True)
-    recorded = {"cell": str(cell), "origin": origin, **config.plain("seed", "training", "dataset", "backbone")}
+    recorded = {"origin": origin, **config.plain("seed", "training", "dataset", "backbone")}
     best = None
-    with RetrainRun(tracking_settings(config), f"{name} {cell.digest}", recorded) as tracked:
+    with RetrainRun(
+        tracking_settings(config), f"retrain {cell.digest[:8]}", str(folder), recorded, cell, console.print
+    ) as tracked:
         with progress_bar(console, "validation") as progress:
             for reached in retrain(cell, dataset, backbone, settings, seed, folder, progress):
                 tracked.log({"miou": reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
@@ -69,7 +71,7 @@ def _source(config: Config) -> tuple[CellSpec, str]:
         return read_cell(name, space), f"cell {name}"
     if given == ["run"]:
         run_id = config.value("run", str)
-        return space.parse(child_run_cell(run_id, tracking_settings(config).uri)), f"MLflow run {run_id}"
+        return space.parse(child_run_cell(run_id, str(tracking_settings(config).uri))), f"MLflow run {run_id}"
     return _ranked(config, space)
 
 

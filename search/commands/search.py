@@ -13,7 +13,7 @@ from data.feature_cache import FeatureCache
 from models.cost import FeatureShape, cell_cost
 from search.algorithms.base import Algorithm
 from search.commands.cache import build_caches
-from search.commands.track import follow, tracking_settings
+from search.commands.track import dashboard, follow, tracking_settings
 from search.config import Config, ConfigError
 from search.display import SearchDisplay
 from search.figures import draw_cell, draw_progress
@@ -57,7 +57,7 @@ def run(config: Config) -> int:
         record = SearchRecord(journal.events)
         _refuse_change(record, opened, folder)
         console.print(_headline(name, space, plan, record), soft_wrap=True)
-        with follow(journal.path, tracking, folder, console):
+        with follow(journal.path, tracking, space.operator_kinds, folder, console):
             with SearchDisplay(record, trials, console) as display:
                 study = Study(journal, record, plan, opened, on_event=display)
                 connect(address)
@@ -71,7 +71,7 @@ def run(config: Config) -> int:
                     space.operator_kinds,
                 )
             _write_results(record, folder)
-    _report(study, folder, tracking.uri, config, console)
+    _report(study, folder, dashboard(tracking), config, console)
     return 0 if study.is_complete else INTERRUPTED
 
 
@@ -117,7 +117,7 @@ def _write_results(record: SearchRecord, folder: Path) -> None:
         draw_cell(best.cell, folder / "best_cell.png", f"{best.cell.digest}: {percent(best.miou)} mIoU")
 
 
-def _report(study: Study, folder: Path, tracking_uri: str, config: Config, console: Console) -> None:
+def _report(study: Study, folder: Path, dashboard_line: str, config: Config, console: Console) -> None:
     """The leaderboard, where things lie, and what to run next."""
     console.print()
     if study.record.finished:
@@ -134,7 +134,7 @@ def _report(study: Study, folder: Path, tracking_uri: str, config: Config, conso
     lines = {
         "results": str(folder),
         "best cell": str(folder / "best_cell.png"),
-        "dashboard": f"mlflow ui --backend-store-uri {tracking_uri}",
+        "dashboard": dashboard_line,
         "next": " ".join(["dpc retrain", *kept, f"from={study.record.opened.name if study.record.opened else ''}", "rank=1"]),
     }
     for title, text in lines.items():

@@ -34,6 +34,7 @@ def ray_head() -> Iterator[RayHead]:
     folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # short: the path of a unix socket has at most 107 bytes
     variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"  # a job starts `python`
+    variables["RAY_AUTH_MODE"] = "disabled"  # else it depends on whether this user ever ran `ray.init`, which leaves a token
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--ray-client-server-port={client}"]
     command += [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
@@ -67,12 +68,12 @@ def _wait_for_jobs_api(head: RayHead, process: subprocess.Popen[bytes], log: Pat
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the head and all that it started: jobs and workers lead process groups of their own."""
-    family = _descendants(process.pid)
+    """End the head and all that it started, by process id."""
+    family = _family(process.pid)
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=10)
-    for pid in {process.pid, *family}:
+    for pid in family:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
@@ -81,13 +82,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
-def _descendants(pid: int) -> set[int]:
-    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listing.splitlines()]
-    family = {pid}
-    while found := {child for child, parent in pairs if parent in family} - family:
+def _family(leader: int) -> set[int]:
+    """The leader's session, where Ray's orphans stay, and all descendants: jobs lead sessions of their own."""
+    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,sid="], capture_output=True, text=True, check=True).stdout
+    processes = [tuple(map(int, line.split())) for line in listing.splitlines()]
+    family = {leader} | {pid for pid, _, session in processes if session == leader}
+    while found := {pid for pid, parent, _ in processes if parent in family} - family:
         family |= found
-    return family - {pid}
+    return family
 
 
 def _is_alive(pid: int) -> bool:

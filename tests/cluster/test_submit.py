@@ -157,11 +157,19 @@ def test_an_address_where_nothing_answers_is_one_line_within_seconds(checkout):
     assert time.monotonic() - started_s < 10
 
 
-def test_another_web_server_is_told_apart_from_a_cluster(checkout):
+@pytest.mark.parametrize(("status", "reason"), [(404, "does not serve jobs"), (401, "RAY_AUTH_MODE=token")])
+def test_an_answer_that_is_no_welcome_is_told_in_one_line(checkout, status, reason):
+    class Refusal(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(status)
+
+        def log_message(self, *_):
+            pass
+
     working_dir = checkout("")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(SubmitError, match="is not the URL of a Ray dashboard") as refusal:
+        with pytest.raises(SubmitError, match=reason) as refusal:
             submit([], f"http://127.0.0.1:{server.server_port}", working_dir=working_dir)
         server.shutdown()
     assert "\n" not in str(refusal.value)

@@ -1,0 +1,76 @@
+"""``dpc track``: bring MLflow up to date with a search; and how a search does so while it runs."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from models.spec import Operator
+from search.config import Config, ConfigError
+from search.space import CellSpace
+from search.tracking import Tracking, TrackingThread, track
+
+CLOSE_TIMEOUT_S = 20.0
+
+
+def run(config: Config) -> int:
+    """Tell the tracker what it lacks of a search."""
+    name = config.value("name", str)
+    folder = config.value("output_dir", Path).resolve() / name
+    if not (folder / "journal.jsonl").is_file():
+        raise ConfigError(f"name: no search {name!r}, {folder / 'journal.jsonl'} does not exist.")
+    tracking = tracking_settings(config)
+    record = track(
+        folder / "journal.jsonl", tracking, config.build("space", CellSpace).operator_kinds, result_files(folder)
+    )
+    console = Console(highlight=False)
+    console.print(f"{len(record.trials)} trials of {name} are in {tracking}", soft_wrap=True)
+    console.print(f"dashboard  {dashboard(tracking)}", soft_wrap=True)
+    return 0
+
+
+def tracking_settings(config: Config) -> Tracking:
+    """The tracker; where the config names none, a SQLite file in the output folder."""
+    tracking = Tracking(config.optional("tracking.uri", str), config.value("tracking.experiment", str))
+    return tracking.resolved(config.value("output_dir", Path).resolve())
+
+
+@contextmanager
+def follow(
+    journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...], folder: Path, console: Console
+) -> Iterator[None]:
+    """Keep the tracker up to date beside what runs within; say so where it is left behind."""
+    thread = TrackingThread(journal, tracking, operators)
+    thread.start()
+    try:
+        yield
+    finally:
+        if not thread.close(CLOSE_TIMEOUT_S, result_files(folder)):
+            console.print(
+                f"MLflow is behind ({thread.last_error}); nothing is lost: `dpc track name={folder.name}` catches up.",
+                soft_wrap=True,
+            )
+
+
+def result_files(folder: Path) -> list[Path]:
+    """What a search leaves for people, to be kept with its run."""
+    return [folder / name for name in ("leaderboard.csv", "best.json", "best_cell.png", "progress.png")]
+
+
+def dashboard(tracking: Tracking) -> str:
+    """The line that opens the dashboard."""
+    if not tracking.sqlite_file:
+        return str(tracking)
+    mlflow = Path(sys.executable).with_name("mlflow")
+    is_on_path = shutil.which("mlflow") == str(mlflow)
+    shown = "mlflow" if is_on_path else _from_here(mlflow)
+    return f"{shown} ui --backend-store-uri sqlite:///{_from_here(tracking.sqlite_file)}"
+
+
+def _from_here(path: Path) -> str:
+    """``path``, relative where it lies below the working folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,367 @@
+"""Cells and searches as pictures. The suffix of a path chooses the format: png, pdf or svg.
+
+``layout_cell`` says where everything of a diagram lies; ``draw_cell`` only paints it.
+"""
+
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from itertools import accumulate, product
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
+from matplotlib.path import Path as Outline
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from models.spec import BACKBONE, AtrousConv, CellSpec, Conv1x1, Operator, PyramidPooling
+from search.evaluation import Status
+from search.record import SearchRecord, TrialRecord
+
+ORANGE, GREEN, BLUE, VERMILLION, PURPLE = "#E69F00", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
+"""Told apart by colour-blind readers, too (Okabe and Ito 2008)."""
+INK, GREY = "#222222", "#777777"
+DPI = 200
+
+# A diagram's measures, in inches.
+CARD_WIDTH, CARD_HEIGHT, BAR_HEIGHT = 1.0, 1.08, 0.3
+INSET, INSET_TOP = 0.72, 0.1
+COLUMN_GAP, ROW_GAP, LANE_GAP, MARGIN, CORNER = 0.22, 0.32, 0.13, 0.15, 0.07
+TITLE_LINE, TITLE_CHARACTER = 0.2, 0.085
+
+WINDOW = 45
+"""Features that an inset spans: the context of rate 21, the paper's widest, and one to spare on each side."""
+
+RUNGS_NAMED = 6
+"""Rungs that the legend of a search names one by one; of more, it names the first and the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle, in inches from the diagram's top left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
+
+    @property
+    def centre(self) -> float:
+        return self.left + self.width / 2
+
+    @property
+    def middle(self) -> float:
+        return self.top + self.height / 2
+
+
+Wire = Sequence[tuple[float, float]]
+"""The corners (x, y) of a line that runs only down and sideways."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellLayout:
+    """Where everything of a cell's diagram lies.
+
+    Attributes:
+        boxes: of the backbone's features (``BACKBONE``) and of each branch; those of one row are equally deep in the tree.
+        concat: the bar at the bottom, as wide as all that flows into it.
+        reads: for each branch, the wire from what it reads.
+        outputs: for each branch, the wire to the concat.
+    """
+
+    boxes: dict[int, Box]
+    concat: Box
+    reads: dict[int, Wire]
+    outputs: dict[int, Wire]
+
+
+def draw_cell(cell: CellSpec, path: Path, title: str = "") -> None:
+    """Draw ``cell`` as Chen et al. 2018 do (figures 5a and 6), with the context that each branch sees.
+
+    The inset of an atrous convolution shows its 3x3 taps in a window of 45x45 features (more if a rate of the cell needs
+    more), the same for all branches; that of a pooling shows its grid on the whole feature map.
+    """
+    layout = layout_cell(cell)
+    right = max(layout.concat.right, *(box.right for box in layout.boxes.values()))
+    width = max(right, 1.8) + 2 * MARGIN
+    lines = textwrap.wrap(title, max(1, int(width / TITLE_CHARACTER)))
+    above, below = MARGIN + TITLE_LINE * len(lines), 0.5
+    height = above + layout.concat.bottom + below + MARGIN
+
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.axis("off")
+    axes.set_xlim((right - width) / 2, (right + width) / 2)
+    axes.set_ylim(height - above, -above)
+    for number, line in enumerate(lines):
+        _text(axes, right / 2, (number + 0.4 - len(lines)) * TITLE_LINE, line, size=10.5, weight="bold")
+
+    for wire in layout.outputs.values():
+        _draw_wire(axes, wire, GREY, zorder=1)
+    for wire in layout.reads.values():
+        _draw_wire(axes, wire, INK, zorder=2)
+    _draw_bar(axes, layout.boxes[BACKBONE], "backbone F")
+    _draw_bar(axes, layout.concat, "concat")
+    out = layout.concat
+    _draw_wire(axes, [(out.centre, out.bottom), (out.centre, out.bottom + 0.28)], INK, zorder=2)
+    _text(axes, out.centre, out.bottom + 0.4, "output")
+
+    rates = (max(b.operator.rate) for b in cell.branches if isinstance(b.operator, AtrousConv))
+    window = max([WINDOW, *(2 * rate + 3 for rate in rates)])
+    for index, branch in enumerate(cell.branches):
+        _draw_card(axes, layout.boxes[index], branch.operator, f"b{index + 1}", window)
+    _save(figure, path)
+
+
+def layout_cell(cell: CellSpec) -> CellLayout:
+    """Lay out a cell's tree, backbone on top, so that no boxes overlap and no wires cross.
+
+    A branch stands centred above those that read it. The output of a branch that others read goes down a lane of its own,
+    right of all that is below the branch; that of any other branch goes straight down.
+    """
+    boxes: dict[int, Box] = {}
+    lanes: dict[int, float] = {}
+
+    def place(index: int, left: float, top: float) -> float:
+        """Place the tree below ``index`` from ``left`` on; return where it ends."""
+        height = BAR_HEIGHT if index == BACKBONE else CARD_HEIGHT
+        readers, right = cell.children[index], left - COLUMN_GAP
+        for reader in readers:
+            right = place(reader, right + COLUMN_GAP, top + height + ROW_GAP)
+        middle = (boxes[readers[0]].left + boxes[readers[-1]].left) / 2 if readers else left
+        boxes[index] = Box(middle, top, CARD_WIDTH, height)
+        lanes[index] = right + LANE_GAP if readers else boxes[index].centre
+        return max(lanes[index], boxes[index].right)
+
+    place(BACKBONE, 0.0, 0.0)
+    del lanes[BACKBONE]
+    left = min(box.left for box in boxes.values())
+    right = max(*lanes.values(), *(box.right for index, box in boxes.items() if index != BACKBONE))
+    concat = Box(left, max(box.bottom for box in boxes.values()) + ROW_GAP, right - left, BAR_HEIGHT)
+    return CellLayout(
+        boxes,
+        concat,
+        reads={index: _read(boxes[branch.input], boxes[index]) for index, branch in enumerate(cell.branches)},
+        outputs={index: _output(boxes[index], lane, concat) for index, lane in lanes.items()},
+    )
+
+
+def _read(source: Box, reader: Box) -> Wire:
+    if source.centre == reader.centre:
+        return [(source.centre, source.bottom), (reader.centre, reader.top)]
+    turn = source.bottom + ROW_GAP * 0.4
+    return [(source.centre, source.bottom), (source.centre, turn), (reader.centre, turn), (reader.centre, reader.top)]
+
+
+def _output(box: Box, lane: float, concat: Box) -> Wire:
+    if lane == box.centre:
+        return [(lane, box.bottom), (lane, concat.top)]
+    return [(box.right, box.middle), (lane, box.middle), (lane, concat.top)]
+
+
+def _draw_wire(axes: Axes, wire: Wire, colour: str, zorder: int) -> None:
+    """A line with round corners and an arrow's head at its end, which points down."""
+    (*_, (x, y)) = wire
+    points, codes = [wire[0]], [Outline.MOVETO]
+    for before, corner, after in zip(wire, wire[1:], wire[2:], strict=False):
+        points += [_towards(corner, before), corner, _towards(corner, after)]
+        codes += [Outline.LINETO, Outline.CURVE3, Outline.CURVE3]
+    outline = Outline([*points, (x, y - 0.05)], [*codes, Outline.LINETO])
+    axes.add_patch(PathPatch(outline, fill=False, edgecolor=colour, linewidth=1.1, zorder=zorder))
+    head = Outline([(x, y), (x - 0.035, y - 0.08), (x + 0.035, y - 0.08), (x, y)], closed=True)
+    axes.add_patch(PathPatch(head, facecolor=colour, linewidth=0, zorder=zorder))
+
+
+def _towards(corner: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
+    """The point where a round corner begins, or half way where there is less room."""
+    (x, y), (to_x, to_y) = corner, end
+    part = min(0.5, CORNER / (abs(to_x - x) + abs(to_y - y)))
+    return x + part * (to_x - x), y + part * (to_y - y)
+
+
+def _draw_bar(axes: Axes, box: Box, text: str) -> None:
+    axes.add_patch(_rounded(box, facecolor="#E8E8E8", edgecolor=INK, linewidth=1.0))
+    _text(axes, box.centre, box.middle, text, weight="bold")
+
+
+def _draw_card(axes: Axes, box: Box, operator: Operator, name: str, window: int) -> None:
+    """A branch: its operator, and its name at the corner."""
+    colour = _COLOURS.get(type(operator), GREY)
+    axes.add_patch(_rounded(box, facecolor=_tint(colour, 0.1), edgecolor=colour, linewidth=1.4))
+    draw_operator(operator, axes, box, window)
+    badge = Box(box.left - 0.07, box.top - 0.08, 0.11 + 0.075 * len(name), 0.19)
+    axes.add_patch(_rounded(badge, facecolor="white", edgecolor=colour, linewidth=1.2))
+    _text(axes, badge.centre, badge.middle, name, weight="bold", size=7.5)
+
+
+@singledispatch
+def draw_operator(operator: Operator, axes: Axes, card: Box, window: int) -> None:
+    """Draw what ``operator`` sees into the card of its branch; of a kind that is not registered, only the text.
+
+    Args:
+        window: features that the card's inset spans, for operators drawn to scale.
+    """
+    lines = textwrap.wrap(str(operator), 13, max_lines=5, placeholder="...")
+    _text(axes, card.centre, card.middle, "\n".join(lines))
+
+
+@draw_operator.register
+def _(operator: Conv1x1, axes: Axes, card: Box, window: int) -> None:
+    inset = _draw_inset(operator, axes, card)
+    _draw_dot(axes, inset.centre, inset.middle, 0.035, ORANGE)
+
+
+@draw_operator.register
+def _(operator: AtrousConv, axes: Axes, card: Box, window: int) -> None:
+    inset = _draw_inset(operator, axes, card)
+    down, across = (rate * INSET / window for rate in operator.rate)
+    reach = Box(inset.centre - across, inset.middle - down, 2 * across, 2 * down)
+    axes.add_patch(_rectangle(reach, facecolor=_tint(BLUE, 0.2), linewidth=0))
+    radius = min(0.026, 0.45 * min(down, across))
+    for steps_down, steps_across in product((-1, 0, 1), repeat=2):
+        _draw_dot(axes, inset.centre + steps_across * across, inset.middle + steps_down * down, radius, BLUE)
+
+
+@draw_operator.register
+def _(operator: PyramidPooling, axes: Axes, card: Box, window: int) -> None:
+    inset = _draw_inset(operator, axes, card)
+    rows, columns = operator.grid
+    line = {"color": GREEN, "linewidth": min(1.0, 20 * INSET / max(rows, columns)), "zorder": 3}
+    axes.add_patch(_rectangle(inset, facecolor=_tint(GREEN, 0.25), edgecolor=GREEN, linewidth=1.0))
+    axes.hlines([inset.top + INSET * row / rows for row in range(1, rows)], inset.left, inset.right, **line)
+    axes.vlines([inset.left + INSET * column / columns for column in range(1, columns)], inset.top, inset.bottom, **line)
+
+
+_COLOURS: dict[type[Operator], str] = {Conv1x1: ORANGE, AtrousConv: BLUE, PyramidPooling: GREEN}
+
+
+def _draw_inset(operator: Operator, axes: Axes, card: Box) -> Box:
+    """The empty frame for what an operator sees, and the operator's text below it."""
+    inset = Box(card.centre - INSET / 2, card.top + INSET_TOP, INSET, INSET)
+    axes.add_patch(_rectangle(inset, facecolor="white", edgecolor="#BBBBBB", linewidth=0.6))
+    _text(axes, card.centre, (inset.bottom + card.bottom) / 2, str(operator))
+    return inset
+
+
+def _draw_dot(axes: Axes, x: float, y: float, radius: float, colour: str) -> None:
+    axes.add_patch(Circle((x, y), radius, facecolor=colour, linewidth=0, zorder=3))
+
+
+def _rectangle(box: Box, **style: Any) -> Rectangle:
+    return Rectangle((box.left, box.top), box.width, box.height, zorder=3, **style)
+
+
+def _rounded(box: Box, **style: Any) -> FancyBboxPatch:
+    corners = "round,pad=0,rounding_size=0.06"
+    return FancyBboxPatch((box.left, box.top), box.width, box.height, boxstyle=corners, zorder=3, **style)
+
+
+def _text(axes: Axes, x: float, y: float, text: str, size: float = 8.5, weight: str = "normal") -> None:
+    """Text around a point, as it is: a dollar sign begins no formula."""
+    axes.text(x, y, text, size=size, weight=weight, color=INK, ha="center", va="center", zorder=5, parse_math=False)
+
+
+def _tint(colour: str, strength: float) -> tuple[float, ...]:
+    """``colour`` thinned on white paper."""
+    return tuple(1 - strength * (1 - part) for part in to_rgb(colour))
+
+
+def draw_progress(record: SearchRecord, path: Path, title: str = "") -> None:
+    """Draw the mIoU of each finished trial in order of finishing, and the best so far among the completed ones.
+
+    A trial without a score (diverged or failed) is a tick at the bottom.
+    """
+    in_order = sorted((trial.ended.time_s, number) for number, trial in record.trials.items() if trial.ended)
+    dots = [_Dot(place, record.trials[number]) for place, (_, number) in enumerate(in_order, start=1)]
+
+    figure = Figure(figsize=(7.2, 3.8), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=10.5, fontweight="bold", loc="left", parse_math=False)
+    axes.set_xlabel("finished trials, in order of finishing")
+    axes.set_ylabel("mIoU on the proxy task (%)")
+    axes.set_xlim(0.5 - 0.02 * len(dots), 0.5 + 1.02 * max(1, len(dots)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if dots:
+        _draw_scores(axes, [dot for dot in dots if dot.trial.miou is not None])
+        _draw_unscored(axes, [dot for dot in dots if dot.trial.miou is None])
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    else:
+        axes.text(0.5, 0.5, "no trial has finished yet", transform=axes.transAxes, ha="center", color=GREY)
+    _save(figure, path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dot:
+    """A finished trial and its place in order of finishing, from 1."""
+
+    place: int
+    trial: TrialRecord
+
+    @property
+    def percent(self) -> float:
+        return 100 * (self.trial.miou or 0.0)
+
+
+def _draw_scores(axes: Axes, dots: Sequence[_Dot]) -> None:
+    """Dots for completed trials, triangles for stopped ones, darker the later they were stopped."""
+    if not dots:
+        axes.set_ylim(0, 100)
+        return
+    style = {"s": max(2.5, min(26.0, 8000 / len(dots))), "linewidth": 0, "rasterized": len(dots) > 2000}
+    stopped = [dot for dot in dots if dot.trial.status == Status.STOPPED]
+    rungs = sorted({len(dot.trial.rungs) for dot in stopped})
+    for order, rung in enumerate(rungs, start=1):
+        at_rung = [dot for dot in stopped if len(dot.trial.rungs) == rung]
+        named = len(rungs) <= RUNGS_NAMED or order in (1, len(rungs))
+        label = f"stopped at rung {rung}" if named else None
+        shade = _tint(BLUE, 0.25 + 0.55 * order / len(rungs))
+        axes.scatter(*_points(at_rung), color=[shade], marker="v", label=label, **style)
+    completed = [dot for dot in dots if dot.trial.status == Status.COMPLETED]
+    if completed:
+        places, scores = _points(completed)
+        best = list(accumulate(scores, max))
+        axes.scatter(places, scores, color=[INK], label="completed", zorder=3, **style)
+        label = f"best so far, now {best[-1]:.2f}"
+        axes.step(places, best, where="post", color=VERMILLION, linewidth=1.5, zorder=4, label=label)
+
+
+def _draw_unscored(axes: Axes, dots: Sequence[_Dot]) -> None:
+    """Ticks at the bottom, below all scores."""
+    if not dots:
+        return
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.08 * (high - low), high)
+    for status, colour, height in ((Status.DIVERGED, ORANGE, 0.02), (Status.FAILED, PURPLE, 0.055)):
+        places = [dot.place for dot in dots if dot.trial.status == status]
+        if places:
+            heights = [height] * len(places)
+            axes.scatter(places, heights, marker="|", s=40, color=colour, transform=axes.get_xaxis_transform(), label=status)
+
+
+def _points(dots: Sequence[_Dot]) -> tuple[list[int], list[float]]:
+    return [dot.place for dot in dots], [dot.percent for dot in dots]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write the file whole or not at all: a person may be looking at the one before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format=path.suffix[1:] or "png")
+    os.replace(partial, path)
