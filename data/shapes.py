@@ -1,15 +1,15 @@
 """The embedded data set: generated scenes in which a thing's class is decided by a lamp far away from it.
 
-A disc, a square or a triangle looks the same whichever class it is of; what decides is the colour of its lamp, which stands
-at a fixed displacement: six features (at output stride 16) to the right of a disc, nine above a square, six below and
-twelve to the left of a triangle. So an architecture is as good as what it sees: 1x1 convolutions can only guess, an atrous
+A disc, a square or a triangle looks the same whichever class it is of; what decides is the colour of its lamp, which
+stands at a fixed displacement: six features (of 16 pixels) to the right of a disc, nine above a square, six below and
+twelve to the left of a triangle. So a cell is as good as what it sees: 1x1 convolutions can only guess, an atrous
 convolution of rate 1x6 tells discs apart, one of 9x1 squares, one of 6x12 triangles. Nothing is downloaded.
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from data.datasets import DatasetInfo, Sample, UInt8Array, unknown_split
 VERSION = 1
 """Of the generator: to be raised with any change to what it draws."""
 
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -89,7 +89,7 @@ class Shapes:
     ``search_train`` and ``search_val`` are ``train`` and ``val``.
 
     Attributes:
-        size_px: side of the square images, a multiple of 16 plus one (so that feature i lies on pixel 16i), 321 or more.
+        size_px: side of the square images, 16k + 1 (so that feature i lies on pixel 16i) and at least 321.
     """
 
     num_train: int = 240
@@ -146,15 +146,15 @@ class _Lamp:
 
     family: Family | None
     colour: int
-    y: float
-    x: float
-    radius: float
+    y: int
+    x: int
+    radius: int
 
 
 PLACEMENT = (2, 1, 0, 2, 1, 0)
-"""Families in the order in which things of them seek room: the farthest lamp first, because it is the hardest to place."""
+"""Families in the order in which things seek room: the farthest lamp first, because it is the hardest to place."""
 NUM_DECOYS = 3
-RADIUS_PX = (28.0, 38.0)
+RADIUS_PX = (28, 38)
 MARGIN_PX = 3
 TRIES = 100
 NOISE = 18
@@ -166,11 +166,11 @@ def _arrange(size_px: int, rng: np.random.Generator) -> list[_Lamp]:
 
     Half of an image's lamps are of either colour, so counting them tells nothing.
     """
-    circles: list[tuple[float, float, float]] = []
+    circles: list[tuple[int, int, int]] = []
     places = []
     for family in [*(FAMILIES[i] for i in PLACEMENT), *[None] * NUM_DECOYS]:
         down, right = family.lamp_offset_px if family else (0, 0)
-        radius = rng.uniform(*RADIUS_PX)
+        radius = int(rng.integers(*RADIUS_PX, endpoint=True))
         found = _find_room(circles, radius, (down, right), size_px, rng)
         if found:
             y, x = found
@@ -181,16 +181,14 @@ def _arrange(size_px: int, rng: np.random.Generator) -> list[_Lamp]:
 
 
 def _find_room(
-    circles: Sequence[tuple[float, float, float]],
-    radius: float,
+    circles: Sequence[tuple[int, int, int]],
+    radius: int,
     offset_px: tuple[int, int],
     size_px: int,
     rng: np.random.Generator,
-) -> tuple[float, float] | None:
-    """A lamp's (y, x) where neither it nor its thing, ``offset_px`` before it, touches ``circles``; None if none is found."""
-    y, x = (
-        rng.uniform(radius + max(0, offset), size_px - radius + min(0, offset), (TRIES, 1)) for offset in offset_px
-    )
+) -> tuple[int, int] | None:
+    """A lamp's (y, x) where it and its thing, ``offset_px`` before it, touch no circle; None where none was found."""
+    y, x = (rng.integers(radius + max(0, o), size_px - radius + min(0, o), (TRIES, 1)) for o in offset_px)
     taken_y, taken_x, taken_radius = np.array(circles).reshape(-1, 3).T
     reach = radius + taken_radius + MARGIN_PX
     thing_y, thing_x = y - offset_px[0], x - offset_px[1]
@@ -199,23 +197,23 @@ def _find_room(
     return (y[free[0]].item(), x[free[0]].item()) if len(free) else None
 
 
-def _paint(lamps: list[_Lamp], size_px: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
+def _paint(lamps: Sequence[_Lamp], size_px: int, rng: np.random.Generator) -> tuple[UInt8Array, UInt8Array]:
     """The image and its labels."""
-    labels_HW = np.zeros((size_px, size_px), np.uint8)
     image_HWC = _ground(size_px, rng)
+    labels_HW = np.zeros((size_px, size_px), np.uint8)
     for lamp in lamps:
-        colour = np.array(list(LAMP_COLOURS.values())[lamp.colour], np.float32)
-        box, y, x = _window(lamp.y, lamp.x, lamp.radius, size_px)
-        distance = np.hypot(y, x) / lamp.radius
-        glow = 1 - 0.35 * distance**2
-        image_HWC[box][distance <= 1] = (glow[..., None] * colour)[distance <= 1]
+        r = lamp.radius
+        y, x = np.ogrid[-r : r + 1, -r : r + 1]
+        around = _window(lamp.y, lamp.x, r)
+        distance = np.hypot(y, x) / r
+        _fill(image_HWC[around], distance <= 1, 1 - 0.35 * distance**2, tuple(LAMP_COLOURS.values())[lamp.colour])
         if lamp.family:
             down, right = lamp.family.lamp_offset_px
-            box, y, x = _window(lamp.y - down, lamp.x - right, lamp.radius, size_px)
-            covered = lamp.family.covers(y, x, lamp.radius)
+            around = _window(lamp.y - down, lamp.x - right, r)
+            covered = lamp.family.covers(y, x, r)
             shade = rng.uniform(0.85, 1.15) * (1 + 0.18 * lamp.family.grain(y, x))
-            image_HWC[box][covered] = (shade[..., None] * np.array(lamp.family.tint, np.float32))[covered]
-            labels_HW[box][covered] = 1 + len(LAMP_COLOURS) * FAMILIES.index(lamp.family) + lamp.colour
+            _fill(image_HWC[around], covered, shade, lamp.family.tint)
+            labels_HW[around][covered] = 1 + len(LAMP_COLOURS) * FAMILIES.index(lamp.family) + lamp.colour
     image_HWC *= 255 * rng.uniform(0.8, 1.1)
     image_HWC += rng.integers(-NOISE, NOISE, image_HWC.shape, np.int8, endpoint=True)
     return image_HWC.clip(0, 255).astype(np.uint8), labels_HW
@@ -229,10 +227,9 @@ def _ground(size_px: int, rng: np.random.Generator) -> FloatArray:
     return patches_HW[..., None] * rng.uniform(0.85, 1.15, 3).astype(np.float32)
 
 
-def _window(y: float, x: float, radius: float, size_px: int) -> tuple[tuple[slice, slice], FloatArray, FloatArray]:
-    """The box around a circle as slices, and its pixels' coordinates from the centre."""
-    rows, columns = (
-        np.arange(max(0, math.floor(c - radius)), min(size_px, math.ceil(c + radius) + 1), dtype=np.float32) for c in (y, x)
-    )
-    box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
-    return box, rows[:, None] - np.float32(y), columns[None] - np.float32(x)
+def _window(y: int, x: int, radius: int) -> tuple[slice, slice]:
+    return slice(y - radius, y + radius + 1), slice(x - radius, x + radius + 1)
+
+
+def _fill(window_HWC: FloatArray, covered: BoolArray, shade: FloatArray, colour: tuple[float, float, float]) -> None:
+    window_HWC[covered] = shade[covered, None] * np.array(colour)

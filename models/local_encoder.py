@@ -25,11 +25,8 @@ class LocalEncoder(nn.Module):
     def __init__(self, out_channels: tuple[int, ...] = (3, 16, 32, 64, 96), seed: int = 0) -> None:
         super().__init__()
         self.out_channels = list(out_channels)
-        self.stages = nn.ModuleList(
-            nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=2, padding=1)
-            for channels_in, channels_out in pairwise(out_channels)
-        )
-        _initialise(self.stages, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        self.stages = nn.ModuleList(_conv(*channels, generator) for channels in pairwise(out_channels))
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
         """Images of about zero mean and unit scale to features of about unit scale, at strides 1, 2, 4, 8 and 16."""
@@ -39,9 +36,8 @@ class LocalEncoder(nn.Module):
         return features
 
 
-def _initialise(convs: nn.ModuleList, generator: torch.Generator) -> None:
+def _conv(in_channels: int, out_channels: int, generator: torch.Generator) -> nn.Conv2d:
     """He et al. 2015: a variance of 2 / fan-in keeps the scale of what passes through ReLUs."""
-    for conv in convs:
-        fan_in = conv.weight[0].numel()
-        nn.init.normal_(conv.weight, std=math.sqrt(2 / fan_in), generator=generator)
-        nn.init.zeros_(conv.bias)
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1, bias=False)
+    nn.init.normal_(conv.weight, std=math.sqrt(2 / (9 * in_channels)), generator=generator)
+    return conv

@@ -1,0 +1,40 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from training.losses import segmentation_loss, upsample_logits
+
+
+def reference(logits, labels, ignore_label):
+    return F.cross_entropy(upsample_logits(logits, *labels.shape[-2:]), labels.long(), ignore_index=ignore_label)
+
+
+@pytest.mark.parametrize(
+    ("features", "pixels"), [((3, 4), (33, 49)), ((5, 5), (70, 61)), ((1, 1), (7, 5)), ((2, 3), (17, 40)), ((9, 9), (9, 9))]
+)
+@pytest.mark.parametrize(("classes", "ignore_label"), [(2, 2), (19, 255)])
+def test_value_and_gradient_equal_upsampling_and_cross_entropy(features, pixels, classes, ignore_label):
+    torch.manual_seed(0)
+    logits = (3 * torch.randn(2, classes, *features)).requires_grad_()
+    labels = torch.randint(0, classes + 1, (2, *pixels))
+    labels[labels == classes] = ignore_label
+    exact = logits.detach().double().requires_grad_()
+    expected = reference(exact, labels, ignore_label)
+    expected.backward()
+    loss = segmentation_loss(logits, labels.to(torch.uint8), ignore_label)
+    (2 * loss).backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(logits.grad.double(), 2 * exact.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_images_without_a_labelled_pixel_give_no_loss_and_no_gradient():
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = segmentation_loss(logits, torch.full((1, 49, 49), 255, dtype=torch.uint8), 255)
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
+def test_a_logit_that_is_no_number_shows_in_the_loss():
+    logits = torch.full((1, 3, 4, 4), float("nan"))
+    assert segmentation_loss(logits, torch.zeros(1, 49, 49, dtype=torch.uint8), 255).isnan()
