@@ -35,9 +35,8 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
 def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
     """The first ``rows`` for a terminal."""
     table = Table(title="Leaderboard", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in ("rank", "mIoU", "params", "madds", "rung", "status"):
-        table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
-    table.add_column("cell", overflow="fold")
+    for name in ("rank", "mIoU", "params", "madds", "rung", "status", "cell"):
+        table.add_column(name, justify="left" if name in ("status", "cell") else "right", no_wrap=True)
     for rank, trial in enumerate(record.leaderboard()[:rows], start=1):
         table.add_row(
             str(rank),
@@ -46,7 +45,7 @@ def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
             quantity(trial.proposed.madds),
             str(len(trial.rungs)),
             trial.status,
-            f"{trial.cell.digest}  {trial.cell}",
+            trial.cell.digest,
         )
     return table
 

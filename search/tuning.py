@@ -293,6 +293,8 @@ _DRIVER_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # A diverged trial has no mIoU, which must not end the whole search.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # The old output engine prints nothing at verbose=0, the new one still prints a banner.
+    "RAY_AIR_NEW_OUTPUT": "0",
     # Tune's snapshots of the experiment are never read.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }

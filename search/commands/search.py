@@ -122,7 +122,7 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
     console.print()
     if study.record.finished:
         console.print(leaderboard_table(study.record))
-        console.print()
+        console.print(f"\nBest: {study.record.leaderboard()[0].cell}\n", soft_wrap=True)
     if not study.is_complete:
         console.print(
             f"Stopped with {len(study.record.finished)} of {study.plan.trials} trials done. Nothing is lost: the same "
@@ -133,7 +133,7 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
     kept = [text for text in config.overrides if text.split("=")[0].split(".")[0].lstrip("+~") in _SHARED]
     lines = {
         "results": str(folder),
-        "best cell": str(folder / "best_cell.png"),
+        "picture": str(folder / "best_cell.png"),
         "dashboard": dashboard_line,
         "next": " ".join(["dpc retrain", *kept, f"from={study.record.opened.name if study.record.opened else ''}", "rank=1"]),
     }
