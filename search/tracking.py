@@ -279,6 +279,7 @@ class RetrainRun:
         identity: str,
         settings: Mapping[str, Any],
         cell: CellSpec | None = None,
+        *,
         warn: Callable[[str], None] = _LOG.warning,
     ) -> None:
         self._tracking, self._name, self._warn = tracking, name, warn
@@ -454,7 +455,7 @@ class _Tracker:
 
     def __init__(self, tracking: Tracking) -> None:
         _be_quiet_and_brief()
-        from mlflow import MlflowClient  # two seconds, and telemetry is decided at import
+        from mlflow import MlflowClient  # noqa: PLC0415 - two seconds; telemetry is decided at import
 
         self._tracking = tracking
         self._experiment: str | None = None
@@ -499,7 +500,7 @@ class _Tracker:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Add all to a run, in as few requests as MLflow's limits allow."""
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
 
         metrics = [
             Metric(key, float(value), _ms(point.time_s), point.step)

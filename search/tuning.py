@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.result import DONE
 from ray.tune.schedulers import (
     AsyncHyperBandScheduler,
     FIFOScheduler,
-    HyperBandScheduler,
+    HyperBandForBOHB,
     MedianStoppingRule,
     TrialScheduler,
 )
@@ -30,12 +30,13 @@ from search.evaluation import Status
 from search.resources import Resources
 from search.schedulers import Asha, Hyperband, MedianStopping, NoStopping, Scheduler
 from search.study import Study
-from training.loop import DivergedError
-from training.proxy import RungScore
+from training.score import DivergedError, RungScore
 
 CellTask = Callable[[CellSpec, int, Path | None], Iterator[RungScore]]
 """Scores a cell at each rung, given its training seed and a checkpoint file; ``training.proxy.ProxyTask`` is one."""
 
+MAX_PENDING = 16
+"""Trials that wait for an actor at most; the more start at once, the sooner a large cluster is full."""
 MAX_RETRIES = 2
 """How often a trial whose process died starts again, from its checkpoint, before it counts as failed."""
 
@@ -74,10 +75,11 @@ def run_study(
     """
     _check_cluster(resources)
     os.environ.update(_DRIVER_ENVIRONMENT)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(_slots(resources), MAX_PENDING))
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     scratch = Path(tempfile.mkdtemp(prefix="dpc-tune-"))
     trainable = tune.with_parameters(
-        CellTrial, task=task, max_iterations=rungs[-1], checkpoints=checkpoints, operators=operators
+        CellTrial, pickled_task=cloudpickle.dumps(task), max_iterations=rungs[-1], checkpoints=checkpoints, operators=operators
     )
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
@@ -106,19 +108,31 @@ def run_study(
     study.close()
 
 
+def _slots(resources: Resources) -> int:
+    """How many trials the cluster holds at once."""
+    there = ray.cluster_resources()
+    wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
+    return max(1, min(int(there.get(name, 0) / amount) for name, amount in wanted.items() if amount))
+
+
 class CellTrial(tune.Trainable):
-    """One cell on one worker; a step trains it to its next rung."""
+    """One cell on one worker; a step trains it to its next rung.
+
+    The task is unpickled, and with it torch imported, by the first step: Tune gives a pending trial to an actor that just
+    finished and throws away the one that is starting for it, so that slow starts would leave slots empty for good.
+    """
 
     def setup(
         self,
         config: dict[str, Any],
-        task: CellTask,
+        pickled_task: bytes,
         max_iterations: int,
         checkpoints: Path,
         operators: tuple[type[Operator], ...],
     ) -> None:
-        self._task, self._max_iterations = task, max_iterations
+        self._pickled_task, self._max_iterations = pickled_task, max_iterations
         self._checkpoints, self._operators = checkpoints, operators
+        self._task: CellTask | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -135,7 +149,7 @@ class CellTrial(tune.Trainable):
         except DivergedError as error:
             return {"status": Status.DIVERGED.value, "reason": str(error), DONE: True}
         except (MemoryError, ArithmeticError, ValueError, TypeError, RuntimeError, OSError) as error:
-            return {"status": Status.FAILED.value, "reason": f"{type(error).__name__}: {error}", DONE: True}
+            return {"status": Status.FAILED.value, "reason": _one_line(error), DONE: True}
         self._told += 1
         return {
             "rung": score.rung,
@@ -157,6 +171,7 @@ class CellTrial(tune.Trainable):
         if self._scores is None:
             cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
             path = checkpoint_path(self._checkpoints, cell)
+            self._task = self._task or cloudpickle.loads(self._pickled_task)
             self._scores = self._task(cell, self._config["seed"], path)
             for _ in range(self._told):
                 next(self._scores)
@@ -179,7 +194,9 @@ def build_scheduler(scheduler: Scheduler, rungs: Sequence[int]) -> TrialSchedule
                 reduction_factor=reduction_factor,
             )
         case Hyperband(reduction_factor):
-            return HyperBandScheduler(time_attr="training_iteration", max_t=len(rungs), reduction_factor=reduction_factor)
+            return HyperBandForBOHB(  # the plain one halves a bracket before it is full when trials come one by one
+                time_attr="training_iteration", max_t=len(rungs), reduction_factor=reduction_factor
+            )
         case MedianStopping(grace_iterations, min_trials):
             return _LiveMedianStopping(
                 time_attr="iteration", grace_period=grace_iterations, min_samples_required=min_trials
@@ -229,6 +246,12 @@ class _StudySearcher(_NotSaved, Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The recorder journals the end."""
 
+    def on_pause(self, trial_id: str) -> None:
+        """Hyperband's word that a trial waits for its bracket; nothing changes for the study."""
+
+    def on_unpause(self, trial_id: str) -> None:
+        """Likewise when it goes on."""
+
     def save(self, checkpoint_path: str) -> None:
         """The journal holds all that Tune would save."""
 
@@ -270,6 +293,10 @@ class _StudyRecorder(_NotSaved, tune.Callback):
         number = trial.config["trial"]
         self._study.ended(number, status, reason)
         checkpoint_path(self._checkpoints, self._study.record.trials[number].cell).unlink(missing_ok=True)
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _check_cluster(resources: Resources) -> None:

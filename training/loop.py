@@ -10,13 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from training.optim import OptimizerSettings
+from training.score import DivergedError
 
 Batch = tuple[Tensor, Tensor]
 """Inputs (B, C, H, W) and labels (B, H, W)."""
-
-
-class DivergedError(ArithmeticError):
-    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from training.loop import Batch, sample_at, train
 from training.losses import segmentation_loss, upsample_logits
 from training.metrics import ConfusionMatrix
 from training.optim import OptimizerSettings
+from training.score import RungScore
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +55,6 @@ class ProxySettings:
         stride = self.cell.output_stride
         if self.crop_px is not None and (self.crop_px <= stride or self.crop_px % stride != 1):
             raise ValueError(f"proxy.crop_px must be a multiple of {stride} plus 1, or null, got {self.crop_px}.")
-
-
-@dataclass(frozen=True, slots=True)
-class RungScore:
-    """How a cell stands at a rung.
-
-    Attributes:
-        rung: from 1.
-        iteration: training iterations done.
-        miou: on the whole validation split, 0 to 1.
-        loss: mean training loss since the rung before.
-        elapsed_s: training and validation so far, across interruptions.
-    """
-
-    rung: int
-    iteration: int
-    miou: float
-    loss: float
-    elapsed_s: float
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def test_each_rung_is_a_point_at_its_iteration(tracking, journal, request):
 
 def test_the_run_of_a_search_shows_its_best_over_the_trials_finished(tracking, journal, request):
     track(journal, tracking)
-    search, trials = runs_of(tracking, request.node.name)
+    search, _ = runs_of(tracking, request.node.name)
     histories = everything(tracking, request.node.name)["search"][3]
     assert [point[:2] for point in histories["best_miou"]] == [(n, 0.4) for n in (1, 2, 3, 4)]
     assert [point[:2] for point in histories["trials_finished"]] == [(n, n) for n in (1, 2, 3, 4)]

@@ -1,0 +1,26 @@
+"""What a scored cell says. Pure Python: a worker that waits for its first cell has not loaded torch."""
+
+from dataclasses import dataclass
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class RungScore:
+    """How a cell stands at a rung.
+
+    Attributes:
+        rung: from 1.
+        iteration: training iterations done.
+        miou: on the whole validation split, 0 to 1.
+        loss: mean training loss since the rung before.
+        elapsed_s: training and validation so far, across interruptions.
+    """
+
+    rung: int
+    iteration: int
+    miou: float
+    loss: float
+    elapsed_s: float
