@@ -81,8 +81,7 @@ class Cityscapes:
             raise DatasetError(f"cityscapes: no *_leftImg8bit.png under {root / 'leftImg8bit' / official}.")
         suffix = "labelTrainIds" if self._labels_of(root, images[0], "labelTrainIds").exists() else "labelIds"
         pairs = tuple(
-            (str(image.relative_to(root)), str(self._labels_of(root, image, suffix).relative_to(root)))
-            for image in images
+            (str(image.relative_to(root)), str(self._labels_of(root, image, suffix).relative_to(root))) for image in images
         )
         return FileSplit(self.info, root, pairs, None if suffix == "labelTrainIds" else _train_ids())
 

@@ -40,9 +40,7 @@ class DatasetInfo:
                 f"DatasetInfo: one colour a class is needed, got {len(self.palette)} for {len(self.class_names)} classes."
             )
         if not len(self.class_names) <= self.ignore_label <= 255:
-            raise ValueError(
-                f"DatasetInfo: ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}."
-            )
+            raise ValueError(f"DatasetInfo: ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}.")
 
     @property
     def num_classes(self) -> int:

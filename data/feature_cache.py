@@ -171,9 +171,7 @@ class FeatureCache:
     @cached_property
     def _locations(self) -> list[tuple[int, int]]:
         return [
-            (shard, row)
-            for shard, entry in enumerate(self._manifest["shards"])
-            for row in range(entry["features"]["shape"][0])
+            (shard, row) for shard, entry in enumerate(self._manifest["shards"]) for row in range(entry["features"]["shape"][0])
         ]
 
     @cached_property
@@ -188,9 +186,7 @@ class FeatureCache:
             yield from (entry["features"], entry["labels"])
 
 
-def pad_sample(
-    sample: Sample, height_px: int, width_px: int, mean: Sequence[float], ignore_label: int
-) -> Sample:
+def pad_sample(sample: Sample, height_px: int, width_px: int, mean: Sequence[float], ignore_label: int) -> Sample:
     """``sample`` padded at the bottom and right: the backbone's ``mean`` colour in the image, ``ignore_label`` in the labels.
 
     Raises:

@@ -48,9 +48,7 @@ class Folder:
                 f"{root / name}: {len(unmatched)} file stems are in only one of images/ and labels/, "
                 f"the first is {unmatched[0]!r}."
             )
-        pairs = tuple(
-            (str(images[stem].relative_to(root)), str(labels[stem].relative_to(root))) for stem in sorted(images)
-        )
+        pairs = tuple((str(images[stem].relative_to(root)), str(labels[stem].relative_to(root))) for stem in sorted(images))
         return FileSplit(self.info, root, pairs)
 
 

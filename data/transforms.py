@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
 
-import albumentations as A  # noqa: E402, N812
+import albumentations as A
 
-from data.datasets import Sample, UInt8Array  # noqa: E402
+from data.datasets import Sample, UInt8Array
 
 PAPER_SCALES = tuple(0.5 + 0.25 * step for step in range(7))
 """0.5 to 2 by 0.25, DeepLab's random scales."""

@@ -105,9 +105,7 @@ def _build_encoder(settings: BackboneSettings) -> nn.Module:
             raise BackboneError(f"backbone.pad_type: only tu- encoders take one, got {settings.name!r}.")
         weights, arguments = "imagenet" if wants_hub else None, {}
     try:
-        return smp.encoders.get_encoder(
-            settings.name, weights=weights, output_stride=settings.output_stride, **arguments
-        )
+        return smp.encoders.get_encoder(settings.name, weights=weights, output_stride=settings.output_stride, **arguments)
     except Exception as error:  # timm and smp raise whatever their hub client or the model's constructor raises
         raise BackboneError(f"backbone {settings.name} at output stride {settings.output_stride}: {error}") from error
 

@@ -18,9 +18,7 @@ class DensePredictionCell(nn.Module):
         super().__init__()
         self.spec = spec
         self.branches = nn.ModuleList(
-            build_operator(
-                branch.operator, in_channels if branch.input == BACKBONE else settings.filters, settings
-            )
+            build_operator(branch.operator, in_channels if branch.input == BACKBONE else settings.filters, settings)
             for branch in spec.branches
         )
         self.project = nn.Sequential(

@@ -19,7 +19,6 @@ from models.dpc import DensePredictionCell
 from models.operators import PAPER_OUTPUT_STRIDE, CellSettings, build_operator
 from models.spec import AtrousConv, CellSpec, Conv1x1
 
-
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
@@ -157,4 +156,3 @@ class StrideFourDecoder(nn.Module):
 def padded_px(size_px: int, output_stride: int) -> int:
     """The smallest multiple of ``output_stride`` plus one that is at least ``size_px``."""
     return math.ceil((size_px - 1) / output_stride) * output_stride + 1
-

@@ -26,9 +26,7 @@ COMMANDS = {
     "cell": Command("show a cell: diagram, parameters, multiply-adds", "dpc cell cell=dpc_top1 format=json"),
     "cache": Command("build the feature cache that a search trains on", "dpc cache experiment=demo"),
     "retrain": Command("train backbone and cell end to end", "dpc retrain experiment=demo from=demo rank=1"),
-    "evaluate": Command(
-        "score a retrained model", "dpc evaluate experiment=demo checkpoint=outputs/demo/retrain-1a2b3c"
-    ),
+    "evaluate": Command("score a retrained model", "dpc evaluate experiment=demo checkpoint=outputs/demo/retrain-1a2b3c"),
     "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),
     "submit": Command(
         "send a command to a Ray cluster and follow it",

@@ -97,9 +97,7 @@ class Config:
         return OmegaConf.to_yaml(self._settings)
 
 
-def load(
-    command: str, overrides: Sequence[str], config_dir: str | None = None, passed_on: Sequence[str] = ()
-) -> Config:
+def load(command: str, overrides: Sequence[str], config_dir: str | None = None, passed_on: Sequence[str] = ()) -> Config:
     """Compose conf/<command>.yaml with ``overrides``.
 
     Args:

@@ -58,7 +58,7 @@ class SearchDisplay:
         new = len(finished) - self._finished_before
         facts = [
             ("trials", f"{len(finished)}/{self._trials} done" + (f" ({ends})" if ends else "")),
-            ("running", str(len(self._record.running))),
+            ("under way", str(len(self._record.running))),
         ]
         best = next(iter(self._record.leaderboard()), None)
         if best is not None and best.miou is not None:

@@ -25,7 +25,17 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
         proposed = trial.proposed
         seconds = f"{trial.elapsed_s:.1f}"
         writer.writerow(
-            [rank, trial.cell.digest, miou, proposed.params, proposed.madds, trial.status, len(trial.rungs), seconds, cell]
+            [
+                rank,
+                trial.cell.digest,
+                miou,
+                proposed.params,
+                proposed.madds,
+                trial.status,
+                len(trial.rungs),
+                seconds,
+                cell,
+            ]
         )
     _replace(folder / "leaderboard.csv", text.getvalue())
     if ranked and ranked[0].miou is not None:

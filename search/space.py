@@ -115,9 +115,7 @@ class CellSpace:
 
     def sample(self, rng: Random) -> CellSpec:
         """A cell drawn uniformly from the encodings, as in the paper."""
-        return CellSpec(
-            tuple(Branch(rng.randrange(BACKBONE, i), rng.choice(self.choices)) for i in range(self.num_branches))
-        )
+        return CellSpec(tuple(Branch(rng.randrange(BACKBONE, i), rng.choice(self.choices)) for i in range(self.num_branches)))
 
     def mutate(self, cell: CellSpec, rng: Random) -> CellSpec:
         """A different cell: one branch reads something else or applies another operator, each with even chance.

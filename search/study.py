@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from models.cost import CellCost
 from models.spec import CellSpec
-from search.algorithms.base import Algorithm, SpaceExhausted, propose_new, proposal_seed, training_seed
+from search.algorithms.base import Algorithm, SpaceExhausted, proposal_seed, propose_new, training_seed
 from search.evaluation import Evaluation, Status
 from search.journal import CellProposed, Event, Journal, RungReached, SearchClosed, SearchOpened, TrialEnded, now_s
 from search.record import SearchRecord
@@ -59,9 +59,7 @@ class Study:
         self._exhausted = ""
         self._interrupted = [trial.proposed for trial in self.record.running]
         self._known = {trial.cell.digest for trial in self.record.trials.values()}
-        self._finished: dict[int, Evaluation] = {
-            trial.proposed.trial: trial.evaluation() for trial in self.record.finished
-        }
+        self._finished: dict[int, Evaluation] = {trial.proposed.trial: trial.evaluation() for trial in self.record.finished}
         self._pending = {trial.proposed.trial: trial.cell for trial in self.record.running}
         self._append(opened)
 
@@ -90,9 +88,7 @@ class Study:
             self._exhausted = str(exhausted)
             return None
         cost = self.plan.cost_of(cell)
-        proposed = CellProposed(
-            number, cell, training_seed(self.plan.seed, cell), cost.params, cost.madds, now_s()
-        )
+        proposed = CellProposed(number, cell, training_seed(self.plan.seed, cell), cost.params, cost.madds, now_s())
         self._known.add(cell.digest)
         self._pending[number] = cell
         self._append(proposed)

@@ -149,9 +149,7 @@ class TrackingThread(threading.Thread):
         last_error: why the tracker is behind, in a line; None while it is not.
     """
 
-    def __init__(
-        self, journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS
-    ) -> None:
+    def __init__(self, journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> None:
         super().__init__(name="dpc-tracking", daemon=True)
         self.last_error: str | None = None
         self._projection = Projection(journal, tracking, operators)
@@ -206,9 +204,7 @@ class Projection:
     Only one projection at a time writes a journal's runs. After a failed write it asks the tracker what arrived.
     """
 
-    def __init__(
-        self, journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS
-    ) -> None:
+    def __init__(self, journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> None:
         self.record = SearchRecord()
         self._journal, self._tracking, self._operators = journal, tracking, operators
         self._offset = 0
@@ -304,9 +300,7 @@ class RetrainRun:
         self._do(lambda tracker, run_id: None)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         failed = "FAILED" if kind is not None and issubclass(kind, Exception) else "KILLED"
         now_s = time.time()
         self._retry_at_s = 0.0
@@ -503,9 +497,7 @@ class _Tracker:
         from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
 
         metrics = [
-            Metric(key, float(value), _ms(point.time_s), point.step)
-            for point in points
-            for key, value in point.values.items()
+            Metric(key, float(value), _ms(point.time_s), point.step) for point in points for key, value in point.values.items()
         ]
         texts = [Param(key, _clipped(value)) for key, value in (params or {}).items()]
         marks = [RunTag(key, _clipped(value)) for key, value in (tags or {}).items()]

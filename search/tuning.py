@@ -79,7 +79,11 @@ def run_study(
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     scratch = Path(tempfile.mkdtemp(prefix="dpc-tune-"))
     trainable = tune.with_parameters(
-        CellTrial, pickled_task=cloudpickle.dumps(task), max_iterations=rungs[-1], checkpoints=checkpoints, operators=operators
+        CellTrial,
+        pickled_task=cloudpickle.dumps(task),
+        max_iterations=rungs[-1],
+        checkpoints=checkpoints,
+        operators=operators,
     )
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
@@ -198,9 +202,7 @@ def build_scheduler(scheduler: Scheduler, rungs: Sequence[int]) -> TrialSchedule
                 time_attr="training_iteration", max_t=len(rungs), reduction_factor=reduction_factor
             )
         case MedianStopping(grace_iterations, min_trials):
-            return _LiveMedianStopping(
-                time_attr="iteration", grace_period=grace_iterations, min_samples_required=min_trials
-            )
+            return _LiveMedianStopping(time_attr="iteration", grace_period=grace_iterations, min_samples_required=min_trials)
         case NoStopping():
             return _LiveFifo()
     raise TypeError(f"no Ray Tune scheduler for {scheduler!r}")

@@ -40,8 +40,7 @@ class _StripCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int) -> Tensor:
         batch, classes, height, width = logits_BKhw.shape
         rows_Hh, columns_Ww = (
-            _bilinear(out, size, logits_BKhw.device)
-            for out, size in zip(labels_BHW.shape[1:], (height, width), strict=True)
+            _bilinear(out, size, logits_BKhw.device) for out, size in zip(labels_BHW.shape[1:], (height, width), strict=True)
         )
         wide_NhW = logits_BKhw.detach().float().reshape(batch * classes, height, width) @ columns_Ww.T
         gradient_NhW = torch.zeros_like(wide_NhW)

@@ -35,9 +35,7 @@ class OptimizerSettings:
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
         if self.name == "adamw":
             return torch.optim.AdamW(trainable, lr=self.learning_rate, weight_decay=self.weight_decay)
-        return torch.optim.SGD(
-            trainable, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay
-        )
+        return torch.optim.SGD(trainable, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate_at(self, iteration: int, iterations: int) -> float:
         """The poly schedule at ``iteration``, from 0."""

@@ -123,10 +123,7 @@ class ProxyTask:
         return (
             torch.stack([features_BCHW[b, :, y : y + side, x : x + side] for b, y, x in corners]),
             torch.stack(
-                [
-                    labels_BHW[b, stride * y : stride * y + crop_px, stride * x : stride * x + crop_px]
-                    for b, y, x in corners
-                ]
+                [labels_BHW[b, stride * y : stride * y + crop_px, stride * x : stride * x + crop_px] for b, y, x in corners]
             ),
         )
 

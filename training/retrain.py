@@ -108,9 +108,7 @@ def retrain(
         class_names=list(dataset.info.class_names),
     ).to(device)
     optimizer = settings.optimizer.build(model.parameters())
-    transform = TrainingTransform(
-        settings.height_px, settings.width_px, backbone.mean, backbone.std, dataset.info.ignore_label
-    )
+    transform = TrainingTransform(settings.height_px, settings.width_px, backbone.mean, backbone.std, dataset.info.ignore_label)
     samples = _AugmentedSamples(dataset.split("train"), transform, seed, settings.iterations * settings.batch_size)
     batches = iter(DataLoader(samples, settings.batch_size, num_workers=settings.workers))
     val_split = dataset.split("val")

@@ -25,9 +25,7 @@ class SpaceExhausted(Exception):
 class Algorithm(Protocol):
     """Chooses the next cell to evaluate."""
 
-    def propose(
-        self, space: CellSpace, finished: Sequence[Evaluation], pending: Sequence[CellSpec], rng: Random
-    ) -> CellSpec:
+    def propose(self, space: CellSpace, finished: Sequence[Evaluation], pending: Sequence[CellSpec], rng: Random) -> CellSpec:
         """A cell of ``space``; it may be a known one, which ``propose_new`` asks again for.
 
         Args:

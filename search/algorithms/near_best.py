@@ -36,9 +36,7 @@ class NearBest:
         if self.max_changes < 1:
             raise ValueError(f"algorithm.max_changes must be at least 1, got {self.max_changes}.")
 
-    def propose(
-        self, space: CellSpace, finished: Sequence[Evaluation], pending: Sequence[CellSpec], rng: Random
-    ) -> CellSpec:
+    def propose(self, space: CellSpace, finished: Sequence[Evaluation], pending: Sequence[CellSpec], rng: Random) -> CellSpec:
         scored = [evaluation for evaluation in finished if evaluation.miou is not None]
         if not scored or space.num_distinct == 1 or rng.random() >= self.near_best:
             return space.sample(rng)

@@ -13,7 +13,5 @@ from search.space import CellSpace
 class Uniform:
     """Each proposal is uniform over the space's encodings, whatever was found before."""
 
-    def propose(
-        self, space: CellSpace, finished: Sequence[Evaluation], pending: Sequence[CellSpec], rng: Random
-    ) -> CellSpec:
+    def propose(self, space: CellSpace, finished: Sequence[Evaluation], pending: Sequence[CellSpec], rng: Random) -> CellSpec:
         return space.sample(rng)

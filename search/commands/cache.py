@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -41,8 +40,8 @@ def build_caches(config: Config, splits: Sequence[str], console: Console) -> dic
     return caches
 
 
-class ProgressTask:
-    """A bar that appears with the first news."""
+class LazyBar:
+    """A progress bar that appears with the first news."""
 
     def __init__(self, bar: Progress, title: str) -> None:
         self._bar, self._title = bar, title
@@ -50,13 +49,17 @@ class ProgressTask:
     def __call__(self, done: int, total: int) -> None:
         if not self._bar.tasks:
             self._bar.add_task(self._title, total=total)
+            self._bar.start()
         self._bar.update(self._bar.tasks[0].id, completed=done)
 
 
 @contextmanager
-def progress_bar(console: Console, title: str) -> Iterator[ProgressTask]:
+def progress_bar(console: Console, title: str) -> Iterator[LazyBar]:
     """A progress bar for a function that reports images done and in all."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        yield ProgressTask(bar, title)
-
+    bar = Progress(*columns, console=console)
+    try:
+        yield LazyBar(bar, title)
+    finally:
+        if bar.tasks:
+            bar.stop()

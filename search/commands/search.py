@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from search.commands.cache import build_caches
 from search.commands.track import dashboard, follow, tracking_settings
 from search.config import Config, ConfigError
 from search.display import SearchDisplay
+from search.evaluation import Status
 from search.figures import draw_cell, draw_progress
 from search.journal import Journal, SearchOpened, now_s
 from search.leaderboard import leaderboard_table, percent, write_leaderboard
@@ -49,9 +51,7 @@ def run(config: Config) -> int:
     caches = build_caches(config, ("search_train", "search_val"), console)
     train, val = caches["search_train"], caches["search_val"]
     features = FeatureShape(train.channels, train.height, train.width)
-    plan = Plan(
-        space, algorithm, trials, seed, cost_of=partial(cell_cost, features=features, filters=proxy.cell.filters)
-    )
+    plan = Plan(space, algorithm, trials, seed, cost_of=partial(cell_cost, features=features, filters=proxy.cell.filters))
     opened = SearchOpened(name, _fingerprint(config, caches), config.plain(*_RECORDED), now_s())
     with Journal(folder / "journal.jsonl", space.operator_kinds) as journal:
         record = SearchRecord(journal.events)
@@ -122,7 +122,8 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
     console.print()
     if study.record.finished:
         console.print(leaderboard_table(study.record))
-        console.print(f"\nBest: {study.record.leaderboard()[0].cell}\n", soft_wrap=True)
+        console.print(f"\nBest cell: {study.record.leaderboard()[0].cell}", soft_wrap=True)
+        console.print(_spread(study.record))
     if not study.is_complete:
         console.print(
             f"Stopped with {len(study.record.finished)} of {study.plan.trials} trials done. Nothing is lost: the same "
@@ -139,6 +140,14 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
     }
     for title, text in lines.items():
         console.print(f"{title:<11}{text}", soft_wrap=True)
+
+
+def _spread(record: SearchRecord) -> str:
+    """Best and median of the trials that ran their full budget, which alone are comparable."""
+    mious = [trial.miou for trial in record.finished if trial.status == Status.COMPLETED and trial.miou is not None]
+    if not mious:
+        return ""
+    return f"mIoU of the {len(mious)} completed: best {percent(max(mious))}, median {percent(median(mious))}\n"
 
 
 _SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache")

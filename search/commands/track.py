@@ -23,9 +23,7 @@ def run(config: Config) -> int:
     if not (folder / "journal.jsonl").is_file():
         raise ConfigError(f"name: no search {name!r}, {folder / 'journal.jsonl'} does not exist.")
     tracking = tracking_settings(config)
-    record = track(
-        folder / "journal.jsonl", tracking, config.build("space", CellSpace).operator_kinds, result_files(folder)
-    )
+    record = track(folder / "journal.jsonl", tracking, config.build("space", CellSpace).operator_kinds, result_files(folder))
     console = Console(highlight=False)
     console.print(f"{len(record.trials)} trials of {name} are in {tracking}", soft_wrap=True)
     console.print(f"dashboard  {dashboard(tracking)}", soft_wrap=True)

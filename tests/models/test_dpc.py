@@ -92,9 +92,7 @@ def test_an_operator_without_a_module_is_named():
         build_operator(Identity(), 3, CellSettings())
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("filters", 0), ("output_stride", 32), ("bn_momentum", 0.0), ("dropout", 1.0)]
-)
+@pytest.mark.parametrize(("field", "value"), [("filters", 0), ("output_stride", 32), ("bn_momentum", 0.0), ("dropout", 1.0)])
 def test_settings_out_of_range_are_refused(field, value):
     with pytest.raises(ValueError, match=f"cell.{field}"):
         CellSettings(**{field: value})

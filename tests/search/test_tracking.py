@@ -96,9 +96,7 @@ def everything(tracking: Tracking, name: str) -> dict[str, Any]:
     for run in (search, *trials.values()):
         tags = {key: value for key, value in run.data.tags.items() if key not in ("mlflow.parentRunId", "dpc.search")}
         histories = {
-            key: [
-                (point.step, point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, key)
-            ]
+            key: [(point.step, point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, key)]
             for key in run.data.metrics
         }
         number = run.data.params.get("trial", "search")
@@ -145,10 +143,7 @@ def test_parameters_are_readable(tracking, journal, request):
 def test_a_trial_ends_as_its_status_says_and_only_a_scored_one_has_a_final_miou(tracking, journal, request):
     track(journal, tracking)
     _, trials = runs_of(tracking, request.node.name)
-    ends = {
-        key: (run.data.tags["status"], run.info.status, run.data.metrics.get("final_miou"))
-        for key, run in trials.items()
-    }
+    ends = {key: (run.data.tags["status"], run.info.status, run.data.metrics.get("final_miou")) for key, run in trials.items()}
     assert ends == {
         "0": ("completed", "FINISHED", 0.4),
         "1": ("stopped", "FINISHED", 0.1),

@@ -10,7 +10,8 @@ def reference(logits, labels, ignore_label):
 
 
 @pytest.mark.parametrize(
-    ("features", "pixels"), [((3, 4), (33, 49)), ((5, 5), (70, 61)), ((1, 1), (7, 5)), ((2, 3), (17, 40)), ((9, 9), (9, 9))]
+    ("features", "pixels"),
+    [((3, 4), (33, 49)), ((5, 5), (70, 61)), ((1, 1), (7, 5)), ((2, 3), (17, 40)), ((9, 9), (9, 9))],
 )
 @pytest.mark.parametrize(("classes", "ignore_label"), [(2, 2), (19, 255)])
 def test_value_and_gradient_equal_upsampling_and_cross_entropy(features, pixels, classes, ignore_label):

@@ -1,0 +1,39 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types bench dashboard clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED) ## make .venv with pinned dependencies
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## search the embedded data set, in about two minutes after set-up
+	@$(BIN)/dpc search experiment=demo
+
+test: $(INSTALLED) ## run the tests
+	$(BIN)/pytest
+
+lint: $(INSTALLED) ## style and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(INSTALLED) ## static types
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## measure, each figure against a baseline in the same run
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+dashboard: $(INSTALLED) ## open the MLflow dashboard on 127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db --host 127.0.0.1
+
+clean: ## delete .venv and outputs
+	rm -rf .venv outputs
