@@ -185,10 +185,11 @@ def unknown_split(dataset: str, name: str, accepted: Iterable[str] = SPLITS) -> 
 
 def palette_of(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     """PASCAL VOC's colour map: bits of the class id spread over red, green and blue from the highest bit down."""
-    return tuple(
-        tuple(sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)) for channel in range(3))
-        for index in range(num_classes)
-    )  # type: ignore[return-value]
+
+    def channel(index: int, offset: int) -> int:
+        return sum(((index >> (3 * bit + offset)) & 1) << (7 - bit) for bit in range(8))
+
+    return tuple((channel(index, 0), channel(index, 1), channel(index, 2)) for index in range(num_classes))
 
 
 def colorize(labels_HW: UInt8Array, palette: Sequence[tuple[int, int, int]]) -> UInt8Array:

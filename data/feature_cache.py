@@ -248,14 +248,14 @@ def _write_array(path: Path, array: npt.NDArray[Any]) -> dict[str, Any]:
         np.save(file, array)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
     return {"file": path.name, "shape": array.shape, "bytes": path.stat().st_size, "sha256": _sha256(path)}
 
 
 def _write_json(path: Path, value: object) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(value, indent=1))
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _sha256(path: Path) -> str:

@@ -13,9 +13,6 @@ import albumentations as A
 
 from data.datasets import Sample, UInt8Array
 
-PAPER_SCALES = tuple(0.5 + 0.25 * step for step in range(7))
-"""0.5 to 2 by 0.25, DeepLab's random scales."""
-
 
 @dataclass(frozen=True)
 class TrainingTransform:
@@ -27,6 +24,7 @@ class TrainingTransform:
         height_px, width_px: of the crop.
         mean, std: the backbone's normalisation, of images scaled to 0 to 1.
         scales: factors drawn from with equal chance.
+        flip: mirror every other image, left to right.
     """
 
     height_px: int
@@ -34,7 +32,8 @@ class TrainingTransform:
     mean: Sequence[float]
     std: Sequence[float]
     ignore_label: int
-    scales: Sequence[float] = PAPER_SCALES
+    scales: Sequence[float]
+    flip: bool
 
     def __call__(self, sample: Sample, seed: int) -> tuple[npt.NDArray[np.float32], UInt8Array]:
         """Normalised image (3, H, W) and labels (H, W) of the crop's size."""
@@ -49,7 +48,7 @@ class TrainingTransform:
                     position="random",
                 ),
                 A.RandomCrop(self.height_px, self.width_px),
-                A.HorizontalFlip(),
+                A.HorizontalFlip(p=0.5 if self.flip else 0),
             ],
             seed=seed,
         )

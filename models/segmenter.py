@@ -2,11 +2,10 @@
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -79,9 +78,10 @@ class Segmenter(nn.Module):
         )
         self.class_names = class_names or [str(index) for index in range(classes)]
         self.encoder = build_backbone(self.backbone_settings)
+        channels = cast(list[int], self.encoder.out_channels)
         cell_settings = CellSettings(filters, output_stride, bn_momentum, dropout)
-        self.cell = DensePredictionCell(CellSpec.from_json(cell), self.encoder.out_channels[-1], cell_settings)
-        self.decoder = StrideFourDecoder(self.encoder.out_channels[2], cell_settings) if decoder else None
+        self.cell = DensePredictionCell(CellSpec.from_json(cell), channels[-1], cell_settings)
+        self.decoder = StrideFourDecoder(channels[2], cell_settings) if decoder else None
         self.classifier = nn.Conv2d(filters, classes, kernel_size=1)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Segmenter(nn.Module):
         partial = folder / f"{WEIGHTS_FILE}.partial"
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         save_file(tensors, partial, metadata={"config": config})
-        os.replace(partial, folder / WEIGHTS_FILE)
+        partial.replace(folder / WEIGHTS_FILE)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> Self:

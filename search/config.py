@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, get_type_hints, overload
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -61,7 +62,13 @@ class Config:
         """As ``value``, or None where the setting is null."""
         return self.value(key, kind) if key in self else None
 
-    def build(self, key: str, kind: type[T]) -> T:
+    @overload
+    def build(self, key: str, kind: type[T]) -> T: ...
+
+    @overload
+    def build(self, key: str, kind: UnionType) -> Any: ...
+
+    def build(self, key: str, kind: type[T] | UnionType) -> T | Any:
         """The object that the node at ``key`` describes by its ``_target_``; it must be a ``kind``.
 
         Raises:
@@ -74,7 +81,7 @@ class Config:
             _check_types(node, key)
             built = instantiate(node)
         if not isinstance(built, kind):
-            raise ConfigError(f"{key}: must be a {kind.__name__}, got a {type(built).__name__}.")
+            raise ConfigError(f"{key}: must be a {getattr(kind, '__name__', kind)}, got a {type(built).__name__}.")
         return built
 
     def plain(self, *keys: str) -> dict[str, Any]:

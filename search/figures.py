@@ -3,7 +3,6 @@
 ``layout_cell`` says where everything of a diagram lies; ``draw_cell`` only paints it.
 """
 
-import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -239,7 +238,7 @@ def _(operator: AtrousConv, axes: Axes, card: Box, window: int) -> None:
 def _(operator: PyramidPooling, axes: Axes, card: Box, window: int) -> None:
     inset = _draw_inset(operator, axes, card)
     rows, columns = operator.grid
-    line = {"color": GREEN, "linewidth": min(1.0, 20 * INSET / max(rows, columns)), "zorder": 3}
+    line: dict[str, Any] = {"color": GREEN, "linewidth": min(1.0, 20 * INSET / max(rows, columns)), "zorder": 3}
     axes.add_patch(_rectangle(inset, facecolor=_tint(GREEN, 0.25), edgecolor=GREEN, linewidth=1.0))
     axes.hlines([inset.top + INSET * row / rows for row in range(1, rows)], inset.left, inset.right, **line)
     axes.vlines([inset.left + INSET * column / columns for column in range(1, columns)], inset.top, inset.bottom, **line)
@@ -324,7 +323,7 @@ def _draw_scores(axes: Axes, dots: Sequence[_Dot]) -> None:
     if not dots:
         axes.set_ylim(0, 100)
         return
-    style = {"s": max(2.5, min(26.0, 8000 / len(dots))), "linewidth": 0, "rasterized": len(dots) > 2000}
+    style: dict[str, Any] = {"s": max(2.5, min(26.0, 8000 / len(dots))), "linewidth": 0, "rasterized": len(dots) > 2000}
     stopped = [dot for dot in dots if dot.trial.status == Status.STOPPED]
     rungs = sorted({len(dot.trial.rungs) for dot in stopped})
     for order, rung in enumerate(rungs, start=1):
@@ -364,4 +363,4 @@ def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     figure.savefig(partial, format=path.suffix[1:] or "png")
-    os.replace(partial, path)
+    partial.replace(path)

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from pathlib import Path
 
 from rich.table import Table
@@ -88,4 +87,4 @@ def _best(trial: TrialRecord) -> dict[str, object]:
 def _replace(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(text)
-    os.replace(partial, path)
+    partial.replace(path)

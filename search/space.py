@@ -49,7 +49,7 @@ class AtrousConvs:
     rates: Sequence[int]
 
     def operators(self) -> Sequence[Operator]:
-        return tuple(AtrousConv(pair) for pair in product(self.rates, repeat=2))
+        return tuple(AtrousConv((rows, columns)) for rows, columns in product(self.rates, self.rates))
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class PyramidPoolings:
     grids: Sequence[int]
 
     def operators(self) -> Sequence[Operator]:
-        return tuple(PyramidPooling(pair) for pair in product(self.grids, repeat=2))
+        return tuple(PyramidPooling((rows, columns)) for rows, columns in product(self.grids, self.grids))
 
 
 @dataclass(frozen=True)

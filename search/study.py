@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from models.cost import CellCost
 from models.spec import CellSpec
-from search.algorithms.base import Algorithm, SpaceExhausted, proposal_seed, propose_new, training_seed
+from search.algorithms.base import Algorithm, SpaceExhaustedError, proposal_seed, propose_new, training_seed
 from search.evaluation import Evaluation, Status
 from search.journal import CellProposed, Event, Journal, RungReached, SearchClosed, SearchOpened, TrialEnded, now_s
 from search.record import SearchRecord
@@ -84,7 +84,7 @@ class Study:
                 self._known,
                 proposal_seed(self.plan.seed, number),
             )
-        except SpaceExhausted as exhausted:
+        except SpaceExhaustedError as exhausted:
             self._exhausted = str(exhausted)
             return None
         cost = self.plan.cost_of(cell)

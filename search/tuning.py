@@ -126,7 +126,7 @@ class CellTrial(tune.Trainable):
     finished and throws away the one that is starting for it, so that slow starts would leave slots empty for good.
     """
 
-    def setup(
+    def setup(  # type: ignore[override]  # with_parameters passes the rest
         self,
         config: dict[str, Any],
         pickled_task: bytes,

@@ -1,5 +1,6 @@
 """How good a whole model is: full images, single scale."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ def evaluate(
         matrix.update(predictions_BHW, torch.from_numpy(sample.labels_HW)[None].to(device))
         progress(index + 1, len(split))
     iou = {
-        name: None if value != value else value  # NaN: the class does not occur
+        name: None if math.isnan(value) else value
         for name, value in zip(info.class_names, matrix.iou_K().tolist(), strict=True)
     }
     return Scores(matrix.miou(), matrix.pixel_accuracy(), iou)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ class ProxySettings:
 
     def __post_init__(self) -> None:
         rungs = tuple(self.rungs)
-        if not rungs or rungs[0] < 1 or any(later <= earlier for earlier, later in zip(rungs, rungs[1:], strict=False)):
+        if not rungs or rungs[0] < 1 or any(later <= earlier for earlier, later in pairwise(rungs)):
             raise ValueError(f"proxy.rungs must be ascending iterations of at least 1, got {list(rungs)}.")
         for name in ("batch_size", "eval_batch_size"):
             if getattr(self, name) < 1:

@@ -1,7 +1,7 @@
 """Full training: backbone and cell end to end, on images."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,9 @@ from training.loop import sample_at, train
 from training.losses import segmentation_loss
 from training.optim import OptimizerSettings
 
+PAPER_SCALES = tuple(0.5 + 0.25 * step for step in range(7))
+"""0.5 to 2 by 0.25, DeepLab's random scales."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetrainSettings:
@@ -30,6 +33,8 @@ class RetrainSettings:
         iterations: optimiser steps.
         eval_every: steps between validations; the best model by validation mIoU is kept.
         height_px, width_px: of the training crop, multiples of the output stride plus one.
+        scales: factors by which images are resized before the crop, drawn from with equal chance.
+        flip: mirror every other image, left to right.
         freeze_batch_norm: keep the backbone's batch norm as it was pre-trained. Needed for weights whose batch norm was folded
             into the convolutions: their running statistics are placeholders.
         decoder: add DeepLabv3+'s decoder.
@@ -41,6 +46,8 @@ class RetrainSettings:
     height_px: int
     width_px: int
     batch_size: int = 16
+    scales: Sequence[float] = PAPER_SCALES
+    flip: bool = True
     freeze_batch_norm: bool = True
     decoder: bool = False
     workers: int = 0
@@ -51,6 +58,8 @@ class RetrainSettings:
         for name in ("iterations", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"training.scales must be at least one factor above 0, got {list(self.scales)}.")
         if self.batch_size < 2:
             raise ValueError(f"training.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
         for name in ("height_px", "width_px"):
@@ -108,7 +117,15 @@ def retrain(
         class_names=list(dataset.info.class_names),
     ).to(device)
     optimizer = settings.optimizer.build(model.parameters())
-    transform = TrainingTransform(settings.height_px, settings.width_px, backbone.mean, backbone.std, dataset.info.ignore_label)
+    transform = TrainingTransform(
+        height_px=settings.height_px,
+        width_px=settings.width_px,
+        mean=backbone.mean,
+        std=backbone.std,
+        ignore_label=dataset.info.ignore_label,
+        scales=settings.scales,
+        flip=settings.flip,
+    )
     samples = _AugmentedSamples(dataset.split("train"), transform, seed, settings.iterations * settings.batch_size)
     batches = iter(DataLoader(samples, settings.batch_size, num_workers=settings.workers))
     val_split = dataset.split("val")

@@ -17,7 +17,7 @@ ENUMERABLE = 100_000
 """Encodings up to which a space is listed to find a cell that sampling missed."""
 
 
-class SpaceExhausted(Exception):
+class SpaceExhaustedError(Exception):
     """Nothing new is left to propose: the space is used up, or sampling found only known cells."""
 
 
@@ -52,10 +52,10 @@ def propose_new(
         seed: of this proposal, from ``proposal_seed``.
 
     Raises:
-        SpaceExhausted: the space has no other cell, or ``attempts`` proposals were all known.
+        SpaceExhaustedError: the space has no other cell, or ``attempts`` proposals were all known.
     """
     if len(known) >= space.num_distinct:
-        raise SpaceExhausted(f"all {space.num_distinct:,} different cells of the space have been proposed")
+        raise SpaceExhaustedError(f"all {space.num_distinct:,} different cells of the space have been proposed")
     rng = Random(seed)
     for _ in range(attempts):
         cell = algorithm.propose(space, finished, pending, rng)
@@ -63,7 +63,7 @@ def propose_new(
             return cell.canonical()
     if space.size <= ENUMERABLE:
         return rng.choice([cell for cell in space.enumerate() if cell.digest not in known])
-    raise SpaceExhausted(f"{attempts} proposals in a row were cells already tried")
+    raise SpaceExhaustedError(f"{attempts} proposals in a row were cells already tried")
 
 
 def proposal_seed(search_seed: int, trial: int) -> int:

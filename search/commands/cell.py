@@ -27,7 +27,7 @@ def run(config: Config) -> int:
     if picture:
         draw_cell(cell, picture)
     if output == "json":
-        print(json.dumps({**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}))  # noqa: T201
+        print(json.dumps({**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}))
         return 0
     console = Console(highlight=False)
     console.print(cell_tree(cell))

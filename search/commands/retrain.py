@@ -34,7 +34,7 @@ def run(config: Config) -> int:
     recorded = {"origin": origin, **config.plain("seed", "training", "dataset", "backbone")}
     best = None
     with RetrainRun(
-        tracking_settings(config), f"retrain {cell.digest[:8]}", str(folder), recorded, cell, console.print
+        tracking_settings(config), f"retrain {cell.digest[:8]}", str(folder), recorded, cell, warn=console.print
     ) as tracked:
         with progress_bar(console, "validation") as progress:
             for reached in retrain(cell, dataset, backbone, settings, seed, folder, progress):

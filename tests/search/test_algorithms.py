@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from search.algorithms.base import Algorithm, SpaceExhausted, proposal_seed, propose_new, training_seed
+from search.algorithms.base import Algorithm, SpaceExhaustedError, proposal_seed, propose_new, training_seed
 from search.algorithms.near_best import NearBest
 from search.algorithms.uniform import Uniform
 from search.evaluation import Evaluation, Status
@@ -56,7 +56,7 @@ def test_no_cell_is_proposed_twice_and_a_tiny_space_is_exhausted_exactly(algorit
     finished = search(algorithm, TINY, TINY.num_distinct)
     known = {evaluation.cell.digest for evaluation in finished}
     assert len(known) == TINY.num_distinct
-    with pytest.raises(SpaceExhausted, match=f"all {TINY.num_distinct} different cells"):
+    with pytest.raises(SpaceExhaustedError, match=f"all {TINY.num_distinct} different cells"):
         propose_new(algorithm, TINY, finished, (), known, seed=0)
 
 

@@ -48,7 +48,8 @@ def test_a_journal_reads_back_what_was_written(recorded):
 
 
 def test_lines_are_json_that_any_tool_reads(recorded):
-    assert [json.loads(line)["event"] for line in recorded.read_text().splitlines()][0] == "search_opened"
+    events = [json.loads(line)["event"] for line in recorded.read_text().splitlines()]
+    assert events == ["search_opened", "cell_proposed", "rung_reached", "trial_ended", "search_closed"]
 
 
 def test_every_truncation_keeps_the_whole_lines_and_can_be_written_on(recorded, tmp_path):
