@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints, overload
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -166,6 +166,8 @@ class _one_line:  # noqa: N801 - used as a context manager
             return
         if isinstance(error, ConfigError):
             return
+        if isinstance(error, OverrideParseException):
+            raise ConfigError(f"{error.override}: not of the form key=value ({error}).") from error
         cause: BaseException = error
         while isinstance(cause, HydraException | OmegaConfBaseException) and cause.__cause__ is not None:
             cause = cause.__cause__
@@ -193,7 +195,8 @@ def _known_keys(command: str) -> Iterator[str]:
     def walk(node: object, prefix: str) -> Iterator[str]:
         if isinstance(node, dict):
             for key, value in node.items():
-                yield f"{prefix}{key}"
+                if not key.startswith("_"):
+                    yield f"{prefix}{key}"
                 yield from walk(value, f"{prefix}{key}.")
 
     yield from walk(OmegaConf.to_container(load(command, [])._settings), "")
@@ -236,7 +239,7 @@ def _typed(value: object, kind: Any, where: str) -> Any:
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True))
 
 
 def _without_targets(value: Any) -> Any:
