@@ -86,7 +86,7 @@ def build_cache(
     shards = []
     for index, start in enumerate(range(0, len(split), shard_size)):
         stop = min(start + shard_size, len(split))
-        entry = _finished_shard(folder, index, stop - start)
+        entry = _finished_shard(folder, index, range(start, stop))
         if entry is None:
             entry = _write_shard(folder, index, range(start, stop), key, split, info, extract, batch_size, progress)
         shards.append(entry)
@@ -202,14 +202,14 @@ def pad_sample(sample: Sample, height_px: int, width_px: int, mean: Sequence[flo
     return Sample(sample.name, image_HWC, np.pad(sample.labels_HW, (below, right), constant_values=ignore_label))
 
 
-def _finished_shard(folder: Path, index: int, num_samples: int) -> dict[str, Any] | None:
+def _finished_shard(folder: Path, index: int, samples: range) -> dict[str, Any] | None:
     """The entry of a shard that an earlier build finished, its bytes checked, or None."""
     try:
         entry: dict[str, Any] = json.loads((folder / f"shard-{index:05d}.json").read_text())
         whole = all(_sha256(folder / entry[part]["file"]) == entry[part]["sha256"] for part in ("features", "labels"))
     except (OSError, ValueError, KeyError):
         return None
-    return entry if whole and entry["features"]["shape"][0] == num_samples else None
+    return entry if whole and entry.get("samples") == [samples.start, samples.stop] else None
 
 
 def _write_shard(
@@ -233,6 +233,7 @@ def _write_shard(
         labels.append(np.stack([sample.labels_HW for sample in batch]))
         progress(start + len(batch), len(split))
     entry = {
+        "samples": [samples.start, samples.stop],
         "features": _write_array(folder / f"features-{index:05d}.npy", np.concatenate(features)),
         "labels": _write_array(folder / f"labels-{index:05d}.npy", np.concatenate(labels)),
     }
@@ -243,11 +244,17 @@ def _write_shard(
 def _write_array(path: Path, array: npt.NDArray[Any]) -> dict[str, Any]:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise CacheError(f"{path}: the backbone's features are not finite in {array.dtype}; try cache.dtype=float32.")
+    array = np.ascontiguousarray(array)
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, array)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+            file.write(array.data)  # np.save would hide a full disk behind "N requested and M written"
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     partial.replace(path)
     return {"file": path.name, "shape": array.shape, "bytes": path.stat().st_size, "sha256": _sha256(path)}
 

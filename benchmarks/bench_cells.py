@@ -1,0 +1,61 @@
+"""Score cells by the proxy task, over several seeds: does context pay, and how far does a seed move a score?
+
+    python benchmarks/bench_cells.py                                    # five cells on the embedded data set
+    python benchmarks/bench_cells.py --seeds 3 --cells aspp,dpc_top1 experiment=camvid dataset.root=... backbone.weights=...
+
+The first cell is the baseline; the last column is the ratio of each mean to its mean.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from rich.console import Console
+
+from models.spec import CellSpec
+from search.commands.cache import build_caches
+from search.commands.cell import read_cell
+from search.config import load
+from search.space import AnyCell
+from training.proxy import ProxySettings, ProxyTask
+
+CELLS = Path(__file__).parent / "cells"
+DEFAULT = "pointwise,short_rates,aspp,dpc_top1,fitting_rates"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", default=DEFAULT, help="names of conf/cell/ or benchmarks/cells/, or JSON files")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("overrides", nargs="*", default=["experiment=demo"])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    config = load("search", options.overrides)
+    caches = build_caches(config, ("search_train", "search_val"), Console())
+    settings = config.build("proxy", ProxySettings)
+    task = ProxyTask(caches["search_train"].folder, caches["search_val"].folder, settings)
+    print(f"python {' '.join(sys.argv)}: mIoU in % at iteration {settings.rungs[-1]}, one CPU thread a trial")
+    print(f"{'cell':<16}{'seeds':>6}{'mean':>8}{'sd':>7}{'s a trial':>11}{'ratio':>8}")
+    baseline = None
+    for name in options.cells.split(","):
+        cell = _cell(name)
+        last = [list(task(cell, seed))[-1] for seed in range(options.seeds)]
+        mious = [100 * score.miou for score in last]
+        baseline = baseline or mean(mious)
+        spread = f"{stdev(mious):.2f}" if len(mious) > 1 else "-"
+        seconds = mean(score.elapsed_s for score in last)
+        print(
+            f"{name:<16}{len(mious):>6}{mean(mious):>8.2f}{spread:>7}{seconds:>11.1f}{mean(mious) / baseline:>8.2f}",
+            flush=True,
+        )
+
+
+def _cell(name: str) -> CellSpec:
+    own = CELLS / f"{name}.json"
+    return read_cell(str(own) if own.is_file() else name, AnyCell())
+
+
+if __name__ == "__main__":
+    main()
