@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import singledispatch
 from itertools import accumulate, product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
@@ -28,13 +30,16 @@ INK, GREY = "#222222", "#777777"
 DPI = 200
 
 # A diagram's measures, in inches.
-CARD_WIDTH, CARD_HEIGHT, BAR_HEIGHT = 1.0, 1.08, 0.3
-INSET, INSET_TOP = 0.72, 0.1
+CARD_WIDTH, CARD_HEIGHT, BAR_HEIGHT = 1.0, 1.14, 0.3
+INSET, INSET_TOP = 0.78, 0.11
 COLUMN_GAP, ROW_GAP, LANE_GAP, MARGIN, CORNER = 0.22, 0.32, 0.13, 0.15, 0.07
 TITLE_LINE, TITLE_CHARACTER = 0.2, 0.085
 
-WINDOW = 45
-"""Features that an inset spans: the context of rate 21, the paper's widest, and one to spare on each side."""
+PAPER_RATE = 21
+"""The widest rate of Chen et al. 2018: cells within it are drawn to one scale, so that diagrams can be compared."""
+
+RIM = 3
+"""Features that an inset shows beyond the widest rate."""
 
 RUNGS_NAMED = 6
 """Rungs that the legend of a search names one by one; of more, it names the first and the last."""
@@ -75,7 +80,7 @@ class CellLayout:
     """Where everything of a cell's diagram lies.
 
     Attributes:
-        boxes: of the backbone's features (``BACKBONE``) and of each branch; those of one row are equally deep in the tree.
+        boxes: of the backbone's features (``BACKBONE``) and of each branch, one row for each depth in the tree.
         concat: the bar at the bottom, as wide as all that flows into it.
         reads: for each branch, the wire from what it reads.
         outputs: for each branch, the wire to the concat.
@@ -90,36 +95,37 @@ class CellLayout:
 def draw_cell(cell: CellSpec, path: Path, title: str = "") -> None:
     """Draw ``cell`` as Chen et al. 2018 do (figures 5a and 6), with the context that each branch sees.
 
-    The inset of an atrous convolution shows its 3x3 taps in a window of 45x45 features (more if a rate of the cell needs
-    more), the same for all branches; that of a pooling shows its grid on the whole feature map.
+    The inset of an atrous convolution shows its 3x3 taps, to one scale for the whole cell; that of a pooling shows its
+    grid on the whole feature map.
     """
     layout = layout_cell(cell)
-    right = max(layout.concat.right, *(box.right for box in layout.boxes.values()))
-    width = max(right, 1.8) + 2 * MARGIN
-    lines = textwrap.wrap(title, max(1, int(width / TITLE_CHARACTER)))
-    above, below = MARGIN + TITLE_LINE * len(lines), 0.5
-    height = above + layout.concat.bottom + below + MARGIN
+    concat = layout.concat
+    rates = [max(branch.operator.rate) for branch in cell.branches if isinstance(branch.operator, AtrousConv)]
+    window = 2 * (max([PAPER_RATE, *rates]) + RIM) + 1
+    width = max(concat.width, 1.8) + 2 * MARGIN
+    lines = textwrap.wrap(title, int(width / TITLE_CHARACTER))
+    above = MARGIN + (TITLE_LINE * len(lines) + 0.08 if lines else 0)
+    below = MARGIN + (0.68 if rates else 0.5)
+    height = above + concat.bottom + below
 
     figure = Figure(figsize=(width, height), dpi=DPI)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.axis("off")
-    axes.set_xlim((right - width) / 2, (right + width) / 2)
+    axes.set_xlim(concat.centre - width / 2, concat.centre + width / 2)
     axes.set_ylim(height - above, -above)
     for number, line in enumerate(lines):
-        _text(axes, right / 2, (number + 0.4 - len(lines)) * TITLE_LINE, line, size=10.5, weight="bold")
+        _text(axes, concat.centre, (number + 0.4 - len(lines)) * TITLE_LINE - 0.08, line, size=10.5, weight="bold")
 
     for wire in layout.outputs.values():
         _draw_wire(axes, wire, GREY, zorder=1)
     for wire in layout.reads.values():
         _draw_wire(axes, wire, INK, zorder=2)
     _draw_bar(axes, layout.boxes[BACKBONE], "backbone F")
-    _draw_bar(axes, layout.concat, "concat")
-    out = layout.concat
-    _draw_wire(axes, [(out.centre, out.bottom), (out.centre, out.bottom + 0.28)], INK, zorder=2)
-    _text(axes, out.centre, out.bottom + 0.4, "output")
-
-    rates = (max(b.operator.rate) for b in cell.branches if isinstance(b.operator, AtrousConv))
-    window = max([WINDOW, *(2 * rate + 3 for rate in rates)])
+    _draw_bar(axes, concat, "concat")
+    _draw_wire(axes, [(concat.centre, concat.bottom), (concat.centre, concat.bottom + 0.28)], INK, zorder=2)
+    _text(axes, concat.centre, concat.bottom + 0.4, "output")
+    if rates:
+        _text(axes, concat.centre, concat.bottom + 0.62, f"atrous frames: {window} x {window} features", size=7)
     for index, branch in enumerate(cell.branches):
         _draw_card(axes, layout.boxes[index], branch.operator, f"b{index + 1}", window)
     _save(figure, path)
@@ -128,8 +134,8 @@ def draw_cell(cell: CellSpec, path: Path, title: str = "") -> None:
 def layout_cell(cell: CellSpec) -> CellLayout:
     """Lay out a cell's tree, backbone on top, so that no boxes overlap and no wires cross.
 
-    A branch stands centred above those that read it. The output of a branch that others read goes down a lane of its own,
-    right of all that is below the branch; that of any other branch goes straight down.
+    A branch stands above the middle one of those that read it. Its output goes down a lane of its own, right of all
+    that is below it; that of a branch that none reads goes straight down.
     """
     boxes: dict[int, Box] = {}
     lanes: dict[int, float] = {}
@@ -140,16 +146,15 @@ def layout_cell(cell: CellSpec) -> CellLayout:
         readers, right = cell.children[index], left - COLUMN_GAP
         for reader in readers:
             right = place(reader, right + COLUMN_GAP, top + height + ROW_GAP)
-        middle = (boxes[readers[0]].left + boxes[readers[-1]].left) / 2 if readers else left
+        middle = median(boxes[reader].left for reader in readers) if readers else left
         boxes[index] = Box(middle, top, CARD_WIDTH, height)
         lanes[index] = right + LANE_GAP if readers else boxes[index].centre
         return max(lanes[index], boxes[index].right)
 
     place(BACKBONE, 0.0, 0.0)
     del lanes[BACKBONE]
-    left = min(box.left for box in boxes.values())
-    right = max(*lanes.values(), *(box.right for index, box in boxes.items() if index != BACKBONE))
-    concat = Box(left, max(box.bottom for box in boxes.values()) + ROW_GAP, right - left, BAR_HEIGHT)
+    right = max(*(lane + LANE_GAP for lane in lanes.values()), *(box.right for box in boxes.values()))
+    concat = Box(0.0, max(box.bottom for box in boxes.values()) + ROW_GAP, right, BAR_HEIGHT)
     return CellLayout(
         boxes,
         concat,
@@ -239,9 +244,11 @@ def _(operator: PyramidPooling, axes: Axes, card: Box, window: int) -> None:
     inset = _draw_inset(operator, axes, card)
     rows, columns = operator.grid
     line: dict[str, Any] = {"color": GREEN, "linewidth": min(1.0, 20 * INSET / max(rows, columns)), "zorder": 3}
+    heights = [inset.top + INSET * row / rows for row in range(1, rows)]
+    places = [inset.left + INSET * column / columns for column in range(1, columns)]
     axes.add_patch(_rectangle(inset, facecolor=_tint(GREEN, 0.25), edgecolor=GREEN, linewidth=1.0))
-    axes.hlines([inset.top + INSET * row / rows for row in range(1, rows)], inset.left, inset.right, **line)
-    axes.vlines([inset.left + INSET * column / columns for column in range(1, columns)], inset.top, inset.bottom, **line)
+    axes.hlines(heights, inset.left, inset.right, **line)
+    axes.vlines(places, inset.top, inset.bottom, **line)
 
 
 _COLOURS: dict[type[Operator], str] = {Conv1x1: ORANGE, AtrousConv: BLUE, PyramidPooling: GREEN}
@@ -292,15 +299,15 @@ def draw_progress(record: SearchRecord, path: Path, title: str = "") -> None:
     axes.set_xlabel("finished trials, in order of finishing")
     axes.set_ylabel("mIoU on the proxy task (%)")
     axes.set_xlim(0.5 - 0.02 * len(dots), 0.5 + 1.02 * max(1, len(dots)))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.grid(color="#E5E5E5", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+    _draw_scores(axes, [dot for dot in dots if dot.trial.miou is not None], last_place=len(dots))
+    _draw_unscored(axes, [dot for dot in dots if dot.trial.miou is None])
     if dots:
-        _draw_scores(axes, [dot for dot in dots if dot.trial.miou is not None])
-        _draw_unscored(axes, [dot for dot in dots if dot.trial.miou is None])
-        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+        _draw_legend(figure)
     else:
         axes.text(0.5, 0.5, "no trial has finished yet", transform=axes.transAxes, ha="center", color=GREY)
     _save(figure, path)
@@ -318,7 +325,7 @@ class _Dot:
         return 100 * (self.trial.miou or 0.0)
 
 
-def _draw_scores(axes: Axes, dots: Sequence[_Dot]) -> None:
+def _draw_scores(axes: Axes, dots: Sequence[_Dot], last_place: int) -> None:
     """Dots for completed trials, triangles for stopped ones, darker the later they were stopped."""
     if not dots:
         axes.set_ylim(0, 100)
@@ -326,11 +333,11 @@ def _draw_scores(axes: Axes, dots: Sequence[_Dot]) -> None:
     style: dict[str, Any] = {"s": max(2.5, min(26.0, 8000 / len(dots))), "linewidth": 0, "rasterized": len(dots) > 2000}
     stopped = [dot for dot in dots if dot.trial.status == Status.STOPPED]
     rungs = sorted({len(dot.trial.rungs) for dot in stopped})
-    for order, rung in enumerate(rungs, start=1):
+    for order, rung in enumerate(rungs):
         at_rung = [dot for dot in stopped if len(dot.trial.rungs) == rung]
-        named = len(rungs) <= RUNGS_NAMED or order in (1, len(rungs))
+        named = len(rungs) <= RUNGS_NAMED or rung in (rungs[0], rungs[-1])
         label = f"stopped at rung {rung}" if named else None
-        shade = _tint(BLUE, 0.25 + 0.55 * order / len(rungs))
+        shade = _tint(BLUE, 0.4 + 0.6 * order / max(1, len(rungs) - 1))
         axes.scatter(*_points(at_rung), color=[shade], marker="v", label=label, **style)
     completed = [dot for dot in dots if dot.trial.status == Status.COMPLETED]
     if completed:
@@ -338,7 +345,9 @@ def _draw_scores(axes: Axes, dots: Sequence[_Dot]) -> None:
         best = list(accumulate(scores, max))
         axes.scatter(places, scores, color=[INK], label="completed", zorder=3, **style)
         label = f"best so far, now {best[-1]:.2f}"
-        axes.step(places, best, where="post", color=VERMILLION, linewidth=1.5, zorder=4, label=label)
+        axes.step(
+            [*places, last_place], [*best, best[-1]], where="post", color=VERMILLION, linewidth=1.5, zorder=4, label=label
+        )
 
 
 def _draw_unscored(axes: Axes, dots: Sequence[_Dot]) -> None:
@@ -350,8 +359,20 @@ def _draw_unscored(axes: Axes, dots: Sequence[_Dot]) -> None:
     for status, colour, height in ((Status.DIVERGED, ORANGE, 0.02), (Status.FAILED, PURPLE, 0.055)):
         places = [dot.place for dot in dots if dot.trial.status == status]
         if places:
-            heights = [height] * len(places)
-            axes.scatter(places, heights, marker="|", s=40, color=colour, transform=axes.get_xaxis_transform(), label=status)
+            width = 1.4 if len(places) < 300 else 0.3
+            at_bottom, heights = axes.get_xaxis_transform(), [height] * len(places)
+            axes.scatter(
+                places, heights, 40, colour, marker="|", linewidth=width, transform=at_bottom, label=status, rasterized=True
+            )
+
+
+def _draw_legend(figure: Figure) -> None:
+    """Beside the axes, where it covers nothing; its markers are as large as those of a short search."""
+    legend = figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    for handle in legend.legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([26.0])
+            handle.set_linewidth(1.4)
 
 
 def _points(dots: Sequence[_Dot]) -> tuple[list[int], list[float]]:

@@ -1,6 +1,7 @@
 """``dpc search``: the main job."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from data.feature_cache import FeatureCache
 from models.cost import FeatureShape, cell_cost
 from search.algorithms.base import Algorithm
 from search.commands.cache import build_caches
+from search.commands.hints import from_here, program
 from search.commands.track import dashboard, follow, tracking_settings
 from search.config import Config, ConfigError
 from search.display import SearchDisplay
@@ -127,16 +129,16 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
     if not study.is_complete:
         console.print(
             f"Stopped with {len(study.record.finished)} of {study.plan.trials} trials done. Nothing is lost: the same "
-            f"command goes on from {folder / 'journal.jsonl'}.",
+            f"command goes on from {from_here(folder / 'journal.jsonl')}.",
             soft_wrap=True,
         )
         return
     kept = [text for text in config.overrides if text.split("=")[0].split(".")[0].lstrip("+~") in _SHARED]
     lines = {
-        "results": str(folder),
-        "picture": str(folder / "best_cell.png"),
+        "results": from_here(folder),
+        "picture": from_here(folder / "best_cell.png"),
         "dashboard": dashboard_line,
-        "next": " ".join(["dpc retrain", *kept, f"from={study.record.opened.name if study.record.opened else ''}", "rank=1"]),
+        "next": shlex.join([program("dpc"), "retrain", *kept, f"from={folder.name}", "rank=1"]),
     }
     for title, text in lines.items():
         console.print(f"{title:<11}{text}", soft_wrap=True)

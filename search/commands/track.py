@@ -1,7 +1,5 @@
 """``dpc track``: bring MLflow up to date with a search; and how a search does so while it runs."""
 
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from models.spec import Operator
+from search.commands.hints import from_here, program
 from search.config import Config, ConfigError
 from search.space import CellSpace
 from search.tracking import Tracking, TrackingThread, track
@@ -47,10 +46,8 @@ def follow(
         yield
     finally:
         if not thread.close(CLOSE_TIMEOUT_S, result_files(folder)):
-            console.print(
-                f"MLflow is behind ({thread.last_error}); nothing is lost: `dpc track name={folder.name}` catches up.",
-                soft_wrap=True,
-            )
+            cure = f"{program('dpc')} track name={folder.name}"
+            console.print(f"MLflow is behind ({thread.last_error}); nothing is lost: `{cure}` catches up.", soft_wrap=True)
 
 
 def result_files(folder: Path) -> list[Path]:
@@ -62,13 +59,4 @@ def dashboard(tracking: Tracking) -> str:
     """The line that opens the dashboard."""
     if not tracking.sqlite_file:
         return str(tracking)
-    mlflow = Path(sys.executable).with_name("mlflow")
-    is_on_path = shutil.which("mlflow") == str(mlflow)
-    shown = "mlflow" if is_on_path else _from_here(mlflow)
-    return f"{shown} ui --backend-store-uri sqlite:///{_from_here(tracking.sqlite_file)}"
-
-
-def _from_here(path: Path) -> str:
-    """``path``, relative where it lies below the working folder."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return f"{program('mlflow')} ui --backend-store-uri sqlite:///{from_here(tracking.sqlite_file)}"

@@ -20,9 +20,9 @@ TINY = (
 
 def test_a_submitted_search_runs_on_the_cluster_and_writes_to_the_senders_folder(ray_head, tmp_path):
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}  # noqa: PTH120
+    submit = [sys.executable, "-m", "search.cli", "submit", f"address={ray_head.dashboard_url}"]
     sent = subprocess.run(
-        [sys.executable, "-m", "search.cli", "submit", f"address={ray_head.dashboard_url}", "--"]
-        + ["search", *TINY, f"output_dir={tmp_path}"],
+        [*submit, "--", "search", *TINY, f"output_dir={tmp_path}"],
         capture_output=True,
         text=True,
         timeout=200,

@@ -1,0 +1,17 @@
+"""How a person writes a program or a path from where they are."""
+
+import shutil
+import sys
+from pathlib import Path
+
+
+def program(name: str) -> str:
+    """``name`` where it is this environment's on the PATH, else the file to run, such as ``.venv/bin/dpc``."""
+    installed = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) == str(installed) else from_here(installed)
+
+
+def from_here(path: Path) -> str:
+    """``path``, relative where it lies below the working folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
