@@ -359,11 +359,9 @@ def _draw_unscored(axes: Axes, dots: Sequence[_Dot]) -> None:
     for status, colour, height in ((Status.DIVERGED, ORANGE, 0.02), (Status.FAILED, PURPLE, 0.055)):
         places = [dot.place for dot in dots if dot.trial.status == status]
         if places:
-            width = 1.4 if len(places) < 300 else 0.3
-            at_bottom, heights = axes.get_xaxis_transform(), [height] * len(places)
-            axes.scatter(
-                places, heights, 40, colour, marker="|", linewidth=width, transform=at_bottom, label=status, rasterized=True
-            )
+            style: dict[str, Any] = {"marker": "|", "color": colour, "linewidth": 1.4 if len(places) < 300 else 0.3}
+            at_bottom = axes.get_xaxis_transform()
+            axes.scatter(places, [height] * len(places), s=40, transform=at_bottom, label=status, **style)
 
 
 def _draw_legend(figure: Figure) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from models.spec import CellSpec
 from search.evaluation import Evaluation, Status
@@ -36,6 +37,11 @@ class TrialRecord:
         if self.ended:
             return self.ended.elapsed_s
         return self.rungs[-1].elapsed_s if self.rungs else 0.0
+
+    @property
+    def merit(self) -> tuple[float, ...]:
+        """Sorts ended trials from worst to best: by rung reached, mIoU, and the earlier proposal."""
+        return (*self.evaluation().merit, -self.proposed.trial)
 
     def evaluation(self) -> Evaluation:
         """The finished trial as algorithms see it."""
@@ -78,4 +84,4 @@ class SearchRecord:
 
     def leaderboard(self) -> Sequence[TrialRecord]:
         """Finished trials, best first: by rung reached, then by mIoU; those without a score come last."""
-        return sorted(self.finished, key=lambda trial: (trial.evaluation().merit, -trial.proposed.trial), reverse=True)
+        return sorted(self.finished, key=attrgetter("merit"), reverse=True)

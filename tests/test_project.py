@@ -20,7 +20,7 @@ HEAVY = ("torch", "ray", "mlflow", "hydra", "matplotlib", "timm", "albumentation
         "search.algorithms.near_best",
         "search.journal",
         "search.study",
-        "search.tracking",
+        "search.tracking.follower",
         "training.score",
     ],
 )

@@ -16,7 +16,8 @@ from search.journal import read_events
 from search.leaderboard import percent
 from search.record import SearchRecord
 from search.space import AnyCell, CellSpace
-from search.tracking import RetrainRun, child_run_cell
+from search.tracking.cells import child_run_cell
+from search.tracking.retrain_run import RetrainRun
 from training.retrain import RetrainSettings, retrain
 
 

@@ -10,7 +10,8 @@ from models.spec import Operator
 from search.commands.hints import from_here, program
 from search.config import Config, ConfigError
 from search.space import CellSpace
-from search.tracking import Tracking, TrackingThread, track
+from search.tracking.follower import TrackingThread, track
+from search.tracking.settings import Tracking
 
 CLOSE_TIMEOUT_S = 20.0
 

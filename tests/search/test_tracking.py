@@ -18,7 +18,10 @@ from mlflow.entities import Run
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.evaluation import Status
 from search.journal import CellProposed, Event, Journal, RungReached, SearchClosed, SearchOpened, TrialEnded
-from search.tracking import RetrainRun, Tracking, TrackingError, TrackingThread, child_run_cell, track
+from search.tracking.cells import child_run_cell
+from search.tracking.follower import TrackingThread, track
+from search.tracking.retrain_run import RetrainRun
+from search.tracking.settings import Tracking, TrackingError
 
 CELLS = [
     CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1()), Branch(1, PyramidPooling((2, 4))))),
@@ -332,7 +335,7 @@ def test_a_password_is_not_shown():
 
 def test_the_terminal_stays_clean(journal, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from search.tracking import Tracking, track\n"
+        "import sys; from pathlib import Path; from search.tracking.follower import track; from search.tracking.settings import Tracking\n"
         "assert 'mlflow' not in sys.modules\n"
         f"track(Path({str(journal)!r}), Tracking().resolved(Path({str(tmp_path / 'new')!r})))"
     )

@@ -1,0 +1,54 @@
+"""How a cell and settings look in a run: parameters that a person sorts and filters by, and tags that a program reads."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from models.spec import CellSpec
+from search.tracking.client import Tracker, one_line_errors
+from search.tracking.settings import Tracking, TrackingError
+
+CELL_TAG = "dpc.cell"
+"""Holds a run's cell as JSON."""
+
+
+def child_run_cell(run_id: str, uri: str) -> list[Any]:
+    """The cell of a run, in DeepLab's published format and unchecked: ``CellSpec.from_json`` reads it.
+
+    Raises:
+        TrackingError: there is no such run or tracker, or the run has no cell.
+    """
+    tracking = Tracking(uri)
+    if tracking.sqlite_file and not tracking.sqlite_file.exists():
+        raise TrackingError(f"{tracking}: there is no such file.")
+    with one_line_errors(tracking):
+        tags = Tracker(tracking).run(run_id).data.tags
+    try:
+        cell = json.loads(tags[CELL_TAG])
+    except (KeyError, ValueError):
+        cell = None
+    if not isinstance(cell, list):
+        raise TrackingError(f"{tracking}: run {run_id} has no cell; choose the run of a cell, not that of a search.")
+    return cell
+
+
+def cell_params(cell: CellSpec) -> dict[str, str]:
+    branches = {f"branch_{index}": str(branch) for index, branch in enumerate(cell.branches, start=1)}
+    return {"digest": cell.digest, "branches": str(len(cell))} | branches
+
+
+def cell_tag(cell: CellSpec) -> dict[str, str]:
+    return {CELL_TAG: json.dumps(cell.to_json(), separators=(",", ":"))}
+
+
+def flat_params(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as parameters: ``{"space": {"num_branches": 5}}`` is ``space.num_branches`` = ``5``."""
+    params: dict[str, str] = {}
+    for key, value in settings.items():
+        name = re.sub(r"[^\w\-. /]", "_", f"{prefix}{key}")[:250]
+        if isinstance(value, Mapping) and value:
+            params |= flat_params(value, f"{name}.")
+        else:
+            params[name] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return params

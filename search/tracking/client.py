@@ -1,0 +1,154 @@
+"""MLflow's client in our words: the only file that knows MLflow.
+
+It takes two seconds to import, which is left to the first connection: in a search, to the tracking thread.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, TypeVar
+
+from search.journal import JournalError
+from search.tracking.settings import Tracking, TrackingError, public_uri
+
+if TYPE_CHECKING:  # for the names of types alone
+    from mlflow.entities import Run
+
+_T = TypeVar("_T")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Values of several metrics at one step."""
+
+    time_s: float
+    step: int
+    values: Mapping[str, float]
+
+
+class Tracker:
+    """MLflow's client for one experiment, in our words."""
+
+    def __init__(self, tracking: Tracking) -> None:
+        _be_quiet_and_brief()
+        from mlflow import MlflowClient  # noqa: PLC0415 - two seconds; telemetry is decided at import
+
+        self._tracking = tracking
+        self._experiment: str | None = None
+        self._has_artifact_store = True
+        if tracking.sqlite_file:
+            tracking.sqlite_file.absolute().parent.mkdir(parents=True, exist_ok=True)
+        self.client = MlflowClient(tracking.uri)
+
+    @property
+    def experiment(self) -> str:
+        """MLflow's id of the experiment, which is made when missing."""
+        if self._experiment is None:
+            found = self.client.get_experiment_by_name(self._tracking.experiment)
+            self._experiment = found.experiment_id if found else self._create_experiment()
+        return self._experiment
+
+    def run(self, run_id: str) -> "Run":
+        return self.client.get_run(run_id)
+
+    def find(self, condition: str) -> "list[Run]":
+        """The runs that ``condition`` (MLflow's filter string) holds for, oldest first."""
+        found: list[Run] = []
+        page: str | None = None
+        while page is None or page:
+            runs = self.client.search_runs(
+                [self.experiment], condition, max_results=1000, order_by=["start_time ASC"], page_token=page
+            )
+            found += runs
+            page = runs.token or ""
+        return found
+
+    def create(self, name: str, start_s: float, tags: Mapping[str, str]) -> str:
+        """Create a run and return its id. Its tags are there from the first moment: it can be found again."""
+        clipped = {key: _clipped(value) for key, value in tags.items()}
+        return str(self.client.create_run(self.experiment, _ms(start_s), clipped, name).info.run_id)
+
+    def log(
+        self,
+        run_id: str,
+        params: Mapping[str, str] | None = None,
+        points: Sequence[Point] = (),
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add all to a run, in as few requests as MLflow's limits allow."""
+        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
+
+        metrics = [
+            Metric(key, float(value), _ms(point.time_s), point.step) for point in points for key, value in point.values.items()
+        ]
+        texts = [Param(key, _clipped(value)) for key, value in (params or {}).items()]
+        marks = [RunTag(key, _clipped(value)) for key, value in (tags or {}).items()]
+        for few_metrics, few_texts, all_marks in zip_longest(
+            _batches(metrics, 800), _batches(texts, 80), [marks], fillvalue=()
+        ):
+            self.client.log_batch(run_id, few_metrics, few_texts, all_marks)
+
+    def attach_json(self, run_id: str, name: str, value: object) -> None:
+        """Keep ``value`` as a file, unless the store of files fails: the tracker may answer where that does not."""
+        if self._has_artifact_store:
+            try:
+                self.client.log_text(run_id, json.dumps(value, indent=2) + "\n", name)
+            except Exception as error:
+                self._has_artifact_store = False
+                _LOG.info("no %s is kept: %s", name, error)
+
+    def end(self, run_id: str, status: str, end_s: float) -> None:
+        self.client.set_terminated(run_id, status, _ms(end_s))
+
+    def _create_experiment(self) -> str:
+        place = self._tracking.artifacts
+        if place is None and self._tracking.sqlite_file:
+            place = str(self._tracking.sqlite_file.absolute().parent / "mlartifacts")
+        return str(self.client.create_experiment(self._tracking.experiment, place))
+
+
+@contextmanager
+def one_line_errors(tracking: Tracking) -> Iterator[None]:
+    """Whatever MLflow, its database or its network raise becomes a TrackingError of one line."""
+    try:
+        yield
+    except (JournalError, TrackingError):
+        raise
+    except Exception as error:
+        text = str(error).replace(str(tracking.uri), public_uri(str(tracking.uri)))
+        is_down = "Max retries exceeded" in text or "Connection refused" in text
+        line = "it does not answer" if is_down else (text.splitlines() or [""])[0][:300] or type(error).__name__
+        raise TrackingError(f"{tracking}: {line.rstrip('.')}.") from error
+
+
+def _be_quiet_and_brief() -> None:
+    """Settings of MLflow that the user may set otherwise.
+
+    Retries are ours: MLflow's own send a creation again without a look at whether it arrived.
+    """
+    for name, value in (
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
+        ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
+        ("MLFLOW_LOGGING_LEVEL", "ERROR"),
+        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+    ):
+        os.environ.setdefault(name, value)
+
+
+def _batches(values: Sequence[_T], size: int) -> list[Sequence[_T]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def _clipped(text: str) -> str:
+    """At most as long as MLflow takes."""
+    return text if len(text) <= 6000 else f"{text[:5990]} ..."
+
+
+def _ms(seconds: float) -> int:
+    return round(1000 * seconds)

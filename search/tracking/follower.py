@@ -1,0 +1,100 @@
+"""Keeps a tracker up to date with a journal: once, or beside a running search."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.spec import PUBLISHED_OPERATORS, Operator
+from search.record import SearchRecord
+from search.tracking.client import one_line_errors
+from search.tracking.projection import Projection
+from search.tracking.settings import Tracking, TrackingError
+
+POLL_S = 1.0
+"""How often a tracking thread looks into the journal."""
+RETRY_S = (1.0, 60.0)
+"""The first and the longest wait after a tracker failed; each wait is twice the one before."""
+
+
+def track(
+    journal: Path,
+    tracking: Tracking,
+    operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
+    files: Sequence[Path] = (),
+) -> SearchRecord:
+    """Bring the tracker up to date with a journal, here and now.
+
+    Args:
+        operators: the kinds of operator that the search's cells may hold.
+        files: artifacts for the search's run, such as its leaderboard.
+
+    Returns:
+        What the tracker now shows.
+
+    Raises:
+        TrackingError: the journal has no search, the tracker fails, or another process is tracking this journal.
+        JournalError: the journal is damaged.
+    """
+    projection = Projection(journal, tracking, operators)
+    try:
+        with one_line_errors(tracking):
+            projection.sync()
+            if projection.record.opened is None:
+                raise TrackingError(f"{journal}: there is no search to track.")
+            projection.attach(files)
+    finally:
+        projection.close()
+    return projection.record
+
+
+class TrackingThread(threading.Thread):
+    """Follows a journal and keeps the tracker up to date beside the search, which it never stops or delays.
+
+    Attributes:
+        last_error: why the tracker is behind, in a line; None while it is not.
+    """
+
+    def __init__(self, journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> None:
+        super().__init__(name="dpc-tracking", daemon=True)
+        self.last_error: str | None = None
+        self._projection = Projection(journal, tracking, operators)
+        self._tracking = tracking
+        self._files: Sequence[Path] = ()
+        self._closing, self._abandoned = threading.Event(), threading.Event()
+        self._is_complete = False
+
+    def run(self) -> None:
+        """Sync until closed; an error is kept, waited for, and tried again."""
+        wait_s = POLL_S
+        while not self._abandoned.is_set():
+            is_last = self._closing.is_set()
+            try:
+                with one_line_errors(self._tracking):
+                    self._projection.sync(self._abandoned.is_set)
+                    if is_last:
+                        self._projection.attach(self._files)
+                self.last_error, wait_s = None, POLL_S
+                self._is_complete = is_last and not self._abandoned.is_set()
+            except Exception as error:
+                wait_s = RETRY_S[0] if self.last_error is None else min(2 * wait_s, RETRY_S[1])
+                self.last_error = str(error)
+            if is_last:
+                break
+            self._closing.wait(wait_s)
+        self._projection.close()
+
+    def close(self, timeout_s: float, files: Sequence[Path] = ()) -> bool:
+        """Tell the tracker the rest and attach ``files`` to the search's run.
+
+        A tracker that fails now is not waited for.
+
+        Returns:
+            After at most ``timeout_s``: whether the tracker shows all that the journal holds; ``track`` catches up.
+        """
+        self._files = files
+        self._closing.set()
+        self.join(timeout_s)
+        self._abandoned.set()
+        if self.is_alive() and self.last_error is None:
+            self.last_error = f"{self._tracking}: not done after {timeout_s:g} s."
+        return self._is_complete

@@ -1,0 +1,218 @@
+"""A journal as MLflow runs: one a search and, nested in it, one a cell.
+
+Every point carries the journal's own clock and what was written before is found in MLflow by tags, so that writing again
+changes nothing.
+"""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from models.spec import PUBLISHED_OPERATORS, Operator
+from search.evaluation import Status
+from search.journal import CellProposed, RungReached, SearchOpened, TrialEnded, read_events
+from search.record import SearchRecord, TrialRecord
+from search.tracking.cells import cell_params, cell_tag, flat_params
+from search.tracking.client import Point, Tracker
+from search.tracking.settings import Tracking, TrackingError
+
+if TYPE_CHECKING:  # for the names of types alone
+    from mlflow.entities import Run
+
+SEARCH_TAG, TRIAL_TAG = "dpc.search", "dpc.trial"
+"""Tags by which runs are found again."""
+
+
+class Projection:
+    """Writes what a journal holds into a tracker, from where it left off.
+
+    A trial that completed or was stopped ends as a FINISHED run with a ``final_miou``; one that diverged or failed as a
+    FAILED run without; one that did not end is RUNNING. ``best_miou`` of the search is that of the leaderboard's first.
+
+    Only one projection at a time writes a journal's runs. After a failed write it asks the tracker what arrived.
+    """
+
+    def __init__(self, journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> None:
+        self.record = SearchRecord()
+        self._journal, self._tracking, self._operators = journal, tracking, operators
+        self._offset = 0
+        self._ends: list[SearchPoint] = []
+        self._untold: set[int] = set()
+        self._is_search_untold = False
+        self._runs: SearchRuns | None = None
+        self._lock: IO[str] | None = None
+
+    def sync(self, is_abandoned: Callable[[], bool] = lambda: False) -> None:
+        """Tell the tracker all that the journal now holds, or less if ``is_abandoned`` says so between two runs."""
+        self._read()
+        if self.record.opened is None or not (self._is_search_untold or self._untold):
+            return
+        self._lock = self._lock or _locked(self._journal.with_suffix(".tracking.lock"))
+        try:
+            if self._runs is None:
+                self._runs = SearchRuns(Tracker(self._tracking), self.record.opened)
+                self._untold = set(self.record.trials) - self._runs.ended
+            for trial in sorted(self._untold):
+                if is_abandoned():
+                    return
+                self._runs.tell_trial(self.record.trials[trial])
+                self._untold.remove(trial)
+            self._runs.tell_search(self.record, self._ends)
+            self._is_search_untold = False
+        except Exception:
+            self._runs, self._is_search_untold = None, True
+            raise
+
+    def attach(self, files: Sequence[Path]) -> None:
+        """Put those of ``files`` that exist into the search's run; a file of the same name is replaced."""
+        if self._runs is not None:
+            self._runs.attach([file for file in files if file.exists()])
+
+    def close(self) -> None:
+        """Let another projection write."""
+        if self._lock:
+            self._lock.close()
+
+    def _read(self) -> None:
+        events, self._offset = read_events(self._journal, self._offset, self._operators)
+        for event in events:
+            self.record.apply(event)
+            self._is_search_untold = True
+            if isinstance(event, CellProposed | RungReached | TrialEnded):
+                self._untold.add(event.trial)
+            if isinstance(event, TrialEnded):
+                best = self._ends[-1].best if self._ends else None
+                candidates = [best, self.record.trials[event.trial]]
+                scored = [trial for trial in candidates if trial is not None and trial.miou is not None]
+                self._ends.append(SearchPoint(event.time_s, max(scored, key=attrgetter("merit"), default=None)))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPoint:
+    """A trial has ended; ``best`` is the first of the leaderboard by then."""
+
+    time_s: float
+    best: TrialRecord | None
+
+
+class SearchRuns:
+    """The runs of one search as the tracker has them: that of the search, and one for each trial."""
+
+    def __init__(self, tracker: "Tracker", opened: SearchOpened) -> None:
+        self._tracker, self._opened = tracker, opened
+        self._id = short_digest([opened.name, dict(opened.fingerprint), opened.time_s])
+        self.ended: set[int] = set()
+        self._search: Run | None = None
+        self._trials: dict[int, str] = {}
+        self._rungs_told: dict[int, int] = {}
+        for run in tracker.find(f"tags.`{SEARCH_TAG}` = '{self._id}'"):
+            self._take_in(run)
+        self._search_run = self._search.info.run_id if self._search else self._create_search()
+        self._ends_told = int(self._search.data.metrics.get("trials_finished", 0)) if self._search else 0
+        known: Mapping[str, str] = self._search.data.params if self._search else {}
+        self._params = {key: value for key, value in flat_params(opened.settings).items() if key not in known}
+        self._status_told = str(self._search.info.status) if self._search else "RUNNING"
+
+    def tell_trial(self, trial: TrialRecord) -> None:
+        """Write what is new of ``trial``."""
+        number, ended = trial.proposed.trial, trial.ended
+        run_id = self._trials.get(number) or self._create_trial(trial)
+        told = self._rungs_told.get(number, -1)
+        points = [_rung_point(rung) for rung in trial.rungs[max(told, 0) :]]
+        params: dict[str, str] = {}
+        tags: dict[str, str] = {}
+        if told < 0:
+            self._tracker.attach_json(run_id, "cell.json", trial.cell.to_json())
+            proposed = trial.proposed
+            params = {"trial": str(number), "seed": str(proposed.seed)} | cell_params(trial.cell)
+            costs = {"params": proposed.params, "madds": proposed.madds, "rung": 0}
+            points.insert(0, Point(proposed.time_s, 0, costs))
+        if ended:
+            final = {"elapsed_s": trial.elapsed_s} | ({} if trial.miou is None else {"final_miou": trial.miou})
+            points.append(Point(ended.time_s, trial.rungs[-1].iteration if trial.rungs else 0, final))
+            tags = {"status": ended.status, "reason": ended.reason}
+        self._tracker.log(run_id, params, points, tags)
+        self._rungs_told[number] = len(trial.rungs)
+        if ended:
+            has_score = ended.status in (Status.COMPLETED, Status.STOPPED)
+            self._tracker.end(run_id, "FINISHED" if has_score else "FAILED", ended.time_s)
+            self.ended.add(number)
+
+    def tell_search(self, record: SearchRecord, ends: Sequence[SearchPoint]) -> None:
+        """Write what is new of the search itself."""
+        points = []
+        for finished, end in enumerate(ends[self._ends_told :], start=self._ends_told + 1):
+            best_miou = end.best.miou if end.best else None
+            values = {} if best_miou is None else {"best_miou": best_miou}
+            points.append(Point(end.time_s, finished, values | {"trials_finished": finished}))
+        tags = {"status": "complete" if record.closed else "running"}
+        if record.closed:
+            tags["reason"] = record.closed.reason
+        if ends and (best := ends[-1].best):
+            tags["best"] = f"{_trial_name(best)}: {best.cell}"
+        self._tracker.log(self._search_run, self._params, points, tags)
+        self._params, self._ends_told = {}, len(ends)
+        status = "FINISHED" if record.closed else "RUNNING"
+        if status != self._status_told and record.closed:
+            self._tracker.end(self._search_run, status, record.closed.time_s)
+        elif status != self._status_told:
+            self._tracker.client.update_run(self._search_run, status=status)
+        self._status_told = status
+
+    def attach(self, files: Sequence[Path]) -> None:
+        for file in files:
+            self._tracker.client.log_artifact(self._search_run, str(file))
+
+    def _take_in(self, run: "Run") -> None:
+        tag = run.data.tags.get(TRIAL_TAG)
+        if tag is None and self._search is None:
+            self._search = run
+        elif tag is not None and int(tag) not in self._trials:
+            trial = int(tag)
+            self._trials[trial] = run.info.run_id
+            self._rungs_told[trial] = int(run.data.metrics.get("rung", -1)) if run.data.params else -1
+            if run.info.status in ("FINISHED", "FAILED"):
+                self.ended.add(trial)
+        else:  # the answer to its creation was lost, and it was created again
+            self._tracker.client.delete_run(run.info.run_id)
+
+    def _create_search(self) -> str:
+        tags = {SEARCH_TAG: self._id, "stage": "search", "fingerprint": short_digest(dict(self._opened.fingerprint))}
+        return self._tracker.create(self._opened.name, self._opened.time_s, tags)
+
+    def _create_trial(self, trial: TrialRecord) -> str:
+        number = trial.proposed.trial
+        tags = {SEARCH_TAG: self._id, TRIAL_TAG: str(number), "stage": "proxy", "status": "running"} | cell_tag(trial.cell)
+        tags["mlflow.parentRunId"] = self._search_run
+        run_id = self._tracker.create(_trial_name(trial), trial.proposed.time_s, tags)
+        self._trials[number] = run_id
+        return run_id
+
+
+def _locked(path: Path) -> IO[str]:
+    """An open file that holds the lock ``path`` until it is closed."""
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise TrackingError(f"{path.parent}: another process is tracking this search.") from None
+    return file
+
+
+def _rung_point(rung: RungReached) -> Point:
+    return Point(rung.time_s, rung.iteration, {"miou": rung.miou, "loss": rung.loss, "rung": rung.rung})
+
+
+def _trial_name(trial: TrialRecord) -> str:
+    """Sorts by trial number, e.g. ``#0012 5f3a9c01``."""
+    return f"#{trial.proposed.trial:04d} {trial.cell.digest[:8]}"
+
+
+def short_digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

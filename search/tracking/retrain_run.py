@@ -1,0 +1,95 @@
+"""The MLflow run of a full training."""
+
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from models.spec import CellSpec
+from search.tracking.cells import cell_params, cell_tag, flat_params
+from search.tracking.client import Point, Tracker, one_line_errors
+from search.tracking.settings import Tracking, TrackingError
+
+_LOG = logging.getLogger(__name__)
+
+RETRAIN_TAG = "dpc.retrain"
+RETRY_S = (10.0, 600.0)
+"""The first and the longest wait after a tracker failed; each wait is twice the one before."""
+
+
+class RetrainRun:
+    """The run of a cell's full training (``stage=retrain``). A tracker that fails is warned of once and told later.
+
+    Args:
+        identity: what makes it the same run when a killed training goes on, such as its output folder.
+        settings: nested; they become parameters.
+        cell: what is trained, where it is a cell.
+    """
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        name: str,
+        identity: str,
+        settings: Mapping[str, Any],
+        cell: CellSpec | None = None,
+        *,
+        warn: Callable[[str], None] = _LOG.warning,
+    ) -> None:
+        self._tracking, self._name, self._warn = tracking, name, warn
+        self._key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        self._params = flat_params(settings) | (cell_params(cell) if cell else {})
+        self._tags = {RETRAIN_TAG: self._key, "stage": "retrain"} | (cell_tag(cell) if cell else {})
+        self._start_s = time.time()
+        self._run: tuple[Tracker, str] | None = None
+        self._waiting: deque[Callable[[Tracker, str], None]] = deque()
+        self._retry_s, self._retry_at_s = 0.0, 0.0
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Add a point to each of ``metrics``; ``step`` is the training iteration."""
+        now_s = time.time()
+        self._do(lambda tracker, run_id: tracker.log(run_id, points=[Point(now_s, step, metrics)]))
+
+    def artifacts(self, folder: Path) -> None:
+        """Keep the files of ``folder`` with the run."""
+        self._do(lambda tracker, run_id: tracker.client.log_artifacts(run_id, str(folder)))
+
+    def __enter__(self) -> Self:
+        self._do(lambda tracker, run_id: None)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        failed = "FAILED" if kind is not None and issubclass(kind, Exception) else "KILLED"
+        now_s = time.time()
+        self._retry_at_s = 0.0
+        self._do(lambda tracker, run_id: tracker.end(run_id, failed if kind else "FINISHED", now_s))
+
+    def _do(self, action: Callable[["Tracker", str], None]) -> None:
+        self._waiting.append(action)
+        if time.monotonic() < self._retry_at_s:
+            return
+        try:
+            with one_line_errors(self._tracking):
+                self._run = self._run or self._open()
+                while self._waiting:
+                    self._waiting[0](*self._run)
+                    self._waiting.popleft()
+        except TrackingError as error:
+            if not self._retry_s:
+                self._warn(f"{error} The training goes on; its points are sent when the tracker answers.")
+            self._retry_s = min(max(2 * self._retry_s, RETRY_S[0]), RETRY_S[1])
+            self._retry_at_s = time.monotonic() + self._retry_s
+
+    def _open(self) -> "tuple[Tracker, str]":
+        tracker = Tracker(self._tracking)
+        found = tracker.find(f"tags.`{RETRAIN_TAG}` = '{self._key}'")
+        run_id = found[0].info.run_id if found else tracker.create(self._name, self._start_s, self._tags)
+        if found:
+            tracker.client.update_run(run_id, status="RUNNING")
+        known: Mapping[str, str] = found[0].data.params if found else {}
+        tracker.log(run_id, {key: value for key, value in self._params.items() if key not in known})
+        return tracker, run_id

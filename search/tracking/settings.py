@@ -1,0 +1,60 @@
+"""Which MLflow tracker shows a search: a value, checked when it is made."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class TrackingError(ValueError):
+    """A tracker that does not answer, refuses, or holds no such run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Which MLflow tracker shows the runs.
+
+    Attributes:
+        uri: ``sqlite:////absolute/mlflow.db``, a server (``http://host:5000``) or a database (``postgresql://...``);
+            None until ``resolved``.
+        experiment: MLflow's name for the list that the runs are in; made when missing.
+        artifacts: where a new experiment keeps its files: a folder or a store's URI. None leaves it to the server, and
+            for a SQLite file is ``mlartifacts`` beside it.
+    """
+
+    uri: str | None = None
+    experiment: str = "dpc-search"
+    artifacts: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.experiment.strip():
+            raise ValueError("tracking.experiment must not be empty.")
+        if self.uri is None:
+            return
+        scheme = self.uri.partition(":")[0].partition("+")[0]
+        if scheme not in ("sqlite", "postgresql", "mysql", "mssql", "http", "https") or "://" not in self.uri:
+            raise ValueError(
+                f"tracking.uri must be sqlite:////absolute/mlflow.db, http(s)://host:port or postgresql://..., got "
+                f"{public_uri(self.uri)!r} (MLflow no longer writes into plain folders)."
+            )
+        if scheme == "sqlite" and len(self.uri.partition("://")[2]) < 2:
+            raise ValueError(f"tracking.uri needs a file: sqlite:////absolute/mlflow.db, got {self.uri!r}.")
+
+    def resolved(self, folder: Path) -> Self:
+        """Itself; where it names no tracker, a SQLite file in ``folder``."""
+        return self if self.uri else replace(self, uri=f"sqlite:///{folder.absolute()}/mlflow.db")
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The database, where it is a file."""
+        is_file = self.uri is not None and self.uri.startswith("sqlite")
+        return Path(str(self.uri).partition("://")[2][1:].partition("?")[0]) if is_file else None
+
+    def __str__(self) -> str:
+        return f"MLflow at {public_uri(str(self.uri))}"
+
+
+def public_uri(uri: str) -> str:
+    """``uri`` without its password."""
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri
