@@ -1,6 +1,6 @@
 """The strip loss against plain upsampling and cross entropy: the loss alone, and a whole training step of the published cell.
 
-    python benchmarks/bench_loss.py
+python benchmarks/bench_loss.py
 """
 
 import time

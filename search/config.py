@@ -7,6 +7,7 @@ and what is accepted, before anything starts.
 import inspect
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -127,25 +128,6 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
         return Config(settings, overrides, config_dir, passed_on)
 
 
-def groups(command: str) -> dict[str, list[str]]:
-    """The choices that ``command`` composes from: group to the names in conf/<group>/."""
-    text = (CONF / f"{command}.yaml").read_text()
-    if "- base" in text:
-        text += (CONF / "base.yaml").read_text()
-    names = re.findall(r"^  - (\w+):", text, flags=re.MULTILINE)
-    return {name: sorted(path.stem for path in (CONF / name).glob("*.yaml")) for name in names}
-
-
-def settings_text(command: str) -> str:
-    """The command's own settings as its YAML files explain them."""
-    own = (CONF / f"{command}.yaml").read_text()
-    shared = (CONF / "base.yaml").read_text() if "- base" in own else ""
-    text = re.sub(r"^(#.*\n)?defaults:\n(  - .*\n)*\n?", "", own, flags=re.M) + re.sub(
-        r"^(#.*\n)?defaults:\n(  - .*\n)*\n?", "", shared, flags=re.M
-    )
-    return "\n".join(line for line in text.splitlines() if not re.match(r"\s*_\w+_:", line))
-
-
 def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:
     """The values given to ``cell``, and the other overrides: Hydra takes the folder conf/cell/ for a config group."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -153,27 +135,21 @@ def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:
     return cells, [str(override.input_line) for override in parsed if override.key_or_group != "cell"]
 
 
-class _one_line:  # noqa: N801 - used as a context manager
+@contextmanager
+def _one_line(command: str | None = None) -> Iterator[None]:
     """Turns what Hydra, OmegaConf and constructors raise into a ConfigError of one line."""
-
-    def __init__(self, command: str | None = None) -> None:
-        self._command = command
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
-        if not isinstance(error, HydraException | OmegaConfBaseException | TypeError | ValueError):
-            return
-        if isinstance(error, ConfigError):
-            return
-        if isinstance(error, OverrideParseException):
-            raise ConfigError(f"{error.override}: not of the form key=value ({error}).") from error
+    try:
+        yield
+    except ConfigError:
+        raise
+    except OverrideParseException as error:
+        raise ConfigError(f"{error.override}: not of the form key=value ({error}).") from error
+    except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
         cause: BaseException = error
         while isinstance(cause, HydraException | OmegaConfBaseException) and cause.__cause__ is not None:
             cause = cause.__cause__
-        if isinstance(cause, ValueError) and not isinstance(cause, HydraException | OmegaConfBaseException):
-            raise ConfigError(str(cause)) from error
-        raise ConfigError(_explain(str(error), self._command)) from error
+        is_ours = isinstance(cause, ValueError) and not isinstance(cause, HydraException | OmegaConfBaseException)
+        raise ConfigError(str(cause) if is_ours else _explain(str(error), command)) from error
 
 
 def _explain(text: str, command: str | None) -> str:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -42,10 +43,16 @@ MAX_RETRIES = 2
 
 
 def connect(address: str | None) -> None:
-    """Join the Ray cluster at ``address`` or of the surrounding job; without one, start Ray on this machine."""
+    """Join the Ray cluster at ``address`` or of the surrounding job; without one, start Ray on this machine.
+
+    Raises:
+        ConnectionError: no cluster answers there.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     is_local = address == "local"
+    if ":" in address:
+        _check_answers(address)
     ray.init(
         address=address,
         log_to_driver=False,
@@ -110,6 +117,17 @@ def run_study(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     study.close()
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ConnectionError(
+            f"ray.address: no Ray cluster answers at {address}; accepted are null, auto and <host>:<port> of a head."
+        ) from error
 
 
 def _slots(resources: Resources) -> int:

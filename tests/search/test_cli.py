@@ -5,8 +5,9 @@ import json
 import pytest
 
 from models.spec import CellSpec
-from search.cli import COMMANDS, main
+from search.cli import main
 from search.config import CONF, load
+from search.help import COMMANDS
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ def complaint(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["search", "--verbose"], "unrecognized arguments: --verbose"),
         (["serach"], "serach: no such command; accepted are search, cell"),
         (["search", "trails=3"], "trails: no such setting; did you mean trials?"),
         (["search", "proxy.cell.filtres=3"], "no such setting; did you mean proxy.cell.filters"),

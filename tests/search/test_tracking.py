@@ -335,7 +335,8 @@ def test_a_password_is_not_shown():
 
 def test_the_terminal_stays_clean(journal, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from search.tracking.follower import track; from search.tracking.settings import Tracking\n"
+        "import sys; from pathlib import Path; from search.tracking.follower import track\n"
+        "from search.tracking.settings import Tracking\n"
         "assert 'mlflow' not in sys.modules\n"
         f"track(Path({str(journal)!r}), Tracking().resolved(Path({str(tmp_path / 'new')!r})))"
     )

@@ -1,0 +1,92 @@
+"""What the commands are, and what their ``--help`` says: read from the YAML files, whose comments explain the settings."""
+
+import re
+from dataclasses import dataclass
+
+from search.config import CONF
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command; its module in search/commands/ is imported when it runs, so that help is instant."""
+
+    summary: str
+    example: str
+
+
+COMMANDS = {
+    "search": Command("search for the best cell", "dpc search experiment=demo trials=40"),
+    "cell": Command("show a cell: diagram, parameters, multiply-adds", "dpc cell cell=dpc_top1 format=json"),
+    "cache": Command("build the feature cache that a search trains on", "dpc cache experiment=demo"),
+    "retrain": Command("train backbone and cell end to end", "dpc retrain experiment=demo from=demo rank=1"),
+    "evaluate": Command("score a retrained model", "dpc evaluate experiment=demo checkpoint=outputs/demo/retrain-1a2b3c"),
+    "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),
+    "submit": Command(
+        "send a command to a Ray cluster and follow it",
+        "dpc submit address=http://127.0.0.1:8265 -- search experiment=demo",
+    ),
+}
+
+_OPTIONS = (
+    "options:",
+    "  -h, --help         this text",
+    "  --cfg              print the settings that a command would use, and stop",
+    "  --config-dir DIR   look for choices in a conf folder of your own, too",
+    "  --debug            show the traceback of an error",
+)
+
+
+def overview() -> str:
+    """What `dpc --help` prints."""
+    lines = [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "dpc: search for Dense Prediction Cells on a Ray cluster",
+            "",
+            "usage: dpc <command> [key=value ...] [options]",
+            "",
+            *lines,
+            "",
+            *_OPTIONS,
+            "",
+            "Every setting of conf/ is a key: `dpc <command> --help` lists them.",
+        ]
+    )
+
+
+def command_help(command: str) -> str:
+    """What `dpc <command> --help` prints."""
+    choices = [f"  {group}={'|'.join(names)}" for group, names in _groups(command).items()]
+    return "\n".join(
+        [
+            f"dpc {command}: {COMMANDS[command].summary}",
+            "",
+            f"example: {COMMANDS[command].example}",
+            "",
+            *(["choices:", *choices, ""] if choices else []),
+            "settings:",
+            *(f"  {line}" for line in _settings(command).splitlines()),
+            "",
+            f"`dpc {command} --cfg` prints every setting with its value, those of the choices included.",
+            "",
+            *_OPTIONS,
+        ]
+    )
+
+
+def _groups(command: str) -> dict[str, list[str]]:
+    """The choices that a command composes from: group to the names in conf/<group>/."""
+    names = [name for text in _sources(command) for name in re.findall(r"^  - (\w+):", text, flags=re.MULTILINE)]
+    return {name: sorted(path.stem for path in (CONF / name).glob("*.yaml")) for name in names}
+
+
+def _settings(command: str) -> str:
+    """The settings and their comments, without the defaults list and what only Hydra reads."""
+    text = "".join(re.sub(r"^(#.*\n)?defaults:\n(  - .*\n)*\n?", "", text, flags=re.MULTILINE) for text in _sources(command))
+    return "\n".join(line for line in text.splitlines() if not re.match(r"\s*_\w+_:", line))
+
+
+def _sources(command: str) -> list[str]:
+    """The command's root file, and the base that it is composed from."""
+    own = (CONF / f"{command}.yaml").read_text()
+    return [own, (CONF / "base.yaml").read_text()] if "- base" in own else [own]
