@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -128,15 +128,17 @@ class FileSplit:
         image_name, labels_name = self.pairs[index]
         image_HWC = _read(self.root / image_name, "RGB")
         labels_HW = _read(self.root / labels_name, None)
-        if labels_HW.ndim != 2:
+        if labels_HW.ndim != 2 or labels_HW.dtype.itemsize != 1:
             raise DatasetError(
-                f"{self.root / labels_name}: labels must be one channel of 8-bit class ids, got shape {labels_HW.shape}."
+                f"{self.root / labels_name}: labels must be one channel of 8-bit class ids, "
+                f"got shape {labels_HW.shape} of {labels_HW.dtype}."
             )
         if labels_HW.shape != image_HWC.shape[:2]:
             raise DatasetError(
                 f"{self.root / labels_name}: labels are {labels_HW.shape[1]}x{labels_HW.shape[0]} pixels, "
                 f"the image {image_HWC.shape[1]}x{image_HWC.shape[0]}."
             )
+        labels_HW = labels_HW.astype(np.uint8, copy=False)
         if self.label_map is not None:
             labels_HW = self.label_map[labels_HW]
         self._check_labels(labels_HW, self.root / labels_name)
@@ -199,9 +201,9 @@ def colorize(labels_HW: UInt8Array, palette: Sequence[tuple[int, int, int]]) -> 
     return table[labels_HW]
 
 
-def _read(path: Path, mode: str | None) -> UInt8Array:
+def _read(path: Path, mode: str | None) -> npt.NDArray[Any]:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert(mode) if mode else image, dtype=np.uint8)
+            return np.asarray(image.convert(mode) if mode else image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path}: cannot be read as an image ({error}).") from error

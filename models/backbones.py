@@ -89,7 +89,13 @@ def weights_digest(backbone: nn.Module) -> str:
 
 
 def _build_encoder(settings: BackboneSettings) -> nn.Module:
+    if settings.pad_type and not settings.name.startswith("tu-"):
+        raise BackboneError(f"backbone.pad_type: only tu- encoders take one, got {settings.name!r}.")
     if settings.name == "local":
+        if settings.output_stride != LocalEncoder.output_stride:
+            raise BackboneError(
+                f"backbone.output_stride: local has {LocalEncoder.output_stride}, got {settings.output_stride}."
+            )
         return LocalEncoder(seed=settings.seed)
     wants_hub = settings.weights == HUB
     if settings.name.startswith("tu-"):
@@ -101,8 +107,6 @@ def _build_encoder(settings: BackboneSettings) -> nn.Module:
     else:
         if settings.name not in smp.encoders.encoders:
             raise _unknown(settings.name, get_close_matches(settings.name, smp.encoders.encoders, 3))
-        if settings.pad_type:
-            raise BackboneError(f"backbone.pad_type: only tu- encoders take one, got {settings.name!r}.")
         weights, arguments = "imagenet" if wants_hub else None, {}
     try:
         return smp.encoders.get_encoder(settings.name, weights=weights, output_stride=settings.output_stride, **arguments)

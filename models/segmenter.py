@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Self, cast
 
 import torch
@@ -35,7 +36,7 @@ class Segmenter(nn.Module):
     Args:
         cell: the architecture in DeepLab's published JSON format.
         classes: channels of the logits.
-        encoder_name: as in ``models.backbones.BackboneSettings``, whose fields the next five are.
+        encoder_name: as in ``models.backbones.BackboneSettings``, whose fields the next five and ``encoder_seed`` are.
         encoder_weights: where to start training from. A saved model does not need it again.
         filters: channels of every branch and of the cell.
         decoder: add DeepLabv3+'s decoder, which refines the cell's output with stride-4 features.
@@ -57,6 +58,7 @@ class Segmenter(nn.Module):
         dropout: float = 0.1,
         decoder: bool = False,
         class_names: list[str] | None = None,
+        encoder_seed: int = 0,
     ) -> None:
         super().__init__()
         self.config = {
@@ -72,9 +74,10 @@ class Segmenter(nn.Module):
             "dropout": dropout,
             "decoder": decoder,
             "class_names": class_names,
+            "encoder_seed": encoder_seed,
         }
         self.backbone_settings = BackboneSettings(
-            encoder_name, output_stride, encoder_weights, pad_type, tuple(mean), tuple(std)
+            encoder_name, output_stride, encoder_weights, pad_type, tuple(mean), tuple(std), encoder_seed
         )
         self.class_names = class_names or [str(index) for index in range(classes)]
         self.encoder = build_backbone(self.backbone_settings)
@@ -131,7 +134,8 @@ class Segmenter(nn.Module):
             model = cls(**config)
             model.load_state_dict(tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelFileError(f"checkpoint: {path} is not a model of dpc-search, or is damaged ({error}).") from error
+            reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one a line
+            raise ModelFileError(f"checkpoint: {path} is not a model of dpc-search, or is damaged ({reason}).") from error
         return model
 
 

@@ -37,7 +37,7 @@ def evaluate(
         progress: told the images done and in all.
 
     Raises:
-        ValueError: the model has another number of classes than the data set.
+        ValueError: the model has another number of classes than the data set, or no pixel has a label.
     """
     num_classes = model.classifier.out_channels
     if num_classes != info.num_classes:
@@ -52,6 +52,8 @@ def evaluate(
         predictions_BHW = model(image_CHW[None]).max(dim=1).indices
         matrix.update(predictions_BHW, torch.from_numpy(sample.labels_HW)[None].to(device))
         progress(index + 1, len(split))
+    if math.isnan(matrix.miou()):
+        raise ValueError(f"{info.name}: no pixel of the split has a label.")
     iou = {
         name: None if math.isnan(value) else value
         for name, value in zip(info.class_names, matrix.iou_K().tolist(), strict=True)

@@ -117,6 +117,11 @@ class ProxyTask:
         assert self.settings.crop_px is not None
         stride, crop_px = self.settings.cell.output_stride, self.settings.crop_px
         side = (crop_px - 1) // stride + 1
+        if side > min(self._train.height, self._train.width):
+            raise ValueError(
+                f"proxy.crop_px: {crop_px} is larger than the cached images, "
+                f"{stride * (self._train.width - 1) + 1}x{stride * (self._train.height - 1) + 1} pixels."
+            )
         rng = np.random.default_rng([seed, iteration, 1])
         tops = rng.integers(0, self._train.height - side + 1, len(features_BCHW))
         lefts = rng.integers(0, self._train.width - side + 1, len(features_BCHW))

@@ -115,6 +115,7 @@ def retrain(
         dropout=settings.cell.dropout,
         decoder=settings.decoder,
         class_names=list(dataset.info.class_names),
+        encoder_seed=backbone.seed,
     ).to(device)
     optimizer = settings.optimizer.build(model.parameters())
     transform = TrainingTransform(

@@ -1,0 +1,225 @@
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from models.segmenter import CONFIG_FILE, WEIGHTS_FILE, ModelFileError, Segmenter, padded_px
+from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+
+CELL = CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1()), Branch(-1, PyramidPooling((2, 1)))))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+def small(**settings):
+    return Segmenter(CELL.to_json(), classes=3, **{"encoder_name": "local", "filters": 8, **settings}).eval()
+
+
+@torch.inference_mode()
+def logits_of(model, height_px=50, width_px=37):
+    return model(torch.randn(2, 3, height_px, width_px, generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = small(class_names=["sky", "road", "car"])
+    model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def refusal(folder):
+    with pytest.raises(ModelFileError) as caught:
+        Segmenter.from_pretrained(folder)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+# Logits
+
+
+@pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
+@pytest.mark.parametrize(("height_px", "width_px"), [(65, 81), (64, 80), (66, 82), (33, 47), (17, 100), (1, 1)])
+def test_logits_have_the_images_own_size(height_px, width_px, decoder):
+    logits_BKHW = logits_of(small(decoder=decoder), height_px, width_px)
+    assert logits_BKHW.shape == (2, 3, height_px, width_px)
+    assert logits_BKHW.isfinite().all()
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
+def test_it_takes_a_timm_encoder_at_either_output_stride(output_stride, decoder):
+    model = small(encoder_name="tu-mobilenetv2_100", output_stride=output_stride, decoder=decoder)
+    assert logits_of(model, 70, 65).shape == (2, 3, 70, 65)
+
+
+def test_a_pixel_of_the_features_grid_gets_the_classifiers_own_score():
+    model = small()
+    images_BCHW = torch.randn(1, 3, 50, 37)
+    with torch.inference_mode():
+        logits_BKHW = model(images_BCHW)
+        padded_BCHW = torch.nn.functional.pad(images_BCHW, (0, 49 - 37, 0, 65 - 50))
+        coarse_BKhw = model.classifier(model.cell(model.encoder(padded_BCHW)[-1]))
+    torch.testing.assert_close(logits_BKHW[..., ::16, ::16], coarse_BKhw[..., :4, :3])
+
+
+def test_padding_is_the_mean_colour_so_an_image_padded_by_hand_scores_the_same():
+    model = small()
+    images_BCHW = torch.randn(1, 3, 50, 37)
+    with torch.inference_mode():
+        by_hand = model(torch.nn.functional.pad(images_BCHW, (0, 12, 0, 15)))
+        assert torch.equal(model(images_BCHW), by_hand[..., :50, :37])
+
+
+def test_the_decoder_gives_details_that_stride_16_cannot():
+    small_step = torch.randn(1, 3, 65, 65)
+    plain, refined = small(), small(decoder=True)
+    assert plain.decoder is None
+    with torch.inference_mode():
+        rough = [model(small_step)[0, 0].diff(n=2, dim=0).abs() > 1e-4 for model in (plain, refined)]
+    kinks = [set(torch.nonzero(where.any(dim=1)).flatten().tolist()) for where in rough]
+    assert kinks[0] <= {15, 31, 47}  # bilinear between features 16 pixels apart
+    assert len(kinks[1]) > 3
+
+
+@pytest.mark.parametrize(
+    ("size_px", "stride", "expected"), [(1, 16, 1), (2, 16, 17), (17, 16, 17), (360, 16, 369), (480, 16, 481), (480, 8, 481)]
+)
+def test_sizes_are_padded_to_the_next_multiple_of_the_stride_plus_one(size_px, stride, expected):
+    assert padded_px(size_px, stride) == expected
+
+
+# Saving and loading
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"decoder": True},
+        {"encoder_seed": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.2, 0.3)},
+        {"encoder_name": "tu-mobilenetv2_100", "output_stride": 8, "pad_type": "same"},
+    ],
+    ids=["plain", "decoder", "seed", "timm"],
+)
+def test_a_saved_model_comes_back_with_equal_logits_and_settings(settings, tmp_path):
+    model = small(**settings)
+    logits_of(model.train(), 65, 65)  # moves the running statistics off their start
+    model.eval().save_pretrained(tmp_path)
+    loaded = Segmenter.from_pretrained(tmp_path).eval()
+    assert torch.equal(logits_of(loaded), logits_of(model))
+    assert loaded.config == model.config
+    assert loaded.backbone_settings == model.backbone_settings
+
+
+def test_a_saved_model_holds_its_cell_and_its_class_names(saved):
+    loaded = Segmenter.from_pretrained(saved)
+    assert loaded.cell.spec == CELL
+    assert loaded.class_names == ["sky", "road", "car"]
+
+
+def test_people_can_read_the_configuration_and_the_weights_file_holds_it_too(saved):
+    config = json.loads((saved / CONFIG_FILE).read_text())
+    assert CellSpec.from_json(config["cell"]) == CELL
+    assert (config["classes"], config["class_names"]) == (3, ["sky", "road", "car"])
+    with safe_open(saved / WEIGHTS_FILE, framework="pt") as file:
+        assert json.loads(file.metadata()["config"]) == config
+
+
+def test_the_weights_file_alone_is_a_whole_model(saved):
+    expected = logits_of(Segmenter.from_pretrained(saved).eval())
+    (saved / CONFIG_FILE).write_text("lost")
+    assert torch.equal(logits_of(Segmenter.from_pretrained(saved).eval()), expected)
+
+
+def test_saving_again_replaces_the_model_and_leaves_no_partial_file(saved):
+    other = small(filters=4)
+    other.save_pretrained(saved)
+    assert torch.equal(logits_of(Segmenter.from_pretrained(saved).eval()), logits_of(other))
+    assert sorted(path.name for path in saved.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+
+
+def test_saving_and_loading_need_no_pickle(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("a model file was pickled or unpickled")
+
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "dump"), (torch, "load"), (torch, "save")):
+        monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(pickle, "Unpickler", refuse)
+    small().save_pretrained(tmp_path)
+    Segmenter.from_pretrained(tmp_path)
+
+
+# Files that are no model
+
+
+def test_a_folder_without_a_model_is_named_with_what_is_expected(tmp_path):
+    assert "expected a folder with model.safetensors" in refusal(tmp_path)
+    assert "expected a folder with model.safetensors" in refusal(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.999])
+def test_a_truncated_model_is_refused(share, saved):
+    content = (saved / WEIGHTS_FILE).read_bytes()
+    (saved / WEIGHTS_FILE).write_bytes(content[: int(share * len(content))])
+    assert "damaged" in refusal(saved)
+
+
+@pytest.mark.parametrize("content", [pickle.dumps({"a": 1}), b"\xff" * 100, b"PK\x03\x04" + b"\0" * 60])
+def test_a_file_of_another_kind_is_refused(content, saved):
+    (saved / WEIGHTS_FILE).write_bytes(content)
+    assert "not a model of dpc-search" in refusal(saved)
+
+
+def rewrite(folder, tensors=None, **changes):
+    """The saved model with other tensors or another configuration."""
+    path = folder / WEIGHTS_FILE
+    with safe_open(path, framework="pt") as file:
+        config = json.loads(file.metadata()["config"])
+    save_file(tensors or load_file(path), path, metadata={"config": json.dumps({**config, **changes})})
+
+
+def test_someone_elses_safetensors_is_refused(saved):
+    save_file({"weight": torch.zeros(2)}, saved / WEIGHTS_FILE)
+    assert "not a model of dpc-search" in refusal(saved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"classes": 4},
+        {"filters": 9},
+        {"cell": []},
+        {"cell": [{"op": "conv", "kernel": 1, "input": 7}]},
+        {"encoder_name": "resnet81"},
+        {"mean": None},
+        {"surprise": 1},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_configuration_that_does_not_fit_the_weights_is_refused_in_one_line(changes, saved):
+    rewrite(saved, **changes)
+    assert "not a model of dpc-search" in refusal(saved)
+
+
+@pytest.mark.parametrize("config", ["", "[]", "[1]", "null", "{", '"text"'])
+def test_a_configuration_that_is_no_mapping_is_refused(config, saved):
+    save_file(load_file(saved / WEIGHTS_FILE), saved / WEIGHTS_FILE, metadata={"config": config})
+    assert "not a model of dpc-search" in refusal(saved)
+
+
+def test_a_model_that_lacks_a_tensor_is_refused(saved):
+    tensors = load_file(saved / WEIGHTS_FILE)
+    rewrite(saved, {name: tensor for name, tensor in tensors.items() if name != "classifier.bias"})
+    assert "classifier.bias" in refusal(saved)

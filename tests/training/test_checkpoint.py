@@ -1,0 +1,103 @@
+import os
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.optim import OptimizerSettings
+
+METADATA = {"scores": [{"rung": 1, "miou": 0.1 + 0.2}], "note": "mIoU ≥ 0"}
+
+
+def small_training(seed=0):
+    """A model and its optimiser after a few steps, so that both have a state."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
+    optimizer = OptimizerSettings("adamw", 0.01).build(model.parameters())
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(2, 2, 5, 5)).square().mean().backward()
+        optimizer.step()
+    return model, optimizer
+
+
+def states(model, optimizer):
+    moments = {
+        (index, name): value for index, state in optimizer.state_dict()["state"].items() for name, value in state.items()
+    }
+    return {**model.state_dict(), **moments}
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+        assert value.dtype == second[name].dtype, name
+
+
+def test_model_optimiser_and_metadata_come_back_exactly(tmp_path):
+    path = tmp_path / "deep" / "state.safetensors"
+    model, optimizer = small_training()
+    save_checkpoint(path, model, optimizer, METADATA)
+    other = small_training(seed=1)
+    assert load_checkpoint(path, *other) == METADATA
+    assert_same(states(*other), states(model, optimizer))
+
+
+def test_without_a_checkpoint_nothing_is_loaded(tmp_path):
+    model, optimizer = small_training()
+    before = {name: value.clone() for name, value in states(model, optimizer).items()}
+    assert load_checkpoint(tmp_path / "none.safetensors", model, optimizer) is None
+    assert_same(states(model, optimizer), before)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.1, 0.5, 0.999])
+def test_a_truncated_checkpoint_is_ignored_and_changes_nothing(share, tmp_path):
+    path = tmp_path / "state.safetensors"
+    save_checkpoint(path, *small_training(), METADATA)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    model, optimizer = small_training(seed=1)
+    before = {name: value.clone() for name, value in states(model, optimizer).items()}
+    assert load_checkpoint(path, model, optimizer) is None
+    assert_same(states(model, optimizer), before)
+
+
+def test_a_pickle_in_its_place_is_not_executed(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    path = tmp_path / "state.safetensors"
+    for content in (pickle.dumps(Trap()), pickle.dumps(Trap()) * 50):
+        path.write_bytes(content)
+        assert load_checkpoint(path, *small_training()) is None
+    torch.save({"model": Trap()}, path)
+    assert load_checkpoint(path, *small_training()) is None
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_kill_while_writing_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    path = tmp_path / "state.safetensors"
+    save_checkpoint(path, *small_training(), METADATA)
+
+    def killed(tensors, partial, metadata):
+        partial.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.checkpoint.save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, *small_training(seed=1), {})
+    model, optimizer = small_training(seed=2)
+    assert load_checkpoint(path, model, optimizer) == METADATA
+    assert_same(states(model, optimizer), states(*small_training()))
+
+
+def test_a_checkpoint_replaces_the_one_before_and_leaves_no_partial_file(tmp_path):
+    path = tmp_path / "state.safetensors"
+    for number in range(2):
+        save_checkpoint(path, *small_training(seed=number), {"number": number})
+    assert load_checkpoint(path, *small_training(seed=3)) == {"number": 1}
+    assert list(tmp_path.iterdir()) == [path]

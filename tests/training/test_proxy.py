@@ -1,0 +1,256 @@
+from dataclasses import astuple, replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data.datasets import DatasetInfo, Sample, palette_of
+from data.feature_cache import CacheKey, FeatureCache, build_cache
+from models.operators import CellSettings
+from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from training.optim import OptimizerSettings
+from training.proxy import ProxySettings, ProxyTask
+from training.score import DivergedError
+
+CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1()), Branch(-1, PyramidPooling((1, 1)))))
+INFO = DatasetInfo("toy", ("left", "right", "lower"), palette_of(3))
+HEIGHT_PX, WIDTH_PX = 65, 97
+SETTINGS = ProxySettings(
+    rungs=(2, 3, 6),
+    batch_size=4,
+    cell=CellSettings(filters=8, dropout=0.2),
+    optimizer=OptimizerSettings("sgd", learning_rate=0.05),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class ToySplit:
+    """Images of three areas with noise; the border between left and right moves. Some pixels are ignored."""
+
+    def __init__(self, num_samples, seed, all_ignored=False):
+        self.num_samples, self.seed, self.all_ignored = num_samples, seed, all_ignored
+
+    def __len__(self):
+        return self.num_samples
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng([self.seed, index])
+        labels_HW = np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
+        labels_HW[:, int(rng.integers(20, 80)) :] = 1
+        labels_HW[40:] = 2
+        image_HWC = (60 + 70 * labels_HW[..., None] + rng.integers(-40, 40, (HEIGHT_PX, WIDTH_PX, 3))).astype(np.uint8)
+        labels_HW[:3] = INFO.ignore_label
+        if self.all_ignored:
+            labels_HW[:] = INFO.ignore_label
+        return Sample(str(index), image_HWC, labels_HW)
+
+    def fingerprint(self):
+        return f"{self.num_samples}-{self.seed}-{self.all_ignored}"
+
+
+def every_16th_pixel(images_BHWC):
+    return images_BHWC[:, ::16, ::16].transpose(0, 3, 1, 2).astype(np.float32) / 64 - 2
+
+
+def cached(root, split, extract=every_16th_pixel, info=INFO):
+    key = CacheKey(
+        {"name": "toy", "split": "any", "content": split.fingerprint()},
+        {"name": extract.__name__, "mean": [0.5, 0.5, 0.5]},
+        HEIGHT_PX,
+        WIDTH_PX,
+    )
+    return build_cache(root, key, split, info, extract)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("caches")
+    return cached(root, ToySplit(6, seed=0)), cached(root, ToySplit(5, seed=1))
+
+
+def told(scores):
+    """Scores without the clock."""
+    return [astuple(score)[:-1] for score in scores]
+
+
+# Repeatability
+
+
+def test_it_scores_the_cell_at_each_rung(folders):
+    scores = list(ProxyTask(*folders, SETTINGS)(CELL, seed=0))
+    assert [(score.rung, score.iteration) for score in scores] == [(1, 2), (2, 3), (3, 6)]
+    assert all(0 <= score.miou <= 1 and score.loss > 0 for score in scores)
+    elapsed_s = [score.elapsed_s for score in scores]
+    assert elapsed_s == sorted(elapsed_s)
+    assert elapsed_s[0] > 0
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(folders):
+    first, again, other = (told(ProxyTask(*folders, SETTINGS)(CELL, seed)) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_the_state_of_the_global_generator_does_not_matter(folders):
+    results = []
+    for noise in (1, 2):
+        scores = []
+        for score in ProxyTask(*folders, SETTINGS)(CELL, 0):
+            torch.manual_seed(noise)
+            scores.append(score)
+        results.append(told(scores))
+    assert results[0] == results[1]
+
+
+def test_the_validation_batch_size_changes_no_result(folders):
+    results = [told(ProxyTask(*folders, replace(SETTINGS, eval_batch_size=size))(CELL, 0)) for size in (1, 2, 8)]
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_cell_learns_what_its_features_show(folders):
+    settings = replace(SETTINGS, rungs=(5, 80), optimizer=OptimizerSettings("adamw", learning_rate=0.02))
+    early, late = ProxyTask(*folders, settings)(CELL, seed=0)
+    assert late.loss < 0.6 * early.loss
+    assert late.miou > 0.7
+
+
+# Resuming
+
+
+@pytest.mark.parametrize(
+    "optimizer", [SETTINGS.optimizer, OptimizerSettings("adamw", 0.01)], ids=lambda optimizer: optimizer.name
+)
+@pytest.mark.parametrize("crop_px", [None, 49])
+@pytest.mark.parametrize("rungs_done", [1, 2])
+def test_a_trial_resumed_at_any_rung_gives_the_same_bits(rungs_done, crop_px, optimizer, folders, tmp_path):
+    task = ProxyTask(*folders, replace(SETTINGS, crop_px=crop_px, optimizer=optimizer))
+    whole, path = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
+    expected = list(task(CELL, 0, whole))
+    before = list(islice(task(CELL, 0, path), rungs_done))
+    torch.manual_seed(1234)
+    resumed = list(task(CELL, 0, path))
+    assert told(resumed) == told(expected)
+    assert resumed[:rungs_done] == before  # told again as they were, elapsed time included
+    elapsed_s = [score.elapsed_s for score in resumed]
+    assert elapsed_s == sorted(elapsed_s)
+    weights, resumed_weights = load_file(whole), load_file(path)
+    assert weights.keys() == resumed_weights.keys()
+    assert all(torch.equal(weights[name], resumed_weights[name]) for name in weights)
+
+
+def test_the_last_rung_writes_no_checkpoint(folders, tmp_path):
+    list(ProxyTask(*folders, replace(SETTINGS, rungs=(2,)))(CELL, 0, tmp_path / "state.safetensors"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_truncated_checkpoint_is_ignored_and_the_trial_starts_again(folders, tmp_path):
+    task, path = ProxyTask(*folders, SETTINGS), tmp_path / "state.safetensors"
+    expected = told(task(CELL, 0))
+    next(task(CELL, 0, path))
+    path.write_bytes(path.read_bytes()[:-10])
+    assert told(task(CELL, 0, path)) == expected
+
+
+# Trials that cannot be scored
+
+
+def test_a_trial_that_diverges_has_no_score(folders):
+    settings = replace(SETTINGS, optimizer=OptimizerSettings(learning_rate=1e30))
+    with pytest.raises(DivergedError, match="not finite"):
+        list(ProxyTask(*folders, settings)(CELL, 0))
+
+
+def test_a_validation_split_without_labels_is_named(folders, tmp_path):
+    unlabelled = cached(tmp_path, ToySplit(2, seed=0, all_ignored=True))
+    with pytest.raises(ValueError, match=f"{unlabelled}: no pixel of the validation split has a label"):
+        list(ProxyTask(folders[0], unlabelled, SETTINGS)(CELL, 0))
+
+
+def test_a_crop_larger_than_the_images_is_named_with_their_size(folders):
+    with pytest.raises(ValueError, match="proxy.crop_px: 81 is larger than the cached images, 97x65 pixels"):
+        next(ProxyTask(*folders, replace(SETTINGS, crop_px=81))(CELL, 0))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rungs", ()),
+        ("rungs", (0, 2)),
+        ("rungs", (2, 2)),
+        ("rungs", (3, 2)),
+        ("batch_size", 0),
+        ("eval_batch_size", 0),
+        ("crop_px", 16),
+        ("crop_px", 1),
+        ("crop_px", 48),
+    ],
+)
+def test_a_setting_out_of_range_is_named(field, value):
+    with pytest.raises(ValueError, match=f"proxy.{field} must be"):
+        replace(SETTINGS, **{field: value})
+
+
+# Batches and crops
+
+
+class MapSplit(ToySplit):
+    """Each pixel's label is its row in even samples and its column in odd ones; its image shows both, and which."""
+
+    def __getitem__(self, index):
+        rows_HW, columns_HW = np.mgrid[:HEIGHT_PX, :WIDTH_PX].astype(np.uint8)
+        is_odd_HW = np.full_like(rows_HW, index % 2)
+        image_HWC = np.stack([rows_HW, columns_HW, is_odd_HW], axis=-1)
+        return Sample(str(index), image_HWC, columns_HW if index % 2 else rows_HW)
+
+
+def shown_pixel(images_BHWC):
+    return images_BHWC[:, ::16, ::16].transpose(0, 3, 1, 2).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def map_folder(tmp_path_factory):
+    info = DatasetInfo("map", tuple(map(str, range(100))), palette_of(100))
+    return cached(tmp_path_factory.mktemp("map"), MapSplit(6, seed=0), shown_pixel, info)
+
+
+@pytest.mark.parametrize("crop_px", [None, 17, 33, 65])
+def test_a_crop_keeps_features_and_labels_together(crop_px, map_folder):
+    task = ProxyTask(map_folder, map_folder, replace(SETTINGS, crop_px=crop_px))
+    for iteration in range(8):
+        features_BCHW, labels_BHW = task._batch_at(0, torch.device("cpu"), iteration)
+        assert features_BCHW.dtype == torch.float32
+        if crop_px:
+            assert labels_BHW.shape == (4, crop_px, crop_px)
+        for (rows_HW, columns_HW, is_odd_HW), labels_HW in zip(features_BCHW, labels_BHW, strict=True):
+            along_HW, shown_HW = (labels_HW, columns_HW) if is_odd_HW[0, 0] else (labels_HW.T, rows_HW)
+            assert torch.equal(labels_HW[::16, ::16].float(), shown_HW)
+            assert (along_HW.int().diff(dim=1) == 1).all()  # the pixels between features are there, too
+
+
+def test_crops_reach_every_place_and_lie_elsewhere_each_time(map_folder):
+    task = ProxyTask(map_folder, map_folder, replace(SETTINGS, crop_px=33))
+    corners = set()
+    for iteration in range(40):
+        features_BCHW, _ = task._batch_at(0, torch.device("cpu"), iteration)
+        corners |= {tuple(corner) for corner in features_BCHW[:, :2, 0, 0].tolist()}
+    assert corners == {(16 * row, 16 * column) for row in range(3) for column in range(5)}
+
+
+def test_an_epoch_of_batches_holds_every_sample_once(folders):
+    task = ProxyTask(*folders, replace(SETTINGS, batch_size=2))
+    cache = FeatureCache(folders[0])
+    seen = []
+    for iteration in range(3):
+        features_BCHW, _ = task._batch_at(0, torch.device("cpu"), iteration)
+        for features_CHW in features_BCHW.numpy():
+            seen += [i for i in range(len(cache)) if np.array_equal(cache[i][0].astype(np.float32), features_CHW)]
+    assert sorted(seen) == list(range(6))

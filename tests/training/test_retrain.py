@@ -1,0 +1,286 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.datasets import DatasetInfo, Sample, palette_of
+from data.shapes import Shapes
+from data.transforms import TrainingTransform, normalize
+from models.backbones import BackboneSettings, build_backbone, weights_digest
+from models.operators import CellSettings
+from models.segmenter import Segmenter
+from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
+from training.evaluation import evaluate
+from training.optim import OptimizerSettings
+from training.retrain import PAPER_SCALES, RetrainSettings, retrain
+
+CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))
+SHAPES = Shapes(num_train=4, num_val=2)
+LOCAL = BackboneSettings("local")
+MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.5)
+INFO = DatasetInfo("toy", ("a", "b", "c"), palette_of(3))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class ToyDataset:
+    """Tiny images whose labels are painted in their colour; every split is the same one."""
+
+    info = INFO
+
+    def __init__(self, is_labelled=True):
+        self.is_labelled = is_labelled
+
+    def split(self, name):
+        return self
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        labels_HW = np.random.default_rng(index).integers(0, 3, (9, 9), np.uint8).repeat(6, 0).repeat(6, 1)
+        image_HWC = np.stack([labels_HW * 100] * 3, axis=-1)
+        return Sample(str(index), image_HWC, labels_HW if self.is_labelled else np.full_like(labels_HW, 255))
+
+    def fingerprint(self):
+        return "toy"
+
+
+def settings(iterations=2, **changes):
+    return RetrainSettings(
+        iterations,
+        **{
+            "eval_every": iterations,
+            "height_px": 49,
+            "width_px": 33,
+            "batch_size": 2,
+            "cell": CellSettings(filters=8),
+            "optimizer": OptimizerSettings("adamw", 0.01),
+            **changes,
+        },
+    )
+
+
+def trained(folder, dataset=None, backbone=LOCAL, seed=0, **changes):
+    """What retraining yields, and the model that it leaves."""
+    reached = list(retrain(CELL, dataset or ToyDataset(), backbone, settings(**changes), seed, folder))
+    return reached, Segmenter.from_pretrained(folder)
+
+
+def norms(model):
+    return [module for module in model.encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+# Training
+
+
+@pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
+def test_the_model_that_is_left_scores_what_was_written_beside_it(decoder, tmp_path):
+    reached, model = trained(tmp_path, SHAPES, iterations=3, eval_every=2, height_px=97, width_px=129, decoder=decoder)
+    assert [validation.iteration for validation in reached] == [2, 3]
+    record = json.loads((tmp_path / "scores.json").read_text())
+    scores = evaluate(model, SHAPES.split("val"), SHAPES.info)
+    assert asdict(scores) == {name: record[name] for name in ("miou", "pixel_accuracy", "iou")}
+    best = max(reached, key=lambda validation: validation.scores.miou)
+    assert (record["iteration"], record["miou"]) == (best.iteration, best.scores.miou)
+    assert record["digest"] == CELL.digest == model.cell.spec.digest
+    assert (model.decoder is not None) == decoder
+    assert model.class_names == list(SHAPES.info.class_names)
+
+
+def test_the_best_model_is_kept_when_a_later_one_is_worse(tmp_path, monkeypatch):
+    scripted = iter([0.3, 0.5, 0.4])
+    real = evaluate
+
+    def scored(*arguments):
+        scores = real(*arguments)
+        object.__setattr__(scores, "miou", next(scripted))
+        return scores
+
+    monkeypatch.setattr("training.retrain.evaluate", scored)
+    reached, _ = trained(tmp_path, iterations=3, eval_every=1)
+    assert [validation.is_best for validation in reached] == [True, True, False]
+    assert json.loads((tmp_path / "scores.json").read_text())["iteration"] == 2
+
+
+def test_it_learns(tmp_path):
+    reached, _ = trained(tmp_path, iterations=60, eval_every=30, scales=[1.0], decoder=True)
+    assert reached[-1].loss < 0.7 * reached[0].loss
+    assert reached[-1].scores.miou > reached[0].scores.miou > 0.1
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
+    runs = [trained(tmp_path / str(number), seed=seed) for number, seed in enumerate((0, 0, 1))]
+    digests = [weights_digest(model) for _, model in runs]
+    assert digests[0] == digests[1] != digests[2]
+    assert runs[0][0] == runs[1][0]
+
+
+def test_worker_processes_load_the_same_samples(tmp_path):
+    alone, helped = (trained(tmp_path / str(workers), workers=workers)[1] for workers in (0, 1))
+    assert weights_digest(alone) == weights_digest(helped)
+
+
+def test_progress_tells_the_validation_images(tmp_path):
+    told = []
+    list(retrain(CELL, ToyDataset(), LOCAL, settings(), 0, tmp_path, lambda done, total: told.append((done, total))))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_backbone_starts_from_its_own_seed(tmp_path):
+    slow = OptimizerSettings("sgd", 1e-12)
+    _, model = trained(tmp_path, backbone=BackboneSettings("local", seed=5), optimizer=slow)
+    expected = build_backbone(BackboneSettings("local", seed=5))
+    torch.testing.assert_close(model.encoder.state_dict(), expected.state_dict())
+
+
+def test_a_validation_split_without_labels_is_refused_and_no_model_is_left(tmp_path):
+    with pytest.raises(ValueError, match="toy: no pixel of the split has a label"):
+        trained(tmp_path, ToyDataset(is_labelled=False))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_another_number_of_classes_is_not_evaluated(tmp_path):
+    _, model = trained(tmp_path)
+    with pytest.raises(ValueError, match="the model has 3 classes, shapes has 7"):
+        evaluate(model, SHAPES.split("val"), SHAPES.info)
+
+
+# Batch norm
+
+
+@pytest.mark.parametrize("freeze", [True, False], ids=["frozen", "free"])
+def test_the_backbones_batch_norm_keeps_its_statistics_exactly_when_it_is_frozen(freeze, tmp_path):
+    backbone = BackboneSettings("tu-mobilenetv2_100")
+    _, model = trained(tmp_path, backbone=backbone, freeze_batch_norm=freeze)
+    for norm in norms(model):
+        is_as_it_was = not norm.running_mean.any() and (norm.running_var == 1).all() and norm.num_batches_tracked == 0
+        assert is_as_it_was == freeze
+    cell_norms = [module for module in model.cell.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all(norm.num_batches_tracked == 2 for norm in cell_norms)
+    start = build_backbone(backbone).state_dict()
+    trainable = [name for name, _ in model.encoder.named_parameters()]
+    assert sum(not torch.equal(model.encoder.state_dict()[name], start[name]) for name in trainable) > 100
+
+
+# Settings
+
+
+@pytest.mark.parametrize(("iterations", "eval_every", "stops"), [(10, 4, (4, 8, 10)), (8, 4, (4, 8)), (3, 9, (3,))])
+def test_the_last_validation_is_at_the_end(iterations, eval_every, stops):
+    assert settings(iterations, eval_every=eval_every).stops == stops
+
+
+def test_the_papers_scales_are_deeplabs():
+    assert PAPER_SCALES == (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("eval_every", 0), ("batch_size", 1), ("height_px", 48), ("width_px", 32), ("scales", []), ("scales", [1.0, 0.0])],
+)
+def test_a_setting_out_of_range_is_named(field, value):
+    with pytest.raises(ValueError, match=f"training.{field} must be"):
+        settings(**{field: value})
+
+
+# Augmentation
+
+
+def transform(height_px, width_px, scales=(1.0,), flip=False):
+    return TrainingTransform(height_px, width_px, MEAN, STD, 255, scales, flip)
+
+
+def sample(height_px=40, width_px=56):
+    """Noise with labels 0, 5 and 10; the first channel of the image shows the label."""
+    rng = np.random.default_rng(0)
+    labels_HW = rng.choice(np.array([0, 5, 10], np.uint8), (height_px, width_px))
+    image_HWC = rng.integers(0, 256, (height_px, width_px, 3), np.uint8)
+    image_HWC[..., 0] = labels_HW * 20
+    return Sample("noise", image_HWC, labels_HW)
+
+
+def shown_labels(image_CHW):
+    """The labels that the image shows, where it was not resized."""
+    return np.rint((image_CHW[0] * STD[0] + MEAN[0]) * 255 / 20)
+
+
+def test_an_image_is_normalised_as_the_backbone_wants_it():
+    image_HWC = sample().image_HWC
+    expected = (image_HWC.astype(np.float64) / 255 - MEAN) / STD
+    np.testing.assert_allclose(normalize(image_HWC, MEAN, STD), expected.transpose(2, 0, 1), atol=1e-5)
+
+
+def test_without_scaling_flipping_or_cropping_the_augmentation_only_normalises():
+    image_CHW, labels_HW = transform(40, 56)(sample(), seed=3)
+    np.testing.assert_array_equal(image_CHW, normalize(sample().image_HWC, MEAN, STD))
+    np.testing.assert_array_equal(labels_HW, sample().labels_HW)
+    assert image_CHW.dtype == np.float32
+    assert labels_HW.dtype == np.uint8
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.0, 1.25, 2.0])
+def test_labels_are_never_interpolated(scale):
+    for seed in range(10):
+        image_CHW, labels_HW = transform(49, 65, [scale], flip=True)(sample(), seed)
+        assert image_CHW.shape == (3, 49, 65)
+        assert labels_HW.shape == (49, 65)
+        assert set(np.unique(labels_HW)) <= {0, 5, 10, 255}
+        assert {0, 5, 10} <= set(np.unique(labels_HW))
+
+
+@pytest.mark.parametrize(("scale", "labelled_px"), [(0.5, 20 * 28), (1.0, 40 * 56), (1.5, 60 * 84)])
+def test_a_scale_resizes_the_image_and_the_rest_of_the_crop_is_ignored(scale, labelled_px):
+    _, labels_HW = transform(97, 97, [scale])(sample(), seed=0)
+    assert (labels_HW != 255).sum() == labelled_px
+
+
+def test_padding_is_the_mean_colour():
+    image_CHW, labels_HW = transform(97, 97)(sample(), seed=0)
+    padding = image_CHW[:, labels_HW == 255]
+    assert padding.shape[1] == 97 * 97 - 40 * 56
+    assert abs(padding).max() < 0.01  # to the nearest of 256 values
+
+
+@pytest.mark.parametrize("size_px", [(33, 33), (97, 97), (33, 97)])
+def test_image_and_labels_are_cropped_padded_and_flipped_together(size_px):
+    for seed in range(10):
+        image_CHW, labels_HW = transform(*size_px, flip=True)(sample(), seed)
+        is_labelled = labels_HW != 255
+        np.testing.assert_array_equal(shown_labels(image_CHW)[is_labelled], labels_HW[is_labelled])
+
+
+def test_half_of_the_images_are_mirrored_left_to_right_and_none_without_flip():
+    upright_HW = sample().labels_HW
+    outcomes = [transform(40, 56, flip=True)(sample(), seed)[1] for seed in range(60)]
+    mirrored = sum(np.array_equal(labels_HW, upright_HW[:, ::-1]) for labels_HW in outcomes)
+    assert mirrored + sum(np.array_equal(labels_HW, upright_HW) for labels_HW in outcomes) == 60
+    assert 15 < mirrored < 45
+    for seed in range(10):
+        np.testing.assert_array_equal(transform(40, 56)(sample(), seed)[1], upright_HW)
+
+
+def test_every_scale_is_drawn():
+    sizes = {(transform(97, 97, [0.5, 1.0, 1.5])(sample(), seed)[1] != 255).sum() for seed in range(30)}
+    assert sizes == {20 * 28, 40 * 56, 60 * 84}
+
+
+def test_the_outcome_is_a_function_of_sample_and_seed():
+    def outcome(seed):
+        image_CHW, labels_HW = transform(33, 33, PAPER_SCALES, flip=True)(sample(), seed)
+        return image_CHW.tobytes() + labels_HW.tobytes()
+
+    first = [outcome(seed) for seed in range(8)]
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert [outcome(seed) for seed in range(8)] == first
+    assert len(set(first)) == 8
