@@ -9,7 +9,9 @@ from typing import NoReturn
 
 from search.config import ConfigError, load
 from search.help import COMMANDS, command_help, overview
+from training.score import DivergedError
 
+FAILED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -41,12 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return FAILED
     except (ValueError, OSError) as error:
         if is_debug:
             raise
-        print(f"dpc: {' '.join(str(error).split())}", file=sys.stderr)
-        return USAGE_ERROR
+        return _complain(error, USAGE_ERROR)
+    except DivergedError as error:
+        return _complain(error, FAILED)
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"dpc: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,13 +8,13 @@ class ConfusionMatrix:
     """A streaming confusion matrix.
 
     Args:
-        num_classes: classes that are scored, at most 127.
+        num_classes: classes that are scored, at most 255.
         ignore_label: label of pixels that do not count, ``num_classes`` to 255.
     """
 
     def __init__(self, num_classes: int, ignore_label: int) -> None:
-        if not 2 <= num_classes <= 127:
-            raise ValueError(f"ConfusionMatrix: num_classes must be from 2 to 127, got {num_classes}.")
+        if not 2 <= num_classes <= 255:
+            raise ValueError(f"ConfusionMatrix: num_classes must be from 2 to 255, got {num_classes}.")
         if not num_classes <= ignore_label <= 255:
             raise ValueError(f"ConfusionMatrix: ignore_label must be from {num_classes} to 255, got {ignore_label}.")
         self.num_classes = num_classes
@@ -30,8 +30,9 @@ class ConfusionMatrix:
                 check them when they are read.
         """
         num_keys = self.num_classes * self.num_classes
-        # Fits int16 (127 x 255 + 126), four times faster to count than int64; ignored labels land beyond the last key.
-        keys = labels_BHW.to(torch.int16) * self.num_classes + predictions_BHW.to(torch.int16)
+        # int16 holds 127 x 255 + 126 and is four times faster to count than int64; ignored labels land beyond the last key.
+        dtype = torch.int16 if self.num_classes <= 127 else torch.int32
+        keys = labels_BHW.to(dtype) * self.num_classes + predictions_BHW.to(dtype)
         counts = torch.bincount(keys.flatten(), minlength=num_keys)[:num_keys]
         self.counts_KK += counts.reshape(self.num_classes, self.num_classes).cpu()
 

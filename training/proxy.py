@@ -50,9 +50,10 @@ class ProxySettings:
         rungs = tuple(self.rungs)
         if not rungs or rungs[0] < 1 or any(later <= earlier for earlier, later in pairwise(rungs)):
             raise ValueError(f"proxy.rungs must be ascending iterations of at least 1, got {list(rungs)}.")
-        for name in ("batch_size", "eval_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"proxy.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.batch_size < 2:
+            raise ValueError(f"proxy.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
+        if self.eval_batch_size < 1:
+            raise ValueError(f"proxy.eval_batch_size must be at least 1, got {self.eval_batch_size}.")
         stride = self.cell.output_stride
         if self.crop_px is not None and (self.crop_px <= stride or self.crop_px % stride != 1):
             raise ValueError(f"proxy.crop_px must be a multiple of {stride} plus 1, or null, got {self.crop_px}.")

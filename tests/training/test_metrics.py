@@ -14,7 +14,7 @@ def count(predictions, labels, num_classes, ignore_label):
     return matrix
 
 
-@pytest.mark.parametrize(("num_classes", "ignore_label"), [(2, 2), (11, 11), (19, 255), (127, 255)])
+@pytest.mark.parametrize(("num_classes", "ignore_label"), [(2, 2), (11, 11), (19, 255), (127, 255), (128, 128), (150, 255)])
 @pytest.mark.parametrize("seed", range(5))
 def test_it_agrees_with_scikit_learn(num_classes, ignore_label, seed):
     rng = np.random.default_rng(seed)
@@ -56,7 +56,7 @@ def test_batches_add_up():
     assert torch.equal(whole.counts_KK, parts.counts_KK)
 
 
-@pytest.mark.parametrize(("num_classes", "ignore_label"), [(1, 255), (128, 255), (19, 18), (19, 256)])
+@pytest.mark.parametrize(("num_classes", "ignore_label"), [(1, 255), (256, 256), (19, 18), (19, 256)])
 def test_an_impossible_matrix_is_refused(num_classes, ignore_label):
     with pytest.raises(ValueError, match="must be from"):
         ConfusionMatrix(num_classes, ignore_label)
