@@ -31,7 +31,7 @@ def test_the_pure_core_loads_nothing_heavy(module):
 
 
 def test_a_worker_that_waits_for_a_cell_has_not_loaded_torch():
-    code = "import sys, search.tuning; print('torch' in sys.modules)"
+    code = "import sys, search.tuning.trial; print('torch' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert loaded.stdout.strip() == "False"
 

@@ -28,7 +28,8 @@ from search.resources import Resources
 from search.schedulers import Asha, Hyperband, MedianStopping, NoStopping
 from search.space import CellSpace
 from search.study import Plan, Study
-from search.tuning import connect, run_study
+from search.tuning.cluster import connect
+from search.tuning.run import run_study
 from training.proxy import ProxySettings, ProxyTask
 
 INTERRUPTED = 130

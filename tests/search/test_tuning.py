@@ -21,7 +21,8 @@ from search.resources import Resources, ResourcesError
 from search.schedulers import Asha, Hyperband, MedianStopping, NoStopping
 from search.space import AtrousConvs, CellSpace
 from search.study import Plan, Study
-from search.tuning import connect, run_study
+from search.tuning.cluster import connect
+from search.tuning.run import run_study
 from training.score import DivergedError, RungScore
 
 SPACE = CellSpace(2, {"atrous": AtrousConvs([1, 3, 6, 9])})

@@ -16,12 +16,7 @@ PLAIN_SGD = OptimizerSettings("sgd", learning_rate=0.1, momentum=0.0)
 each_optimizer = pytest.mark.parametrize("settings", [SGD, ADAMW, PLAIN_SGD], ids=["sgd", "adamw", "no momentum"])
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small_model():

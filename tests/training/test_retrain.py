@@ -24,12 +24,7 @@ MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.5)
 INFO = DatasetInfo("toy", ("a", "b", "c"), palette_of(3))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class ToyDataset:
