@@ -50,7 +50,7 @@ class TrialRecord:
 
 
 class SearchRecord:
-    """The state of a search: all its events so far, applied in order."""
+    """The state of a search: all its events so far, applied in order. A display may read it from another thread."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.opened: SearchOpened | None = None
@@ -75,12 +75,12 @@ class SearchRecord:
 
     @property
     def finished(self) -> list[TrialRecord]:
-        return [trial for trial in self.trials.values() if trial.ended]
+        return [trial for trial in tuple(self.trials.values()) if trial.ended]
 
     @property
     def running(self) -> list[TrialRecord]:
         """Proposed and not ended; after a kill, those that start again."""
-        return [trial for trial in self.trials.values() if not trial.ended]
+        return [trial for trial in tuple(self.trials.values()) if not trial.ended]
 
     def leaderboard(self) -> Sequence[TrialRecord]:
         """Finished trials, best first: by rung reached, then by mIoU; those without a score come last."""
