@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from data.datasets import DatasetError, DatasetInfo, FileSplit, palette_of, require_folder, unknown_split
+from data.datasets import SPLITS, DatasetError, DatasetInfo, FileSplit, palette_of, require_folder, unknown_split
 
 _LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels"
 
@@ -35,7 +35,7 @@ class Folder:
 
     def split(self, name: str) -> FileSplit:
         """One of ``train``, ``val``, ``search_train``, ``search_val``."""
-        if name not in ("train", "val", "search_train", "search_val"):
+        if name not in SPLITS:
             raise unknown_split("folder", name)
         root = require_folder(self.root, "folder", _LAYOUT)
         if not (root / name).is_dir():
