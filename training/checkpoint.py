@@ -1,6 +1,7 @@
 """The state of a training that was interrupted: one safetensors file, replaced in one step."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,23 @@ from torch import nn
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, metadata: Mapping[str, Any]) -> None:
-    """Write model, optimiser and JSON ``metadata``; a kill leaves the old checkpoint or the new one."""
+    """Write model, optimiser and JSON ``metadata``; a kill leaves the old checkpoint or the new one.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
     tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"json": json.dumps(metadata)})
-    partial.replace(path)
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # a worker that outlives its driver may still be writing, too
+    try:
+        save_file(tensors, partial, metadata={"json": json.dumps(metadata)})
+        partial.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 Chen et al. 2018, section 3.3: a small pre-trained backbone, its features cached, only the cell on top trained.
 """
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,8 @@ from training.losses import segmentation_loss, upsample_logits
 from training.metrics import ConfusionMatrix
 from training.optim import OptimizerSettings
 from training.score import RungScore
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,10 @@ class ProxyTask:
             elapsed_s = before_s + time.monotonic() - started_s
             scores.append(RungScore(len(scores) + 1, progress.iteration, miou, progress.loss, elapsed_s))
             if checkpoint and len(scores) < len(self.settings.rungs):
-                save_checkpoint(checkpoint, model, optimizer, {"scores": [asdict(score) for score in scores]})
+                try:
+                    save_checkpoint(checkpoint, model, optimizer, {"scores": [asdict(score) for score in scores]})
+                except OSError as error:  # it costs a resume some minutes, but no score
+                    _LOG.warning("no checkpoint: %s", error)
             yield scores[-1]
 
     def _batch_at(self, seed: int, device: torch.device, iteration: int) -> Batch:
