@@ -9,15 +9,16 @@ from typing import NoReturn
 
 from search.config import ConfigError, load
 from search.help import COMMANDS, command_help, overview
+from search.termination import handle_sigterm, interrupted_code
 from training.score import DivergedError
 
 FAILED = 1
 USAGE_ERROR = 2
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 a wrong input, 130 interrupted."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 a wrong input, 130 or 75 interrupted or terminated."""
+    handle_sigterm()
     given = list(sys.argv[1:] if arguments is None else arguments)
     own, has_separator, passed_on = _split_at(given, "--")
     is_debug = "--debug" in own
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(import_module(f"search.commands.{options.command}").run(config))
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
+        return interrupted_code()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

@@ -86,10 +86,10 @@ class Config:
         return built
 
     def plain(self, *keys: str) -> dict[str, Any]:
-        """Plain containers of some nodes, without targets: for records and comparisons."""
+        """Plain containers of some nodes, for records and comparisons; a target is there as its ``kind``."""
         with _one_line():
             return {
-                key: _without_targets(OmegaConf.to_container(self._settings[key], resolve=True))
+                key: _plain(OmegaConf.to_container(self._settings[key], resolve=True))
                 if OmegaConf.is_config(self._settings[key])
                 else self._settings[key]
                 for key in keys
@@ -218,7 +218,8 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True))
 
 
-def _without_targets(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_targets(inner) for key, inner in value.items() if not key.startswith("_")}
-    return value
+def _plain(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    kind = {"kind": value["_target_"]} if "_target_" in value else {}
+    return kind | {key: _plain(inner) for key, inner in value.items() if not key.startswith("_")}

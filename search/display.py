@@ -22,7 +22,7 @@ class SearchDisplay:
     def __init__(self, record: SearchRecord, trials: int, console: Console) -> None:
         self._record, self._trials, self._console = record, trials, console
         self._started_s = self._printed_s = time.monotonic()
-        self._finished_before = len(record.finished)
+        self._finished_before = record.num_ended
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
@@ -36,7 +36,7 @@ class SearchDisplay:
     def __call__(self, event: Event) -> None:
         """Print a line from time to time where a live table cannot be drawn."""
         now_s = time.monotonic()
-        is_last = isinstance(event, TrialEnded) and len(self._record.finished) == self._trials
+        is_last = isinstance(event, TrialEnded) and self._record.num_ended == self._trials
         if not self._console.is_terminal and (is_last or now_s - self._printed_s >= LINE_EVERY_S):
             self._printed_s = now_s
             cells = [f"{name} {value}" for name, value in self._facts() if name != "best cell"]
@@ -51,22 +51,21 @@ class SearchDisplay:
         return table
 
     def _facts(self) -> list[tuple[str, str]]:
-        finished = self._record.finished
-        counts = {status: sum(trial.status == status for trial in finished) for status in Status}
-        ends = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        record = self._record
+        ends = ", ".join(f"{record.ends[status]} {status}" for status in Status if record.ends[status])
         elapsed_s = time.monotonic() - self._started_s
-        new = len(finished) - self._finished_before
+        new = record.num_ended - self._finished_before
         facts = [
-            ("trials", f"{len(finished)}/{self._trials} done" + (f" ({ends})" if ends else "")),
-            ("under way", str(len(self._record.running))),
+            ("trials", f"{record.num_ended}/{self._trials} done" + (f" ({ends})" if ends else "")),
+            ("under way", str(record.num_proposed - record.num_ended)),
         ]
-        best = next(iter(self._record.leaderboard()), None)
+        best = record.best
         if best is not None and best.miou is not None:
             costs = f"{quantity(best.proposed.params)} params, {quantity(best.proposed.madds)} madds"
             facts.append(("best", f"{percent(best.miou)} mIoU at rung {len(best.rungs)}, {costs}"))
             facts.append(("best cell", str(best.cell)))
         if new:
-            left_s = (self._trials - len(finished)) * elapsed_s / new
+            left_s = (self._trials - record.num_ended) * elapsed_s / new
             facts.append(("speed", f"{3600 * new / elapsed_s:.0f} trials/h"))
             facts.append(("left", f"about {clock(left_s)}"))
         return facts

@@ -1,8 +1,12 @@
-"""What a finished trial tells: the one value that algorithms, leaderboards and studies compare."""
+"""What finished trials tell: the values that algorithms, leaderboards and studies compare."""
 
 import math
+from bisect import insort
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
+from typing import overload
 
 from models.spec import CellSpec
 
@@ -28,6 +32,8 @@ class Evaluation:
         trial: the trial's number, from 0 in order of proposal.
         rung: rungs reached; scores are comparable only between equal rungs.
         miou: mean intersection over union at that rung, 0 to 1; None where the trial has no score.
+        params: the cell's exact parameters (``models.cost``).
+        madds: its exact multiply-adds.
     """
 
     trial: int
@@ -35,6 +41,8 @@ class Evaluation:
     status: Status
     rung: int = 0
     miou: float | None = None
+    params: int = 0
+    madds: int = 0
 
     def __post_init__(self) -> None:
         if self.miou is not None and not (math.isfinite(self.miou) and 0 <= self.miou <= 1):
@@ -44,5 +52,43 @@ class Evaluation:
 
     @property
     def merit(self) -> tuple[float, ...]:
-        """Sorts evaluations from worst to best: first the rung, then mIoU; no score comes last."""
-        return (self.rung, self.miou) if self.miou is not None else (-1, 0.0)
+        """Sorts evaluations from worst to best: by rung, mIoU, and the earlier trial; no score comes last."""
+        return (self.rung, self.miou, -self.trial) if self.miou is not None else (-1, 0.0, -self.trial)
+
+
+class Finished(Sequence[Evaluation]):
+    """Ended trials in order of their numbers, in whatever order they ended. Adding one costs little, however many there are.
+
+    Attributes:
+        scored: those with a score, in order of their numbers.
+    """
+
+    def __init__(self, evaluations: Iterable[Evaluation] = ()) -> None:
+        self._all: list[Evaluation] = []
+        self.scored: list[Evaluation] = []
+        self._ranked: list[Evaluation] = []
+        for evaluation in evaluations:
+            self.add(evaluation)
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Take in another trial that ended."""
+        insort(self._all, evaluation, key=attrgetter("trial"))
+        if evaluation.miou is not None:
+            insort(self.scored, evaluation, key=attrgetter("trial"))
+            insort(self._ranked, evaluation, key=attrgetter("merit"))
+
+    def best(self, count: int) -> list[Evaluation]:
+        """The ``count`` best with a score, best first, or as many as there are."""
+        return self._ranked[: -count - 1 : -1]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, index: int) -> Evaluation: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Evaluation]: ...
+
+    def __getitem__(self, index: int | slice) -> Evaluation | Sequence[Evaluation]:
+        return self._all[index]

@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -48,7 +48,15 @@ class CellProposed:
 
 @dataclass(frozen=True, slots=True)
 class RungReached:
-    """A trial was validated. ``rung`` counts from 1; ``loss`` is the mean training loss since the rung before."""
+    """A trial was validated, and the scheduler decided.
+
+    Attributes:
+        rung: from 1.
+        loss: mean training loss since the rung before.
+        elapsed_s: the trial's training and validation so far.
+        goes_on: False where the trial ends here: stopped, or done with its full budget.
+        reason: why, in words.
+    """
 
     trial: int
     rung: int
@@ -56,6 +64,8 @@ class RungReached:
     miou: float
     loss: float
     elapsed_s: float
+    goes_on: bool
+    reason: str
     time_s: float
 
 
@@ -71,6 +81,30 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialInherited:
+    """A finished trial of the search that this one was forked from, under a number of its own.
+
+    Attributes:
+        source: that search's name.
+        is_comparable: whether its scores were got as this search gets them. If not, they guide proposals and nothing else.
+        rungs: iteration, mIoU, loss and elapsed seconds at each rung.
+    """
+
+    trial: int
+    source: str
+    is_comparable: bool
+    cell: CellSpec
+    seed: int
+    params: int
+    madds: int
+    rungs: Sequence[tuple[int, float, float, float]]
+    status: Status
+    reason: str
+    elapsed_s: float
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SearchClosed:
     """The search ended on its own terms: every trial done, or nothing left to propose."""
 
@@ -78,9 +112,10 @@ class SearchClosed:
     time_s: float
 
 
-Event = SearchOpened | CellProposed | RungReached | TrialEnded | SearchClosed
+Event = SearchOpened | TrialInherited | CellProposed | RungReached | TrialEnded | SearchClosed
 _EVENTS: dict[str, type[Event]] = {
     "search_opened": SearchOpened,
+    "trial_inherited": TrialInherited,
     "cell_proposed": CellProposed,
     "rung_reached": RungReached,
     "trial_ended": TrialEnded,
@@ -94,12 +129,24 @@ class Journal:
 
     Opening repairs a torn last line (a process killed while it wrote) and reads what is there into ``events``.
 
+    Args:
+        operators: the kinds of operator that cells may hold.
+        patience_s: how long a write waits for space on a full disk.
+        on_full: told once each time that it waits.
+
     Raises:
         JournalError: another process holds the journal, or a line before the last is damaged.
     """
 
-    def __init__(self, path: str | Path, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
+        patience_s: float = 0.0,
+        on_full: Callable[[OSError], None] = lambda error: None,
+    ) -> None:
         self.path = Path(path)
+        self._patience_s, self._on_full = patience_s, on_full
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _Lock(self.path.with_suffix(".lock"))
         try:
@@ -111,17 +158,41 @@ class Journal:
             self._lock.release()
             raise
 
-    def append(self, event: Event) -> None:
-        """Write ``event``; when this returns it is on the disk. A write that failed leaves no half line behind."""
+    def append(self, *events: Event) -> None:
+        """Write ``events``; when this returns they are on the disk.
+
+        Raises:
+            OSError: they could not be written, and nothing of them is left behind.
+        """
+        lines = b"".join(map(encode, events))
+        deadline_s: float | None = None
+        while True:
+            try:
+                return self._write(lines)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                if deadline_s is None:
+                    deadline_s = time.monotonic() + self._patience_s
+                    self._on_full(error)
+                if time.monotonic() >= deadline_s:
+                    raise
+                time.sleep(1.0)
+
+    def _write(self, lines: bytes) -> None:
         end = self._file.seek(0, os.SEEK_END)
         try:
-            line = encode(event)
-            if self._file.write(line) != len(line):
+            if self._file.write(lines) != len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(self._file.fileno())
         except OSError:
             os.ftruncate(self._file.fileno(), end)
             raise
+
+    def clear(self) -> None:
+        """Forget everything."""
+        os.ftruncate(self._file.fileno(), 0)
+        self.events = []
 
     def close(self) -> None:
         """Let another process write."""
@@ -151,13 +222,15 @@ def read_events(
     events: list[Event] = []
     end = offset
     for index, line in enumerate(lines):
-        try:
-            events.append(decode(line, operators))
-        except ValueError as error:
+        place = f"line {index + 1}" if offset == 0 else f"the line at byte {end}"
+        if not _is_whole(line):
             if index == len(lines) - 1:
                 break
-            place = f"line {index + 1}" if offset == 0 else f"the line at byte {end}"
-            raise JournalError(f"{path}: {place} is damaged ({error}).") from error
+            raise JournalError(f"{path}: {place} is damaged (its checksum does not fit).")
+        try:
+            events.append(decode(line, operators))
+        except (ValueError, TypeError, KeyError) as error:
+            raise JournalError(f"{path}: {place} is not an event that this version of dpc can read ({error}).") from error
         end += len(line)
     return events, end
 
@@ -173,22 +246,21 @@ def encode(event: Event) -> bytes:
 
 
 def decode(line: bytes, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> Event:
-    """The event of one line.
-
-    Raises:
-        ValueError: it is not a whole line, or its checksum does not fit.
-    """
-    text, _, checksum = line.decode().rpartition(', "crc32": "')
-    text += "}"
-    if checksum != f'{zlib.crc32(text.encode()):08x}"}}\n':
-        raise ValueError("its checksum does not fit")
-    body = json.loads(text)
-    kind = _EVENTS[body.pop("event")]
-    if kind is CellProposed:
+    """The event of one whole line."""
+    body = json.loads(line)
+    del body["crc32"]
+    if "cell" in body:
         body["cell"] = CellSpec.from_json(body["cell"], operators)
-    if kind is TrialEnded:
+    if "status" in body:
         body["status"] = Status(body["status"])
-    return kind(**body)
+    if "rungs" in body:
+        body["rungs"] = tuple(map(tuple, body["rungs"]))
+    return _EVENTS[body.pop("event")](**body)
+
+
+def _is_whole(line: bytes) -> bool:
+    text, _, checksum = line.rpartition(b', "crc32": "')
+    return checksum == f'{zlib.crc32(text + b"}"):08x}"}}\n'.encode()
 
 
 def now_s() -> float:

@@ -1,21 +1,29 @@
 """What a journal's events add up to: the trials of a search, as they stand."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
 from models.spec import CellSpec
 from search.evaluation import Evaluation, Status
-from search.journal import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded
+from search.journal import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
 
 
 @dataclass(slots=True)
 class TrialRecord:
-    """One trial: its cell, the rungs it reached, and its end if it has one."""
+    """One trial: its cell, the rungs it reached, and its end if it has one.
+
+    Attributes:
+        source: the search that it was inherited from, or "" for one of this search's own.
+        is_comparable: whether its scores were got as this search gets them.
+    """
 
     proposed: CellProposed
     rungs: list[RungReached] = field(default_factory=list)
     ended: TrialEnded | None = None
+    source: str = ""
+    is_comparable: bool = True
 
     @property
     def cell(self) -> CellSpec:
@@ -41,21 +49,32 @@ class TrialRecord:
     @property
     def merit(self) -> tuple[float, ...]:
         """Sorts ended trials from worst to best: by rung reached, mIoU, and the earlier proposal."""
-        return (*self.evaluation().merit, -self.proposed.trial)
+        return self.evaluation().merit
 
     def evaluation(self) -> Evaluation:
-        """The finished trial as algorithms see it."""
+        """The finished trial as algorithms see it. One that is not comparable ranks below every other with a score."""
         assert self.ended is not None
-        return Evaluation(self.proposed.trial, self.cell, self.ended.status, len(self.rungs), self.miou)
+        proposed = self.proposed
+        rung = len(self.rungs) if self.is_comparable else 0
+        return Evaluation(proposed.trial, self.cell, self.ended.status, rung, self.miou, proposed.params, proposed.madds)
 
 
 class SearchRecord:
-    """The state of a search: all its events so far, applied in order. A display may read it from another thread."""
+    """The state of a search: all its events so far, applied in order. A display may read it from another thread.
+
+    Attributes:
+        trials: by number, inherited ones included.
+        best: the leaderboard's first, if any trial has ended.
+        ends: how many of the search's own trials ended in which way.
+    """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.opened: SearchOpened | None = None
         self.closed: SearchClosed | None = None
         self.trials: dict[int, TrialRecord] = {}
+        self.best: TrialRecord | None = None
+        self.ends: Counter[Status] = Counter()
+        self.num_inherited = 0
         for event in events:
             self.apply(event)
 
@@ -64,17 +83,34 @@ class SearchRecord:
         match event:
             case SearchOpened():
                 self.opened, self.closed = self.opened or event, None
+            case TrialInherited():
+                self.trials[event.trial] = _inherited(event)
+                self.num_inherited += 1
+                self._rank(self.trials[event.trial])
             case CellProposed():
                 self.trials[event.trial] = TrialRecord(event)
             case RungReached():
                 self.trials[event.trial].rungs.append(event)
             case TrialEnded():
                 self.trials[event.trial].ended = event
+                self.ends[event.status] += 1
+                self._rank(self.trials[event.trial])
             case SearchClosed():
                 self.closed = event
 
     @property
+    def num_proposed(self) -> int:
+        """Trials of the search's own, inherited ones not counted."""
+        return len(self.trials) - self.num_inherited
+
+    @property
+    def num_ended(self) -> int:
+        """Those of them that have ended."""
+        return self.ends.total()
+
+    @property
     def finished(self) -> list[TrialRecord]:
+        """Every trial that has ended, inherited ones included."""
         return [trial for trial in tuple(self.trials.values()) if trial.ended]
 
     @property
@@ -83,5 +119,27 @@ class SearchRecord:
         return [trial for trial in tuple(self.trials.values()) if not trial.ended]
 
     def leaderboard(self) -> Sequence[TrialRecord]:
-        """Finished trials, best first: by rung reached, then by mIoU; those without a score come last."""
-        return sorted(self.finished, key=attrgetter("merit"), reverse=True)
+        """Finished trials, best first: by rung reached, then by mIoU; those without a score come last.
+
+        Inherited trials are there where their scores are comparable.
+        """
+        return sorted((trial for trial in self.finished if trial.is_comparable), key=attrgetter("merit"), reverse=True)
+
+    def _rank(self, trial: TrialRecord) -> None:
+        if trial.is_comparable and (self.best is None or trial.merit > self.best.merit):
+            self.best = trial
+
+
+def _inherited(event: TrialInherited) -> TrialRecord:
+    number, time_s = event.trial, event.time_s
+    rungs = [
+        RungReached(number, rung, iteration, miou, loss, elapsed_s, rung < len(event.rungs), "inherited", time_s)
+        for rung, (iteration, miou, loss, elapsed_s) in enumerate(event.rungs, start=1)
+    ]
+    return TrialRecord(
+        CellProposed(number, event.cell, event.seed, event.params, event.madds, time_s),
+        rungs,
+        TrialEnded(number, event.status, event.reason, event.elapsed_s, time_s),
+        event.source,
+        event.is_comparable,
+    )

@@ -158,6 +158,11 @@ class CellSpace:
                     seen.add(cell.digest)
                     yield cell.canonical()
 
+    @cached_property
+    def members(self) -> tuple[CellSpec, ...]:
+        """All that ``enumerate`` gives, kept."""
+        return tuple(self.enumerate())
+
     def __contains__(self, cell: CellSpec) -> bool:
         return len(cell) == self.num_branches and all(branch.operator in self.choices for branch in cell.branches)
 

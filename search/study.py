@@ -1,43 +1,28 @@
-"""A search as it goes: what to try next, what came of it. It knows the journal and nothing of Ray."""
+"""A search as it goes: hands out trials and journals what becomes of them. It knows the journal and nothing of Ray."""
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol
 
-from models.cost import CellCost
-from models.spec import CellSpec
-from search.algorithms.base import Algorithm, SpaceExhaustedError, proposal_seed, propose_new, training_seed
-from search.evaluation import Evaluation, Status
-from search.journal import CellProposed, Event, Journal, RungReached, SearchClosed, SearchOpened, TrialEnded, now_s
+from search.algorithms.base import SpaceExhaustedError, training_seed
+from search.evaluation import Status
+from search.journal import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, now_s
+from search.policy import Plan, Policy
 from search.record import SearchRecord
-from search.space import CellSpace
+from training.score import RungScore
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is searched, and how: everything that decides the proposals.
+class EventLog(Protocol):
+    """Where events go first. ``Journal`` is one; a simulation needs none on disk."""
 
-    Attributes:
-        trials: cells to evaluate in all, over every time the search is resumed.
-        seed: of the proposals and of every cell's training.
-        cost_of: a cell's exact cost.
-    """
-
-    space: CellSpace
-    algorithm: Algorithm
-    trials: int
-    seed: int
-    cost_of: Callable[[CellSpec], CellCost]
-
-    def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise ValueError(f"trials must be at least 1, got {self.trials}.")
+    def append(self, *events: Event) -> None: ...
 
 
 class Study:
     """Proposes trials and journals what becomes of them; each event is on the disk before anyone else sees it.
 
     Trials that the journal leaves open (their process was killed) are handed out again first, with their number, cell and
-    seed.
+    seed. One that had its last score but not its end is ended.
 
     Args:
         record: of the journal's events so far; it is kept up to date.
@@ -46,7 +31,7 @@ class Study:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: EventLog,
         record: SearchRecord,
         plan: Plan,
         opened: SearchOpened,
@@ -57,62 +42,80 @@ class Study:
         self._journal = journal
         self._on_event = on_event
         self._exhausted = ""
-        self._interrupted = [trial.proposed for trial in self.record.running]
-        self._known = {trial.cell.digest for trial in self.record.trials.values()}
-        self._finished: dict[int, Evaluation] = {trial.proposed.trial: trial.evaluation() for trial in self.record.finished}
-        self._pending = {trial.proposed.trial: trial.cell for trial in self.record.running}
+        self._policy = Policy(plan, record)
         self._append(opened)
+        for trial in self.record.running:
+            if trial.rungs and not trial.rungs[-1].goes_on:
+                self._append(self._end_of(trial.rungs[-1]))
+        self._interrupted = deque(trial.proposed for trial in self.record.running)
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to run."""
         return self.record.closed is not None
 
+    @property
+    def has_more(self) -> bool:
+        """Whether ``propose`` will give another trial, now or once running ones have ended."""
+        return bool(self._interrupted) or (self.record.num_proposed < self.plan.trials and not self._exhausted)
+
     def propose(self) -> CellProposed | None:
-        """The next trial to run, or None when no more will come."""
+        """The next trial to run; None when there is none, or while a deterministic search waits for a running one."""
         if self._interrupted:
-            return self._interrupted.pop(0)
-        number = len(self.record.trials)
-        if number >= self.plan.trials or self.is_complete:
+            return self._interrupted.popleft()
+        if not self.has_more or self._policy.is_waiting:
             return None
         try:
-            cell = propose_new(
-                self.plan.algorithm,
-                self.plan.space,
-                [self._finished[trial] for trial in sorted(self._finished)],
-                list(self._pending.values()),
-                self._known,
-                proposal_seed(self.plan.seed, number),
-            )
+            cell = self._policy.next_cell()
         except SpaceExhaustedError as exhausted:
             self._exhausted = str(exhausted)
             return None
         cost = self.plan.cost_of(cell)
-        proposed = CellProposed(number, cell, training_seed(self.plan.seed, cell), cost.params, cost.madds, now_s())
-        self._known.add(cell.digest)
-        self._pending[number] = cell
+        number, seed = len(self.record.trials), training_seed(self.plan.seed, cell)
+        proposed = CellProposed(number, cell, seed, cost.params, cost.madds, now_s())
         self._append(proposed)
         return proposed
 
-    def reached(self, trial: int, rung: int, iteration: int, miou: float, loss: float, elapsed_s: float) -> None:
-        """A trial was scored. A score that is already known (told again by a resumed trial) changes nothing."""
-        if rung > len(self.record.trials[trial].rungs):
-            self._append(RungReached(trial, rung, iteration, miou, loss, elapsed_s, now_s()))
+    def reached(self, trial: int, score: RungScore) -> bool:
+        """A trial was scored; returns whether it goes on. If not, it has ended.
 
-    def ended(self, trial: int, status: Status, reason: str) -> None:
-        """A trial ended; this happens once a trial."""
-        elapsed_s = self.record.trials[trial].elapsed_s
-        self._append(TrialEnded(trial, status, reason, elapsed_s, now_s()))
-        self._finished[trial] = self.record.trials[trial].evaluation()
-        del self._pending[trial]
+        A score that is already known (told again by a resumed trial) changes nothing.
+        """
+        known = self.record.trials[trial].rungs
+        if score.rung <= len(known):
+            return True
+        iterations = [*(rung.iteration for rung in known), score.iteration]
+        decision = self._policy.decide(trial, iterations, [*(rung.miou for rung in known), score.miou])
+        reached = RungReached(
+            trial,
+            score.rung,
+            score.iteration,
+            score.miou,
+            score.loss,
+            score.elapsed_s,
+            decision.goes_on,
+            decision.reason,
+            now_s(),
+        )
+        self._append(reached, *(() if decision.goes_on else (self._end_of(reached),)))
+        return decision.goes_on
+
+    def failed(self, trial: int, status: Status, reason: str) -> None:
+        """A trial ended without a score."""
+        self._append(TrialEnded(trial, status, reason, self.record.trials[trial].elapsed_s, now_s()))
 
     def close(self) -> None:
         """Say that the search is complete, if every trial that will ever be proposed has ended."""
-        reason = self._exhausted or f"{self.plan.trials} trials"
-        if not self._pending and (self._exhausted or len(self.record.trials) >= self.plan.trials):
-            self._append(SearchClosed(reason, now_s()))
+        if not self.has_more and self.record.num_ended == self.record.num_proposed:
+            self._append(SearchClosed(self._exhausted or f"{self.plan.trials} trials", now_s()))
 
-    def _append(self, event: Event) -> None:
-        self._journal.append(event)
-        self.record.apply(event)
-        self._on_event(event)
+    def _end_of(self, last: RungReached) -> TrialEnded:
+        status = Status.COMPLETED if last.iteration >= self.plan.rungs[-1] else Status.STOPPED
+        return TrialEnded(last.trial, status, last.reason, last.elapsed_s, now_s())
+
+    def _append(self, *events: Event) -> None:
+        self._journal.append(*events)
+        for event in events:
+            self.record.apply(event)
+            self._policy.apply(event)
+            self._on_event(event)

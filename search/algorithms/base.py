@@ -5,31 +5,36 @@ An algorithm has no state: what it proposes is a function of the space, the fini
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from random import Random
 from typing import Protocol, runtime_checkable
 
 from models.spec import CellSpec
-from search.evaluation import Evaluation
+from search.evaluation import Finished
 from search.space import CellSpace
 
+ATTEMPTS = 200
+"""Proposals of known or refused cells in a row before uniform samples fill in."""
+SAMPLES = 20_000
+"""Uniform samples in a row without a new, allowed cell before a large space counts as exhausted."""
 ENUMERABLE = 100_000
-"""Encodings up to which a space is listed to find a cell that sampling missed."""
+"""Encodings up to which a space is listed to find the cells that sampling missed."""
 
 
 class SpaceExhaustedError(Exception):
-    """Nothing new is left to propose: the space is used up, or sampling found only known cells."""
+    """Nothing new is left to propose: the space is used up, or sampling found no cell that is new and allowed."""
 
 
 @runtime_checkable
 class Algorithm(Protocol):
-    """Chooses the next cell to evaluate."""
+    """Chooses the next cell to evaluate. A frozen dataclass of plain values, so that its settings are JSON."""
 
-    def propose(self, space: CellSpace, finished: Sequence[Evaluation], pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        """A cell of ``space``; it may be a known one, which ``propose_new`` asks again for.
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
+        """A cell of ``space``; it may be a known one, for which ``propose_new`` asks again.
 
         Args:
-            finished: ended trials in order of their numbers.
+            finished: ended trials in order of their numbers; their cells are of ``space``.
             pending: cells that are being evaluated.
             rng: the only source of randomness.
         """
@@ -39,31 +44,39 @@ class Algorithm(Protocol):
 def propose_new(
     algorithm: Algorithm,
     space: CellSpace,
-    finished: Sequence[Evaluation],
+    finished: Finished,
     pending: Sequence[CellSpec],
-    known: frozenset[str] | set[str],
+    known: AbstractSet[str],
     seed: int,
-    attempts: int = 200,
+    allows: Callable[[CellSpec], bool] = lambda cell: True,
 ) -> CellSpec:
-    """The algorithm's next cell that is not known yet, in canonical form.
+    """The algorithm's next cell that is new and allowed, in canonical form.
 
     Args:
-        known: digests of every finished and pending cell.
+        known: digests of every cell proposed so far.
         seed: of this proposal, from ``proposal_seed``.
+        allows: whether a cell may be trained at all.
 
     Raises:
-        SpaceExhaustedError: the space has no other cell, or ``attempts`` proposals were all known.
+        SpaceExhaustedError: there is no such cell, or it was not found.
     """
     if len(known) >= space.num_distinct:
         raise SpaceExhaustedError(f"all {space.num_distinct:,} different cells of the space have been proposed")
     rng = Random(seed)
-    for _ in range(attempts):
+    for _ in range(ATTEMPTS):
         cell = algorithm.propose(space, finished, pending, rng)
-        if cell.digest not in known:
+        if cell.digest not in known and allows(cell):
             return cell.canonical()
     if space.size <= ENUMERABLE:
-        return rng.choice([cell for cell in space.enumerate() if cell.digest not in known])
-    raise SpaceExhaustedError(f"{attempts} proposals in a row were cells already tried")
+        left = [cell for cell in space.members if cell.digest not in known and allows(cell)]
+        if not left:
+            raise SpaceExhaustedError(f"all {len(known):,} cells of the space that are within the budget have been proposed")
+        return rng.choice(left)
+    for _ in range(SAMPLES):
+        cell = space.sample(rng)
+        if cell.digest not in known and allows(cell):
+            return cell.canonical()
+    raise SpaceExhaustedError(f"{SAMPLES:,} samples in a row were known cells or over the budget")
 
 
 def proposal_seed(search_seed: int, trial: int) -> int:

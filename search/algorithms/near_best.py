@@ -1,13 +1,11 @@
 """The paper's search: uniform samples, and samples near the best cells seen so far."""
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from random import Random
 
 from models.spec import CellSpec
-from search.evaluation import Evaluation
+from search.evaluation import Finished
 from search.space import CellSpace
 
 
@@ -36,11 +34,11 @@ class NearBest:
         if self.max_changes < 1:
             raise ValueError(f"algorithm.max_changes must be at least 1, got {self.max_changes}.")
 
-    def propose(self, space: CellSpace, finished: Sequence[Evaluation], pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        scored = [evaluation for evaluation in finished if evaluation.miou is not None]
-        if not scored or space.num_distinct == 1 or rng.random() >= self.near_best:
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
+        best = finished.best(self.elite)
+        if not best or space.num_distinct == 1 or rng.random() >= self.near_best:
             return space.sample(rng)
-        cell = rng.choice(heapq.nlargest(self.elite, scored, key=attrgetter("merit"))).cell
+        cell = rng.choice(best).cell
         for change in range(self.max_changes):
             if change > 0 and rng.random() < 0.5:
                 break

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from models.spec import CellSpec
-from search.evaluation import Evaluation
+from search.evaluation import Finished
 from search.space import CellSpace
 
 
@@ -13,5 +13,5 @@ from search.space import CellSpace
 class Uniform:
     """Each proposal is uniform over the space's encodings, whatever was found before."""
 
-    def propose(self, space: CellSpace, finished: Sequence[Evaluation], pending: Sequence[CellSpec], rng: Random) -> CellSpec:
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
         return space.sample(rng)

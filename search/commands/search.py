@@ -14,25 +14,33 @@ from rich.console import Console
 from data.feature_cache import FeatureCache
 from models.cost import FeatureShape, cell_cost
 from search.algorithms.base import Algorithm
+from search.budget import Budget
+from search.code_version import scoring_code, search_code
 from search.commands.cache import build_caches
 from search.commands.hints import from_here, program
 from search.commands.track import dashboard, follow, tracking_settings
 from search.config import Config, ConfigError
 from search.display import SearchDisplay
 from search.evaluation import Status
+from search.faults import FaultTolerance
 from search.figures import draw_cell, draw_progress
+from search.fork import inherit
 from search.journal import Journal, SearchOpened, now_s
 from search.leaderboard import leaderboard_table, percent, write_leaderboard
+from search.policy import Plan
+from search.rank_correlation import rung_correlations
 from search.record import SearchRecord
 from search.resources import Resources
-from search.schedulers import Asha, Hyperband, MedianStopping, NoStopping
+from search.schedulers import Scheduler
 from search.space import CellSpace
-from search.study import Plan, Study
-from search.tuning.cluster import connect
+from search.study import Study
+from search.termination import handle_sigterm, interrupted_code
+from search.tuning.cluster import connect, slots
 from search.tuning.run import run_study
 from training.proxy import ProxySettings, ProxyTask
 
-INTERRUPTED = 130
+DISK_PATIENCE_S = 3600.0
+"""How long a search waits for space on a full disk before it ends."""
 
 
 def run(config: Config) -> int:
@@ -40,63 +48,113 @@ def run(config: Config) -> int:
     console = Console(highlight=False)
     name = config.value("name", str)
     folder = config.value("output_dir", Path).resolve() / name
+    parent = _parent(config, folder)
     space = config.build("space", CellSpace)
-    algorithm = config.build("algorithm", Algorithm)
-    scheduler = config.build("scheduler", Asha | Hyperband | MedianStopping | NoStopping)
     proxy = config.build("proxy", ProxySettings)
     resources = config.build("resources", Resources)
-    trials, seed = config.value("trials", int), config.value("seed", int)
+    faults = config.build("faults", FaultTolerance)
+    window = config.value("window", int) if config.value("deterministic", bool) else None
     address = config.optional("ray.address", str) or os.environ.get("RAY_ADDRESS")
     if address is None:
         resources.check_fits(os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
     tracking = tracking_settings(config)
+    plan_for = partial(
+        Plan,
+        space,
+        config.build("algorithm", Algorithm),
+        config.build("scheduler", Scheduler),
+        proxy.rungs,
+        config.value("trials", int),
+        config.value("seed", int),
+        budget=config.build("budget", Budget),
+        window=window,
+    )
 
     caches = build_caches(config, ("search_train", "search_val"), console)
     train, val = caches["search_train"], caches["search_val"]
     features = FeatureShape(train.channels, train.height, train.width)
-    plan = Plan(space, algorithm, trials, seed, cost_of=partial(cell_cost, features=features, filters=proxy.cell.filters))
-    opened = SearchOpened(name, _fingerprint(config, caches), config.plain(*_RECORDED), now_s())
-    with Journal(folder / "journal.jsonl", space.operator_kinds) as journal:
+    plan = plan_for(cost_of=partial(cell_cost, features=features, filters=proxy.cell.filters))
+    opened = SearchOpened(name, _fingerprint(config, caches), _settings(config), now_s())
+    warn = partial(console.print, soft_wrap=True)
+    with Journal(
+        folder / "journal.jsonl", space.operator_kinds, DISK_PATIENCE_S, lambda error: warn(f"Waiting for disk space: {error}")
+    ) as journal:
+        if parent:
+            _fork(journal, parent, opened, space)
         record = SearchRecord(journal.events)
         _refuse_change(record, opened, folder)
-        console.print(_headline(name, space, plan, record), soft_wrap=True)
+        warn(_headline(name, space, plan, record))
         with follow(journal.path, tracking, space.operator_kinds, folder, console):
-            with SearchDisplay(record, trials, console) as display:
+            with SearchDisplay(record, plan.trials, console) as display:
                 study = Study(journal, record, plan, opened, on_event=display)
                 connect(address)
-                run_study(
-                    study,
-                    ProxyTask(train.folder, val.folder, proxy),
-                    scheduler,
-                    resources,
-                    proxy.rungs,
-                    folder / "checkpoints",
-                    space.operator_kinds,
-                )
+                handle_sigterm()
+                if window is not None and slots(resources) > window:
+                    warn(f"deterministic: window={window} keeps only {window} of {slots(resources)} slots busy.")
+                task = ProxyTask(train.folder, val.folder, proxy)
+                run_study(study, task, resources, faults, folder / "checkpoints", space.operator_kinds)
             _write_results(record, folder)
     _report(study, folder, dashboard(tracking), config, console)
-    return 0 if study.is_complete else INTERRUPTED
+    return 0 if study.is_complete else interrupted_code()
 
 
-_RECORDED = ("seed", "trials", "space", "algorithm", "scheduler", "proxy", "dataset", "backbone", "cache")
+_DECIDING = ("space", "algorithm", "scheduler", "budget", "proxy", "seed", "deterministic", "window")
+_RECORDED = (*_DECIDING, "trials", "dataset", "backbone", "cache", "fork", "from")
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """What is recorded for people, beside the fingerprint."""
+    return config.plain(*_RECORDED)
 
 
 def _fingerprint(config: Config, caches: Mapping[str, FeatureCache]) -> dict[str, Any]:
-    """All that may not change under one name, or results could not be compared."""
+    """All that may not change under one name, or results could not be compared or reproduced."""
     return {
-        **config.plain("space", "proxy", "seed"),
+        **config.plain(*_DECIDING),
         "features": {split: cache.content for split, cache in caches.items()},
+        "scoring_code": scoring_code(),
+        "search_code": search_code(),
     }
+
+
+def _parent(config: Config, folder: Path) -> Path | None:
+    """The journal of the search to fork from, if any."""
+    source = config.optional("from", str)
+    if not config.value("fork", bool):
+        if source is not None:
+            raise ConfigError(f"from: only a fork begins with another search's cells; add fork=true, or drop from={source}.")
+        return None
+    if source is None or source == folder.name:
+        raise ConfigError(f"from: a fork needs the name of another search; from={source} name={folder.name} was given.")
+    return folder.with_name(source) / "journal.jsonl"
+
+
+def _fork(journal: Journal, parent: Path, opened: SearchOpened, space: CellSpace) -> None:
+    """Begin with the parent's finished cells, or find that this was done."""
+    record = SearchRecord(journal.events)
+    if record.opened is None:  # a fork that was killed before it was opened begins anew
+        journal.clear()
+        inherited = inherit(parent, opened.fingerprint, space, space.operator_kinds)
+        if inherited:
+            journal.append(*inherited)
+        journal.events = list(inherited)
+    elif record.opened.settings.get("from") != opened.settings["from"]:
+        raise ConfigError(f"name: {journal.path.parent} is no fork of {opened.settings['from']}; choose another name=...")
 
 
 def _refuse_change(record: SearchRecord, opened: SearchOpened, folder: Path) -> None:
     if record.opened is None:
         return
     old, new = _flat(record.opened.fingerprint), _flat(opened.fingerprint)
-    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    changed = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
+    changed.sort(key=lambda key: (not key.endswith(".kind"), key))
     if changed:
         differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed[:4])
-        raise ConfigError(f"name: {folder} holds a search with other settings ({differences}); choose another name=...")
+        more = f", and {len(changed) - 4} more" if len(changed) > 4 else ""
+        raise ConfigError(
+            f"name: {folder} holds a search with other settings ({differences}{more}); choose another name=..., "
+            f"which goes on from its cells with fork=true from={folder.name}."
+        )
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -109,13 +167,21 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _headline(name: str, space: CellSpace, plan: Plan, record: SearchRecord) -> str:
     size = f"{space.size:,} encodings, {space.num_distinct:,} different cells"
     text = f"Search {name}: {plan.trials} of {size}"
-    return f"{text}; {len(record.finished)} are done already" if record.finished else text
+    if record.num_inherited:
+        text += f"; {_history(record)}"
+    return f"{text}; {record.num_ended} are done already" if record.num_ended else text
+
+
+def _history(record: SearchRecord) -> str:
+    trial = record.trials[0]
+    text = f"it begins with {record.num_inherited} cells of {trial.source}"
+    return text if trial.is_comparable else f"{text}, which were scored otherwise: they guide proposals and are not ranked"
 
 
 def _write_results(record: SearchRecord, folder: Path) -> None:
     write_leaderboard(record, folder)
     draw_progress(record, folder / "progress.png", record.opened.name if record.opened else "")
-    best = next(iter(record.leaderboard()), None)
+    best = record.best
     if best is not None and best.miou is not None:
         draw_cell(best.cell, folder / "best_cell.png", f"{best.cell.digest}: {percent(best.miou)} mIoU")
 
@@ -123,13 +189,13 @@ def _write_results(record: SearchRecord, folder: Path) -> None:
 def _report(study: Study, folder: Path, dashboard_line: str, config: Config, console: Console) -> None:
     """The leaderboard, where things lie, and what to run next."""
     console.print()
-    if study.record.finished:
+    if study.record.best is not None:
         console.print(leaderboard_table(study.record))
-        console.print(f"\nBest cell: {study.record.leaderboard()[0].cell}", soft_wrap=True)
+        console.print(f"\nBest cell: {study.record.best.cell}", soft_wrap=True)
         console.print(_spread(study.record))
     if not study.is_complete:
         console.print(
-            f"Stopped with {len(study.record.finished)} of {study.plan.trials} trials done. Nothing is lost: the same "
+            f"Stopped with {study.record.num_ended} of {study.plan.trials} trials done. Nothing is lost: the same "
             f"command goes on from {from_here(folder / 'journal.jsonl')}.",
             soft_wrap=True,
         )
@@ -146,11 +212,15 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
 
 
 def _spread(record: SearchRecord) -> str:
-    """Best and median of the trials that ran their full budget, which alone are comparable."""
-    mious = [trial.miou for trial in record.finished if trial.status == Status.COMPLETED and trial.miou is not None]
+    """Best and median of the trials that ran their full budget, which alone are comparable; and how early scores fared."""
+    mious = [trial.miou for trial in record.leaderboard() if trial.status == Status.COMPLETED and trial.miou is not None]
     if not mious:
         return ""
-    return f"mIoU of the {len(mious)} completed: best {percent(max(mious))}, median {percent(median(mious))}\n"
+    lines = [f"mIoU of the {len(mious)} completed: best {percent(max(mious))}, median {percent(median(mious))}"]
+    rungs = [f"{rung.rho:.2f} at iteration {rung.iteration}" for rung in rung_correlations(record)]
+    if rungs:
+        lines.append(f"Their rank correlation with the last rung: {', '.join(rungs)}")
+    return "\n".join(lines) + "\n"
 
 
 _SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache")

@@ -9,13 +9,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.evaluation import Status
-from search.journal import CellProposed, RungReached, SearchOpened, TrialEnded, read_events
+from search.journal import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited, read_events
 from search.record import SearchRecord, TrialRecord
 from search.tracking.cells import cell_params, cell_tag, flat_params
 from search.tracking.client import Point, Tracker
@@ -83,13 +82,11 @@ class Projection:
         for event in events:
             self.record.apply(event)
             self._is_search_untold = True
-            if isinstance(event, CellProposed | RungReached | TrialEnded):
+            if isinstance(event, CellProposed | RungReached | TrialEnded | TrialInherited):
                 self._untold.add(event.trial)
             if isinstance(event, TrialEnded):
-                best = self._ends[-1].best if self._ends else None
-                candidates = [best, self.record.trials[event.trial]]
-                scored = [trial for trial in candidates if trial is not None and trial.miou is not None]
-                self._ends.append(SearchPoint(event.time_s, max(scored, key=attrgetter("merit"), default=None)))
+                best = self.record.best
+                self._ends.append(SearchPoint(event.time_s, best if best is not None and best.miou is not None else None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +184,9 @@ class SearchRuns:
 
     def _create_trial(self, trial: TrialRecord) -> str:
         number = trial.proposed.trial
-        tags = {SEARCH_TAG: self._id, TRIAL_TAG: str(number), "stage": "proxy", "status": "running"} | cell_tag(trial.cell)
-        tags["mlflow.parentRunId"] = self._search_run
+        stage = "proxy" if trial.is_comparable else "history"
+        tags = {SEARCH_TAG: self._id, TRIAL_TAG: str(number), "stage": stage, "status": "running"} | cell_tag(trial.cell)
+        tags |= {"mlflow.parentRunId": self._search_run} | ({"inherited_from": trial.source} if trial.source else {})
         run_id = self._tracker.create(_trial_name(trial), trial.proposed.time_s, tags)
         self._trials[number] = run_id
         return run_id

@@ -1,7 +1,7 @@
 """Ray Tune executes a study.
 
-Tune asks the study for trials, runs them as actors, and its scheduler decides who goes on. It remembers nothing: its own
-restore is not used, the journal is the truth (docs/decisions.md).
+Tune asks the study for trials, runs them as actors, starts them again when their process dies, and asks the study who goes on.
+It remembers nothing: its own restore is not used, the journal is the truth (docs/decisions.md).
 """
 
 import json
@@ -9,42 +9,42 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from ray import cloudpickle, tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from models.spec import Operator
 from search.evaluation import Status
+from search.faults import FaultTolerance
 from search.resources import Resources
-from search.schedulers import Scheduler
 from search.study import Study
 from search.tuning.cluster import check_cluster, slots
-from search.tuning.early_stopping import build_scheduler
-from search.tuning.trial import CellTask, CellTrial, checkpoint_path
+from search.tuning.trial import CellTask, CellTrial, checkpoint_path, hang_path
+from training.score import RungScore
 
 MAX_PENDING = 16
 """Trials that wait for an actor at most; the more start at once, the sooner a large cluster is full."""
-MAX_RETRIES = 2
-"""How often a trial whose process died starts again, from its checkpoint, before it counts as failed."""
+MAX_REASON = 240
+"""Characters of a failure's reason: Ray explains at length."""
 
 
 def run_study(
     study: Study,
     task: CellTask,
-    scheduler: Scheduler,
     resources: Resources,
-    rungs: Sequence[int],
+    faults: FaultTolerance,
     checkpoints: Path,
     operators: tuple[type[Operator], ...],
 ) -> None:
     """Run the study's trials on the connected cluster until none is left or the user interrupts.
 
     Args:
-        rungs: training iterations at which the task scores a cell; the last is the full budget.
         checkpoints: folder for the state of unfinished trials; on a cluster, one that all nodes see.
+        operators: the kinds of operator that cells may hold.
 
     Raises:
         ResourcesError: no node can hold a single trial.
@@ -52,14 +52,14 @@ def run_study(
     check_cluster(resources)
     os.environ.update(_DRIVER_ENVIRONMENT)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(slots(resources), MAX_PENDING))
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what failed is in the journal
     scratch = Path(tempfile.mkdtemp(prefix="dpc-tune-"))
     trainable = tune.with_parameters(
         CellTrial,
         pickled_task=cloudpickle.dumps(task),
-        max_iterations=rungs[-1],
         checkpoints=checkpoints,
         operators=operators,
+        timeout_s=faults.rung_timeout_s,
     )
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
@@ -67,7 +67,7 @@ def run_study(
             metric="miou",
             mode="max",
             search_alg=_StudySearcher(study),
-            scheduler=build_scheduler(scheduler, rungs),
+            scheduler=_StudyScheduler(study, checkpoints),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -76,8 +76,8 @@ def run_study(
             storage_path=str(scratch),
             name="tune",
             verbose=0,
-            callbacks=[_StudyRecorder(study, rungs[-1], checkpoints)],
-            failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+            callbacks=[_StudyFailures(study, faults, checkpoints)],
+            failure_config=tune.FailureConfig(max_failures=faults.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
@@ -105,17 +105,11 @@ class _StudySearcher(_NotSaved, Searcher):
     def suggest(self, trial_id: str) -> Any:
         proposed = self._study.propose()
         if proposed is None:
-            return Searcher.FINISHED
+            return None if self._study.has_more else Searcher.FINISHED
         return {"trial": proposed.trial, "cell": json.dumps(proposed.cell.to_json()), "seed": proposed.seed}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The recorder journals the end."""
-
-    def on_pause(self, trial_id: str) -> None:
-        """Hyperband's word that a trial waits for its bracket; nothing changes for the study."""
-
-    def on_unpause(self, trial_id: str) -> None:
-        """Likewise when it goes on."""
+        """The scheduler has told the study."""
 
     def save(self, checkpoint_path: str) -> None:
         """The journal holds all that Tune would save."""
@@ -124,40 +118,49 @@ class _StudySearcher(_NotSaved, Searcher):
         raise NotImplementedError("a search resumes from its journal")
 
 
-class _StudyRecorder(_NotSaved, tune.Callback):
-    """Tells the study what Tune's trials do."""
+class _StudyScheduler(_NotSaved, FIFOScheduler):
+    """Tells the study each score, and Tune whether the trial goes on."""
 
-    def __init__(self, study: Study, max_iterations: int, checkpoints: Path) -> None:
-        self._study, self._max_iterations, self._checkpoints = study, max_iterations, checkpoints
+    def __init__(self, study: Study, checkpoints: Path) -> None:
+        super().__init__()
+        self._study, self._checkpoints = study, checkpoints
 
-    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        if "miou" in result:
-            self._study.reached(
-                trial.config["trial"],
-                result["rung"],
-                result["iteration"],
-                result["miou"],
-                result["loss"],
-                result["elapsed_s"],
-            )
-
-    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        result = trial.last_result
-        if "status" in result:
-            self._end(trial, Status(result["status"]), result["reason"])
-        elif result["iteration"] >= self._max_iterations:
-            self._end(trial, Status.COMPLETED, "full budget")
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        number = trial.config["trial"]
+        if "failed" in result:
+            self._study.failed(number, Status(result["failed"]), result["reason"])
         else:
-            self._end(trial, Status.STOPPED, f"by the scheduler at rung {result['rung']}")
+            values = {key.removeprefix("score/"): value for key, value in result.items() if key.startswith("score/")}
+            if self._study.reached(number, RungScore(**values)):
+                return str(FIFOScheduler.CONTINUE)
+        _forget_checkpoint(self._study, number, self._checkpoints)
+        return str(FIFOScheduler.STOP)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The oldest live trial that waits: Tune's own scans every trial ever run, at every event."""
+        return next((trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING"), None)
+
+
+class _StudyFailures(_NotSaved, tune.Callback):
+    """Tells the study of trials whose process failed once too often."""
+
+    def __init__(self, study: Study, faults: FaultTolerance, checkpoints: Path) -> None:
+        self._study, self._faults, self._checkpoints = study, faults, checkpoints
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        last_line = str(trial.get_error() or "its process died").strip().splitlines()[-1]
-        self._end(trial, Status.FAILED, f"after {MAX_RETRIES} retries: {last_line}")
-
-    def _end(self, trial: Any, status: Status, reason: str) -> None:
         number = trial.config["trial"]
-        self._study.ended(number, status, reason)
-        checkpoint_path(self._checkpoints, self._study.record.trials[number].cell).unlink(missing_ok=True)
+        reason = shorten(Path(trial.error_file).read_text().strip().splitlines()[-1], MAX_REASON)
+        trace = hang_path(self._checkpoints, self._study.record.trials[number].cell)
+        if trace.exists() and trace.stat().st_size:
+            reason = f"hung: no score within {self._faults.rung_timeout_s:g} s, see {trace}"
+        else:
+            trace.unlink(missing_ok=True)
+        self._study.failed(number, Status.FAILED, f"after {self._faults.retries} retries: {reason}")
+        _forget_checkpoint(self._study, number, self._checkpoints)
+
+
+def _forget_checkpoint(study: Study, trial: int, checkpoints: Path) -> None:
+    checkpoint_path(checkpoints, study.record.trials[trial].cell).unlink(missing_ok=True)
 
 
 _DRIVER_ENVIRONMENT = {

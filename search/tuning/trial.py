@@ -1,12 +1,15 @@
 """What runs on a worker: one cell, a rung a step."""
 
+import faulthandler
 import json
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ray import cloudpickle, tune
-from ray.tune.result import DONE
 
 from models.spec import CellSpec, Operator
 from search.evaluation import Status
@@ -27,11 +30,11 @@ class CellTrial(tune.Trainable):
         self,
         config: dict[str, Any],
         pickled_task: bytes,
-        max_iterations: int,
         checkpoints: Path,
         operators: tuple[type[Operator], ...],
+        timeout_s: float | None,
     ) -> None:
-        self._pickled_task, self._max_iterations = pickled_task, max_iterations
+        self._pickled_task, self._timeout_s = pickled_task, timeout_s
         self._checkpoints, self._operators = checkpoints, operators
         self._task: CellTask | None = None
         self.reset_config(config)
@@ -40,48 +43,73 @@ class CellTrial(tune.Trainable):
         """Take over another cell in the same process: nothing is built before the first step."""
         self._config = new_config
         self._scores: Iterator[RungScore] | None = None
-        self._told = 0
         return True
 
     def step(self) -> dict[str, Any]:
-        """The next rung's score. What the cell itself is to blame for is a result, not an exception that Tune retries."""
+        """The next rung's score.
+
+        What the cell itself is to blame for is a result. Trouble with memory, disk or process is raised, or kills the
+        process: Tune then starts the trial again.
+        """
+        cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
         try:
-            score = next(self._running())
+            with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):
+                return {"score": asdict(next(self._running(cell)))}
         except DivergedError as error:
-            return {"status": Status.DIVERGED.value, "reason": str(error), DONE: True}
-        except (MemoryError, ArithmeticError, ValueError, TypeError, RuntimeError, OSError) as error:
-            return {"status": Status.FAILED.value, "reason": _one_line(error), DONE: True}
-        self._told += 1
-        return {
-            "rung": score.rung,
-            "iteration": score.iteration,
-            "miou": score.miou,
-            "loss": score.loss,
-            "elapsed_s": score.elapsed_s,
-            DONE: score.iteration >= self._max_iterations,
-        }
+            return {"failed": Status.DIVERGED.value, "reason": str(error)}
+        except Exception as error:
+            if _is_passing(error):
+                raise
+            return {"failed": Status.FAILED.value, "reason": _one_line(error)}
 
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """For a scheduler that pauses: only how far the trial has told; its state lies in the task's own checkpoint."""
-        return {"told": self._told}
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """The task's own checkpoint holds all of its state."""
 
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        self._scores, self._told = None, (checkpoint or {"told": 0})["told"]
-
-    def _running(self) -> Iterator[RungScore]:
+    def _running(self, cell: CellSpec) -> Iterator[RungScore]:
         if self._scores is None:
-            cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
-            path = checkpoint_path(self._checkpoints, cell)
             self._task = self._task or cloudpickle.loads(self._pickled_task)
-            self._scores = self._task(cell, self._config["seed"], path)
-            for _ in range(self._told):
-                next(self._scores)
+            self._scores = self._task(cell, self._config["seed"], checkpoint_path(self._checkpoints, cell))
         return self._scores
 
 
 def checkpoint_path(checkpoints: Path, cell: CellSpec) -> Path:
     """Where an unfinished cell's state lies."""
     return checkpoints / f"{cell.digest}.safetensors"
+
+
+def hang_path(checkpoints: Path, cell: CellSpec) -> Path:
+    """Where the traceback of a hung trial lies; the file is empty or missing where nothing hung."""
+    return checkpoints / f"{cell.digest}.hung"
+
+
+@contextmanager
+def _watchdog(path: Path, timeout_s: float | None) -> Iterator[None]:
+    """End this process if what runs within takes longer, even if it never gives control back to Python."""
+    if timeout_s is None:
+        yield
+        return
+    with _open_or_devnull(path) as file:
+        faulthandler.dump_traceback_later(timeout_s, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    path.unlink(missing_ok=True)
+
+
+def _open_or_devnull(path: Path) -> TextIO:
+    """A full disk must not fail a trial that may never need the file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+    except OSError:
+        return Path(os.devnull).open("w")
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether another try, elsewhere or later, may do better. Torch says that memory is short in errors of several kinds."""
+    is_out_of_memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError | OSError) or is_out_of_memory
 
 
 def _one_line(error: BaseException) -> str:

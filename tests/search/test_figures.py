@@ -169,7 +169,7 @@ def search_of(trials: int, rungs: int = 3, unscored: float = 0.1) -> SearchRecor
         record.apply(CellProposed(number, WINNER, seed=0, params=1, madds=1, time_s=number))
         reached = rng.randint(1, rungs)
         for rung in range(1, reached + 1):
-            record.apply(RungReached(number, rung, rung, rng.random(), loss=1.0, elapsed_s=1.0, time_s=number))
+            record.apply(RungReached(number, rung, rung, rng.random(), 1.0, 1.0, rung < reached, "", time_s=number))
         status = Status.COMPLETED if reached == rungs else Status.STOPPED
         if rng.random() < unscored:
             status = rng.choice([Status.DIVERGED, Status.FAILED])

@@ -1,5 +1,8 @@
+import errno
 import json
 import multiprocessing
+import os
+import zlib
 
 import pytest
 
@@ -13,16 +16,19 @@ from search.journal import (
     SearchClosed,
     SearchOpened,
     TrialEnded,
+    TrialInherited,
     decode,
     encode,
     read_events,
 )
 
 CELL = CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, 6], "input": -1}])
+RUNGS = ((40, 0.2, 1.5, 1.0), (80, 0.25, 1.25, 3.5))
 EVENTS = [
+    TrialInherited(0, "parent", True, CELL, 7, 100, 1000, RUNGS, Status.COMPLETED, "full budget", 3.5, 1.0),
     SearchOpened("a", {"space": {"num_branches": 1}}, {"trials": 1}, 1.5),
     CellProposed(0, CELL, 7, 100, 1000, 2.0),
-    RungReached(0, 1, 40, 0.25, 1.25, 3.5, 3.0),
+    RungReached(0, 1, 40, 0.25, 1.25, 3.5, False, "full budget", 3.0),
     TrialEnded(0, Status.COMPLETED, 'with "quotes" and ünicode', 3.5, 4.0),
     SearchClosed("1 trials", 5.0),
 ]
@@ -49,7 +55,7 @@ def test_a_journal_reads_back_what_was_written(recorded):
 
 def test_lines_are_json_that_any_tool_reads(recorded):
     events = [json.loads(line)["event"] for line in recorded.read_text().splitlines()]
-    assert events == ["search_opened", "cell_proposed", "rung_reached", "trial_ended", "search_closed"]
+    assert events == ["trial_inherited", "search_opened", "cell_proposed", "rung_reached", "trial_ended", "search_closed"]
 
 
 def test_every_truncation_keeps_the_whole_lines_and_can_be_written_on(recorded, tmp_path):
@@ -67,9 +73,9 @@ def test_every_truncation_keeps_the_whole_lines_and_can_be_written_on(recorded, 
 
 def test_a_flipped_bit_in_the_middle_is_an_error_that_names_the_line(recorded):
     content = bytearray(recorded.read_bytes())
-    content[content.index(b"0.25")] ^= 1
+    content[content.index(b'1.25, "elapsed')] ^= 1
     recorded.write_bytes(content)
-    with pytest.raises(JournalError, match="line 3 is damaged"):
+    with pytest.raises(JournalError, match="line 4 is damaged"):
         Journal(recorded)
 
 
@@ -81,6 +87,43 @@ def test_a_reader_beside_the_writer_goes_on_where_it_stopped(tmp_path):
         journal.append(EVENTS[1])
         second, _ = read_events(path, offset)
     assert (first, second) == (EVENTS[:1], EVENTS[1:2])
+
+
+def test_several_events_are_one_write(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append(*EVENTS)
+    assert read_events(path)[0] == EVENTS
+
+
+def test_an_event_of_another_version_is_an_error_even_in_the_last_line_and_nothing_is_cut_off(recorded):
+    text = '{"event": "trial_paused", "trial": 0'
+    line = f'{text}, "crc32": "{zlib.crc32((text + "}").encode()):08x}"}}\n'
+    with recorded.open("a") as file:
+        file.write(line)
+    before = recorded.read_bytes()
+    with pytest.raises(JournalError, match="line 7 is not an event that this version of dpc can read"):
+        Journal(recorded)
+    assert recorded.read_bytes() == before
+
+
+def test_a_full_disk_is_waited_for_and_told_once(recorded, monkeypatch):
+    tries, told = [], []
+    fsync = os.fsync
+
+    def full_at_first(descriptor):
+        tries.append(descriptor)
+        if len(tries) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", full_at_first)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with Journal(recorded, patience_s=60.0, on_full=told.append) as journal:
+        journal.append(EVENTS[0])
+    assert len(tries) == 3
+    assert len(told) == 1
+    assert read_events(recorded)[0] == [*EVENTS, EVENTS[0]]
 
 
 def hold(path, opened, done):

@@ -43,7 +43,7 @@ def trial(number: int, mious: Sequence[float], status: Status | None, reason: st
     start_s = 1010.0 + 10 * number
     events: list[Event] = [CellProposed(number, CELLS[number], 7 + number, 1000 + number, 2_000_000, start_s)]
     for rung, miou in enumerate(mious, start=1):
-        events.append(RungReached(number, rung, 100 * rung, miou, 1 / rung, 2.0 * rung, start_s + rung))
+        events.append(RungReached(number, rung, 100 * rung, miou, 1 / rung, 2.0 * rung, True, "first", start_s + rung))
     if status:
         events.append(TrialEnded(number, status, reason, 2.0 * len(mious), start_s + 5))
     return events

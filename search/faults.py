@@ -1,0 +1,23 @@
+"""What is done about trials whose process dies, hangs, or runs out of memory or disk."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FaultTolerance:
+    """Such a trial starts again from its last checkpoint, elsewhere if need be; the cell is not to blame.
+
+    Attributes:
+        retries: how often, before the trial counts as failed.
+        rung_timeout_s: the longest time from one score to the next before a process counts as hung and is ended; None
+            waits for ever.
+    """
+
+    retries: int = 2
+    rung_timeout_s: float | None = 7200.0
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise ValueError(f"faults.retries must be at least 0, got {self.retries}.")
+        if self.rung_timeout_s is not None and self.rung_timeout_s <= 0:
+            raise ValueError(f"faults.rung_timeout_s must be above 0, or null to wait for ever, got {self.rung_timeout_s:g}.")

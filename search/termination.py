@@ -1,0 +1,46 @@
+"""SIGTERM, which Kubernetes, Slurm and spot machines send before they kill: it ends a command as Ctrl-C does, but in time."""
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells count it."""
+TERMINATED = 75
+"""Exit code after SIGTERM: EX_TEMPFAIL, start me again."""
+GRACE_S = 8.0
+"""After this the process ends whatever it is doing: what counts is on the disk at any moment."""
+
+_received = threading.Event()
+
+
+def handle_sigterm() -> None:
+    """From now on SIGTERM ends this process in order. Ray puts a handler of its own in place: call this again after it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def interrupted_code() -> int:
+    """The exit code of a command that was interrupted."""
+    return TERMINATED if _received.is_set() else INTERRUPTED
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    if _received.is_set():
+        return
+    _received.set()
+    last_resort = threading.Timer(GRACE_S, _exit_now)
+    last_resort.daemon = True
+    last_resort.start()
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
+    if not callable(on_ctrl_c):
+        raise KeyboardInterrupt
+    on_ctrl_c(signal.SIGINT, frame)
+
+
+def _exit_now() -> None:
+    sys.stderr.write("dpc: terminated; nothing is lost, the same command goes on.\n")
+    sys.stderr.flush()
+    os._exit(TERMINATED)
