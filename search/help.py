@@ -21,6 +21,7 @@ COMMANDS = {
     "retrain": Command("train backbone and cell end to end", "dpc retrain experiment=demo from=demo rank=1"),
     "evaluate": Command("score a retrained model", "dpc evaluate experiment=demo checkpoint=outputs/demo/retrain-1a2b3c"),
     "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),
+    "replay": Command("check that a journal's proposals and decisions come out again", "dpc replay experiment=demo"),
     "submit": Command(
         "send a command to a Ray cluster and follow it",
         "dpc submit address=http://127.0.0.1:8265 -- search experiment=demo",
@@ -87,6 +88,7 @@ def _settings(command: str) -> str:
 
 
 def _sources(command: str) -> list[str]:
-    """The command's root file, and the base that it is composed from."""
-    own = (CONF / f"{command}.yaml").read_text()
-    return [own, (CONF / "base.yaml").read_text()] if "- base" in own else [own]
+    """The command's root file, and those that it is composed from."""
+    text = (CONF / f"{command}.yaml").read_text()
+    parents = [name for name in re.findall(r"^  - (\w+)$", text, flags=re.MULTILINE) if name != "_self_"]
+    return [text, *(source for parent in parents for source in _sources(parent))]

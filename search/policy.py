@@ -44,7 +44,6 @@ class Plan:
             raise ValueError(f"trials must be at least 1, got {self.trials}.")
         if self.window is not None and self.window < 1:
             raise ValueError(f"window must be at least 1, got {self.window}.")
-        self.budget.check(self.space, self.cost_of)
 
 
 class Policy:

@@ -12,12 +12,11 @@ import torch
 from rich.console import Console
 
 from data.feature_cache import FeatureCache
-from models.cost import FeatureShape, cell_cost
-from search.algorithms.base import Algorithm
-from search.budget import Budget
+from models.cost import FeatureShape
 from search.code_version import scoring_code, search_code
 from search.commands.cache import build_caches
 from search.commands.hints import from_here, program
+from search.commands.plan import DECIDING, build_plan, differences
 from search.commands.track import dashboard, follow, tracking_settings
 from search.config import Config, ConfigError
 from search.display import SearchDisplay
@@ -31,7 +30,6 @@ from search.policy import Plan
 from search.rank_correlation import rung_correlations
 from search.record import SearchRecord
 from search.resources import Resources
-from search.schedulers import Scheduler
 from search.space import CellSpace
 from search.study import Study
 from search.termination import handle_sigterm, interrupted_code
@@ -49,31 +47,20 @@ def run(config: Config) -> int:
     name = config.value("name", str)
     folder = config.value("output_dir", Path).resolve() / name
     parent = _parent(config, folder)
-    space = config.build("space", CellSpace)
     proxy = config.build("proxy", ProxySettings)
     resources = config.build("resources", Resources)
     faults = config.build("faults", FaultTolerance)
-    window = config.value("window", int) if config.value("deterministic", bool) else None
     address = config.optional("ray.address", str) or os.environ.get("RAY_ADDRESS")
     if address is None:
         resources.check_fits(os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
     tracking = tracking_settings(config)
-    plan_for = partial(
-        Plan,
-        space,
-        config.build("algorithm", Algorithm),
-        config.build("scheduler", Scheduler),
-        proxy.rungs,
-        config.value("trials", int),
-        config.value("seed", int),
-        budget=config.build("budget", Budget),
-        window=window,
-    )
+    build_plan(config, FeatureShape(1, 1, 1))  # whatever is wrong is said before features are extracted
 
     caches = build_caches(config, ("search_train", "search_val"), console)
     train, val = caches["search_train"], caches["search_val"]
-    features = FeatureShape(train.channels, train.height, train.width)
-    plan = plan_for(cost_of=partial(cell_cost, features=features, filters=proxy.cell.filters))
+    plan = build_plan(config, FeatureShape(train.channels, train.height, train.width))
+    plan.budget.check(plan.space, plan.cost_of)
+    space = plan.space
     opened = SearchOpened(name, _fingerprint(config, caches), _settings(config), now_s())
     warn = partial(console.print, soft_wrap=True)
     with Journal(
@@ -89,8 +76,8 @@ def run(config: Config) -> int:
                 study = Study(journal, record, plan, opened, on_event=display)
                 connect(address)
                 handle_sigterm()
-                if window is not None and slots(resources) > window:
-                    warn(f"deterministic: window={window} keeps only {window} of {slots(resources)} slots busy.")
+                if plan.window is not None and slots(resources) > plan.window:
+                    warn(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
                 task = ProxyTask(train.folder, val.folder, proxy)
                 run_study(study, task, resources, faults, folder / "checkpoints", space.operator_kinds)
             _write_results(record, folder)
@@ -98,20 +85,19 @@ def run(config: Config) -> int:
     return 0 if study.is_complete else interrupted_code()
 
 
-_DECIDING = ("space", "algorithm", "scheduler", "budget", "proxy", "seed", "deterministic", "window")
-_RECORDED = (*_DECIDING, "trials", "dataset", "backbone", "cache", "fork", "from")
-
-
 def _settings(config: Config) -> dict[str, Any]:
     """What is recorded for people, beside the fingerprint."""
-    return config.plain(*_RECORDED)
+    return config.plain(*DECIDING, "trials", "dataset", "backbone", "cache", "fork", "from")
 
 
 def _fingerprint(config: Config, caches: Mapping[str, FeatureCache]) -> dict[str, Any]:
     """All that may not change under one name, or results could not be compared or reproduced."""
     return {
-        **config.plain(*_DECIDING),
-        "features": {split: cache.content for split, cache in caches.items()},
+        **config.plain(*DECIDING),
+        "features": {
+            **{split: cache.content for split, cache in caches.items()},
+            "shape": [caches["search_train"].channels, caches["search_train"].height, caches["search_train"].width],
+        },
         "scoring_code": scoring_code(),
         "search_code": search_code(),
     }
@@ -145,23 +131,11 @@ def _fork(journal: Journal, parent: Path, opened: SearchOpened, space: CellSpace
 def _refuse_change(record: SearchRecord, opened: SearchOpened, folder: Path) -> None:
     if record.opened is None:
         return
-    old, new = _flat(record.opened.fingerprint), _flat(opened.fingerprint)
-    changed = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
-    changed.sort(key=lambda key: (not key.endswith(".kind"), key))
-    if changed:
-        differences = ", ".join(f"{key} was {old.get(key)} and is {new.get(key)}" for key in changed[:4])
-        more = f", and {len(changed) - 4} more" if len(changed) > 4 else ""
+    if changed := differences(record.opened.fingerprint, opened.fingerprint):
         raise ConfigError(
-            f"name: {folder} holds a search with other settings ({differences}{more}); choose another name=..., "
-            f"which goes on from its cells with fork=true from={folder.name}."
+            f"name: {folder} holds a search with other settings ({changed}); choose another name=..., which goes on from "
+            f"its cells with fork=true from={folder.name}."
         )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _headline(name: str, space: CellSpace, plan: Plan, record: SearchRecord) -> str:

@@ -190,7 +190,7 @@ def test_a_cell_over_the_budget_is_never_proposed(tmp_path):
     assert study.is_complete
     assert {cost_of(trial.cell).params for trial in study.record.trials.values()} == {3, 5}
     with pytest.raises(ValueError, match=r"budget\.params: the space's cheapest cell has 3, got a limit of 2"):
-        replace(of_plan, budget=Budget(params=2))
+        Budget(params=2).check(SPACE, cost_of)
 
 
 @pytest.mark.parametrize("is_comparable", [True, False])
