@@ -225,25 +225,22 @@ def _branch_from_json(index: int, entry: object, operators: Sequence[type[Operat
     if not isinstance(source, int) or isinstance(source, bool):
         raise CellError(f"cell: branch {index} needs an integer 'input', got {json.dumps(source)}.")
     try:
-        found = [operator for kind in operators if (operator := kind.from_json(entry)) is not None]
+        found = next((operator for kind in operators if (operator := kind.from_json(entry)) is not None), None)
     except ValueError as error:
         raise CellError(f"cell: branch {index}: {error}") from error
-    if not found:
+    if found is None:
         raise CellError(
             f"cell: branch {index} has no known operator, got {json.dumps(entry)}; accepted are "
             f"{', '.join(kind.__name__ for kind in operators)} in DeepLab's format."
         )
-    return Branch(source, found[0])
+    return Branch(source, found)
 
 
 def _pair(value: object) -> tuple[int, int]:
-    """(rows, columns) from JSON, where one number stands for both."""
-    pair = tuple(value) if isinstance(value, list) else (value, value)
-    _check_pair("rate or grid_size", pair)
-    return pair  # type: ignore[return-value]
+    """(rows, columns) from JSON, where one number stands for both; the operator's constructor checks them."""
+    return tuple(value) if isinstance(value, list) else (value, value)  # type: ignore[return-value]
 
 
-def _check_pair(field: str, pair: Sequence[object]) -> None:
-    is_pair = len(pair) == 2 and all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in pair)
-    if not is_pair:
+def _check_pair(field: str, pair: Sequence[Any]) -> None:
+    if not (len(pair) == 2 and type(pair[0]) is int and type(pair[1]) is int and min(pair) >= 1):
         raise ValueError(f"{field} must be two integers of at least 1 (rows, columns), got {list(pair)}.")

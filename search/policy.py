@@ -68,7 +68,8 @@ class Policy:
             case CellProposed():
                 self._begin(self._record.trials[event.trial])
             case RungReached():
-                self._board.add(event.trial, self._record.trials[event.trial].rungs)
+                rungs = self._record.trials[event.trial].rungs
+                self._board.add(event.trial, [rung.iteration for rung in rungs], [rung.miou for rung in rungs])
             case TrialEnded():
                 self._end(self._record.trials[event.trial])
 
@@ -108,8 +109,10 @@ class Policy:
 
     def _take_in(self, trial: TrialRecord) -> None:
         self._begin(trial)
-        for rung in range(1, len(trial.rungs) + 1) if trial.is_comparable else ():
-            self._board.add(trial.proposed.trial, trial.rungs[:rung])
+        if trial.is_comparable:
+            iterations, mious = [rung.iteration for rung in trial.rungs], [rung.miou for rung in trial.rungs]
+            for rung in range(1, len(trial.rungs) + 1):
+                self._board.add(trial.proposed.trial, iterations[:rung], mious[:rung])
         if trial.ended:
             self._end(trial)
 
@@ -139,10 +142,10 @@ class _Board:
         self._standings: dict[tuple[int, int], list[float]] = defaultdict(list)
         self._trials: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
 
-    def add(self, trial: int, rungs: Sequence[RungReached]) -> None:
-        """Take in the last of a trial's rungs."""
-        place = self._scheduler.bracket(trial), len(rungs)
-        standing = self._scheduler.standing([rung.iteration for rung in rungs], [rung.miou for rung in rungs])
+    def add(self, trial: int, iterations: Sequence[int], mious: Sequence[float]) -> None:
+        """Take in the last of a trial's scores."""
+        place = self._scheduler.bracket(trial), len(mious)
+        standing = self._scheduler.standing(iterations, mious)
         if self._window is None:
             insort(self._standings[place], standing)
         else:

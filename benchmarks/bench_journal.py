@@ -1,0 +1,72 @@
+"""The journal at the paper's scale: 28,000 cells of 6 rungs. Seconds to read it back, and what an append costs as it grows.
+
+    python benchmarks/bench_journal.py [--trials 28000] [--folder /tmp]
+
+The reading baseline is ``json.loads`` of every line in the same run; the last appends' baseline are the first.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from models.cost import CellCost
+from search.algorithms.uniform import Uniform
+from search.journal import Journal, SearchOpened, read_events
+from search.policy import Plan, Policy
+from search.record import SearchRecord
+from search.schedulers import NoStopping
+from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.study import Study
+from training.score import RungScore
+
+RUNGS = (1, 2, 4, 8, 16, 32)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=28_000)
+    parser.add_argument("--folder", type=Path, help="where the journal is written; a temporary folder by default")
+    options = parser.parse_args()
+    families = {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
+    plan = Plan(CellSpace(5, families), Uniform(), NoStopping(), RUNGS, options.trials, 0, lambda cell: CellCost(1, 1, 1, 1))
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        path = Path(folder) / "journal.jsonl"
+        append_s = write(path, plan)
+        tenth = max(len(append_s) // 10, 1)
+        first, last = median(append_s[:tenth]), median(append_s[-tenth:])
+        lines = path.read_bytes().splitlines()
+        print(f"{plan.trials:,} trials, {len(lines):,} lines, {path.stat().st_size / 1e6:.0f} MB")
+        print(f"an event, with fsync: {1e3 * first:.2f} ms in the first tenth, {1e3 * last:.2f} ms in the last: {last / first:.2f}x")
+        started_s = time.perf_counter()
+        for line in lines:
+            json.loads(line)
+        json_s = time.perf_counter() - started_s
+        started_s = time.perf_counter()
+        record = SearchRecord(read_events(path)[0])
+        read_s = time.perf_counter() - started_s
+        Policy(plan, record)
+        all_s = time.perf_counter() - started_s
+        print(f"json.loads alone: {json_s:.2f} s; checked events and record: {read_s:.2f} s ({read_s / json_s:.1f}x)")
+        print(f"ready to go on, with the algorithm's history and the rungs: {all_s:.2f} s ({all_s / json_s:.1f}x)")
+
+
+def write(path: Path, plan: Plan) -> list[float]:
+    """A search without training; returns the seconds that each score took."""
+    rng, append_s = Random(0), []
+    with Journal(path) as journal:
+        study = Study(journal, SearchRecord(), plan, SearchOpened("bench", {}, {}, 0.0))
+        while (proposed := study.propose()) is not None:
+            for rung, iteration in enumerate(RUNGS, start=1):
+                started_s = time.perf_counter()
+                study.reached(proposed.trial, RungScore(rung, iteration, rng.random(), 1.0, float(rung)))
+                append_s.append(time.perf_counter() - started_s)
+        study.close()
+    return append_s
+
+
+if __name__ == "__main__":
+    main()
