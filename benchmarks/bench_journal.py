@@ -40,7 +40,9 @@ def main() -> None:
         first, last = median(append_s[:tenth]), median(append_s[-tenth:])
         lines = path.read_bytes().splitlines()
         print(f"{plan.trials:,} trials, {len(lines):,} lines, {path.stat().st_size / 1e6:.0f} MB")
-        print(f"an event, with fsync: {1e3 * first:.2f} ms in the first tenth, {1e3 * last:.2f} ms in the last: {last / first:.2f}x")
+        print(
+            f"a score, fsynced: {1e3 * first:.2f} ms in the first tenth, {1e3 * last:.2f} ms in the last: {last / first:.2f}x"
+        )
         started_s = time.perf_counter()
         for line in lines:
             json.loads(line)

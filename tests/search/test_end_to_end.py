@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager, suppress
 
 import pytest
 from mlflow import MlflowClient
@@ -41,6 +42,19 @@ def dpc(folder, command, *overrides, **options):
 
 def record_of(folder):
     return SearchRecord(read_events(folder / "tiny" / "journal.jsonl")[0])
+
+
+def started(folder, command, *overrides):
+    """A command that runs beside the test."""
+    given = [sys.executable, "-m", "search.cli", command, *overrides, f"output_dir={folder}"]
+    return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_until(is_true):
+    deadline_s = time.monotonic() + 120
+    while not is_true() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert is_true()
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +117,19 @@ def test_the_same_command_with_more_trials_goes_on_and_changes_are_refused(searc
     assert changed.stderr.count("\n") == 1
 
 
-def test_a_killed_search_goes_on_and_evaluates_no_cell_twice(tmp_path):
-    command = [sys.executable, "-m", "search.cli", "search", *TINY, "trials=6", f"output_dir={tmp_path}"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as search:
-        deadline_s = time.monotonic() + 120
-        journal = tmp_path / "tiny" / "journal.jsonl"
-        while not (journal.exists() and b"trial_ended" in journal.read_bytes()) and time.monotonic() < deadline_s:
-            time.sleep(0.05)
-        search.send_signal(signal.SIGKILL)
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)], ids=["SIGKILL", "SIGTERM"]
+)
+def test_a_search_that_was_ended_goes_on_and_evaluates_no_cell_twice(tmp_path, sent, code):
+    journal = tmp_path / "tiny" / "journal.jsonl"
+    with started(tmp_path, "search", *TINY, "trials=6") as search:
+        wait_until(lambda: journal.exists() and b"trial_ended" in journal.read_bytes())
+        search.send_signal(sent)
+        output, errors = search.communicate(timeout=60)
+    assert search.returncode == code
+    assert "Traceback" not in output + errors
+    if sent == signal.SIGTERM:
+        assert "Nothing is lost: the same command goes on" in output + errors
     killed = record_of(tmp_path)
     assert 1 <= len(killed.finished) < 6
     resumed = dpc(tmp_path, "search", *TINY, "trials=6")
@@ -146,21 +165,41 @@ def test_a_cell_is_retrained_by_its_mlflow_run(searched):
     assert (folder / "shapes" / f"retrain-{child.data.params['digest']}" / "model.safetensors").exists()
 
 
-def test_a_full_disk_ends_in_one_line_and_the_search_goes_on_once_there_is_room(tmp_path):
+@contextmanager
+def small_disk(folder, size):
+    """A file system of its own."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False).returncode != 0:
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=False).returncode != 0:
         pytest.skip("no tmpfs can be mounted here")
     try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_without_room_for_the_cache_ends_in_one_line(tmp_path):
+    with small_disk(tmp_path / "small", "1m") as small:
         failed = dpc(small, "search", *TINY, "trials=2")
         assert failed.returncode == 2
         assert "No space left on device" in failed.stderr
         assert failed.stderr.count("\n") == 1
-        subprocess.run(["mount", "-o", "remount,size=200m", str(small)], check=True)
-        resumed = dpc(small, "search", *TINY, "trials=2")
-        assert resumed.returncode == 0, resumed.stderr
-        assert len(record_of(small).finished) == 2
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_a_disk_that_fills_up_is_waited_for_and_costs_no_cell(tmp_path):
+    with small_disk(tmp_path / "small", "40m") as small:
+        journal, filler = small / "tiny" / "journal.jsonl", small / "filler"
+        with started(small, "search", *TINY, "trials=8", "scheduler=none") as search:
+            wait_until(lambda: journal.exists() and b"trial_ended" in journal.read_bytes())
+            with suppress(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            for line in search.stdout:
+                if "Waiting for disk space" in line:
+                    break
+            filler.unlink()
+            output, errors = search.communicate(timeout=120)
+        assert search.returncode == 0, errors
+        assert "Waiting" not in output
+        assert [trial.status for trial in record_of(small).finished] == ["completed"] * 8

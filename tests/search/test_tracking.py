@@ -4,9 +4,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -353,7 +355,9 @@ def test_a_server_shows_the_same_after_an_outage(tracking, journal, request, tmp
     at_server = Tracking(f"http://127.0.0.1:{port}", "served")
     thread = TrackingThread(served, at_server)
     thread.start()
-    wait_until(lambda: thread.last_error is not None)
+    with unavailable_server(port) as requests_refused:
+        wait_until(lambda: len(requests_refused) >= 2)  # it tries again
+        assert "does not answer" in thread.last_error
     with mlflow_server(folder, port):
         assert thread.close(timeout_s=20, files=[served])
         shown = everything(at_server, name)
@@ -362,6 +366,29 @@ def test_a_server_shows_the_same_after_an_outage(tracking, journal, request, tmp
         assert MlflowClient(at_server.uri).list_artifacts(search.info.run_id)[0].path == "served.jsonl"
     shown["search"][2]["mlflow.runName"] = request.node.name
     assert shown == expected
+
+
+@contextmanager
+def unavailable_server(port: int) -> Iterator[list[str]]:
+    """A server that answers 503 to everything, as a proxy does before a tracker that restarts; gives the paths asked for."""
+    asked: list[str] = []
+
+    class Unavailable(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(503)
+
+        do_POST = do_GET
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Unavailable) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield asked
+        finally:
+            server.shutdown()
 
 
 @contextmanager

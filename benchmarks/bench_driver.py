@@ -1,0 +1,93 @@
+"""The driver's cost a cell as a search grows: trials that take no time, through Ray Tune, with a journal on disk.
+
+    python benchmarks/bench_driver.py [--trials 10000] [--algorithm near_best] [--scheduler asha]
+
+Prints cells a second around each mark, their ratio to the first mark's, and the driver's memory.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+import ray
+from ray import cloudpickle
+
+from models.cost import FeatureShape
+from search.commands.plan import build_plan
+from search.config import load
+from search.evaluation import Status
+from search.faults import FaultTolerance
+from search.journal import Journal, SearchOpened, TrialEnded
+from search.record import SearchRecord
+from search.resources import Resources
+from search.study import Study
+from search.tuning.cluster import connect
+from search.tuning.run import run_study
+from training.score import RungScore
+
+RUNGS = (1, 2, 4, 8, 16)
+MARKS = (1_000, 5_000, 10_000)
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def no_training(cell, seed, checkpoint=None):
+    """Scores that cost nothing: worse cells are stopped at the first rungs, as in a real search."""
+    rng = Random(seed)
+    quality = rng.random()
+    for rung, iteration in enumerate(RUNGS, start=1):
+        yield RungScore(rung, iteration, 0.8 * quality + 0.2 * rng.random(), 1.0, float(rung))
+
+
+class Marks:
+    """Seconds a cell over the tenth before each mark, and memory there."""
+
+    def __init__(self, trials: int) -> None:
+        self._marks = [mark for mark in MARKS if mark <= trials]
+        self._ended, self._started_s = 0, 0.0
+        self._first_rate: float | None = None
+        print(f"{'cells':>8}{'cells/s':>10}{'ratio':>8}{'driver MB':>11}")
+
+    def __call__(self, event: object) -> None:
+        if not isinstance(event, TrialEnded):
+            return
+        assert event.status in (Status.COMPLETED, Status.STOPPED), event
+        self._ended += 1
+        if not self._marks:
+            return
+        window = self._marks[0] // 10 if self._marks[0] > MARKS[0] else self._marks[0] // 2
+        if self._ended == self._marks[0] - window:
+            self._started_s = time.monotonic()
+        if self._ended == self._marks[0]:
+            rate = window / (time.monotonic() - self._started_s)
+            self._first_rate = self._first_rate or rate
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+            print(f"{self._ended:>8,}{rate:>10.1f}{self._first_rate / rate:>8.2f}{memory:>11.0f}", flush=True)
+            self._marks.pop(0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--algorithm", default="near_best")
+    parser.add_argument("--scheduler", default="asha")
+    options = parser.parse_args()
+    chosen = [f"algorithm={options.algorithm}", f"scheduler={options.scheduler}", "proxy.rungs=[1,2,4,8,16]"]
+    plan = build_plan(load("search", [*chosen, f"trials={options.trials}"]), FeatureShape(320, 49, 49))
+    connect("local")
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl") as journal:
+        study = Study(journal, SearchRecord(), plan, SearchOpened("bench", {}, {}, 0.0), Marks(options.trials))
+        checkpoints = Path(folder) / "checkpoints"
+        started_s = time.monotonic()
+        run_study(study, no_training, Resources(), FaultTolerance(), checkpoints, plan.space.operator_kinds)
+        elapsed_s = time.monotonic() - started_s
+    print(f"{study.record.num_ended:,} cells in {elapsed_s:.0f} s: {study.record.num_ended / elapsed_s:.1f} a second")
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
