@@ -1,10 +1,11 @@
 """What finished trials tell: the values that algorithms, leaderboards and studies compare."""
 
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from heapq import nlargest
 from operator import attrgetter
 from typing import overload
 
@@ -61,9 +62,11 @@ class Finished(Sequence[Evaluation]):
 
     Attributes:
         scored: those with a score, in order of their numbers.
+        digests: of all their cells.
     """
 
     def __init__(self, evaluations: Iterable[Evaluation] = ()) -> None:
+        self.digests: set[str] = set()
         self._all: list[Evaluation] = []
         self.scored: list[Evaluation] = []
         self._ranked: list[Evaluation] = []
@@ -72,6 +75,7 @@ class Finished(Sequence[Evaluation]):
 
     def add(self, evaluation: Evaluation) -> None:
         """Take in another trial that ended."""
+        self.digests.add(evaluation.cell.digest)
         insort(self._all, evaluation, key=attrgetter("trial"))
         if evaluation.miou is not None:
             insort(self.scored, evaluation, key=attrgetter("trial"))
@@ -80,6 +84,11 @@ class Finished(Sequence[Evaluation]):
     def best(self, count: int) -> list[Evaluation]:
         """The ``count`` best with a score, best first, or as many as there are."""
         return self._ranked[: -count - 1 : -1]
+
+    @property
+    def num_settled(self) -> int:
+        """How many trials have ended before the first, by number, that has not."""
+        return bisect_left(range(len(self._all)), True, key=lambda index: self._all[index].trial != index)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -92,3 +101,13 @@ class Finished(Sequence[Evaluation]):
 
     def __getitem__(self, index: int | slice) -> Evaluation | Sequence[Evaluation]:
         return self._all[index]
+
+
+def excerpt(scored: Sequence[Evaluation], count: int) -> list[Evaluation]:
+    """At most ``count`` of ``scored``, in order of their numbers: the best fifth of so many, and the latest."""
+    if len(scored) <= count:
+        return list(scored)
+    best = nlargest(count // 5, scored, key=attrgetter("merit"))
+    known = {evaluation.trial for evaluation in best}
+    latest = [evaluation for evaluation in scored[-count:] if evaluation.trial not in known]
+    return sorted([*best, *latest[len(best) - count :]], key=attrgetter("trial"))

@@ -14,7 +14,7 @@ from models.spec import CellSpec
 from search.evaluation import Finished
 from search.space import CellSpace
 
-ATTEMPTS = 200
+ATTEMPTS = 50
 """Proposals of known or refused cells in a row before uniform samples fill in."""
 SAMPLES = 20_000
 """Uniform samples in a row without a new, allowed cell before a large space counts as exhausted."""
