@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -44,6 +44,8 @@ class Operator(Protocol):
     def __str__(self) -> str:
         """A few characters for tables and diagrams, e.g. ``atrous 1x6``."""
         ...
+
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ class CellSpec:
         """
         encoding: dict[int, tuple[Any, ...]] = {}
         for index in reversed(range(len(self.branches))):
-            label = json.dumps(self.branches[index].operator.to_json(), sort_keys=True)
+            label = _label(self.branches[index].operator)
             encoding[index] = (label, *sorted(encoding[child] for child in self.children[index]))
 
         branches: list[Branch] = []
@@ -209,13 +211,20 @@ class CellSpec:
                 place(child, position)
 
         place(BACKBONE, BACKBONE)
-        return type(self)(tuple(branches))
+        found = type(self)(tuple(branches))
+        text = json.dumps(found.to_json(), sort_keys=True, separators=(",", ":"))
+        vars(found)["digest"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return found
 
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits that name the network: equal for cells equal up to branch order."""
-        text = json.dumps(self.canonical().to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self.canonical().digest  # which is there from its making
+
+
+@lru_cache(maxsize=10_000)
+def _label(operator: Operator) -> str:
+    return json.dumps(operator.to_json(), sort_keys=True)
 
 
 def _branch_from_json(index: int, entry: object, operators: Sequence[type[Operator]]) -> Branch:

@@ -21,6 +21,7 @@ COMMANDS = {
     "retrain": Command("train backbone and cell end to end", "dpc retrain experiment=demo from=demo rank=1"),
     "evaluate": Command("score a retrained model", "dpc evaluate experiment=demo checkpoint=outputs/demo/retrain-1a2b3c"),
     "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),
+    "simulate": Command("compare ways to search without training", "dpc simulate algorithms=[uniform,evolution] trials=5000"),
     "replay": Command("check that a journal's proposals and decisions come out again", "dpc replay experiment=demo"),
     "submit": Command(
         "send a command to a Ray cluster and follow it",

@@ -64,18 +64,18 @@ def propose_new(
         raise SpaceExhaustedError(f"all {space.num_distinct:,} different cells of the space have been proposed")
     rng = Random(seed)
     for _ in range(ATTEMPTS):
-        cell = algorithm.propose(space, finished, pending, rng)
+        cell = algorithm.propose(space, finished, pending, rng).canonical()
         if cell.digest not in known and allows(cell):
-            return cell.canonical()
+            return cell
     if space.size <= ENUMERABLE:
         left = [cell for cell in space.members if cell.digest not in known and allows(cell)]
         if not left:
             raise SpaceExhaustedError(f"all {len(known):,} cells of the space that are within the budget have been proposed")
         return rng.choice(left)
     for _ in range(SAMPLES):
-        cell = space.sample(rng)
+        cell = space.sample(rng).canonical()
         if cell.digest not in known and allows(cell):
-            return cell.canonical()
+            return cell
     raise SpaceExhaustedError(f"{SAMPLES:,} samples in a row were known cells or over the budget")
 
 

@@ -1,5 +1,6 @@
 """Regularised evolution: tournaments among the youngest, so that no lucky cell lives for ever."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -14,7 +15,8 @@ from search.space import CellSpace
 class RegularizedEvolution:
     """A mutant of the best of ``sample_size`` contestants, drawn from the youngest ``population_size`` with a score.
 
-    Real et al. 2019, algorithm 1. Uniform samples until there are as many.
+    Real et al. 2019, algorithm 1. Uniform samples until there are as many. A trial joins the population once all earlier ones
+    have ended: of the latest trials those end first that were stopped early, so the youngest would be the worst.
     """
 
     population_size: int = 50
@@ -29,7 +31,8 @@ class RegularizedEvolution:
             )
 
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        population = finished.scored[-self.population_size :]
+        settled = bisect_left(finished.scored, finished.num_settled, key=attrgetter("trial"))
+        population = finished.scored[max(settled - self.population_size, 0) : settled]
         if len(population) < self.population_size or space.num_distinct == 1:
             return space.sample(rng)
         parent = max(rng.sample(population, self.sample_size), key=attrgetter("merit"))

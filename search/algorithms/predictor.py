@@ -59,7 +59,7 @@ class Predictor:
         mutants = [space.mutate(rng.choice(best).cell, rng) for _ in range(self.num_candidates // 2)]
         candidates = [*mutants, *(space.sample(rng) for _ in range(self.num_candidates - len(mutants)))]
         ensemble = _fit(tuple(excerpt(learnt, self.history)), self.trees)
-        predicted = ensemble[rng.randrange(self.trees)].predict(_encode(candidates))
+        predicted = ensemble[rng.randrange(self.trees)].predict(encode_paths(candidates))
         return candidates[int(predicted.argmax())]
 
 
@@ -71,11 +71,11 @@ def _fit(learnt: tuple[Evaluation, ...], trees: int) -> Sequence[DecisionTreeReg
     for rank, index in enumerate(order):
         ranks[index] = rank / len(learnt)
     ensemble = ExtraTreesRegressor(trees, bootstrap=True, min_samples_leaf=2, max_features=0.3, random_state=0, n_jobs=1)
-    fitted: Sequence[DecisionTreeRegressor] = ensemble.fit(_encode([one.cell for one in learnt]), ranks).estimators_
+    fitted: Sequence[DecisionTreeRegressor] = ensemble.fit(encode_paths([one.cell for one in learnt]), ranks).estimators_
     return fitted
 
 
-def _encode(cells: Sequence[CellSpec]) -> npt.NDArray[np.float32]:
+def encode_paths(cells: Sequence[CellSpec]) -> npt.NDArray[np.float32]:
     """One row a cell: how often each path occurs in it, hashed to a fixed number of columns."""
     hasher = FeatureHasher(ENCODING_SIZE, input_type="string", alternate_sign=False, dtype=np.float32)
     return np.asarray(hasher.transform(map(_paths, cells)).toarray(), dtype=np.float32)

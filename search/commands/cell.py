@@ -10,7 +10,7 @@ from models.cost import FeatureShape, cell_cost
 from models.spec import PUBLISHED_OPERATORS, CellError, CellSpec
 from search.config import CONF, Config, ConfigError
 from search.diagram import cell_tree
-from search.figures import draw_cell
+from search.figures.cells import draw_cell
 from search.leaderboard import quantity
 from search.space import AnyCell, CellSpace
 

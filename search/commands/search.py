@@ -22,7 +22,8 @@ from search.config import Config, ConfigError
 from search.display import SearchDisplay
 from search.evaluation import Status
 from search.faults import FaultTolerance
-from search.figures import draw_cell, draw_progress
+from search.figures.cells import draw_cell
+from search.figures.progress import draw_progress
 from search.fork import inherit
 from search.journal import Journal, SearchOpened, now_s
 from search.leaderboard import leaderboard_table, percent, write_leaderboard

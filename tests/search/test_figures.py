@@ -11,7 +11,8 @@ from PIL import Image
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.evaluation import Status
-from search.figures import Box, CellLayout, Wire, draw_cell, draw_progress, layout_cell
+from search.figures.cells import Box, CellLayout, Wire, draw_cell, layout_cell
+from search.figures.progress import draw_progress
 from search.journal import CellProposed, RungReached, TrialEnded
 from search.record import SearchRecord
 from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings

@@ -1,4 +1,4 @@
-"""Cells and searches as pictures. The suffix of a path chooses the format: png, pdf or svg.
+"""Cells as pictures.
 
 ``layout_cell`` says where everything of a diagram lies; ``draw_cell`` only paints it.
 """
@@ -7,27 +7,18 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
-from itertools import accumulate, product
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path as Outline
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from models.spec import BACKBONE, AtrousConv, CellSpec, Conv1x1, Operator, PyramidPooling
-from search.evaluation import Status
-from search.record import SearchRecord, TrialRecord
-
-ORANGE, GREEN, BLUE, VERMILLION, PURPLE = "#E69F00", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
-"""Told apart by colour-blind readers, too (Okabe and Ito 2008)."""
-INK, GREY = "#222222", "#777777"
-DPI = 200
+from search.figures.style import BLUE, DPI, GREEN, GREY, INK, ORANGE, save_figure, tint
 
 # A diagram's measures, in inches.
 CARD_WIDTH, CARD_HEIGHT, BAR_HEIGHT = 1.0, 1.14, 0.3
@@ -40,9 +31,6 @@ PAPER_RATE = 21
 
 RIM = 3
 """Features that an inset shows beyond the widest rate."""
-
-RUNGS_NAMED = 6
-"""Rungs that the legend of a search names one by one; of more, it names the first and the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +116,7 @@ def draw_cell(cell: CellSpec, path: Path, title: str = "") -> None:
         _text(axes, concat.centre, concat.bottom + 0.62, f"atrous frames: {window} x {window} features", size=7)
     for index, branch in enumerate(cell.branches):
         _draw_card(axes, layout.boxes[index], branch.operator, f"b{index + 1}", window)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def layout_cell(cell: CellSpec) -> CellLayout:
@@ -204,7 +192,7 @@ def _draw_bar(axes: Axes, box: Box, text: str) -> None:
 def _draw_card(axes: Axes, box: Box, operator: Operator, name: str, window: int) -> None:
     """A branch: its operator, and its name at the corner."""
     colour = _COLOURS.get(type(operator), GREY)
-    axes.add_patch(_rounded(box, facecolor=_tint(colour, 0.1), edgecolor=colour, linewidth=1.4))
+    axes.add_patch(_rounded(box, facecolor=tint(colour, 0.1), edgecolor=colour, linewidth=1.4))
     draw_operator(operator, axes, box, window)
     badge = Box(box.left - 0.07, box.top - 0.08, 0.11 + 0.075 * len(name), 0.19)
     axes.add_patch(_rounded(badge, facecolor="white", edgecolor=colour, linewidth=1.2))
@@ -233,7 +221,7 @@ def _(operator: AtrousConv, axes: Axes, card: Box, window: int) -> None:
     inset = _draw_inset(operator, axes, card)
     down, across = (rate * INSET / window for rate in operator.rate)
     reach = Box(inset.centre - across, inset.middle - down, 2 * across, 2 * down)
-    axes.add_patch(_rectangle(reach, facecolor=_tint(BLUE, 0.2), linewidth=0))
+    axes.add_patch(_rectangle(reach, facecolor=tint(BLUE, 0.2), linewidth=0))
     radius = min(0.026, 0.45 * min(down, across))
     for steps_down, steps_across in product((-1, 0, 1), repeat=2):
         _draw_dot(axes, inset.centre + steps_across * across, inset.middle + steps_down * down, radius, BLUE)
@@ -246,7 +234,7 @@ def _(operator: PyramidPooling, axes: Axes, card: Box, window: int) -> None:
     line: dict[str, Any] = {"color": GREEN, "linewidth": min(1.0, 20 * INSET / max(rows, columns)), "zorder": 3}
     heights = [inset.top + INSET * row / rows for row in range(1, rows)]
     places = [inset.left + INSET * column / columns for column in range(1, columns)]
-    axes.add_patch(_rectangle(inset, facecolor=_tint(GREEN, 0.25), edgecolor=GREEN, linewidth=1.0))
+    axes.add_patch(_rectangle(inset, facecolor=tint(GREEN, 0.25), edgecolor=GREEN, linewidth=1.0))
     axes.hlines(heights, inset.left, inset.right, **line)
     axes.vlines(places, inset.top, inset.bottom, **line)
 
@@ -278,108 +266,3 @@ def _rounded(box: Box, **style: Any) -> FancyBboxPatch:
 def _text(axes: Axes, x: float, y: float, text: str, size: float = 8.5, weight: str = "normal") -> None:
     """Text around a point, as it is: a dollar sign begins no formula."""
     axes.text(x, y, text, size=size, weight=weight, color=INK, ha="center", va="center", zorder=5, parse_math=False)
-
-
-def _tint(colour: str, strength: float) -> tuple[float, ...]:
-    """``colour`` thinned on white paper."""
-    return tuple(1 - strength * (1 - part) for part in to_rgb(colour))
-
-
-def draw_progress(record: SearchRecord, path: Path, title: str = "") -> None:
-    """Draw the mIoU of each finished trial in order of finishing, and the best so far among the completed ones.
-
-    A trial without a score (diverged or failed) is a tick at the bottom.
-    """
-    in_order = sorted((trial.ended.time_s, number) for number, trial in record.trials.items() if trial.ended)
-    dots = [_Dot(place, record.trials[number]) for place, (_, number) in enumerate(in_order, start=1)]
-
-    figure = Figure(figsize=(7.2, 3.8), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=10.5, fontweight="bold", loc="left", parse_math=False)
-    axes.set_xlabel("finished trials, in order of finishing")
-    axes.set_ylabel("mIoU on the proxy task (%)")
-    axes.set_xlim(0.5 - 0.02 * len(dots), 0.5 + 1.02 * max(1, len(dots)))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.grid(color="#E5E5E5", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    _draw_scores(axes, [dot for dot in dots if dot.trial.miou is not None], last_place=len(dots))
-    _draw_unscored(axes, [dot for dot in dots if dot.trial.miou is None])
-    if dots:
-        _draw_legend(figure)
-    else:
-        axes.text(0.5, 0.5, "no trial has finished yet", transform=axes.transAxes, ha="center", color=GREY)
-    _save(figure, path)
-
-
-@dataclass(frozen=True, slots=True)
-class _Dot:
-    """A finished trial and its place in order of finishing, from 1."""
-
-    place: int
-    trial: TrialRecord
-
-    @property
-    def percent(self) -> float:
-        return 100 * (self.trial.miou or 0.0)
-
-
-def _draw_scores(axes: Axes, dots: Sequence[_Dot], last_place: int) -> None:
-    """Dots for completed trials, triangles for stopped ones, darker the later they were stopped."""
-    if not dots:
-        axes.set_ylim(0, 100)
-        return
-    style: dict[str, Any] = {"s": max(2.5, min(26.0, 8000 / len(dots))), "linewidth": 0, "rasterized": len(dots) > 2000}
-    stopped = [dot for dot in dots if dot.trial.status == Status.STOPPED]
-    rungs = sorted({len(dot.trial.rungs) for dot in stopped})
-    for order, rung in enumerate(rungs):
-        at_rung = [dot for dot in stopped if len(dot.trial.rungs) == rung]
-        named = len(rungs) <= RUNGS_NAMED or rung in (rungs[0], rungs[-1])
-        label = f"stopped at rung {rung}" if named else None
-        shade = _tint(BLUE, 0.4 + 0.6 * order / max(1, len(rungs) - 1))
-        axes.scatter(*_points(at_rung), color=[shade], marker="v", label=label, **style)
-    completed = [dot for dot in dots if dot.trial.status == Status.COMPLETED]
-    if completed:
-        places, scores = _points(completed)
-        best = list(accumulate(scores, max))
-        axes.scatter(places, scores, color=[INK], label="completed", zorder=3, **style)
-        label = f"best so far, now {best[-1]:.2f}"
-        axes.step(
-            [*places, last_place], [*best, best[-1]], where="post", color=VERMILLION, linewidth=1.5, zorder=4, label=label
-        )
-
-
-def _draw_unscored(axes: Axes, dots: Sequence[_Dot]) -> None:
-    """Ticks at the bottom, below all scores."""
-    if not dots:
-        return
-    low, high = axes.get_ylim()
-    axes.set_ylim(low - 0.08 * (high - low), high)
-    for status, colour, height in ((Status.DIVERGED, ORANGE, 0.02), (Status.FAILED, PURPLE, 0.055)):
-        places = [dot.place for dot in dots if dot.trial.status == status]
-        if places:
-            style: dict[str, Any] = {"marker": "|", "color": colour, "linewidth": 1.4 if len(places) < 300 else 0.3}
-            at_bottom = axes.get_xaxis_transform()
-            axes.scatter(places, [height] * len(places), s=40, transform=at_bottom, label=status, **style)
-
-
-def _draw_legend(figure: Figure) -> None:
-    """Beside the axes, where it covers nothing; its markers are as large as those of a short search."""
-    legend = figure.legend(loc="outside right upper", fontsize=8, frameon=False)
-    for handle in legend.legend_handles:
-        if isinstance(handle, PathCollection):
-            handle.set_sizes([26.0])
-            handle.set_linewidth(1.4)
-
-
-def _points(dots: Sequence[_Dot]) -> tuple[list[int], list[float]]:
-    return [dot.place for dot in dots], [dot.percent for dot in dots]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write the file whole or not at all: a person may be looking at the one before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format=path.suffix[1:] or "png")
-    partial.replace(path)

@@ -1,0 +1,166 @@
+"""``dpc simulate``: ways to search, compared without training."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table as Printed
+
+from models.cost import FeatureShape
+from search.commands.cache import progress_bar
+from search.commands.hints import from_here
+from search.commands.plan import build_plan
+from search.config import Config, ConfigError, load
+from search.figures.simulation import draw_simulation
+from search.journal import read_events
+from search.leaderboard import percent
+from search.simulation.compare import Contender, Result, compare, top_quality
+from search.simulation.landscape import Landscape, LandscapeSettings
+from search.simulation.recorded import Nearest, RecordedTable
+from search.space import CellSpace
+
+CURVE_POINTS = 200
+_RECORDED = (
+    *("space", "algorithms", "schedulers", "trials", "workers", "seeds", "proxy", "deterministic", "window", "budget"),
+    *("journal", "landscape", "top_share", "features"),
+)
+
+
+def run(config: Config) -> int:
+    """Search a landscape, or the table of a recorded search, in every way that was asked for."""
+    console = Console(highlight=False)
+    folder = config.value("output_dir", Path).resolve() / "simulation"
+    workers, seeds = config.value("workers", int), config.value("seeds", int)
+    processes = config.optional("processes", int) or os.cpu_count() or 1
+    for name, value in (("workers", workers), ("seeds", seeds), ("processes", processes)):
+        if value < 1:
+            raise ConfigError(f"{name}: must be at least 1, got {value}.")
+    contenders = _contenders(config)
+    plan = contenders[0].plan
+    plan.budget.check(plan.space, plan.cost_of)
+    table: Landscape | RecordedTable
+    if journal := config.optional("journal", Path):
+        table = _recorded(journal, plan.space)
+        contenders = [_on_recorded(contender, table) for contender in contenders]
+        qualities = sorted(map(table.quality, table.cells), reverse=True)
+        goal, goal_name = qualities[0], "its best cell"
+        title = f"{len(table.cells)} cells of {from_here(journal)}, {workers} workers"
+    else:
+        table = Landscape(config.build("landscape", LandscapeSettings), plan.space, plan.cost_of, tuple(plan.rungs))
+        share = config.value("top_share", float)
+        if not 0 < share < 1:
+            raise ConfigError(f"top_share: must be between 0 and 1, got {share:g}.")
+        goal, goal_name = top_quality(table, plan.space, share), f"top {100 * share:g} %"
+        title = f"A landscape of {plan.space.num_distinct:,} cells, {workers} workers"
+    with progress_bar(console, "simulated searches") as progress:
+        results = compare(table, contenders, workers, seeds, processes, progress)
+    console.print(_printed(results, goal, goal_name, title))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "simulation.csv").write_text(_csv(results, goal))
+    settings = config.plain(
+        *(key for key in config.keys if key not in ("tracking", "dataset", "backbone", "cache", "training"))
+    )
+    (folder / "simulation.json").write_text(json.dumps({"settings": settings, "goal": goal, "results": _curves(results)}))
+    draw_simulation(results, folder / "simulation.png", title, goal, goal_name)
+    console.print(f"\nresults    {from_here(folder)}\npicture    {from_here(folder / 'simulation.png')}", soft_wrap=True)
+    return 0
+
+
+def _contenders(config: Config) -> list[Contender]:
+    """Each algorithm with each scheduler, composed as `dpc search` would compose it."""
+    contenders = []
+    for algorithm in config.value("algorithms", list[str]):
+        for scheduler in config.value("schedulers", list[str]):
+            chosen = [*config.overrides, f"algorithm={algorithm}", f"scheduler={scheduler}"]
+            composed = load("simulate", chosen, config.config_dir)
+            features = FeatureShape(*(composed.value(f"features.{name}", int) for name in ("channels", "height", "width")))
+            contenders.append(Contender(algorithm, scheduler, build_plan(composed, features)))
+    if not contenders:
+        raise ConfigError("algorithms, schedulers: at least one of each is needed.")
+    return contenders
+
+
+def _recorded(journal: Path, space: CellSpace) -> RecordedTable:
+    file = journal / "journal.jsonl" if journal.is_dir() else journal
+    if not file.is_file():
+        raise ConfigError(f"journal: no file {file}.")
+    return RecordedTable(read_events(file, operators=space.operator_kinds)[0])
+
+
+def _on_recorded(contender: Contender, table: RecordedTable) -> Contender:
+    outside = [cell for cell in table.cells if cell not in contender.plan.space]
+    if outside:
+        raise ConfigError(f"space: {len(outside)} of the journal's cells are outside, such as {outside[0]}.")
+    plan = replace(
+        contender.plan,
+        algorithm=Nearest(contender.plan.algorithm, table.cells),
+        trials=min(contender.plan.trials, len(table.cells)),
+        rungs=table.rungs,
+    )
+    return replace(contender, plan=plan)
+
+
+_COLUMNS = ("algorithm", "scheduler", "mIoU", "sd", "hours", "trials to", "hours to", "seeds")
+
+
+def _rows(results: Sequence[Result], goal: float) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for result in results:
+        mean, deviation = result.final_quality
+        reached = result.to_reach(goal)
+        rows.append(
+            (
+                result.contender.algorithm,
+                result.contender.scheduler,
+                percent(mean),
+                percent(deviation),
+                f"{np.mean([run.worker_hours[-1] for run in result.runs]):.0f}",
+                _number(reached.trials),
+                _number(reached.worker_hours),
+                f"{reached.seeds}/{len(result.runs)}",
+            )
+        )
+    return rows
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if math.isfinite(value) else "never"
+
+
+def _printed(results: Sequence[Result], goal: float, goal_name: str, title: str) -> Printed:
+    caption = (
+        "mIoU: without luck, of the best cell found; hours: of workers; "
+        f"to: median until it is as good as {goal_name} ({percent(goal)}); seeds: that got there"
+    )
+    printed = Printed(title=title, caption=caption, title_justify="left", caption_justify="left", box=None, pad_edge=False)
+    for column in _COLUMNS:
+        printed.add_column(column, justify="left" if column in ("algorithm", "scheduler") else "right", no_wrap=True)
+    for row in _rows(results, goal):
+        printed.add_row(*row)
+    return printed
+
+
+def _csv(results: Sequence[Result], goal: float) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([_COLUMNS, *_rows(results, goal)])
+    return text.getvalue()
+
+
+def _curves(results: Sequence[Result]) -> list[dict[str, object]]:
+    """Every search, at places that are even on a log scale."""
+    curves: list[dict[str, object]] = []
+    for result in results:
+        for seed, run in enumerate(result.runs):
+            places = np.unique(np.geomspace(1, len(run.quality), CURVE_POINTS).round().astype(int))
+            columns = {"worker_hours": run.worker_hours, "hours": run.hours, "quality": run.quality}
+            thinned = {name: [values[place - 1] for place in places] for name, values in columns.items()}
+            name = {"algorithm": result.contender.algorithm, "scheduler": result.contender.scheduler, "seed": seed}
+            curves.append({**name, "completed": run.completed, "trials": places.tolist(), **thinned})
+    return curves

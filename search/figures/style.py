@@ -1,0 +1,32 @@
+"""What all figures share: colours, axes, and how a file is written. The suffix of a path chooses png, pdf or svg."""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+ORANGE, GREEN, BLUE, VERMILLION, PURPLE = "#E69F00", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
+"""Told apart by colour-blind readers, too (Okabe and Ito 2008)."""
+INK, GREY = "#222222", "#777777"
+DPI = 200
+
+
+def plain_axes(axes: Axes) -> None:
+    """A light grid behind the data, and no box around it."""
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def tint(colour: str, strength: float) -> tuple[float, ...]:
+    """``colour`` thinned on white paper."""
+    return tuple(1 - strength * (1 - part) for part in to_rgb(colour))
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the file whole or not at all: a person may be looking at the one before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, format=path.suffix[1:] or "png")
+    partial.replace(path)

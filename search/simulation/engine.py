@@ -1,0 +1,87 @@
+"""Runs a study on virtual workers in virtual time: no training, the same proposals and decisions as a real search."""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from models.spec import CellSpec
+from search.evaluation import Status
+from search.journal import Event, SearchOpened
+from search.policy import Plan
+from search.record import SearchRecord
+from search.study import Study
+from training.score import RungScore
+
+
+class Table(Protocol):
+    """What cells score."""
+
+    def scores(self, cell: CellSpec, seed: int) -> Sequence[RungScore]:
+        """All that a trial of ``cell`` would tell, one a rung."""
+        ...
+
+    def quality(self, cell: CellSpec) -> float:
+        """What a cell is worth, by which the best one found is judged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A search as it went, one entry for each trial in the order in which they ended.
+
+    Attributes:
+        worker_hours: spent by all workers up to then, on trials under way too.
+        hours: on the clock.
+        quality: of the leaderboard's first.
+        completed: how many trials ran through every rung.
+    """
+
+    worker_hours: Sequence[float]
+    hours: Sequence[float]
+    quality: Sequence[float]
+    completed: int
+
+    def first_at_least(self, quality: float) -> int | None:
+        """The index of the first entry as good as ``quality``."""
+        return next((index for index, value in enumerate(self.quality) if value >= quality), None)
+
+
+def simulate(table: Table, plan: Plan, workers: int) -> Simulated:
+    """Search with so many workers, each of which starts its next trial when the one before ends."""
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}.")
+    study = Study(_NoJournal(), SearchRecord(), plan, SearchOpened("simulated", {}, {}, 0.0))
+    events: list[tuple[float, int, int]] = []  # when, trial, index of its score
+    running: dict[int, Sequence[RungScore]] = {}
+    worker_s, now_s = 0.0, 0.0
+    worker_hours, hours, quality = [], [], []
+
+    def start_trials() -> None:
+        while len(running) < workers and (proposed := study.propose()) is not None:
+            scores = table.scores(proposed.cell, proposed.seed)
+            running[proposed.trial] = scores
+            heapq.heappush(events, (now_s + scores[0].elapsed_s, proposed.trial, 0))
+
+    start_trials()
+    while events:
+        before_s = now_s
+        now_s, trial, index = heapq.heappop(events)
+        worker_s += len(running) * (now_s - before_s)
+        scores = running[trial]
+        if study.reached(trial, scores[index]):
+            took_s = scores[index + 1].elapsed_s - scores[index].elapsed_s
+            heapq.heappush(events, (now_s + took_s, trial, index + 1))
+            continue
+        del running[trial]
+        start_trials()
+        assert study.record.best is not None
+        worker_hours.append(worker_s / 3600)
+        hours.append(now_s / 3600)
+        quality.append(table.quality(study.record.best.cell))
+    return Simulated(worker_hours, hours, quality, study.record.ends[Status.COMPLETED])
+
+
+class _NoJournal:
+    def append(self, *events: Event) -> None:
+        """A simulation is not kept."""

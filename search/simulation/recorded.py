@@ -1,0 +1,80 @@
+"""The table of a search that was run: its journal, searched again in other ways."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+
+from models.spec import CellSpec
+from search.algorithms.base import Algorithm
+from search.algorithms.predictor import encode_paths
+from search.evaluation import Finished, Status
+from search.journal import Event
+from search.record import SearchRecord, TrialRecord
+from search.space import CellSpace
+from training.score import RungScore
+
+
+class RecordedTable:
+    """The trials of a journal that ran through every rung: others have no scores for a scheduler that would go on.
+
+    Raises:
+        ValueError: fewer than two did.
+    """
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        trials = SearchRecord(events).leaderboard()
+        self._trials: dict[str, TrialRecord] = {
+            trial.cell.digest: trial for trial in trials if trial.status == Status.COMPLETED and trial.miou is not None
+        }
+        if len(self._trials) < 2:
+            raise ValueError(
+                f"journal: {len(self._trials)} trials ran through every rung, at least 2 are needed; "
+                "a search with scheduler=none stops none of them early."
+            )
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Iterations at which the cells were scored."""
+        return tuple(rung.iteration for rung in next(iter(self._trials.values())).rungs)
+
+    @cached_property
+    def cells(self) -> tuple[CellSpec, ...]:
+        """Those that have scores."""
+        return tuple(trial.cell for trial in self._trials.values())
+
+    def quality(self, cell: CellSpec) -> float:
+        """The score at the last rung."""
+        return self._trials[cell.digest].rungs[-1].miou
+
+    def scores(self, cell: CellSpec, seed: int) -> list[RungScore]:
+        """As recorded, whatever the seed."""
+        rungs = self._trials[cell.digest].rungs
+        return [RungScore(rung.rung, rung.iteration, rung.miou, rung.loss, rung.elapsed_s) for rung in rungs]
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Answers an algorithm's proposal by the recorded cell nearest to it that was not tried.
+
+    Near is: many paths from the backbone in common. With all cells of a small space recorded, each answers itself.
+    """
+
+    algorithm: Algorithm
+    cells: tuple[CellSpec, ...]
+
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
+        running = {cell.digest for cell in pending}
+        tried = [cell.digest in finished.digests or cell.digest in running for cell in self.cells]
+        if all(tried):
+            return self.cells[0]
+        wanted = encode_paths([self.algorithm.propose(space, finished, pending, rng)])
+        distances = np.abs(self._encoded - wanted).sum(axis=1)
+        return self.cells[int(np.where(tried, np.inf, distances).argmin())]
+
+    @cached_property
+    def _encoded(self) -> npt.NDArray[np.float32]:
+        return encode_paths(self.cells)
