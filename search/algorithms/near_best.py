@@ -22,7 +22,7 @@ class NearBest:
         max_changes: a mutant differs by 1 to this many changes, fewer ones more often (each further one at even odds).
     """
 
-    near_best: float = 0.5
+    near_best: float = 0.8
     elite: int = 5
     max_changes: int = 3
 

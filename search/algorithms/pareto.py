@@ -75,14 +75,15 @@ def _fronts(evaluations: Sequence[Evaluation], cost: Cost) -> list[list[Evaluati
     """
     cost_of = attrgetter(cost)
     fronts: list[list[Evaluation]] = []
-    negated_best: list[float] = []  # of each front, ascending
-    for evaluation in sorted(evaluations, key=lambda one: (cost_of(one), -_score(one), one.trial)):
-        place = bisect_right(negated_best, -_score(evaluation))
+    lacks: list[tuple[float, float]] = []  # of each front's best score so far, ascending
+    for evaluation in sorted(evaluations, key=lambda one: (cost_of(one), _lack(one), one.trial)):
+        lack = _lack(evaluation)
+        place = bisect_right(lacks, lack)
         if place == len(fronts):
             fronts.append([])
-            negated_best.append(0.0)
+            lacks.append(lack)
         fronts[place].append(evaluation)
-        negated_best[place] = -_score(evaluation)
+        lacks[place] = lack
     return fronts
 
 
@@ -97,7 +98,13 @@ def _by_crowding(front: Sequence[Evaluation], cost: Cost) -> list[Evaluation]:
     return sorted(front, key=lambda one: (-room.get(one.trial, inf), one.trial))
 
 
+def _lack(evaluation: Evaluation) -> tuple[float, float]:
+    """The lower the better, by rung, then mIoU, exactly: mIoU 0 at a rung still beats mIoU 1 at the one before."""
+    assert evaluation.miou is not None
+    return -evaluation.rung, -evaluation.miou
+
+
 def _score(evaluation: Evaluation) -> float:
-    """Compares by rung, then mIoU, which is at most 1."""
+    """A place on one axis, for distances: the rung and the mIoU, which is at most 1."""
     assert evaluation.miou is not None
     return evaluation.rung + evaluation.miou

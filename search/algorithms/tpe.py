@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from models.spec import BACKBONE, Branch, CellSpec
+from models.spec import BACKBONE, Branch, CellSpec, Operator
 from search.evaluation import Evaluation, Finished, excerpt
 from search.space import CellSpace
 
@@ -50,8 +50,9 @@ class Tpe:
         distributions = _distributions(space.num_branches, len(space.choices))
         chosen = excerpt(finished.scored, self.history)
         last_rung = max(evaluation.rung for evaluation in chosen)
-        trials = [_ended(space, evaluation, last_rung, distributions) for evaluation in chosen]
-        trials += [_running(space, cell, distributions) for cell in pending]
+        places = {operator: place for place, operator in enumerate(space.choices)}
+        trials = [_ended(places, evaluation, last_rung, distributions) for evaluation in chosen]
+        trials += [_running(places, cell, distributions) for cell in pending]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = TPESampler(
@@ -89,9 +90,9 @@ def _distributions(num_branches: int, num_operators: int) -> Mapping[str, BaseDi
     return operators | {f"input_{i}": _Index(BACKBONE, i) for i in range(num_branches)}
 
 
-def _params(space: CellSpace, cell: CellSpec) -> dict[str, int]:
+def _params(places: Mapping[Operator, int], cell: CellSpec) -> dict[str, int]:
     branches = list(enumerate(cell.branches))
-    return {f"operator_{i}": space.choices.index(branch.operator) for i, branch in branches} | {
+    return {f"operator_{i}": places[branch.operator] for i, branch in branches} | {
         f"input_{i}": branch.input for i, branch in branches
     }
 
@@ -102,17 +103,17 @@ def _cell(space: CellSpace, params: dict[str, int]) -> CellSpec:
 
 
 def _ended(
-    space: CellSpace, evaluation: Evaluation, last_rung: int, distributions: Mapping[str, BaseDistribution]
+    places: Mapping[Operator, int], evaluation: Evaluation, last_rung: int, distributions: Mapping[str, BaseDistribution]
 ) -> FrozenTrial:
     assert evaluation.miou is not None
     return create_trial(
         state=TrialState.COMPLETE if evaluation.rung == last_rung else TrialState.PRUNED,
-        params=_params(space, evaluation.cell),
+        params=_params(places, evaluation.cell),
         distributions=dict(distributions),
         value=evaluation.miou,
         intermediate_values={evaluation.rung: evaluation.miou},
     )
 
 
-def _running(space: CellSpace, cell: CellSpec, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    return create_trial(state=TrialState.RUNNING, params=_params(space, cell), distributions=dict(distributions))
+def _running(places: Mapping[Operator, int], cell: CellSpec, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    return create_trial(state=TrialState.RUNNING, params=_params(places, cell), distributions=dict(distributions))
