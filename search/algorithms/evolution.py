@@ -20,7 +20,7 @@ class RegularizedEvolution:
     """
 
     population_size: int = 50
-    sample_size: int = 10
+    sample_size: int = 25
 
     def __post_init__(self) -> None:
         if self.population_size < 1:

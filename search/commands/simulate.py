@@ -76,14 +76,14 @@ def run(config: Config) -> int:
 def _contenders(config: Config) -> list[Contender]:
     """Each algorithm with each scheduler, composed as `dpc search` would compose it."""
     contenders = []
-    for algorithm in config.value("algorithms", list[str]):
-        for scheduler in config.value("schedulers", list[str]):
-            chosen = [*config.overrides, f"algorithm={algorithm}", f"scheduler={scheduler}"]
-            composed = load("simulate", chosen, config.config_dir)
+    for algorithm in config.optional("algorithms", list[str]) or [""]:
+        for scheduler in config.optional("schedulers", list[str]) or [""]:
+            chosen = [f"{group}={name}" for group, name in (("algorithm", algorithm), ("scheduler", scheduler)) if name]
+            composed = load("simulate", [*config.overrides, *chosen], config.config_dir)
             features = FeatureShape(*(composed.value(f"features.{name}", int) for name in ("channels", "height", "width")))
-            contenders.append(Contender(algorithm, scheduler, build_plan(composed, features)))
-    if not contenders:
-        raise ConfigError("algorithms, schedulers: at least one of each is needed.")
+            plan = build_plan(composed, features)
+            name, other = algorithm or type(plan.algorithm).__name__, scheduler or type(plan.scheduler).__name__
+            contenders.append(Contender(name, other, plan))
     return contenders
 
 

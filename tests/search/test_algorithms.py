@@ -1,12 +1,16 @@
 """Every algorithm passes one conformance suite."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from functools import partial
 from random import Random
 
 import pytest
 
+from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
 from search.algorithms.base import Algorithm, SpaceExhaustedError, proposal_seed, propose_new, training_seed
 from search.algorithms.evolution import RegularizedEvolution
 from search.algorithms.local_search import LocalSearch
@@ -50,13 +54,14 @@ def cost(cell):
 
 
 def search(algorithm, space, trials, seed=0, allows=lambda cell: True):
-    """Trials one after the other; every third is stopped at the first of two rungs."""
+    """Trials one after the other; every third is stopped at the first of two rungs, where the worse score higher."""
     finished, known = Finished(), set()
     for number in range(trials):
         cell = propose_new(algorithm, space, finished, (), known, proposal_seed(seed, number), allows)
         known.add(cell.digest)
-        status, rung = (Status.STOPPED, 1) if number % 3 == 2 else (Status.COMPLETED, 2)
-        finished.add(Evaluation(number, cell, status, rung, landscape(cell), cost(cell), cost(cell)))
+        miou = landscape(cell)
+        status, rung, miou = (Status.STOPPED, 1, 1 - miou) if number % 3 == 2 else (Status.COMPLETED, 2, miou)
+        finished.add(Evaluation(number, cell, status, rung, miou, cost(cell), cost(cell)))
     return finished
 
 
@@ -76,6 +81,28 @@ def test_the_same_history_and_seed_propose_the_same_cell_whatever_was_proposed_i
     first = algorithm.propose(SPACE, one, pending, Random(0))
     algorithm.propose(SPACE, other, (), Random(1))
     assert algorithm.propose(SPACE, one, pending, Random(0)) == first
+
+
+def proposals():
+    """What each algorithm proposes after one and the same history."""
+    finished, pending = search(Uniform(), SPACE, 40), [SPACE.sample(Random(9)).canonical()]
+    return [algorithm.propose(SPACE, finished, pending, Random(0)).digest for algorithm in ALGORITHMS]
+
+
+def test_a_fresh_process_proposes_the_same_as_one_that_remembers_another_history():
+    other = search(Uniform(), SPACE, 40, seed=1)
+    for algorithm in ALGORITHMS:
+        algorithm.propose(SPACE, other, (), Random(0))
+    code = f"import runpy; print(*runpy.run_path({__file__!r})['proposals']())"
+    fresh = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=CONF.parent,
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert fresh.stdout.split() == proposals()
 
 
 @every_algorithm
@@ -161,6 +188,62 @@ def test_one_that_learns_beats_uniform_on_a_known_landscape(algorithm):
     assert wins >= 5
 
 
+def digests(cells):
+    return {cell.digest for cell in cells}
+
+
+def test_evolution_mutates_the_best_of_the_youngest_and_forgets_the_old():
+    cells = [SPACE.sample(Random(n)).canonical() for n in range(20)]
+    finished = Finished(Evaluation(n, cell, Status.COMPLETED, 2, 0.9 - n / 100) for n, cell in enumerate(cells[:19]))
+    finished.add(Evaluation(19, cells[19], Status.STOPPED, 1, 0.95))  # a high score, at an earlier rung
+    evolution = RegularizedEvolution(population_size=10, sample_size=10)
+    mutants = digests(evolution.propose(SPACE, finished, (), Random(seed)) for seed in range(10))
+    assert mutants <= digests(SPACE.neighbours(cells[10]))
+
+
+def test_local_search_takes_an_untried_neighbour_of_the_best_cell_and_pending_ones_count_as_tried():
+    best, other = (TINY.sample(Random(n)) for n in range(2))
+    ended, running, *left = TINY.neighbours(best)
+    finished = Finished(
+        [
+            Evaluation(0, best, Status.COMPLETED, 2, 0.3),
+            Evaluation(1, other, Status.STOPPED, 1, 0.9),
+            Evaluation(2, ended, Status.FAILED),
+        ]
+    )
+    steps = digests(LocalSearch(num_initial=2).propose(TINY, finished, [running], Random(seed)) for seed in range(100))
+    assert steps == digests(left) - {other.digest}
+
+
+def test_what_is_pending_keeps_tpe_away():
+    """Optuna counts a running trial among the bad ones: proposals move away from one that is like all the good ones."""
+    finished = search(Uniform(), SPACE, 40)
+    tpe = Tpe(num_initial=10)
+    seeds = range(10)
+    alone = [tpe.propose(SPACE, finished, (), Random(seed)) for seed in seeds]
+    beside = [
+        tpe.propose(SPACE, finished, [cell.canonical()] * 20, Random(seed)) for seed, cell in zip(seeds, alone, strict=True)
+    ]
+    assert sum(one.digest != other.digest for one, other in zip(alone, beside, strict=True)) >= 8
+
+
+def test_a_front_of_the_pareto_search_is_thinned_where_it_is_crowded():
+    costs = [0, 1, 2, 3, 50, 100]
+    front = [
+        Evaluation(n, SPACE.sample(Random(n)), Status.COMPLETED, 1, 0.1 + cost / 200, madds=cost)
+        for n, cost in enumerate(costs)
+    ]
+    assert [one.madds for one in Pareto(population_size=4)._population(front)] == [0, 100, 50, 3]
+
+
+def test_a_child_of_the_pareto_search_takes_branches_from_both_parents():
+    parents = [CellSpec((Branch(BACKBONE, AtrousConv((rate, rate))),) * 5) for rate in (1, 3, 6, 9)]
+    finished = Finished(Evaluation(n, cell, Status.COMPLETED, 1, 0.5 + n / 10, madds=n) for n, cell in enumerate(parents))
+    pareto = Pareto(population_size=4, mutation=0)
+    children = [pareto.propose(SPACE, finished, (), Random(seed)) for seed in range(20)]
+    assert any(sum(child.branches.count(cell.branches[0]) >= 2 for cell in parents) == 2 for child in children)
+
+
 def hypervolume(front, dearest):
     """The area that a front dominates, up to the dearest cost."""
     ends = [*(evaluation.madds for evaluation in front[1:]), dearest]
@@ -172,7 +255,7 @@ def test_the_pareto_search_finds_a_better_front_than_uniform_and_better_cells_th
     for seed in range(6):
         fronts = []
         for algorithm in (Pareto(population_size=30), Uniform()):
-            finished = [replace(one, rung=1) for one in search(algorithm, SPACE, 200, seed)]
+            finished = [replace(one, rung=1, miou=landscape(one.cell)) for one in search(algorithm, SPACE, 200, seed)]
             fronts.append(hypervolume(pareto_front(finished), 100))
         wins += fronts[0] > fronts[1]
     assert wins >= 5
@@ -183,7 +266,7 @@ def test_fronts_are_those_of_the_definition(seed):
     rng = Random(seed)
     cell = SPACE.sample(rng)
     evaluations = [
-        Evaluation(n, cell, Status.COMPLETED, rng.randint(1, 2), rng.randint(0, 9) / 10, madds=rng.randint(0, 9))
+        Evaluation(n, cell, Status.COMPLETED, rng.randint(1, 2), rng.randint(0, 10) / 10, madds=rng.randint(0, 9))
         for n in range(60)
     ]
 

@@ -194,6 +194,12 @@ def test_the_command_prints_a_table_and_writes_figures_and_curves(tmp_path, caps
         assert min(picture.size) > 500
 
 
+def test_one_algorithm_is_simulated_with_settings_of_its_own(tmp_path, capsys):
+    one = ["algorithms=null", "algorithm=evolution", "algorithm.population_size=20", "schedulers=[none]"]
+    assert main(["simulate", *one, "trials=30", "seeds=1", "processes=1", f"output_dir={tmp_path}"]) == 0
+    assert "RegularizedEvolution" in capsys.readouterr().out
+
+
 def test_the_command_searches_a_recorded_search_again(recorded, tmp_path, capsys):
     small = ["space.num_branches=2", "space.operators.atrous.rates=[1,6]", "~space.operators.pooling"]
     given = [f"journal={recorded.parent}", "algorithms=[uniform]", "seeds=2", "workers=2", "processes=1", *small]
@@ -207,7 +213,6 @@ def test_the_command_searches_a_recorded_search_again(recorded, tmp_path, capsys
         (["workers=0"], "workers: must be at least 1, got 0"),
         (["seeds=0"], "seeds: must be at least 1, got 0"),
         (["algorithms=[none]"], "algorithm: no choice 'none'"),
-        (["algorithms=[]"], "at least one of each is needed"),
         (["top_share=2"], "top_share: must be between 0 and 1, got 2"),
         (["landscape.reach=0"], "landscape.reach must be above 0, got 0"),
         (["landscape.best_miou=0.1"], "0 < worst_miou < best_miou < 1 must hold"),
