@@ -161,7 +161,7 @@ class Journal:
             raise
 
     def append(self, *events: Event) -> None:
-        """Write ``events``; when this returns they are on the disk.
+        """Write ``events`` in one go; when this returns they are on the disk.
 
         Raises:
             OSError: they could not be written, and nothing of them is left behind.
@@ -194,7 +194,6 @@ class Journal:
     def clear(self) -> None:
         """Forget everything."""
         os.ftruncate(self._file.fileno(), 0)
-        self.events = []
 
     def close(self) -> None:
         """Let another process write."""

@@ -67,10 +67,7 @@ def run(config: Config) -> int:
     with Journal(
         folder / "journal.jsonl", space.operator_kinds, DISK_PATIENCE_S, lambda error: warn(f"Waiting for disk space: {error}")
     ) as journal:
-        if parent:
-            _fork(journal, parent, opened, space)
-        record = SearchRecord(journal.events)
-        _refuse_change(record, opened, folder)
+        record = _begin(journal, parent, opened, space)
         warn(_headline(name, space, plan, record))
         with follow(journal.path, tracking, space.operator_kinds, folder, console):
             with SearchDisplay(record, plan.trials, console) as display:
@@ -116,27 +113,27 @@ def _parent(config: Config, folder: Path) -> Path | None:
     return folder.with_name(source) / "journal.jsonl"
 
 
-def _fork(journal: Journal, parent: Path, opened: SearchOpened, space: CellSpace) -> None:
-    """Begin with the parent's finished cells, or find that this was done."""
+def _begin(journal: Journal, parent: Path | None, opened: SearchOpened, space: CellSpace) -> SearchRecord:
+    """What the journal holds, begun with the parent's cells where it is a new fork.
+
+    Raises:
+        ConfigError: it holds a search with other settings, or one that is no fork of this parent.
+    """
+    folder = journal.path.parent
     record = SearchRecord(journal.events)
-    if record.opened is None:  # a fork that was killed before it was opened begins anew
-        journal.clear()
-        inherited = inherit(parent, opened.fingerprint, space, space.operator_kinds)
-        if inherited:
-            journal.append(*inherited)
-        journal.events = list(inherited)
-    elif record.opened.settings.get("from") != opened.settings["from"]:
-        raise ConfigError(f"name: {journal.path.parent} is no fork of {opened.settings['from']}; choose another name=...")
-
-
-def _refuse_change(record: SearchRecord, opened: SearchOpened, folder: Path) -> None:
     if record.opened is None:
-        return
+        journal.clear()  # a fork that was killed before it was opened begins anew
+        inherited = inherit(parent, opened.fingerprint, space, space.operator_kinds) if parent else []
+        journal.append(*inherited)
+        return SearchRecord(inherited)
+    if parent and record.opened.settings.get("from") != parent.parent.name:
+        raise ConfigError(f"name: {folder} is no fork of {parent.parent.name}; choose another name=...")
     if changed := differences(record.opened.fingerprint, opened.fingerprint):
         raise ConfigError(
             f"name: {folder} holds a search with other settings ({changed}); choose another name=..., which goes on from "
             f"its cells with fork=true from={folder.name}."
         )
+    return record
 
 
 def _headline(name: str, space: CellSpace, plan: Plan, record: SearchRecord) -> str:

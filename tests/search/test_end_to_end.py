@@ -114,7 +114,31 @@ def test_the_same_command_with_more_trials_goes_on_and_changes_are_refused(searc
     changed = dpc(folder, "search", *TINY, "trials=5", "proxy.cell.filters=16")
     assert changed.returncode == 2
     assert "proxy.cell.filters was 8 and is 16" in changed.stderr
+    assert "fork=true from=tiny" in changed.stderr
     assert changed.stderr.count("\n") == 1
+
+
+def test_a_fork_goes_on_with_other_settings_from_the_cells_of_its_parent(searched):
+    folder, _ = searched
+    parent = record_of(folder)
+    child = ("name=child", "fork=true", "from=tiny", *TINY[1:], "algorithm=uniform", "trials=1")
+    assert dpc(folder, "search", *TINY[1:], "name=child", "from=tiny").returncode == 2
+    for _ in range(2):
+        forked = dpc(folder, "search", *child)
+        assert forked.returncode == 0, forked.stderr
+        assert f"it begins with {parent.num_ended} cells of tiny\n" in forked.stdout.replace("; 1 are done already", "")
+    record = SearchRecord(read_events(folder / "child" / "journal.jsonl")[0])
+    assert (record.num_inherited, record.num_ended) == (parent.num_ended, 1)
+    assert len(record.leaderboard()) == parent.num_ended + 1
+
+
+def test_a_replay_makes_the_same_proposals_and_decisions(searched):
+    folder, _ = searched
+    replayed = dpc(folder, "replay", *TINY)
+    assert replayed.returncode == 0, replayed.stderr
+    assert f"{len(record_of(folder).trials)} proposals" in replayed.stdout
+    assert "all come out the same" in replayed.stdout
+    assert dpc(folder, "replay", *TINY, "seed=1").returncode == 2
 
 
 @pytest.mark.parametrize(
