@@ -21,16 +21,12 @@ from search.config import Config, ConfigError, load
 from search.figures.simulation import draw_simulation
 from search.journal import read_events
 from search.leaderboard import percent
+from search.policy import Plan
 from search.simulation.compare import Contender, Result, compare, top_quality
 from search.simulation.landscape import Landscape, LandscapeSettings
 from search.simulation.recorded import Nearest, RecordedTable
-from search.space import CellSpace
 
 CURVE_POINTS = 200
-_RECORDED = (
-    *("space", "algorithms", "schedulers", "trials", "workers", "seeds", "proxy", "deterministic", "window", "budget"),
-    *("journal", "landscape", "top_share", "features"),
-)
 
 
 def run(config: Config) -> int:
@@ -42,17 +38,17 @@ def run(config: Config) -> int:
     for name, value in (("workers", workers), ("seeds", seeds), ("processes", processes)):
         if value < 1:
             raise ConfigError(f"{name}: must be at least 1, got {value}.")
-    contenders = _contenders(config)
-    plan = contenders[0].plan
+    plan = _plan(config)
     plan.budget.check(plan.space, plan.cost_of)
     table: Landscape | RecordedTable
     if journal := config.optional("journal", Path):
-        table = _recorded(journal, plan.space)
-        contenders = [_on_recorded(contender, table) for contender in contenders]
+        table = _recorded(journal, plan)
+        contenders = [_on_recorded(contender, table) for contender in _contenders(config, table.rungs)]
         qualities = sorted(map(table.quality, table.cells), reverse=True)
         goal, goal_name = qualities[0], "its best cell"
         title = f"{len(table.cells)} cells of {from_here(journal)}, {workers} workers"
     else:
+        contenders = _contenders(config, plan.rungs)
         table = Landscape(config.build("landscape", LandscapeSettings), plan.space, plan.cost_of, tuple(plan.rungs))
         share = config.value("top_share", float)
         if not 0 < share < 1:
@@ -73,36 +69,41 @@ def run(config: Config) -> int:
     return 0
 
 
-def _contenders(config: Config) -> list[Contender]:
-    """Each algorithm with each scheduler, composed as `dpc search` would compose it."""
+def _plan(config: Config) -> Plan:
+    channels, height, width = (config.value(f"features.{name}", int) for name in ("channels", "height", "width"))
+    return build_plan(config, FeatureShape(channels, height, width))
+
+
+def _contenders(config: Config, rungs: Sequence[int]) -> list[Contender]:
+    """Each algorithm with each scheduler, composed as `dpc search` would compose it with these rungs."""
     contenders = []
+    common = [*config.overrides, f"proxy.rungs={list(rungs)}"]  # a scheduler's grace period is that of the first rung
     for algorithm in config.optional("algorithms", list[str]) or [""]:
         for scheduler in config.optional("schedulers", list[str]) or [""]:
             chosen = [f"{group}={name}" for group, name in (("algorithm", algorithm), ("scheduler", scheduler)) if name]
-            composed = load("simulate", [*config.overrides, *chosen], config.config_dir)
-            features = FeatureShape(*(composed.value(f"features.{name}", int) for name in ("channels", "height", "width")))
-            plan = build_plan(composed, features)
+            plan = _plan(load("simulate", [*common, *chosen], config.config_dir))
             name, other = algorithm or type(plan.algorithm).__name__, scheduler or type(plan.scheduler).__name__
             contenders.append(Contender(name, other, plan))
     return contenders
 
 
-def _recorded(journal: Path, space: CellSpace) -> RecordedTable:
+def _recorded(journal: Path, plan: Plan) -> RecordedTable:
     file = journal / "journal.jsonl" if journal.is_dir() else journal
     if not file.is_file():
         raise ConfigError(f"journal: no file {file}.")
-    return RecordedTable(read_events(file, operators=space.operator_kinds)[0])
+    events, _ = read_events(file, operators=plan.space.operator_kinds)
+    table = RecordedTable(events, lambda cell: plan.budget.allows(plan.cost_of(cell)))
+    outside = [cell for cell in table.cells if cell not in plan.space]
+    if outside:
+        raise ConfigError(f"space: {len(outside)} of the journal's cells are outside, such as {outside[0]}.")
+    return table
 
 
 def _on_recorded(contender: Contender, table: RecordedTable) -> Contender:
-    outside = [cell for cell in table.cells if cell not in contender.plan.space]
-    if outside:
-        raise ConfigError(f"space: {len(outside)} of the journal's cells are outside, such as {outside[0]}.")
     plan = replace(
         contender.plan,
         algorithm=Nearest(contender.plan.algorithm, table.cells),
         trials=min(contender.plan.trials, len(table.cells)),
-        rungs=table.rungs,
     )
     return replace(contender, plan=plan)
 
@@ -121,17 +122,18 @@ def _rows(results: Sequence[Result], goal: float) -> list[tuple[str, ...]]:
                 result.contender.scheduler,
                 percent(mean),
                 percent(deviation),
-                f"{np.mean([run.worker_hours[-1] for run in result.runs]):.0f}",
-                _number(reached.trials),
-                _number(reached.worker_hours),
+                _hours(float(np.mean([run.worker_hours[-1] for run in result.runs]))),
+                f"{reached.trials:.0f}" if math.isfinite(reached.trials) else "never",
+                _hours(reached.worker_hours),
                 f"{reached.seeds}/{len(result.runs)}",
             )
         )
     return rows
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if math.isfinite(value) else "never"
+def _hours(value: float) -> str:
+    """A demo's search takes a small part of one."""
+    return "never" if math.isinf(value) else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _printed(results: Sequence[Result], goal: float, goal_name: str, title: str) -> Printed:

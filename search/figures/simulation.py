@@ -38,7 +38,7 @@ def draw_simulation(results: Sequence[Result], path: Path, title: str, goal: flo
     for axes, label in ((axes_of_trials, "trials ended"), (axes_of_hours, "worker-hours")):
         axes.set_xscale("log")
         axes.set_xlabel(label)
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.12g}"))
         plain_axes(axes)
         if goal is not None:
             axes.axhline(100 * goal, color=GREY, linewidth=0.8, linestyle=":")

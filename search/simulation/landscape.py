@@ -63,7 +63,7 @@ class Landscape:
 
     Each branch of a cell is matched with one of the best cell's; a match counts by how much the operators are alike, and half
     of it by how much those that they read are. So changes of a branch's rates matter a little, its place matters, and which
-    branch comes first does not. The operators of the best cell all differ, so no other cell is as good.
+    branch comes first does not. No other cell is as good: no two branches that the best cell reads from have equal operators.
     """
 
     def __init__(self, settings: LandscapeSettings, space: CellSpace, cost_of: CostOf, rungs: tuple[int, ...]) -> None:
@@ -76,7 +76,9 @@ class Landscape:
         rng = Random(f"landscape {self.settings.seed}")
         count, choices = self._space.num_branches, self._space.choices
         operators = rng.sample(choices, count) if len(choices) >= count else rng.choices(choices, k=count)
-        return CellSpec(tuple(Branch(rng.randrange(BACKBONE, i), operators[i]) for i in range(count))).canonical()
+        once = [i for i in range(count) if operators.count(operators[i]) == 1]  # else what reads which would not be clear
+        sources = [[BACKBONE, *(source for source in once if source < i)] for i in range(count)]
+        return CellSpec(tuple(map(Branch, map(rng.choice, sources), operators))).canonical()
 
     def quality(self, cell: CellSpec) -> float:
         """A cell's last score but for the luck of its seed."""
@@ -125,13 +127,20 @@ class Landscape:
 def _likeness(one: Operator, other: Operator, reach: float) -> float:
     """1 for equal operators, 0 for those of different kinds, in between where only their numbers differ."""
     (kind, numbers), (other_kind, other_numbers) = map(_kind_and_numbers, (one, other))
-    if kind != other_kind or len(numbers) != len(other_numbers):
+    if kind != other_kind:
         return 0.0
     return math.exp(-sum(abs(math.log(a / b)) for a, b in zip(numbers, other_numbers, strict=True)) / reach)
 
 
 def _kind_and_numbers(operator: Operator) -> tuple[dict[str, Any], list[float]]:
-    """What an operator is, and the positive numbers in its lists: rates and grids."""
-    entries = operator.to_json()
-    lists = {key: value for key, value in entries.items() if isinstance(value, list)}
-    return {key: value for key, value in entries.items() if key not in lists}, [n for value in lists.values() for n in value]
+    """What an operator is, with the places of its positive numbers, and those numbers: rates, grids, kernels."""
+    kind: dict[str, Any] = {}
+    numbers: list[float] = []
+    for key, value in sorted(operator.to_json().items()):
+        values = value if isinstance(value, list) else [value]
+        if all(isinstance(number, int | float) and number > 0 for number in values):
+            kind[key] = (isinstance(value, list), len(values))
+            numbers += values
+        else:
+            kind[key] = value
+    return kind, numbers

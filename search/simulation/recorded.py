@@ -1,6 +1,6 @@
 """The table of a search that was run: its journal, searched again in other ways."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -21,18 +21,22 @@ from training.score import RungScore
 class RecordedTable:
     """The trials of a journal that ran through every rung: others have no scores for a scheduler that would go on.
 
+    Args:
+        allows: whether a cell may be proposed at all; the others are left out.
+
     Raises:
         ValueError: fewer than two did.
     """
 
-    def __init__(self, events: Iterable[Event]) -> None:
-        trials = SearchRecord(events).leaderboard()
+    def __init__(self, events: Iterable[Event], allows: Callable[[CellSpec], bool] = lambda cell: True) -> None:
         self._trials: dict[str, TrialRecord] = {
-            trial.cell.digest: trial for trial in trials if trial.status == Status.COMPLETED and trial.miou is not None
+            trial.cell.digest: trial
+            for trial in SearchRecord(events).leaderboard()
+            if trial.status == Status.COMPLETED and trial.miou is not None and allows(trial.cell)
         }
         if len(self._trials) < 2:
             raise ValueError(
-                f"journal: {len(self._trials)} trials ran through every rung, at least 2 are needed; "
+                f"journal: {len(self._trials)} trials ran through every rung and are within the budget, at least 2 are needed; "
                 "a search with scheduler=none stops none of them early."
             )
 

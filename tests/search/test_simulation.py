@@ -170,8 +170,15 @@ def test_a_cell_that_was_recorded_answers_itself(recorded):
 
 
 def test_a_search_that_stopped_all_but_one_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="journal: 0 trials ran through every rung, at least 2 are needed"):
+    with pytest.raises(ValueError, match="journal: 0 trials ran through every rung .* at least 2 are needed"):
         RecordedTable([])
+
+
+def test_cells_beyond_the_budget_are_no_part_of_a_recorded_search(recorded):
+    events, _ = read_events(recorded)
+    whole = RecordedTable(events)
+    allowed = set(whole.cells[:4])
+    assert RecordedTable(events, allowed.__contains__).cells == whole.cells[:4]
 
 
 def test_the_command_prints_a_table_and_writes_figures_and_curves(tmp_path, capsys):
@@ -196,6 +203,7 @@ def test_the_command_prints_a_table_and_writes_figures_and_curves(tmp_path, caps
 
 def test_one_algorithm_is_simulated_with_settings_of_its_own(tmp_path, capsys):
     one = ["algorithms=null", "algorithm=evolution", "algorithm.population_size=20", "schedulers=[none]"]
+    one += ["algorithm.sample_size=5"]
     assert main(["simulate", *one, "trials=30", "seeds=1", "processes=1", f"output_dir={tmp_path}"]) == 0
     assert "RegularizedEvolution" in capsys.readouterr().out
 
@@ -203,8 +211,11 @@ def test_one_algorithm_is_simulated_with_settings_of_its_own(tmp_path, capsys):
 def test_the_command_searches_a_recorded_search_again(recorded, tmp_path, capsys):
     small = ["space.num_branches=2", "space.operators.atrous.rates=[1,6]", "~space.operators.pooling"]
     given = [f"journal={recorded.parent}", "algorithms=[uniform]", "seeds=2", "workers=2", "processes=1", *small]
+    given += ["schedulers=[none,asha]"]
     assert main(["simulate", *given, f"output_dir={tmp_path}"]) == 0
     assert f"{TINY.num_distinct - 1} cells of" in capsys.readouterr().out
+    results = json.loads((tmp_path / "simulation" / "simulation.json").read_text())["results"]
+    assert [result["completed"] < TINY.num_distinct - 1 for result in results] == [False, False, True, True]
 
 
 @pytest.mark.parametrize(
