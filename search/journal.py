@@ -12,13 +12,14 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from models.spec import PUBLISHED_OPERATORS, CellSpec, Operator
+from search.disk import DiskPatience
 from search.evaluation import Status
 
 
@@ -133,8 +134,7 @@ class Journal:
 
     Args:
         operators: the kinds of operator that cells may hold.
-        patience_s: how long a write waits for space on a full disk.
-        on_full: told once each time that it waits.
+        patience: with a full disk.
 
     Raises:
         JournalError: another process holds the journal, or a line before the last is damaged.
@@ -144,11 +144,10 @@ class Journal:
         self,
         path: str | Path,
         operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
-        patience_s: float = 0.0,
-        on_full: Callable[[OSError], None] = lambda error: None,
+        patience: DiskPatience | None = None,
     ) -> None:
         self.path = Path(path)
-        self._patience_s, self._on_full = patience_s, on_full
+        self._patience = patience or DiskPatience()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _Lock(self.path.with_suffix(".lock"))
         try:
@@ -167,19 +166,7 @@ class Journal:
             OSError: they could not be written, and nothing of them is left behind.
         """
         lines = b"".join(map(encode, events))
-        deadline_s: float | None = None
-        while True:
-            try:
-                return self._write(lines)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                if deadline_s is None:
-                    deadline_s = time.monotonic() + self._patience_s
-                    self._on_full(error)
-                if time.monotonic() >= deadline_s:
-                    raise
-                time.sleep(1.0)
+        self._patience(lambda: self._write(lines))
 
     def _write(self, lines: bytes) -> None:
         end = self._file.seek(0, os.SEEK_END)

@@ -19,6 +19,7 @@ from search.commands.hints import from_here, program
 from search.commands.plan import DECIDING, build_plan, differences
 from search.commands.track import dashboard, follow, tracking_settings
 from search.config import Config, ConfigError
+from search.disk import DiskPatience
 from search.display import SearchDisplay
 from search.evaluation import Status
 from search.faults import FaultTolerance
@@ -64,9 +65,8 @@ def run(config: Config) -> int:
     space = plan.space
     opened = SearchOpened(name, _fingerprint(config, caches), _settings(config), now_s())
     warn = partial(console.print, soft_wrap=True)
-    with Journal(
-        folder / "journal.jsonl", space.operator_kinds, DISK_PATIENCE_S, lambda error: warn(f"Waiting for disk space: {error}")
-    ) as journal:
+    patience = DiskPatience(DISK_PATIENCE_S, lambda error: warn(f"Waiting for disk space: {error}"))
+    with Journal(folder / "journal.jsonl", space.operator_kinds, patience) as journal:
         record = _begin(journal, parent, opened, space)
         warn(_headline(name, space, plan, record))
         with follow(journal.path, tracking, space.operator_kinds, folder, console):
@@ -78,7 +78,7 @@ def run(config: Config) -> int:
                     warn(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
                 task = ProxyTask(train.folder, val.folder, proxy)
                 run_study(study, task, resources, faults, folder / "checkpoints", space.operator_kinds)
-            _write_results(record, folder)
+            patience(lambda: _write_results(record, folder))
     _report(study, folder, dashboard(tracking), config, console)
     return 0 if study.is_complete else interrupted_code()
 

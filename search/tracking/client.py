@@ -129,12 +129,13 @@ def one_line_errors(tracking: Tracking) -> Iterator[None]:
 def _be_quiet_and_brief() -> None:
     """Settings of MLflow that the user may set otherwise.
 
-    Retries are ours: MLflow's own send a creation again without a look at whether it arrived.
+    Retries are ours: MLflow's own send a creation again without a look at whether it arrived. So is what is said of errors:
+    MLflow's would be pages of traceback.
     """
     for name, value in (
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
         ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
-        ("MLFLOW_LOGGING_LEVEL", "ERROR"),
+        ("MLFLOW_LOGGING_LEVEL", "CRITICAL"),
         ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
         ("MLFLOW_DISABLE_TELEMETRY", "true"),
     ):

@@ -7,6 +7,7 @@ import zlib
 import pytest
 
 from models.spec import CellSpec
+from search.disk import DiskPatience
 from search.evaluation import Status
 from search.journal import (
     CellProposed,
@@ -119,7 +120,7 @@ def test_a_full_disk_is_waited_for_and_told_once(recorded, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full_at_first)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    with Journal(recorded, patience_s=60.0, on_full=told.append) as journal:
+    with Journal(recorded, patience=DiskPatience(60.0, told.append)) as journal:
         journal.append(EVENTS[0])
     assert len(tries) == 3
     assert len(told) == 1
