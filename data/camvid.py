@@ -1,8 +1,11 @@
 """CamVid in SegNet's preparation: 480x360 road scenes, 11 classes, void 11."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from data.datasets import DatasetError, DatasetInfo, FileSplit, require_folder, unknown_split
+from data.datasets import SPLITS, DatasetError, DatasetInfo, unknown_split
+from data.file_split import FileSplit, count_warning, read_list, require_folder
 
 INFO = DatasetInfo(
     name="camvid",
@@ -36,9 +39,14 @@ INFO = DatasetInfo(
 )
 
 
+PUBLISHED = {"train": 367, "val": 101, "test": 233}
+_SEGNET_FOLDER = "/SegNet/CamVid/"
+"""Where SegNet's own lists say that the data lies."""
+
+
 @dataclass(frozen=True)
 class CamVid:
-    """CamVid as SegNet ships it: ``train.txt`` and ``val.txt`` list pairs of image and label map.
+    """CamVid as SegNet ships it: ``train.txt``, ``val.txt`` and ``test.txt`` list pairs of image and label map.
 
     The official val is one continuous stretch of a sequence that train also holds, so a search must not be steered by it:
     ``search_val`` is one whole sequence of train, ``search_train`` the others, and ``val`` stays for the final check.
@@ -54,31 +62,26 @@ class CamVid:
     info = INFO
 
     def split(self, name: str) -> FileSplit:
-        """One of ``train``, ``val``, ``search_train``, ``search_val``."""
+        """One of ``train``, ``val``, ``search_train``, ``search_val``, ``test``."""
         match name:
-            case "train" | "val":
-                return self._files(self._pairs(name))
+            case "train" | "val" | "test":
+                pairs = self._pairs(name)
+                return self._files(pairs, tuple(count_warning(name, len(pairs), PUBLISHED[name], f"{name}.txt")))
             case "search_train":
-                return self._files(tuple(pair for pair in self._pairs("train") if not self._is_held_out(pair)))
+                return self._files([pair for pair in self._pairs("train") if not self._is_held_out(pair)])
             case "search_val":
-                return self._files(tuple(pair for pair in self._pairs("train") if self._is_held_out(pair)))
-        raise unknown_split("camvid", name)
+                return self._files([pair for pair in self._pairs("train") if self._is_held_out(pair)])
+        raise unknown_split("camvid", name, (*SPLITS, "test"))
 
-    def _pairs(self, name: str) -> tuple[tuple[str, str], ...]:
-        path = require_folder(self.root, "camvid", "train.txt and val.txt") / f"{name}.txt"
-        try:
-            lines = path.read_text().splitlines()
-        except OSError as error:
-            raise DatasetError(f"{path}: cannot be read ({error.strerror}); camvid lists its pairs there.") from error
-        pairs = tuple((fields[0], fields[1]) for line in lines if len(fields := line.split()) == 2)
-        if not pairs:
-            raise DatasetError(f"{path}: holds no line 'image labels'.")
-        return pairs
+    def _pairs(self, name: str) -> list[tuple[str, str]]:
+        root = require_folder(self.root, "camvid", "train.txt and val.txt")
+        rows = read_list(root / f"{name}.txt", 2, "image labels")
+        return [(image.removeprefix(_SEGNET_FOLDER), labels.removeprefix(_SEGNET_FOLDER)) for image, labels in rows]
 
-    def _files(self, pairs: tuple[tuple[str, str], ...]) -> FileSplit:
+    def _files(self, pairs: Sequence[tuple[str, str]], warnings: Sequence[str] = ()) -> FileSplit:
         if not pairs:
             raise DatasetError(f"camvid: sequence {self.holdout_sequence!r} (dataset.holdout_sequence) leaves a split empty.")
-        return FileSplit(self.info, require_folder(self.root, "camvid", "train.txt and val.txt"), pairs)
+        return FileSplit(self.info, Path(self.root), tuple(pairs), warnings=warnings)
 
     def _is_held_out(self, pair: tuple[str, str]) -> bool:
         return pair[0].rsplit("/", 1)[-1].startswith(f"{self.holdout_sequence}_")

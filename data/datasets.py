@@ -1,20 +1,60 @@
 """The contract of every data set: what a sample is, what is known of its classes, how its splits are reached."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+
+from data.digests import FileDigests
 
 UInt8Array = npt.NDArray[np.uint8]
 
 
 class DatasetError(ValueError):
-    """A data set that is missing, incomplete or damaged: the message names the file or folder."""
+    """A data set that is missing, incomplete or damaged: the message names the file or folder.
+
+    Attributes:
+        kind: what is wrong, in two words: many of one kind have one cause.
+    """
+
+    kind = "not as expected"
+
+
+class UnreadableError(DatasetError):
+    """A file that is missing, truncated, or no image."""
+
+    kind = "unreadable file"
+
+
+class SizeMismatchError(DatasetError):
+    """Labels of another size than their image."""
+
+    kind = "size mismatch"
+
+
+class LabelFormatError(DatasetError):
+    """A label map that does not hold class ids: RGB, 16 bits, JPEG."""
+
+    kind = "label format"
+
+
+class LabelRangeError(DatasetError):
+    """A label map with values that are neither a class nor the ignore label.
+
+    Attributes:
+        counts: pixels of each wrong value.
+    """
+
+    kind = "label out of range"
+
+    def __init__(self, message: str, counts: Mapping[int, int]) -> None:
+        super().__init__(message, counts)  # all arguments, so that it can come from another process
+        self.counts = counts
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +104,14 @@ class Sample:
 
 
 class Split(Protocol):
-    """The samples of one split, in an order that never changes."""
+    """The samples of one split, in an order that never changes.
+
+    Attributes:
+        warnings: what the data set's own lists or published counts say is missing, a line each.
+    """
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
 
     def __len__(self) -> int: ...
 
@@ -76,23 +123,44 @@ class Split(Protocol):
         """
         ...
 
-    def fingerprint(self) -> str:
-        """A digest of the content: the same for the same samples wherever they lie."""
+    def extent_px(self) -> tuple[int, int]:
+        """The least height and width that every image fits into.
+
+        Raises:
+            DatasetError: an image cannot be read.
+        """
+        ...
+
+    def image_digests(self, digests: FileDigests) -> Sequence[str]:
+        """A digest of each image's content, in order.
+
+        Raises:
+            DatasetError: an image cannot be read.
+        """
+        ...
+
+    def fingerprint(self, digests: FileDigests) -> str:
+        """A digest of the content: the same for the same samples wherever they lie.
+
+        Raises:
+            DatasetError: a file cannot be read.
+        """
         ...
 
 
 @runtime_checkable
 class SegmentationDataset(Protocol):
-    """A data set with four splits.
+    """A data set with four splits, and maybe more.
 
     ``train`` and ``val`` are the official ones, for full training and its final check. A search trains on
     ``search_train`` and compares on ``search_val``; a data set without a reason to do otherwise gives the official ones.
+    Further ones, such as ``test``, may have no labels: there every pixel is ignored.
     """
 
     info: DatasetInfo
 
     def split(self, name: str) -> Split:
-        """The split called ``name``: ``train``, ``val``, ``search_train`` or ``search_val``.
+        """The split called ``name``: one of ``SPLITS``, or a further one that the data set knows.
 
         Raises:
             DatasetError: it is missing or empty.
@@ -101,83 +169,6 @@ class SegmentationDataset(Protocol):
 
 
 SPLITS = ("train", "val", "search_train", "search_val")
-
-
-@dataclass(frozen=True)
-class FileSplit:
-    """A split whose samples are pairs of files under one root.
-
-    Attributes:
-        pairs: (image, labels), each relative to ``root``.
-        label_map: 256 values that file values are mapped through, or None where files hold class ids.
-    """
-
-    info: DatasetInfo
-    root: Path
-    pairs: tuple[tuple[str, str], ...]
-    label_map: UInt8Array | None = None
-
-    def __post_init__(self) -> None:
-        if not self.pairs:
-            raise DatasetError(f"{self.info.name}: no pair of image and labels under {self.root}.")
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> Sample:
-        image_name, labels_name = self.pairs[index]
-        image_HWC = _read(self.root / image_name, "RGB")
-        labels_HW = _read(self.root / labels_name, None)
-        if labels_HW.ndim != 2 or labels_HW.dtype.itemsize != 1:
-            raise DatasetError(
-                f"{self.root / labels_name}: labels must be one channel of 8-bit class ids, "
-                f"got shape {labels_HW.shape} of {labels_HW.dtype}."
-            )
-        if labels_HW.shape != image_HWC.shape[:2]:
-            raise DatasetError(
-                f"{self.root / labels_name}: labels are {labels_HW.shape[1]}x{labels_HW.shape[0]} pixels, "
-                f"the image {image_HWC.shape[1]}x{image_HWC.shape[0]}."
-            )
-        labels_HW = labels_HW.astype(np.uint8, copy=False)
-        if self.label_map is not None:
-            labels_HW = self.label_map[labels_HW]
-        self._check_labels(labels_HW, self.root / labels_name)
-        return Sample(Path(image_name).stem, image_HWC, labels_HW)
-
-    def fingerprint(self) -> str:
-        """Digest of every file's name and bytes, and of the label map."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name in (name for pair in self.pairs for name in pair):
-            digest.update(name.encode() + b"\0")
-            try:
-                with (self.root / name).open("rb") as file:
-                    digest.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest())
-            except OSError as error:
-                raise DatasetError(f"{self.root / name}: cannot be read ({error.strerror}).") from error
-        if self.label_map is not None:
-            digest.update(self.label_map.tobytes())
-        return digest.hexdigest()
-
-    def _check_labels(self, labels_HW: UInt8Array, path: Path) -> None:
-        wrong = (labels_HW >= self.info.num_classes) & (labels_HW != self.info.ignore_label)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise DatasetError(
-                f"{path}: label {labels_HW[row, column]} at row {row}, column {column} is out of range; accepted are "
-                f"0 to {self.info.num_classes - 1} and {self.info.ignore_label} (ignore)."
-            )
-
-
-def require_folder(root: str | Path, dataset: str, expected: str) -> Path:
-    """``root`` as a path.
-
-    Raises:
-        DatasetError: it is no folder; ``expected`` says what the data set looks for in it.
-    """
-    path = Path(root)
-    if not path.is_dir():
-        raise DatasetError(f"dataset.root: {path} is not a folder; {dataset} expects {expected} there.")
-    return path
 
 
 def unknown_split(dataset: str, name: str, accepted: Iterable[str] = SPLITS) -> DatasetError:
@@ -199,11 +190,3 @@ def colorize(labels_HW: UInt8Array, palette: Sequence[tuple[int, int, int]]) -> 
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     return table[labels_HW]
-
-
-def _read(path: Path, mode: str | None) -> npt.NDArray[Any]:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode) if mode else image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path}: cannot be read as an image ({error}).") from error

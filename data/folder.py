@@ -1,55 +1,73 @@
-"""A user's own data: a folder of images and a folder of masks a split."""
+"""A user's own data: pairs of image and mask, in folders or in lists."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from data.datasets import SPLITS, DatasetError, DatasetInfo, FileSplit, palette_of, require_folder, unknown_split
+from data.datasets import SPLITS, DatasetError, DatasetInfo, UnreadableError, palette_of, unknown_split
+from data.file_split import FileSplit, read_list, require_folder
 
-_LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels"
+_LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels (or lists train.txt and val.txt)"
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """``<root>/<split>/images`` and ``<root>/<split>/labels`` with equal file stems, and ``<root>/classes.txt``.
+    """``<root>/<split>/images`` and ``<root>/<split>/labels`` with equal file stems, or ``<root>/<split>.txt``.
 
-    Label maps are 8-bit PNGs of class ids; ``classes.txt`` has one class name a line, in order of the ids. A search uses
-    the splits ``search_train`` and ``search_val`` where they exist, else ``train`` and ``val``.
+    A list has a line ``image labels`` for each pair, relative to the root. Label maps are 8-bit PNGs of class ids. A search
+    uses the splits ``search_train`` and ``search_val`` where they exist, else ``train`` and ``val``; other names of splits
+    are those of the user's folders and lists.
 
     Attributes:
         root: the folder.
+        classes: names in order of the ids; None reads them from ``<root>/classes.txt``, one a line.
         ignore_label: value of pixels that do not count.
     """
 
     root: str
+    classes: Sequence[str] | None = None
     ignore_label: int = 255
 
     @cached_property
     def info(self) -> DatasetInfo:
-        path = require_folder(self.root, "folder", _LAYOUT) / "classes.txt"
-        try:
-            names = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-        except (OSError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{path}: cannot be read ({error}); it lists one class name a line.") from error
+        names = tuple(self.classes) if self.classes is not None else self._listed_classes()
         return DatasetInfo("folder", names, palette_of(len(names)), self.ignore_label)
 
     def split(self, name: str) -> FileSplit:
-        """One of ``train``, ``val``, ``search_train``, ``search_val``."""
-        if name not in SPLITS:
-            raise unknown_split("folder", name)
+        """One of ``train``, ``val``, ``search_train``, ``search_val``, or one that the user has made."""
         root = require_folder(self.root, "folder", _LAYOUT)
-        if not (root / name).is_dir():
+        if not self._has(name) and name in SPLITS:
             name = name.removeprefix("search_")
-        images = _by_stem(root / name / "images")
-        labels = _by_stem(root / name / "labels")
-        unmatched = sorted(images.keys() ^ labels.keys())
-        if unmatched:
-            raise DatasetError(
-                f"{root / name}: {len(unmatched)} file stems are in only one of images/ and labels/, "
-                f"the first is {unmatched[0]!r}."
-            )
-        pairs = tuple((str(images[stem].relative_to(root)), str(labels[stem].relative_to(root))) for stem in sorted(images))
-        return FileSplit(self.info, root, pairs)
+        elif not self._has(name):
+            raise unknown_split("folder", name)
+        list_file = root / f"{name}.txt"
+        pairs = read_list(list_file, 2, "image labels") if list_file.exists() else _pairs_in(root, name)
+        return FileSplit(self.info, root, tuple((image, labels) for image, labels in pairs))
+
+    def _has(self, name: str) -> bool:
+        return (Path(self.root) / f"{name}.txt").exists() or (Path(self.root) / name / "images").is_dir()
+
+    def _listed_classes(self) -> tuple[str, ...]:
+        path = require_folder(self.root, "folder", _LAYOUT) / "classes.txt"
+        try:
+            return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnreadableError(
+                f"{path}: cannot be read ({error}); it lists one class name a line; or give dataset.classes=[...]."
+            ) from error
+
+
+def _pairs_in(root: Path, name: str) -> list[tuple[str, str]]:
+    images = _by_stem(root / name / "images")
+    labels = _by_stem(root / name / "labels")
+    unmatched = sorted(images.keys() ^ labels.keys())
+    if unmatched:
+        raise DatasetError(
+            f"{root / name}: {len(unmatched)} file stems are in only one of images/ and labels/, the first is {unmatched[0]!r}."
+        )
+    return [(str(images[stem].relative_to(root)), str(labels[stem].relative_to(root))) for stem in sorted(images)]
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -57,6 +75,6 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         raise DatasetError(f"{folder}: no such folder; folder expects {_LAYOUT}.")
     by_stem: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in (".png", ".jpg", ".jpeg") and by_stem.setdefault(path.stem, path) != path:
+        if path.suffix.lower() in _SUFFIXES and by_stem.setdefault(path.stem, path) != path:
             raise DatasetError(f"{folder}: {by_stem[path.stem].name} and {path.name} have the same stem; keep one.")
     return by_stem

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.datasets import DatasetInfo, Sample, UInt8Array, unknown_split
+from data.digests import FileDigests
 
 VERSION = 1
 """Of the generator: to be raised with any change to what it draws."""
@@ -121,6 +122,8 @@ class Shapes:
 class ShapesSplit:
     """``num_samples`` scenes, each drawn when it is asked for."""
 
+    warnings = ()
+
     def __init__(self, name: str, num_samples: int, size_px: int, seed: list[int]) -> None:
         self._name, self._num_samples, self._size_px, self._seed = name, num_samples, size_px, seed
 
@@ -134,10 +137,21 @@ class ShapesSplit:
         image_HWC, labels_HW = _paint(_arrange(self._size_px, rng), self._size_px, rng)
         return Sample(f"{self._name}-{index:05d}", image_HWC, labels_HW)
 
-    def fingerprint(self) -> str:
+    def extent_px(self) -> tuple[int, int]:
+        """All are of one size."""
+        return self._size_px, self._size_px
+
+    def image_digests(self, digests: FileDigests) -> Sequence[str]:
+        """Of what determines each image."""
+        return [_digest(VERSION, self._size_px, self._seed, index) for index in range(self._num_samples)]
+
+    def fingerprint(self, digests: FileDigests) -> str:
         """Digest of what determines the samples: the generator's version and parameters."""
-        parameters = (VERSION, self._num_samples, self._size_px, self._seed)
-        return hashlib.blake2b(repr(parameters).encode(), digest_size=16).hexdigest()
+        return _digest(VERSION, self._num_samples, self._size_px, self._seed)
+
+
+def _digest(*parameters: object) -> str:
+    return hashlib.blake2b(repr(parameters).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

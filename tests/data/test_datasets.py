@@ -1,4 +1,7 @@
+import os
 import random
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,11 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from data.camvid import CamVid
-from data.cityscapes import Cityscapes
-from data.datasets import SPLITS, DatasetError, DatasetInfo, SegmentationDataset, colorize, palette_of
+from data.cityscapes import PUBLISHED, Cityscapes
+from data.datasets import (
+    SPLITS,
+    DatasetError,
+    DatasetInfo,
+    LabelFormatError,
+    LabelRangeError,
+    SegmentationDataset,
+    SizeMismatchError,
+    UnreadableError,
+    colorize,
+    palette_of,
+)
+from data.digests import FileDigests
 from data.folder import Folder
+from data.pascal import PersonPart, Voc2012
 from data.shapes import Shapes
 
 WIDTH, HEIGHT = 20, 12
@@ -23,9 +40,13 @@ def write_image(path, seed):
     Image.fromarray(pixels).save(path)
 
 
-def write_labels(path, seed, values):
+def write_labels(path, seed, values, palette=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).choice(np.array(values, np.uint8), (HEIGHT, WIDTH))).save(path)
+    picture = Image.fromarray(np.random.default_rng(seed).choice(np.array(values, np.uint8), (HEIGHT, WIDTH)))
+    if palette:
+        picture = picture.convert("P")
+        picture.putpalette([channel for colour in palette for channel in colour])
+    picture.save(path)
 
 
 def shuffled(items):
@@ -49,6 +70,45 @@ def write_cityscapes(root, suffix, values):
             city, seed = name.split("_")
             write_image(root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", int(seed))
             write_labels(root / "gtFine" / split / city / f"{name}_gtFine_{suffix}.png", int(seed), values)
+
+
+def write_voc(root, augmented):
+    """VOC's lists and files; SBD holds one image of VOC's train, one of its val and two more."""
+    devkit, sbd = root / "VOCdevkit" / "VOC2012", root / "benchmark_RELEASE" / "dataset"
+    lists = {"train": ["2007_1", "2008_2"], "val": ["2007_3", "2009_4"], "test": ["2010_5"]}
+    lists["trainval"] = lists["train"] + lists["val"]
+    for name, stems in lists.items():
+        write_text(devkit / "ImageSets" / "Segmentation" / f"{name}.txt", "".join(f"{stem}\n" for stem in stems))
+        for stem in stems:
+            write_image(devkit / "JPEGImages" / f"{stem}.jpg", int(stem[-1]))
+            if name != "test":
+                write_labels(devkit / "SegmentationClass" / f"{stem}.png", int(stem[-1]), (*range(21), 255), palette_of(256))
+    if augmented:
+        for name, stems in {"train": ["2007_1", "2008_6"], "val": ["2007_3", "2008_7"]}.items():
+            write_text(sbd / f"{name}.txt", "".join(f"{stem}\n" for stem in stems))
+            for stem in stems:
+                write_image(devkit / "JPEGImages" / f"{stem}.jpg", int(stem[-1]))
+                write_mat(sbd / "cls" / f"{stem}.mat", np.full((HEIGHT, WIDTH), int(stem[-1]), np.uint8))
+
+
+def write_mat(path, labels_HW):
+    """As SBD's: a struct GTcls of boundaries, labels and the categories that occur."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, {"GTcls": {"Boundaries": np.zeros((20, 1)), "Segmentation": labels_HW, "CategoriesPresent": np.arange(2)}})
+
+
+def write_person_part(root):
+    parts = root / "pascal_person_part"
+    for name, stems in {"train": ["2008_1", "2009_2"], "val": ["2010_3"]}.items():
+        write_text(parts / "pascal_person_part_trainval_list" / f"{name}_id.txt", "".join(f"{stem}\n" for stem in stems))
+        for stem in stems:
+            write_image(root / "VOCdevkit" / "VOC2010" / "JPEGImages" / f"{stem}.jpg", int(stem[-1]))
+            write_labels(parts / "pascal_person_part_gt" / f"{stem}.png", int(stem[-1]), range(7))
+
+
+def write_text(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def write_folder(root):
@@ -86,6 +146,9 @@ ON_DISK = (
         (3, 2),
     ),
     Case("folder", write_folder, lambda root: Folder(str(root)), (3, 2)),
+    Case("voc", lambda root: write_voc(root, False), lambda root: Voc2012(str(root), augmented=False), (2, 2)),
+    Case("voc with SBD", lambda root: write_voc(root, True), lambda root: Voc2012(str(root)), (4, 2)),
+    Case("person part", write_person_part, lambda root: PersonPart(str(root)), (2, 1)),
 )
 SHAPES = Case("shapes", lambda root: None, lambda root: Shapes(num_train=3, num_val=2), (3, 2), (321, 321))
 each_dataset = pytest.mark.parametrize("case", [*ON_DISK, SHAPES], ids=lambda case: case.name)
@@ -139,40 +202,40 @@ def test_the_order_and_the_content_are_the_same_each_time(case, tmp_path):
     for index in range(len(first)):
         np.testing.assert_array_equal(first[index].image_HWC, again[index].image_HWC)
         np.testing.assert_array_equal(first[index].labels_HW, again[index].labels_HW)
-    assert first.fingerprint() == again.fingerprint()
+    assert first.fingerprint(FileDigests()) == again.fingerprint(FileDigests())
 
 
 @each_dataset
 def test_train_and_val_have_different_fingerprints(case, tmp_path):
     dataset = made(case, tmp_path / "data")
-    assert dataset.split("train").fingerprint() != dataset.split("val").fingerprint()
+    assert dataset.split("train").fingerprint(FileDigests()) != dataset.split("val").fingerprint(FileDigests())
 
 
 @each_dataset
 def test_an_unknown_split_is_refused_with_the_accepted_ones(case, tmp_path):
     dataset = made(case, tmp_path / "data")
-    with pytest.raises(DatasetError, match="no split 'test'; accepted are train, val, search_train, search_val") as caught:
-        dataset.split("test")
+    with pytest.raises(DatasetError, match="no split 'nothing'; accepted are train, val, search_train, search_val") as caught:
+        dataset.split("nothing")
     one_line(caught)
 
 
 @each_dataset_on_disk
 def test_the_fingerprint_does_not_change_when_the_data_set_is_moved(case, tmp_path):
-    before = made(case, tmp_path / "data").split("train").fingerprint()
+    before = made(case, tmp_path / "data").split("train").fingerprint(FileDigests())
     (tmp_path / "data").rename(tmp_path / "elsewhere")
-    assert case.open(tmp_path / "elsewhere").split("train").fingerprint() == before
+    assert case.open(tmp_path / "elsewhere").split("train").fingerprint(FileDigests()) == before
 
 
 @each_dataset_on_disk
 @pytest.mark.parametrize("part", [0, 1], ids=["image", "labels"])
 def test_the_fingerprint_changes_with_one_byte_of_an_image_or_a_label_map(case, part, tmp_path):
     split = made(case, tmp_path / "data").split("train")
-    before = split.fingerprint()
+    before = split.fingerprint(FileDigests())
     path = split.root / split.pairs[-1][part]
     content = bytearray(path.read_bytes())
     content[-20] ^= 1
     path.write_bytes(content)
-    assert case.open(tmp_path / "data").split("train").fingerprint() != before
+    assert case.open(tmp_path / "data").split("train").fingerprint(FileDigests()) != before
 
 
 @each_dataset_on_disk
@@ -197,7 +260,7 @@ def test_a_truncated_png_is_named(case, part, share, tmp_path):
     path = split.root / split.pairs[1][part]
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    assert split[0].name != split[2].name
+    assert split[0].name
     with pytest.raises(DatasetError, match=f"{path}: cannot be read as an image") as caught:
         split[1]
     one_line(caught)
@@ -209,7 +272,7 @@ def test_a_missing_file_is_named_when_it_is_read_and_when_it_is_fingerprinted(ca
     split = made(case, tmp_path / "data").split("train")
     path = split.root / split.pairs[0][part]
     path.unlink()
-    for use in (lambda: split[0], split.fingerprint):
+    for use in (lambda: split[0], lambda: split.fingerprint(FileDigests())):
         with pytest.raises(DatasetError, match=str(path)) as caught:
             use()
         one_line(caught)
@@ -229,9 +292,17 @@ def test_labels_of_another_form_are_refused(case, labels, complaint, tmp_path):
     split = made(case, tmp_path / "data").split("train")
     path = split.root / split.pairs[0][1]
     Image.fromarray(labels).save(path)
-    with pytest.raises(DatasetError, match=f"{path}: .*{complaint}") as caught:
+    with pytest.raises((LabelFormatError, SizeMismatchError), match=f"{path}: .*{complaint}") as caught:
         split[0]
     one_line(caught)
+
+
+def test_labels_in_a_jpeg_are_refused(tmp_path):
+    split = made(ON_DISK[0], tmp_path / "data").split("train")
+    path = split.root / split.pairs[0][1]
+    Image.new("L", (WIDTH, HEIGHT)).save(path, format="JPEG")
+    with pytest.raises(LabelFormatError, match=f"{path}: labels must be PNG; JPEG blurs class ids"):
+        split[0]
 
 
 @pytest.mark.parametrize("case", [case for case in ON_DISK if case.name != "cityscapes labelIds"], ids=lambda case: case.name)
@@ -348,7 +419,175 @@ def test_cityscapes_train_ids_are_taken_as_they_are_and_preferred(tmp_path):
     assert set(np.unique(Cityscapes(str(tmp_path)).split("train")[0].labels_HW)) == {13}
 
 
+def test_a_label_id_that_cityscapes_does_not_have_is_refused(tmp_path):
+    split = made(ON_DISK[1], tmp_path / "data").split("val")
+    write_labels(split.root / split.pairs[0][1], 0, [77])
+    with pytest.raises(LabelRangeError, match="label 77 at row 0, column 0 .* accepted are 0 to 33 and 255") as caught:
+        split[0]
+    assert caught.value.counts == {77: WIDTH * HEIGHT}
+
+
+def test_cityscapes_test_has_images_whose_labels_are_all_ignored(tmp_path):
+    write_image(tmp_path / "leftImg8bit" / "test" / "berlin" / "berlin_0_leftImg8bit.png", 0)
+    split = Cityscapes(str(tmp_path)).split("test")
+    assert set(np.unique(split[0].labels_HW)) == {255}
+
+
+def test_coarse_labels_of_cityscapes_are_added_to_train_on_request(tmp_path):
+    dataset = made(ON_DISK[1], tmp_path)
+    write_image(tmp_path / "leftImg8bit" / "train_extra" / "bonn" / "bonn_0_leftImg8bit.png", 0)
+    write_labels(tmp_path / "gtCoarse" / "train_extra" / "bonn" / "bonn_0_gtCoarse_labelIds.png", 0, [26])
+    assert set(np.unique(dataset.split("train_extra")[0].labels_HW)) == {13}
+    assert names_of(Cityscapes(str(tmp_path), coarse=True).split("train")) == [
+        *names_of(dataset.split("train")),
+        "bonn_0_leftImg8bit",
+    ]
+
+
+def test_cities_that_lack_images_are_named(tmp_path):
+    [warning] = made(ON_DISK[1], tmp_path).split("val").warnings
+    assert warning == ("val: 2 samples, published are 500 (frankfurt: 0 of 267, lindau: 1 of 59, munster: 1 of 174).")
+    assert [sum(cities.values()) for cities in PUBLISHED.values()] == [2975, 500, 1525]
+
+
+# PASCAL
+
+
+def test_train_aug_is_vocs_train_and_what_sbd_adds_outside_of_val_with_vocs_labels_where_both_have_them(tmp_path):
+    split = made(ON_DISK[5], tmp_path).split("train")
+    assert names_of(split) == ["2007_1", "2008_2", "2008_6", "2008_7"]
+    assert [Path(labels).suffix for _, labels in split.pairs] == [".png", ".png", ".mat", ".mat"]
+    assert [np.unique(split[index].labels_HW).tolist() for index in (2, 3)] == [[6], [7]]
+
+
+def test_voc_without_sbd_says_what_to_unpack(tmp_path):
+    dataset = made(ON_DISK[4], tmp_path)
+    assert len(dataset.split("trainval")) == 4
+    assert set(np.unique(dataset.split("test")[0].labels_HW)) == {255}
+    with pytest.raises(DatasetError, match="benchmark_RELEASE/dataset; unpack SBD's .* dataset.augmented=false") as caught:
+        Voc2012(str(tmp_path)).split("train")
+    one_line(caught)
+
+
+@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file", bytes(2 << 20)], ids=["empty", "cut", "too large"])
+def test_labels_of_sbd_that_cannot_be_read_are_named(content, tmp_path):
+    split = made(ON_DISK[5], tmp_path).split("train")
+    path = split.root / split.pairs[2][1]
+    path.write_bytes(content)
+    with pytest.raises(UnreadableError, match=f"{path}: cannot be read as labels of SBD"):
+        split[2]
+
+
+@pytest.mark.parametrize(
+    ("case", "warnings"),
+    [
+        (ON_DISK[0], ["train: 4 samples, published are 367 (train.txt)."]),
+        (ON_DISK[4], ["train: 2 samples, published are 1,464 (its list)."]),
+        (ON_DISK[5], ["train_aug: 4 samples, published are 10,582 (its list)."]),
+        (ON_DISK[6], ["train: 2 samples, published are 1,716 (train_id.txt)."]),
+        (SHAPES, []),
+    ],
+    ids=lambda case: case.name if isinstance(case, Case) else "",
+)
+def test_a_split_of_another_size_than_published_is_warned_of(case, warnings, tmp_path):
+    assert list(made(case, tmp_path).split("train").warnings) == warnings
+
+
+# Hostile input
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside.png", "train/../../outside.png"])
+@pytest.mark.parametrize("pair", ["{} trainannot/0001TP_1.png", "train/0001TP_1.png {}"], ids=["image", "labels"])
+def test_a_list_may_not_leave_the_data_sets_folder(path, pair, tmp_path):
+    dataset = made(ON_DISK[0], tmp_path / "data")
+    (tmp_path / "data" / "train.txt").write_text(pair.format(path))
+    with pytest.raises(DatasetError, match=f"{path} leaves the data set's folder") as caught:
+        dataset.split("train")
+    one_line(caught)
+
+
+def bomb(path):
+    """A PNG of a few bytes that claims to hold 40 gigapixels."""
+    header = struct.pack(">II5B", 200_000, 200_000, 8, 2, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["image", "labels"])
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda path: path.symlink_to(path),
+        os.mkfifo,
+        Path.mkdir,
+        bomb,
+        lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+        lambda path: path.write_bytes(random.Random(0).randbytes(1000)),
+    ],
+    ids=["symlink loop", "FIFO", "folder", "decompression bomb", "EPS, which would run Ghostscript", "noise"],
+)
+def test_what_is_no_image_is_refused_by_name_at_once(put, part, tmp_path):
+    split = made(ON_DISK[0], tmp_path / "data").split("train")
+    path = split.root / split.pairs[0][part]
+    path.unlink()
+    put(path)
+    with pytest.raises(UnreadableError, match=f"{path}: cannot be read as an image") as caught:
+        split[0]
+    one_line(caught)
+
+
+def test_an_image_of_sixteen_bits_is_refused_rather_than_clipped(tmp_path):
+    split = made(ON_DISK[0], tmp_path / "data").split("train")
+    path = split.root / split.pairs[0][0]
+    Image.fromarray(np.full((HEIGHT, WIDTH), 3000, np.uint16)).save(path)
+    with pytest.raises(UnreadableError, match="8 bits a channel .its mode is I;16"):
+        split[0]
+
+
+# Extent and digests
+
+
+def test_the_extent_is_that_of_the_highest_and_the_widest_image(tmp_path):
+    split = made(ON_DISK[0], tmp_path).split("train")
+    Image.new("RGB", (30, 5)).save(split.root / split.pairs[1][0])
+    Image.new("RGB", (5, 40)).save(split.root / split.pairs[2][0])
+    assert split.extent_px() == (40, 30)
+
+
+def test_a_remembered_file_is_read_again_only_after_it_was_written(tmp_path, monkeypatch):
+    file, memory = tmp_path / "file", tmp_path / "cache" / "digests.json"
+    file.write_bytes(b"one")
+    [first] = FileDigests(memory).of([file])
+    with monkeypatch.context() as no_reading:
+        no_reading.setattr("data.digests._digest", None)
+        assert FileDigests(memory).of([file]) == [first]
+    status = file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # same size, and a time that hides the change
+    assert FileDigests(memory).of([file]) != [first]
+    memory.write_text("[1, 2")
+    assert FileDigests(memory).of([file]) == FileDigests().of([file])
+
+
 # Folder
+
+
+def test_a_list_of_pairs_stands_for_the_folders_of_a_split(tmp_path):
+    dataset = made(ON_DISK[3], tmp_path)
+    (tmp_path / "night.txt").write_text("val/images/e.png val/labels/e.png\n\n")
+    assert names_of(dataset.split("night")) == ["e"]
+    (tmp_path / "night.txt").write_text("val/images/e.png\n")
+    with pytest.raises(DatasetError, match="night.txt, line 1: expected 'image labels', got 'val/images/e.png'"):
+        dataset.split("night")
+
+
+def test_classes_may_be_given_instead_of_their_file(tmp_path):
+    made(ON_DISK[3], tmp_path)
+    (tmp_path / "classes.txt").unlink()
+    assert Folder(str(tmp_path), classes=["a", "b"]).info.class_names == ("a", "b")
 
 
 def test_the_classes_of_a_folder_are_those_of_its_list(tmp_path):

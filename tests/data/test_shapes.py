@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from data.datasets import SPLITS, DatasetError, SegmentationDataset
+from data.digests import FileDigests
 from data.shapes import FAMILIES, LAMP_COLOURS, Shapes
 
 SMALL = Shapes(num_train=12, num_val=4)
@@ -58,7 +59,7 @@ def test_samples_splits_and_seeds_differ():
 
 def test_the_fingerprint_tells_parameters_and_splits_apart():
     variants = (SMALL, Shapes(num_train=13, num_val=5), Shapes(12, 4, size_px=337), Shapes(12, 4, seed=1))
-    prints = {dataset.split(name).fingerprint() for dataset in variants for name in ("train", "val")}
+    prints = {dataset.split(name).fingerprint(FileDigests()) for dataset in variants for name in ("train", "val")}
     assert len(prints) == 8
     assert SMALL.split("train").fingerprint() == Shapes(12, 4).split("search_train").fingerprint()
 

@@ -1,0 +1,70 @@
+"""What files hold, told by digests: each file is read once, and again only after it was written."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+_READERS = 8
+"""Threads that read: hashing does not hold Python's lock, and files may lie on a slow network."""
+
+
+class FileDigests:
+    """Digests of files, remembered in one file by path, size and times of change.
+
+    The kernel sets a file's change time (ctime) at every write, whoever asks for another; so a remembered digest is that
+    of what the file holds now.
+
+    Args:
+        memory: where digests are remembered; None remembers nothing.
+    """
+
+    def __init__(self, memory: Path | None = None) -> None:
+        self._memory = memory
+        self._known: dict[str, list[object]] = _load(memory)
+
+    def of(self, paths: Sequence[Path]) -> list[str]:
+        """The digest of each file, 32 hexadecimal digits.
+
+        Raises:
+            OSError: a file cannot be read; it names the file.
+        """
+        states = [(str(path.absolute()), _state(path)) for path in paths]
+        unknown = {name: state for name, state in states if self._known.get(name, [None])[0] != state}
+        if unknown:
+            with ThreadPoolExecutor(_READERS) as readers:
+                digests = readers.map(_digest, unknown)
+                self._known.update(
+                    {name: [state, digest] for (name, state), digest in zip(unknown.items(), digests, strict=True)}
+                )
+            self._save()
+        return [str(self._known[name][1]) for name, _ in states]
+
+    def _save(self) -> None:
+        if self._memory is None:
+            return
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._memory.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps(self._known))
+        partial.replace(self._memory)
+
+
+def _load(memory: Path | None) -> dict[str, list[object]]:
+    """What was remembered; a memory that is damaged only costs reading the files again."""
+    try:
+        known = json.loads(memory.read_text()) if memory else {}
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _digest(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
