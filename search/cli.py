@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.cfg:
             print(config.yaml(), end="")
             return 0
-        return int(import_module(f"search.commands.{options.command}").run(config))
+        return int(import_module(f"search.commands.{options.command.replace('-', '_')}").run(config))
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return interrupted_code()

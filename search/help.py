@@ -17,6 +17,7 @@ class Command:
 COMMANDS = {
     "search": Command("search for the best cell", "dpc search experiment=demo trials=40"),
     "cell": Command("show a cell: diagram, parameters, multiply-adds", "dpc cell cell=dpc_top1 format=json"),
+    "check-data": Command("find what is wrong with a data set", "dpc check-data dataset=folder dataset.root=my_data"),
     "cache": Command("build the feature cache that a search trains on", "dpc cache experiment=demo"),
     "retrain": Command("train backbone and cell end to end", "dpc retrain experiment=demo from=demo rank=1"),
     "evaluate": Command("score a retrained model", "dpc evaluate experiment=demo checkpoint=outputs/demo/retrain-1a2b3c"),
@@ -40,7 +41,7 @@ _OPTIONS = (
 
 def overview() -> str:
     """What `dpc --help` prints."""
-    lines = [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<12}{command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "dpc: search for Dense Prediction Cells on a Ray cluster",

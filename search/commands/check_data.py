@@ -1,0 +1,91 @@
+"""``dpc check-data``: a data set's whole health, before a GPU-hour is spent on it."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from data.check import Finding, Report, SplitReport, check_dataset
+from data.datasets import SegmentationDataset
+from search.commands.cache import progress_bar
+from search.commands.hints import from_here
+from search.config import Config, ConfigError
+from search.figures.contact_sheet import draw_contact_sheet
+from search.leaderboard import percent
+
+EXAMPLES = 3
+"""Files named of each finding; check.json names all."""
+
+
+def run(config: Config) -> int:
+    """Read everything once and print a report. The exit code is 1 if there are errors."""
+    console = Console(highlight=False)
+    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
+    workers = config.optional("workers", int) or os.cpu_count() or 1
+    samples = config.value("samples", int)
+    for name, value in (("workers", workers), ("samples", samples)):
+        if value < 1:
+            raise ConfigError(f"{name}: must be at least 1, got {value}.")
+    names = config.value("splits", list[str])
+    folder = config.value("output_dir", Path) / f"check-{dataset.info.name}"
+    with progress_bar(console, f"reading {dataset.info.name}") as progress:
+        report = check_dataset(dataset, names, workers, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "check.json").write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    draw_contact_sheet(dataset, names, samples, folder / "contact_sheet.png")
+    _print(report, folder, console)
+    return 1 if report.errors else 0
+
+
+def _print(report: Report, folder: Path, console: Console) -> None:
+    for name, split in report.splits.items():
+        console.print(f"{name}: {split.num_readable:,} of {split.num_samples:,} samples are whole, {_sizes(split)}")
+    console.print()
+    console.print(_class_table(report))
+    for finding in report.findings:
+        for line in _lines(finding):
+            console.print(line, soft_wrap=True, markup=False)
+    errors, warnings = len(report.errors), len(report.findings) - len(report.errors)
+    console.print(f"\n{errors} errors, {warnings} warnings")
+    console.print(f"{'report':<11}{from_here(folder.resolve() / 'check.json')}", soft_wrap=True)
+    console.print(f"{'pictures':<11}{from_here(folder.resolve() / 'contact_sheet.png')}", soft_wrap=True)
+
+
+def _sizes(split: SplitReport) -> str:
+    sizes = list(split.sizes)
+    match len(sizes):
+        case 0:
+            return "no size is known"
+        case 1:
+            return f"{sizes[0]} pixels"
+        case count:
+            return f"{count} sizes, most often {sizes[0]} pixels"
+
+
+def _class_table(report: Report) -> Table:
+    """Each class' share of the labelled pixels, and how many samples show it."""
+    table = Table(box=None)
+    table.add_column("class")
+    for name in report.splits:
+        table.add_column(f"{name}, % of pixels", justify="right")
+        table.add_column("in samples", justify="right")
+    for class_name in next(iter(report.splits.values())).class_pixels:
+        cells = []
+        for split in report.splits.values():
+            share = split.class_pixels[class_name] / split.num_labelled if split.num_labelled else 0.0
+            cells += [percent(share), f"{split.class_samples[class_name]:,}"]
+        table.add_row(class_name, *cells)
+    ignored = [split.ignored_pixels / max(1, split.ignored_pixels + split.num_labelled) for split in report.splits.values()]
+    table.add_row("(ignored, of all)", *(cell for share in ignored for cell in (percent(share), "")))
+    return table
+
+
+def _lines(finding: Finding) -> Iterator[str]:
+    yield f"{finding.level.upper()} {finding.split}, {finding.kind}: {finding.text}"
+    for example in finding.examples[:EXAMPLES]:
+        yield f"  {example}"
+    if len(finding.examples) > EXAMPLES:
+        yield f"  ... and {len(finding.examples) - EXAMPLES:,} more in check.json"
