@@ -85,6 +85,9 @@ class CellSpace:
         if twice:
             raise ValueError(f"space.operators must list an operator once, got twice: {', '.join(sorted(twice))}.")
 
+    def __hash__(self) -> int:
+        return hash((self.num_branches, self.choices))
+
     @cached_property
     def choices(self) -> tuple[Operator, ...]:
         """Every operator, family by family."""

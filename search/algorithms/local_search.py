@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 
 from models.spec import CellSpec
 from search.evaluation import Finished
 from search.space import CellSpace
-
-DRAWS = 30
-"""Neighbours drawn of one cell; if all of them were tried before, the next best cell has its turn."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,17 @@ class LocalSearch:
             raise ValueError(f"algorithm.breadth must be at least 1, got {self.breadth}.")
 
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        if len(finished.scored) < self.num_initial or space.num_distinct == 1:
+        if len(finished.scored) < self.num_initial:
             return space.sample(rng)
         running = {cell.digest for cell in pending}
         for evaluation in finished.best(self.breadth):
-            for _ in range(DRAWS):
-                neighbour = space.mutate(evaluation.cell, rng)
-                if neighbour.digest not in finished.digests and neighbour.digest not in running:
-                    return neighbour
+            neighbours = _neighbours(space, evaluation.cell)
+            untried = [cell for cell in neighbours if cell.digest not in finished.digests and cell.digest not in running]
+            if untried:
+                return rng.choice(untried)
         return space.sample(rng)
+
+
+@lru_cache(maxsize=64)
+def _neighbours(space: CellSpace, cell: CellSpec) -> Sequence[CellSpec]:
+    return space.neighbours(cell)
