@@ -1,14 +1,14 @@
-"""Cached backbone features: extracted once, memory-mapped by every trial.
+"""Cached backbone features: extracted once, memory-mapped by every trial of a machine.
 
-A cache is a folder of NumPy shards, each with a JSON beside it that holds its checksum, and a manifest that is written
-last. A build that was killed goes on with the shards it lacks.
+A cache is a folder of NumPy shards, each with a JSON beside it that holds its checksums, and a manifest that is written
+last. ``data/cache_build.py`` writes it.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.datasets import DatasetInfo, Sample, Split
+from data.datasets import DatasetInfo, UInt8Array
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 
-Extract = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.floating[Any]]]
-"""Padded RGB images (B, H, W, 3) uint8 to features (B, C, h, w)."""
+Window = tuple[int, int, int]
+"""Top, left and side of a square, in feature pixels."""
 
 
 class CacheError(ValueError):
@@ -39,6 +39,8 @@ class CacheKey:
         height_px: of every image after padding at the bottom.
         width_px: of every image after padding at the right.
         dtype: of the stored features.
+        label_stride: every so many-th row and column of labels is stored, from the first.
+        views: how the images were augmented; empty for the images as they are.
     """
 
     dataset: Mapping[str, str]
@@ -46,6 +48,8 @@ class CacheKey:
     height_px: int
     width_px: int
     dtype: str = "float16"
+    label_stride: int = 1
+    views: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -58,84 +62,37 @@ class CacheKey:
         return f"{self.dataset['name']}-{self.dataset['split']}-{self.backbone['name']}-{self.digest}"
 
 
-def build_cache(
-    root: Path,
-    key: CacheKey,
-    split: Split,
-    info: DatasetInfo,
-    extract: Extract,
-    batch_size: int = 8,
-    shard_size: int = 128,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Path:
-    """Fill the cache of ``key`` under ``root``, going on where an earlier build stopped. Returns its folder.
-
-    Args:
-        extract: features of padded images; it pads nothing and normalises itself.
-        shard_size: images a file.
-        progress: told the images done and in all.
-
-    Raises:
-        DatasetError: a sample cannot be read, or is larger than the padded size.
-        OSError: the disk is full or not writable.
-    """
-    folder = root / key.folder
-    if (folder / MANIFEST).exists():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    shards = []
-    for index, start in enumerate(range(0, len(split), shard_size)):
-        stop = min(start + shard_size, len(split))
-        entry = _finished_shard(folder, index, range(start, stop))
-        if entry is None:
-            entry = _write_shard(folder, index, range(start, stop), key, split, info, extract, batch_size, progress)
-        shards.append(entry)
-        progress(stop, len(split))
-    _, channels, height, width = shards[0]["features"]["shape"]
-    manifest = {
-        "format": FORMAT,
-        "key": asdict(key),
-        "info": asdict(info),
-        "channels": channels,
-        "height": height,
-        "width": width,
-        "shards": shards,
-    }
-    _write_json(folder / MANIFEST, manifest)
-    return folder
-
-
 class FeatureCache:
     """A finished cache, opened in milliseconds: shards are mapped, not read.
+
+    Args:
+        key: what it must hold; None takes what is there.
 
     Attributes:
         info: of the data set's classes.
         channels, height, width: of the feature maps.
 
     Raises:
-        CacheError: it is missing, unfinished, or a file has another size than the manifest says.
+        CacheError: it is missing, unfinished, of another key, or a file has another size than the manifest says.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, key: CacheKey | None = None) -> None:
         self.folder = Path(folder)
-        try:
-            self._manifest = json.loads((self.folder / MANIFEST).read_text())
-        except FileNotFoundError:
-            raise CacheError(f"{self.folder}: no finished feature cache here; `dpc cache` builds it.") from None
-        except ValueError as error:
-            raise CacheError(f"{self.folder / MANIFEST}: damaged ({error}); delete the folder to rebuild it.") from error
+        self._manifest = read_manifest(self.folder)
+        if key is not None and self.content != json.loads(json.dumps(asdict(key))):
+            raise CacheError(f"{self.folder}: holds {_named(self.content)}, not {_named(asdict(key))}; delete the folder.")
         info = self._manifest["info"]
         self.info = DatasetInfo(
             info["name"], tuple(info["class_names"]), tuple(map(tuple, info["palette"])), info["ignore_label"]
         )
         self.channels, self.height, self.width = (self._manifest[axis] for axis in ("channels", "height", "width"))
+        self._mapped: dict[int, tuple[Any, Any]] = {}
         for entry in self._files():
-            path = self.folder / entry["file"]
-            if not path.exists() or path.stat().st_size != entry["bytes"]:
-                raise CacheError(f"{path}: missing or of another size; delete the folder to rebuild the cache.")
+            if not has_size(self.folder, entry):
+                raise CacheError(f"{self.folder / entry['file']}: missing or of another size; {_CURE}.")
 
     def __len__(self) -> int:
-        return len(self._locations)
+        return int(self._starts[-1])
 
     @property
     def content(self) -> dict[str, Any]:
@@ -153,118 +110,96 @@ class FeatureCache:
         Raises:
             CacheError: names the damaged file.
         """
-        for entry in self._files():
-            if _sha256(self.folder / entry["file"]) != entry["sha256"]:
-                raise CacheError(f"{self.folder / entry['file']}: damaged; delete the folder to rebuild the cache.")
+        with ThreadPoolExecutor() as readers:
+            for entry, is_whole in readers.map(lambda entry: (entry, is_undamaged(self.folder, entry)), self._files()):
+                if not is_whole:
+                    raise CacheError(f"{self.folder / entry['file']}: damaged; {_CURE}.")
 
-    def batch(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8]]:
-        """Features (B, C, h, w) and labels (B, H, W) of some samples, copied out of the mapping."""
-        pairs = [self[index] for index in indices]
-        return np.stack([features for features, _ in pairs]), np.stack([labels for _, labels in pairs])
+    def batch(
+        self, indices: Sequence[int], windows: Sequence[Window] | None = None
+    ) -> tuple[npt.NDArray[np.float16], UInt8Array]:
+        """Features (B, C, h, w) and labels (B, H, W) of some samples, copied out of the mapping.
 
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8]]:
+        Args:
+            windows: what to cut out of each, all of one side; None takes all of it.
+        """
+        samples = [self[index] for index in indices]
+        if windows is not None:
+            samples = [self._cut(*sample, *window) for sample, window in zip(samples, windows, strict=True)]
+        return np.stack([features for features, _ in samples]), np.stack([labels for _, labels in samples])
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float16], UInt8Array]:
         """Features (C, h, w) and labels (H, W) of one sample, mapped."""
-        shard, row = self._locations[index]
-        features, labels = self._shards[shard]
-        return features[row], labels[row]
+        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
+        features, labels = self._shard(shard)
+        return features[index - self._starts[shard]], labels[index - self._starts[shard]]
+
+    def label_window(self, top: int, left: int, side: int) -> tuple[slice, slice]:
+        """Rows and columns of the labels over a window of the features: feature (i, j) lies on label (n i, n j)."""
+        step = self._label_step
+        return slice(step * top, step * (top + side - 1) + 1), slice(step * left, step * (left + side - 1) + 1)
+
+    def _cut(
+        self, features_CHW: npt.NDArray[np.float16], labels_HW: UInt8Array, top: int, left: int, side: int
+    ) -> tuple[npt.NDArray[np.float16], UInt8Array]:
+        return features_CHW[:, top : top + side, left : left + side], labels_HW[self.label_window(top, left, side)]
 
     @cached_property
-    def _locations(self) -> list[tuple[int, int]]:
-        return [
-            (shard, row) for shard, entry in enumerate(self._manifest["shards"]) for row in range(entry["features"]["shape"][0])
-        ]
+    def _label_step(self) -> int:
+        labels_HW = self[0][1]
+        return int((labels_HW.shape[0] - 1) // max(1, self.height - 1))
 
     @cached_property
-    def _shards(self) -> list[tuple[Any, Any]]:
-        return [
-            tuple(np.load(self.folder / entry[part]["file"], mmap_mode="r") for part in ("features", "labels"))
-            for entry in self._manifest["shards"]
-        ]  # type: ignore[misc]
+    def _starts(self) -> npt.NDArray[np.int64]:
+        """Index of each shard's first sample, and of the one after the last."""
+        return np.cumsum([0, *(entry["features"]["shape"][0] for entry in self._manifest["shards"])])
+
+    def _shard(self, shard: int) -> tuple[Any, Any]:
+        if shard not in self._mapped:
+            entry = self._manifest["shards"][shard]
+            features, labels = (np.load(self.folder / entry[part]["file"], mmap_mode="r") for part in ("features", "labels"))
+            self._mapped[shard] = features, labels
+        return self._mapped[shard]
 
     def _files(self) -> Iterator[dict[str, Any]]:
         for entry in self._manifest["shards"]:
             yield from (entry["features"], entry["labels"])
 
 
-def pad_sample(sample: Sample, height_px: int, width_px: int, mean: Sequence[float], ignore_label: int) -> Sample:
-    """``sample`` padded at the bottom and right: the backbone's ``mean`` colour in the image, ``ignore_label`` in the labels.
+_CURE = "delete it, and `dpc cache` makes it anew"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a finished cache says of itself.
 
     Raises:
-        ValueError: it is larger than that.
+        CacheError: it is missing or damaged.
     """
-    height, width = sample.labels_HW.shape
-    if height > height_px or width > width_px:
-        raise ValueError(f"{sample.name}: {width}x{height} pixels do not fit the padded size {width_px}x{height_px}.")
-    below, right = (0, height_px - height), (0, width_px - width)
-    image_HWC = np.empty((height_px, width_px, 3), np.uint8)
-    image_HWC[:] = np.rint(255 * np.asarray(mean))
-    image_HWC[:height, :width] = sample.image_HWC
-    return Sample(sample.name, image_HWC, np.pad(sample.labels_HW, (below, right), constant_values=ignore_label))
-
-
-def _finished_shard(folder: Path, index: int, samples: range) -> dict[str, Any] | None:
-    """The entry of a shard that an earlier build finished, its bytes checked, or None."""
     try:
-        entry: dict[str, Any] = json.loads((folder / f"shard-{index:05d}.json").read_text())
-        whole = all(_sha256(folder / entry[part]["file"]) == entry[part]["sha256"] for part in ("features", "labels"))
-    except (OSError, ValueError, KeyError):
-        return None
-    return entry if whole and entry.get("samples") == [samples.start, samples.stop] else None
+        manifest = json.loads((folder / MANIFEST).read_text())
+        assert manifest["format"] == FORMAT
+    except FileNotFoundError:
+        raise CacheError(f"{folder}: no finished feature cache here; `dpc cache` builds it.") from None
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise CacheError(f"{folder / MANIFEST}: damaged ({error}); {_CURE}.") from error
+    return dict(manifest)
 
 
-def _write_shard(
-    folder: Path,
-    index: int,
-    samples: range,
-    key: CacheKey,
-    split: Split,
-    info: DatasetInfo,
-    extract: Extract,
-    batch_size: int,
-    progress: Callable[[int, int], None],
-) -> dict[str, Any]:
-    features, labels = [], []
-    for start in range(samples.start, samples.stop, batch_size):
-        batch = [
-            pad_sample(split[i], key.height_px, key.width_px, key.backbone["mean"], info.ignore_label)
-            for i in range(start, min(start + batch_size, samples.stop))
-        ]
-        features.append(extract(np.stack([sample.image_HWC for sample in batch])).astype(key.dtype))
-        labels.append(np.stack([sample.labels_HW for sample in batch]))
-        progress(start + len(batch), len(split))
-    entry = {
-        "samples": [samples.start, samples.stop],
-        "features": _write_array(folder / f"features-{index:05d}.npy", np.concatenate(features)),
-        "labels": _write_array(folder / f"labels-{index:05d}.npy", np.concatenate(labels)),
-    }
-    _write_json(folder / f"shard-{index:05d}.json", entry)
-    return entry
+def has_size(folder: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a shard's file is there and as long as its entry says."""
+    path = folder / entry["file"]
+    return path.exists() and path.stat().st_size == entry["bytes"]
 
 
-def _write_array(path: Path, array: npt.NDArray[Any]) -> dict[str, Any]:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise CacheError(f"{path}: the backbone's features are not finite in {array.dtype}; try cache.dtype=float32.")
-    array = np.ascontiguousarray(array)
-    partial = path.with_suffix(".partial")
+def is_undamaged(folder: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a shard's file has the checksum of its entry."""
     try:
-        with partial.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-            file.write(array.data)  # np.save would hide a full disk behind "N requested and M written"
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    partial.replace(path)
-    return {"file": path.name, "shape": array.shape, "bytes": path.stat().st_size, "sha256": _sha256(path)}
+        with (folder / entry["file"]).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"]
+    except OSError:
+        return False
 
 
-def _write_json(path: Path, value: object) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1))
-    partial.replace(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _named(key: Mapping[str, Any]) -> str:
+    dataset, backbone = key["dataset"], key["backbone"]
+    return f"{backbone['name']} (weights {backbone.get('weights', 'unknown')}) on {dataset['split']} of {dataset['name']}"

@@ -15,28 +15,30 @@ from data.datasets import Sample, UInt8Array
 
 
 @dataclass(frozen=True)
-class TrainingTransform:
+class Augmentation:
     """The paper's training protocol: random scale, crop padded with the mean colour and the ignore label, random flip.
 
     Labels are never interpolated. The outcome is a function of the sample and the seed alone.
 
     Attributes:
         height_px, width_px: of the crop.
-        mean, std: the backbone's normalisation, of images scaled to 0 to 1.
+        mean: the backbone's, of images scaled to 0 to 1: the colour of padding.
         scales: factors drawn from with equal chance.
-        flip: mirror every other image, left to right.
+        flip: chance of mirroring, left to right.
+        color_jitter: most by which brightness, contrast and saturation change, as a factor; the hue by a tenth of it.
     """
 
     height_px: int
     width_px: int
     mean: Sequence[float]
-    std: Sequence[float]
     ignore_label: int
     scales: Sequence[float]
-    flip: bool
+    flip: float = 0.5
+    color_jitter: float = 0.0
 
-    def __call__(self, sample: Sample, seed: int) -> tuple[npt.NDArray[np.float32], UInt8Array]:
-        """Normalised image (3, H, W) and labels (H, W) of the crop's size."""
+    def __call__(self, sample: Sample, seed: int) -> Sample:
+        """``sample`` as the seed changes it, of the crop's size."""
+        jitter = self.color_jitter
         compose = A.Compose(
             [
                 A.OneOf([A.RandomScale((scale - 1, scale - 1), p=1) for scale in self.scales], p=1),
@@ -48,12 +50,18 @@ class TrainingTransform:
                     position="random",
                 ),
                 A.RandomCrop(self.height_px, self.width_px),
-                A.HorizontalFlip(p=0.5 if self.flip else 0),
+                A.HorizontalFlip(p=self.flip),
+                *([A.ColorJitter(jitter, jitter, jitter, jitter / 10, p=1)] if jitter else []),
             ],
             seed=seed,
         )
         augmented = compose(image=sample.image_HWC, mask=sample.labels_HW)
-        return normalize(augmented["image"], self.mean, self.std), augmented["mask"]
+        return Sample(sample.name, augmented["image"], augmented["mask"])
+
+
+def mirrored(sample: Sample) -> Sample:
+    """``sample``, left and right exchanged."""
+    return Sample(sample.name, sample.image_HWC[:, ::-1], sample.labels_HW[:, ::-1])
 
 
 def normalize(image_HWC: UInt8Array, mean: Sequence[float], std: Sequence[float]) -> npt.NDArray[np.float32]:

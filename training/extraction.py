@@ -1,7 +1,14 @@
 """From a data set and a backbone to a feature cache."""
 
+import multiprocessing
+import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,10 +17,20 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from data.datasets import SegmentationDataset
-from data.feature_cache import CacheKey, build_cache
+from data.cache_build import CacheBuild, Samples, build_cache
+from data.check import shared_images
+from data.datasets import DatasetError, Sample, SegmentationDataset, Split
+from data.digests import FileDigests
+from data.feature_cache import CacheError, CacheKey
+from data.transforms import Augmentation, mirrored
 from models.backbones import BackboneSettings, features_of, weights_digest
 from models.segmenter import padded_px
+
+TRAINING_SPLITS = ("train", "search_train")
+"""Their features may be of augmented views and their labels coarser; others are what is scored, as it is."""
+SHARD_PX = 32_000_000
+"""Pixels of images that make a shard: 15 of Cityscapes' images, half a minute of one CPU."""
+POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +40,13 @@ class CacheSettings:
     Attributes:
         folder: where caches lie; each has a folder of its own there.
         dtype: of the stored features.
-        height_px: images are padded to this height; None for the first image's, rounded up to the features' grid.
+        height_px: images are padded to this height; None for the highest image's, rounded up to the features' grid.
         width_px: likewise.
+        views: of each training image: itself, its mirror image, and from the third on random scales and crops, mirrored in
+            turn. The cache grows as many times.
+        scales: factors that the third and further views are resized by, drawn from with equal chance.
+        label_stride: every so many-th row and column of the training labels is kept; 1 for the loss at full resolution.
+        workers: processes that extract; None for one a GPU, or one a CPU where there is none.
         batch_size: images a forward pass; it changes no value.
     """
 
@@ -32,13 +54,20 @@ class CacheSettings:
     dtype: Literal["float16", "float32"] = "float16"
     height_px: int | None = None
     width_px: int | None = None
+    views: int = 1
+    scales: Sequence[float] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+    label_stride: int = 1
+    workers: int | None = None
     batch_size: int = 8
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float16", "float32"):
             raise ValueError(f"cache.dtype must be 'float16' or 'float32', got {self.dtype!r}.")
-        if self.batch_size < 1:
-            raise ValueError(f"cache.batch_size must be at least 1, got {self.batch_size}.")
+        for name in ("views", "label_stride", "workers", "batch_size"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"cache.{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"cache.scales must be at least one factor above 0, got {list(self.scales)}.")
 
 
 def cache_features(
@@ -47,7 +76,7 @@ def cache_features(
     backbone: nn.Module,
     backbone_settings: BackboneSettings,
     settings: CacheSettings,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """The folder of a split's finished cache, which is built if it is not there.
 
@@ -57,31 +86,98 @@ def cache_features(
     Raises:
         DatasetError: a sample cannot be read.
         ValueError: an image is larger than the padded size.
+        CacheError: features are not finite in the stored type, or a process that extracted them died.
         OSError: the disk is full or not writable.
     """
+    build = plan_cache(dataset, split_name, weights_digest(backbone), backbone_settings, settings)
+    if build.is_finished():
+        return build.folder
+    workers = settings.workers or max(1, torch.cuda.device_count() or os.cpu_count() or 1)
+    if min(workers, len(build.shards)) == 1:
+        extract = FeatureExtractor(backbone, backbone_settings)
+        return build_cache(build, extract, settings.batch_size, _readers(1), progress)
+    _fill_in_processes(min(workers, len(build.shards)), build, backbone, backbone_settings, settings.batch_size, progress)
+    return build.finish()
+
+
+def refuse_leaks(dataset: SegmentationDataset, split_names: Sequence[str], settings: CacheSettings) -> None:
+    """Refuse splits that share images.
+
+    Raises:
+        DatasetError: they do, or an image cannot be read.
+    """
+    splits = {name: dataset.split(name) for name in split_names}
+    for leak in shared_images(splits, FileDigests(_memory(settings))):
+        raise DatasetError(f"{dataset.info.name}, {leak.split}: {leak.text}")
+
+
+def _memory(settings: CacheSettings) -> Path:
+    return Path(settings.folder) / "digests.json"
+
+
+def plan_cache(
+    dataset: SegmentationDataset, split_name: str, weights: str, backbone: BackboneSettings, settings: CacheSettings
+) -> CacheBuild:
+    """What is to be cached of a split.
+
+    Args:
+        weights: digest of the backbone's.
+
+    Raises:
+        DatasetError: a file cannot be read.
+        ValueError: ``cache.label_stride`` does not divide the backbone's output stride.
+    """
     split = dataset.split(split_name)
-    height_px, width_px = _padded_size(split[0].labels_HW.shape, backbone_settings.output_stride, settings)
+    is_training = split_name in TRAINING_SPLITS
+    if backbone.output_stride % settings.label_stride:
+        raise ValueError(
+            f"cache.label_stride must divide the output stride {backbone.output_stride}, got {settings.label_stride}."
+        )
+    highest, widest = split.extent_px()
+    height_px = padded_px(settings.height_px or highest, backbone.output_stride)
+    width_px = padded_px(settings.width_px or widest, backbone.output_stride)
+    views = settings.views if is_training else 1
     key = CacheKey(
-        dataset={"name": dataset.info.name, "split": split_name, "content": split.fingerprint()},
-        backbone={
-            **asdict(backbone_settings),
-            "mean": list(backbone_settings.mean),
-            "std": list(backbone_settings.std),
-            "weights": weights_digest(backbone),
+        dataset={
+            "name": dataset.info.name,
+            "split": split_name,
+            "content": split.fingerprint(FileDigests(_memory(settings))),
         },
+        backbone={**asdict(backbone), "mean": list(backbone.mean), "std": list(backbone.std), "weights": weights},
         height_px=height_px,
         width_px=width_px,
         dtype=settings.dtype,
+        label_stride=settings.label_stride if is_training else 1,
+        views={"count": views, "scales": list(settings.scales) if views > 2 else []} if views > 1 else {},
     )
-    return build_cache(
-        Path(settings.folder),
-        key,
-        split,
-        dataset.info,
-        FeatureExtractor(backbone, backbone_settings),
-        settings.batch_size,
-        progress=progress,
-    )
+    samples: Samples = split
+    if views > 1:
+        augmentation = Augmentation(height_px, width_px, backbone.mean, dataset.info.ignore_label, settings.scales, flip=0.0)
+        samples = Views(split, views, augmentation)
+    return CacheBuild(Path(settings.folder), key, samples, dataset.info, max(1, SHARD_PX // (height_px * width_px)))
+
+
+@dataclass(frozen=True)
+class Views:
+    """Several views of each sample of a split: all first ones, then all second ones, and so on.
+
+    The first is the sample itself, the second its mirror image; from the third on they are augmented, and mirrored in turn.
+    Sample i is a function of i alone.
+    """
+
+    split: Split
+    count: int
+    augmentation: Augmentation
+
+    def __len__(self) -> int:
+        return self.count * len(self.split)
+
+    def __getitem__(self, index: int) -> Sample:
+        view, number = divmod(index, len(self.split))
+        sample = self.split[number]
+        if view >= 2:
+            sample = self.augmentation(sample, seed=index)
+        return mirrored(sample) if view % 2 else sample
 
 
 class FeatureExtractor:
@@ -101,6 +197,72 @@ class FeatureExtractor:
         return features_BCHW.cpu().numpy()
 
 
-def _padded_size(size_px: Sequence[int], output_stride: int, settings: CacheSettings) -> tuple[int, int]:
-    height_px, width_px = settings.height_px or size_px[0], settings.width_px or size_px[1]
-    return padded_px(height_px, output_stride), padded_px(width_px, output_stride)
+def _fill_in_processes(
+    workers: int,
+    build: CacheBuild,
+    backbone: nn.Module,
+    backbone_settings: BackboneSettings,
+    batch_size: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Fill a cache with ``workers`` processes, which end with this one however it ends."""
+    context = multiprocessing.get_context("spawn")
+    total = len(build.samples)
+    done = context.Value("q", total - sum(len(build.shards[index]) for index in build.unfinished()))
+    errors: SimpleQueue[Exception] = context.SimpleQueue()
+    arguments = (build, backbone.cpu(), backbone_settings, batch_size, workers, done, errors)
+    processes = [context.Process(target=_fill, args=(number, *arguments), daemon=True) for number in range(workers)]
+    try:
+        for process in processes:
+            process.start()
+        running = list(processes)
+        while running:
+            wait([process.sentinel for process in running], POLL_S)
+            progress(done.value, total)
+            for process in [process for process in running if not process.is_alive()]:
+                running.remove(process)
+                if not errors.empty():
+                    raise errors.get()
+                if process.exitcode != 0:
+                    raise CacheError(
+                        f"{build.folder}: a process that extracted features died (exit code {process.exitcode}, is memory "
+                        "short?); the same command goes on, cache.workers=1 needs least memory."
+                    )
+    finally:
+        for process in processes:
+            if process.pid is not None:
+                process.terminate()
+                process.join()
+
+
+def _fill(
+    number: int,
+    build: CacheBuild,
+    backbone: nn.Module,
+    backbone_settings: BackboneSettings,
+    batch_size: int,
+    workers: int,
+    done: "Synchronized[int]",
+    errors: "SimpleQueue[Exception]",
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    parent = os.getppid()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+    def tell(images: int) -> None:
+        with done.get_lock():
+            done.value += images
+        if os.getppid() != parent:  # killed, and could not end its workers
+            sys.exit(1)
+
+    try:
+        build.fill(FeatureExtractor(backbone, backbone_settings), batch_size, _readers(workers), tell)
+    except (ValueError, OSError) as error:
+        errors.put(error)
+
+
+def _readers(workers: int) -> int:
+    """Threads that load images for one process: a GPU waits for many, a CPU has its own work to do."""
+    return max(1, (os.cpu_count() or 1) // workers) if torch.cuda.is_available() else 1

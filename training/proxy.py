@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from data.feature_cache import FeatureCache
+from data.feature_cache import FeatureCache, Window
 from models.dpc import classifier_on
 from models.operators import CellSettings
 from models.spec import CellSpec
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.features import Features, features_on
 from training.loop import Batch, sample_at, train
 from training.losses import segmentation_loss, upsample_logits
 from training.metrics import ConfusionMatrix
@@ -91,9 +92,10 @@ class ProxyTask:
         scores = [RungScore(**score) for score in state["scores"]] if state else []
         yield from scores
         before_s = scores[-1].elapsed_s if scores else 0.0
+        val_features = features_on(self._val, device)
         for progress in train(
             model,
-            batch_at=partial(self._batch_at, seed, device),
+            batch_at=partial(self._batch_at, features_on(self._train, device), seed),
             loss_of=partial(segmentation_loss, ignore_label=self._train.info.ignore_label),
             optimizer=optimizer,
             settings=self.settings.optimizer,
@@ -101,7 +103,7 @@ class ProxyTask:
             stops=tuple(self.settings.rungs),
             start=scores[-1].iteration if scores else 0,
         ):
-            miou = self._validate(model, device)
+            miou = self._validate(model, val_features)
             elapsed_s = before_s + time.monotonic() - started_s
             scores.append(RungScore(len(scores) + 1, progress.iteration, miou, progress.loss, elapsed_s))
             if checkpoint and len(scores) < len(self.settings.rungs):
@@ -111,18 +113,16 @@ class ProxyTask:
                     _LOG.warning("no checkpoint: %s", error)
             yield scores[-1]
 
-    def _batch_at(self, seed: int, device: torch.device, iteration: int) -> Batch:
+    def _batch_at(self, features: Features, seed: int, iteration: int) -> Batch:
         first = iteration * self.settings.batch_size
         indices = [sample_at(first + slot, len(self._train), seed) for slot in range(self.settings.batch_size)]
-        features_BCHW, labels_BHW = map(torch.from_numpy, self._train.batch(indices))
-        if self.settings.crop_px is not None:
-            features_BCHW, labels_BHW = self._crop(features_BCHW, labels_BHW, seed, iteration)
-        return features_BCHW.to(device).float(), labels_BHW.to(device)
+        return features.batch(indices, self._windows(seed, iteration))
 
-    def _crop(self, features_BCHW: Tensor, labels_BHW: Tensor, seed: int, iteration: int) -> Batch:
-        """Each image's random square: feature (i, j) is pixel (16i, 16j), so both are cut on the features' grid."""
-        assert self.settings.crop_px is not None
+    def _windows(self, seed: int, iteration: int) -> Sequence[Window] | None:
+        """Each image's random crop, on the features' grid; None takes whole images."""
         stride, crop_px = self.settings.cell.output_stride, self.settings.crop_px
+        if crop_px is None:
+            return None
         side = (crop_px - 1) // stride + 1
         if side > min(self._train.height, self._train.width):
             raise ValueError(
@@ -130,25 +130,19 @@ class ProxyTask:
                 f"{stride * (self._train.width - 1) + 1}x{stride * (self._train.height - 1) + 1} pixels."
             )
         rng = np.random.default_rng([seed, iteration, 1])
-        tops = rng.integers(0, self._train.height - side + 1, len(features_BCHW))
-        lefts = rng.integers(0, self._train.width - side + 1, len(features_BCHW))
-        corners = list(zip(range(len(features_BCHW)), tops.tolist(), lefts.tolist(), strict=True))
-        return (
-            torch.stack([features_BCHW[b, :, y : y + side, x : x + side] for b, y, x in corners]),
-            torch.stack(
-                [labels_BHW[b, stride * y : stride * y + crop_px, stride * x : stride * x + crop_px] for b, y, x in corners]
-            ),
-        )
+        tops = rng.integers(0, self._train.height - side + 1, self.settings.batch_size)
+        lefts = rng.integers(0, self._train.width - side + 1, self.settings.batch_size)
+        return [(top, left, side) for top, left in zip(tops.tolist(), lefts.tolist(), strict=True)]
 
     @torch.inference_mode()
-    def _validate(self, model: nn.Module, device: torch.device) -> float:
+    def _validate(self, model: nn.Module, features: Features) -> float:
         model.eval()
         matrix = ConfusionMatrix(self._val.info.num_classes, self._val.info.ignore_label)
         for start in range(0, len(self._val), self.settings.eval_batch_size):
             stop = min(start + self.settings.eval_batch_size, len(self._val))
-            features_BCHW, labels_BHW = map(torch.from_numpy, self._val.batch(range(start, stop)))
-            logits_BKHW = upsample_logits(model(features_BCHW.to(device).float()), *labels_BHW.shape[-2:])
-            matrix.update(logits_BKHW.max(dim=1).indices, labels_BHW.to(device))
+            features_BCHW, labels_BHW = features.batch(range(start, stop))
+            logits_BKHW = upsample_logits(model(features_BCHW), *labels_BHW.shape[-2:])
+            matrix.update(logits_BKHW.max(dim=1).indices, labels_BHW)
         miou = matrix.miou()
         if math.isnan(miou):
             raise ValueError(f"{self.val_folder}: no pixel of the validation split has a label.")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from data.datasets import SegmentationDataset, Split
-from data.transforms import TrainingTransform
+from data.transforms import Augmentation, normalize
 from models.backbones import BackboneSettings
 from models.operators import CellSettings
 from models.segmenter import Segmenter
@@ -35,6 +35,7 @@ class RetrainSettings:
         height_px, width_px: of the training crop, multiples of the output stride plus one.
         scales: factors by which images are resized before the crop, drawn from with equal chance.
         flip: mirror every other image, left to right.
+        color_jitter: most by which brightness, contrast and saturation change, as a factor; the paper changes none.
         freeze_batch_norm: keep the backbone's batch norm as it was pre-trained. Needed for weights whose batch norm was folded
             into the convolutions: their running statistics are placeholders.
         decoder: add DeepLabv3+'s decoder.
@@ -48,6 +49,7 @@ class RetrainSettings:
     batch_size: int = 16
     scales: Sequence[float] = PAPER_SCALES
     flip: bool = True
+    color_jitter: float = 0.0
     freeze_batch_norm: bool = True
     decoder: bool = False
     workers: int = 0
@@ -60,6 +62,8 @@ class RetrainSettings:
                 raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"training.scales must be at least one factor above 0, got {list(self.scales)}.")
+        if not 0 <= self.color_jitter < 1:
+            raise ValueError(f"training.color_jitter must be from 0 to below 1, got {self.color_jitter}.")
         if self.batch_size < 2:
             raise ValueError(f"training.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
         for name in ("height_px", "width_px"):
@@ -118,16 +122,17 @@ def retrain(
         encoder_seed=backbone.seed,
     ).to(device)
     optimizer = settings.optimizer.build(model.parameters())
-    transform = TrainingTransform(
+    augmentation = Augmentation(
         height_px=settings.height_px,
         width_px=settings.width_px,
         mean=backbone.mean,
-        std=backbone.std,
         ignore_label=dataset.info.ignore_label,
         scales=settings.scales,
-        flip=settings.flip,
+        flip=0.5 if settings.flip else 0.0,
+        color_jitter=settings.color_jitter,
     )
-    samples = _AugmentedSamples(dataset.split("train"), transform, seed, settings.iterations * settings.batch_size)
+    length = settings.iterations * settings.batch_size
+    samples = _AugmentedSamples(dataset.split("train"), augmentation, backbone, seed, length)
     batches = iter(DataLoader(samples, settings.batch_size, num_workers=settings.workers))
     val_split = dataset.split("val")
     best_miou = -1.0
@@ -154,16 +159,18 @@ def retrain(
 class _AugmentedSamples(Dataset[tuple[Tensor, Tensor]]):
     """The training samples in the order of their use: sample n is a function of (seed, n), whoever loads it."""
 
-    def __init__(self, split: Split, transform: TrainingTransform, seed: int, length: int) -> None:
-        self._split, self._transform, self._seed, self._length = split, transform, seed, length
+    def __init__(self, split: Split, augmentation: Augmentation, backbone: BackboneSettings, seed: int, length: int) -> None:
+        self._split, self._augmentation, self._backbone = split, augmentation, backbone
+        self._seed, self._length = seed, length
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         sample = self._split[sample_at(number, len(self._split), self._seed)]
-        image_CHW, labels_HW = self._transform(sample, seed=(self._seed * 1_000_003 + number) % 2**32)
-        return torch.from_numpy(image_CHW), torch.from_numpy(labels_HW)
+        augmented = self._augmentation(sample, seed=(self._seed * 1_000_003 + number) % 2**32)
+        image_CHW = normalize(augmented.image_HWC, self._backbone.mean, self._backbone.std)
+        return torch.from_numpy(image_CHW), torch.from_numpy(augmented.labels_HW)
 
 
 def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:

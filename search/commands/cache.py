@@ -1,23 +1,24 @@
 """``dpc cache``: extract the backbone's features once, for every trial."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data.datasets import SegmentationDataset
+from data.datasets import DatasetError, SegmentationDataset
 from data.feature_cache import FeatureCache
 from models.backbones import BackboneSettings, build_backbone
+from search.commands.hints import overrides_of, program
 from search.config import Config
-from training.extraction import CacheSettings, cache_features
+from training.extraction import CacheSettings, cache_features, refuse_leaks
 
 
 def run(config: Config) -> int:
     """Build what is missing, verify what is there, and say where it lies."""
     console = Console(highlight=False)
     for split, cache in build_caches(config, config.value("splits", list[str]), console).items():
-        cache.verify()
         shape = f"{cache.channels} x {cache.height} x {cache.width}"
         console.print(
             f"{split:<14}{len(cache):>6} images of {shape}, {cache.bytes / 1e6:.0f} MB, verified: {cache.folder}",
@@ -27,16 +28,28 @@ def run(config: Config) -> int:
 
 
 def build_caches(config: Config, splits: Sequence[str], console: Console) -> dict[str, FeatureCache]:
-    """The feature caches of some splits, built where they are missing."""
+    """The feature caches of some splits, built where they are missing, and verified.
+
+    Raises:
+        DatasetError: the data set has errors; it names the command that shows them all.
+    """
     dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
     backbone_settings = config.build("backbone", BackboneSettings)
     settings = config.build("cache", CacheSettings)
     backbone = build_backbone(backbone_settings)
     caches = {}
-    for split in splits:
-        with progress_bar(console, f"features of {split}") as progress:
-            folder = cache_features(dataset, split, backbone, backbone_settings, settings, progress)
-        caches[split] = FeatureCache(folder.resolve())
+    try:
+        refuse_leaks(dataset, splits, settings)
+        for split in splits:
+            for line in dataset.split(split).warnings:
+                console.print(f"Warning: {line}", soft_wrap=True)
+            with progress_bar(console, f"features of {split}") as progress:
+                folder = cache_features(dataset, split, backbone, backbone_settings, settings, progress)
+            caches[split] = FeatureCache(folder.resolve())
+            caches[split].verify()
+    except DatasetError as error:
+        command = shlex.join([program("dpc"), "check-data", *overrides_of(config, "experiment", "dataset")])
+        raise DatasetError(f"{error} See all that is wrong with: {command}") from error
     return caches
 
 

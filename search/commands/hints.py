@@ -4,6 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from search.config import Config
+
 
 def program(name: str) -> str:
     """``name`` where it is this environment's on the PATH, else the file to run, such as ``.venv/bin/dpc``."""
@@ -15,3 +17,8 @@ def from_here(path: Path) -> str:
     """``path``, relative where it lies below the working folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def overrides_of(config: Config, *groups: str) -> list[str]:
+    """What was given on the command line for some groups of settings."""
+    return [text for text in config.overrides if text.split("=")[0].split(".")[0].lstrip("+~") in groups]

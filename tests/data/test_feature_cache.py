@@ -9,8 +9,9 @@ from itertools import count
 import numpy as np
 import pytest
 
+from data.cache_build import CacheBuild, build_cache, pad_sample
 from data.datasets import DatasetInfo, Sample, palette_of
-from data.feature_cache import CacheError, CacheKey, FeatureCache, build_cache, pad_sample
+from data.feature_cache import CacheError, CacheKey, FeatureCache
 
 INFO = DatasetInfo("toy", ("a", "b", "c"), palette_of(3))
 KEY = CacheKey(
@@ -33,9 +34,6 @@ class ToySplit:
         image_HWC = rng.integers(0, 256, (12, 30, 3), np.uint8)
         return Sample(f"toy-{index}", image_HWC, rng.integers(0, 3, (12, 30), np.uint8))
 
-    def fingerprint(self):
-        return "c0"
-
 
 class FakeBackbone:
     """Every 16th pixel over 7 as a feature, and a count of the images that it saw; it dies at image ``dies_at``."""
@@ -50,8 +48,12 @@ class FakeBackbone:
         return (images_BHWC[:, ::16, ::16].transpose(0, 3, 1, 2) / 7).astype(np.float32)
 
 
-def build(root, extract=None, key=KEY, shard_size=3, split=None, **arguments):
-    return build_cache(root, key, split or ToySplit(), INFO, extract or FakeBackbone(), 2, shard_size, **arguments)
+def planned(root, key=KEY, shard_size=3):
+    return CacheBuild(root, key, ToySplit(), INFO, shard_size)
+
+
+def build(root, extract=None, key=KEY, shard_size=3, **arguments):
+    return build_cache(planned(root, key, shard_size), extract or FakeBackbone(), 2, **arguments)
 
 
 def padded(index):
@@ -136,8 +138,10 @@ def test_the_same_key_is_not_extracted_again(tmp_path):
         replace(KEY, height_px=33),
         replace(KEY, width_px=49),
         replace(KEY, dtype="float32"),
+        replace(KEY, label_stride=4),
+        replace(KEY, views={"count": 2}),
     ],
-    ids=["weights", "output stride", "content", "split", "height", "width", "dtype"],
+    ids=["weights", "output stride", "content", "split", "height", "width", "dtype", "label stride", "views"],
 )
 def test_whatever_changes_the_values_has_a_cache_of_its_own(other, tmp_path):
     backbone = FakeBackbone()
@@ -257,7 +261,7 @@ def test_a_damaged_manifest_is_named(tmp_path):
 def test_a_flipped_byte_is_found_by_reading_every_byte_and_its_file_named(name, tmp_path):
     cache = FeatureCache(build(tmp_path))
     flip_a_byte(cache.folder / name)
-    with pytest.raises(CacheError, match=f"{cache.folder / name}: damaged; delete the folder"):
+    with pytest.raises(CacheError, match=f"{cache.folder / name}: damaged; delete it, and `dpc cache` makes it anew"):
         FeatureCache(cache.folder).verify()
 
 

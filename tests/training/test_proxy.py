@@ -6,10 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from data.cache_build import CacheBuild, build_cache
 from data.datasets import DatasetInfo, Sample, palette_of
-from data.feature_cache import CacheKey, FeatureCache, build_cache
+from data.feature_cache import CacheKey, FeatureCache
 from models.operators import CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from training.features import MappedFeatures, ResidentFeatures, StreamedFeatures
 from training.optim import OptimizerSettings
 from training.proxy import ProxySettings, ProxyTask
 from training.score import DivergedError
@@ -56,14 +58,15 @@ def every_16th_pixel(images_BHWC):
     return images_BHWC[:, ::16, ::16].transpose(0, 3, 1, 2).astype(np.float32) / 64 - 2
 
 
-def cached(root, split, extract=every_16th_pixel, info=INFO):
+def cached(root, split, extract=every_16th_pixel, info=INFO, label_stride=1):
     key = CacheKey(
         {"name": "toy", "split": "any", "content": split.fingerprint()},
         {"name": extract.__name__, "mean": [0.5, 0.5, 0.5]},
         HEIGHT_PX,
         WIDTH_PX,
+        label_stride=label_stride,
     )
-    return build_cache(root, key, split, info, extract)
+    return build_cache(CacheBuild(root, key, split, info, shard_size=128), extract)
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +224,7 @@ def map_folder(tmp_path_factory):
 def test_a_crop_keeps_features_and_labels_together(crop_px, map_folder):
     task = ProxyTask(map_folder, map_folder, replace(SETTINGS, crop_px=crop_px))
     for iteration in range(8):
-        features_BCHW, labels_BHW = task._batch_at(0, torch.device("cpu"), iteration)
+        features_BCHW, labels_BHW = task._batch_at(MappedFeatures(task._train), 0, iteration)
         assert features_BCHW.dtype == torch.float32
         if crop_px:
             assert labels_BHW.shape == (4, crop_px, crop_px)
@@ -235,7 +238,7 @@ def test_crops_reach_every_place_and_lie_elsewhere_each_time(map_folder):
     task = ProxyTask(map_folder, map_folder, replace(SETTINGS, crop_px=33))
     corners = set()
     for iteration in range(40):
-        features_BCHW, _ = task._batch_at(0, torch.device("cpu"), iteration)
+        features_BCHW, _ = task._batch_at(MappedFeatures(task._train), 0, iteration)
         corners |= {tuple(corner) for corner in features_BCHW[:, :2, 0, 0].tolist()}
     assert corners == {(16 * row, 16 * column) for row in range(3) for column in range(5)}
 
@@ -245,7 +248,29 @@ def test_an_epoch_of_batches_holds_every_sample_once(folders):
     cache = FeatureCache(folders[0])
     seen = []
     for iteration in range(3):
-        features_BCHW, _ = task._batch_at(0, torch.device("cpu"), iteration)
+        features_BCHW, _ = task._batch_at(MappedFeatures(task._train), 0, iteration)
         for features_CHW in features_BCHW.numpy():
             seen += [i for i in range(len(cache)) if np.array_equal(cache[i][0].astype(np.float32), features_CHW)]
     assert sorted(seen) == list(range(6))
+
+
+@pytest.mark.parametrize("label_stride", [1, 4])
+@pytest.mark.parametrize("windows", [None, [(1, 2, 3), (0, 0, 3), (2, 4, 3)]], ids=["whole", "cut"])
+@pytest.mark.parametrize("kind", [ResidentFeatures, StreamedFeatures])
+def test_features_are_the_same_mapped_resident_and_streamed(kind, windows, label_stride, tmp_path):
+    cache = FeatureCache(cached(tmp_path, ToySplit(6, seed=0), label_stride=label_stride))
+    expected = MappedFeatures(cache).batch([5, 0, 5], windows)
+    for tensor, of_kind in zip(expected, kind(cache, torch.device("cpu")).batch([5, 0, 5], windows), strict=True):
+        assert torch.equal(tensor, of_kind)
+        assert tensor.dtype == of_kind.dtype
+
+
+def test_coarser_labels_are_those_below_every_so_many_th_pixel_and_train_as_well(map_folder, tmp_path):
+    info = DatasetInfo("map", tuple(map(str, range(100))), palette_of(100))
+    coarse = cached(tmp_path, MapSplit(6, seed=0), shown_pixel, info, label_stride=4)
+    for crop_px in (None, 33):
+        settings = replace(SETTINGS, crop_px=crop_px)
+        tasks = [ProxyTask(folder, map_folder, settings) for folder in (map_folder, coarse)]
+        (_, fine_BHW), (_, coarse_BHW) = (task._batch_at(MappedFeatures(task._train), 0, 3) for task in tasks)
+        assert torch.equal(coarse_BHW, fine_BHW[:, ::4, ::4])
+    assert 0 <= next(tasks[1](CELL, 0)).miou <= 1

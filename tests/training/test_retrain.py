@@ -8,7 +8,6 @@ from torch import nn
 
 from data.datasets import DatasetInfo, Sample, palette_of
 from data.shapes import Shapes
-from data.transforms import TrainingTransform, normalize
 from models.backbones import BackboneSettings, build_backbone, weights_digest
 from models.operators import CellSettings
 from models.segmenter import Segmenter
@@ -186,96 +185,3 @@ def test_the_papers_scales_are_deeplabs():
 def test_a_setting_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=f"training.{field} must be"):
         settings(**{field: value})
-
-
-# Augmentation
-
-
-def transform(height_px, width_px, scales=(1.0,), flip=False):
-    return TrainingTransform(height_px, width_px, MEAN, STD, 255, scales, flip)
-
-
-def sample(height_px=40, width_px=56):
-    """Noise with labels 0, 5 and 10; the first channel of the image shows the label."""
-    rng = np.random.default_rng(0)
-    labels_HW = rng.choice(np.array([0, 5, 10], np.uint8), (height_px, width_px))
-    image_HWC = rng.integers(0, 256, (height_px, width_px, 3), np.uint8)
-    image_HWC[..., 0] = labels_HW * 20
-    return Sample("noise", image_HWC, labels_HW)
-
-
-def shown_labels(image_CHW):
-    """The labels that the image shows, where it was not resized."""
-    return np.rint((image_CHW[0] * STD[0] + MEAN[0]) * 255 / 20)
-
-
-def test_an_image_is_normalised_as_the_backbone_wants_it():
-    image_HWC = sample().image_HWC
-    expected = (image_HWC.astype(np.float64) / 255 - MEAN) / STD
-    np.testing.assert_allclose(normalize(image_HWC, MEAN, STD), expected.transpose(2, 0, 1), atol=1e-5)
-
-
-def test_without_scaling_flipping_or_cropping_the_augmentation_only_normalises():
-    image_CHW, labels_HW = transform(40, 56)(sample(), seed=3)
-    np.testing.assert_array_equal(image_CHW, normalize(sample().image_HWC, MEAN, STD))
-    np.testing.assert_array_equal(labels_HW, sample().labels_HW)
-    assert image_CHW.dtype == np.float32
-    assert labels_HW.dtype == np.uint8
-
-
-@pytest.mark.parametrize("scale", [0.5, 0.75, 1.0, 1.25, 2.0])
-def test_labels_are_never_interpolated(scale):
-    for seed in range(10):
-        image_CHW, labels_HW = transform(49, 65, [scale], flip=True)(sample(), seed)
-        assert image_CHW.shape == (3, 49, 65)
-        assert labels_HW.shape == (49, 65)
-        assert set(np.unique(labels_HW)) <= {0, 5, 10, 255}
-        assert {0, 5, 10} <= set(np.unique(labels_HW))
-
-
-@pytest.mark.parametrize(("scale", "labelled_px"), [(0.5, 20 * 28), (1.0, 40 * 56), (1.5, 60 * 84)])
-def test_a_scale_resizes_the_image_and_the_rest_of_the_crop_is_ignored(scale, labelled_px):
-    _, labels_HW = transform(97, 97, [scale])(sample(), seed=0)
-    assert (labels_HW != 255).sum() == labelled_px
-
-
-def test_padding_is_the_mean_colour():
-    image_CHW, labels_HW = transform(97, 97)(sample(), seed=0)
-    padding = image_CHW[:, labels_HW == 255]
-    assert padding.shape[1] == 97 * 97 - 40 * 56
-    assert abs(padding).max() < 0.01  # to the nearest of 256 values
-
-
-@pytest.mark.parametrize("size_px", [(33, 33), (97, 97), (33, 97)])
-def test_image_and_labels_are_cropped_padded_and_flipped_together(size_px):
-    for seed in range(10):
-        image_CHW, labels_HW = transform(*size_px, flip=True)(sample(), seed)
-        is_labelled = labels_HW != 255
-        np.testing.assert_array_equal(shown_labels(image_CHW)[is_labelled], labels_HW[is_labelled])
-
-
-def test_half_of_the_images_are_mirrored_left_to_right_and_none_without_flip():
-    upright_HW = sample().labels_HW
-    outcomes = [transform(40, 56, flip=True)(sample(), seed)[1] for seed in range(60)]
-    mirrored = sum(np.array_equal(labels_HW, upright_HW[:, ::-1]) for labels_HW in outcomes)
-    assert mirrored + sum(np.array_equal(labels_HW, upright_HW) for labels_HW in outcomes) == 60
-    assert 15 < mirrored < 45
-    for seed in range(10):
-        np.testing.assert_array_equal(transform(40, 56)(sample(), seed)[1], upright_HW)
-
-
-def test_every_scale_is_drawn():
-    sizes = {(transform(97, 97, [0.5, 1.0, 1.5])(sample(), seed)[1] != 255).sum() for seed in range(30)}
-    assert sizes == {20 * 28, 40 * 56, 60 * 84}
-
-
-def test_the_outcome_is_a_function_of_sample_and_seed():
-    def outcome(seed):
-        image_CHW, labels_HW = transform(33, 33, PAPER_SCALES, flip=True)(sample(), seed)
-        return image_CHW.tobytes() + labels_HW.tobytes()
-
-    first = [outcome(seed) for seed in range(8)]
-    np.random.seed(1)
-    torch.manual_seed(1)
-    assert [outcome(seed) for seed in range(8)] == first
-    assert len(set(first)) == 8

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+
+from data.datasets import Sample
+from data.transforms import Augmentation, mirrored, normalize
+
+MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.5)
+PAPER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+
+def transform(height_px, width_px, scales=(1.0,), flip=False, color_jitter=0.0):
+    """Image and labels of a sample as an augmentation changes them."""
+    augmentation = Augmentation(height_px, width_px, MEAN, 255, scales, 0.5 * flip, color_jitter)
+
+    def augmented(sample, seed):
+        outcome = augmentation(sample, seed)
+        return outcome.image_HWC, outcome.labels_HW
+
+    return augmented
+
+
+def sample(height_px=40, width_px=56):
+    """Noise with labels 0, 5 and 10; the first channel of the image shows the label."""
+    rng = np.random.default_rng(0)
+    labels_HW = rng.choice(np.array([0, 5, 10], np.uint8), (height_px, width_px))
+    image_HWC = rng.integers(0, 256, (height_px, width_px, 3), np.uint8)
+    image_HWC[..., 0] = labels_HW * 20
+    return Sample("noise", image_HWC, labels_HW)
+
+
+def shown_labels(image_HWC):
+    """The labels that the image shows, where it was not resized."""
+    return image_HWC[..., 0] // 20
+
+
+def test_an_image_is_normalised_as_the_backbone_wants_it():
+    image_HWC = sample().image_HWC
+    expected = (image_HWC.astype(np.float64) / 255 - MEAN) / STD
+    np.testing.assert_allclose(normalize(image_HWC, MEAN, STD), expected.transpose(2, 0, 1), atol=1e-5)
+
+
+def test_without_scaling_flipping_or_cropping_the_augmentation_changes_nothing():
+    image_HWC, labels_HW = transform(40, 56)(sample(), seed=3)
+    np.testing.assert_array_equal(image_HWC, sample().image_HWC)
+    np.testing.assert_array_equal(labels_HW, sample().labels_HW)
+    assert image_HWC.dtype == labels_HW.dtype == np.uint8
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.0, 1.25, 2.0])
+def test_labels_are_never_interpolated(scale):
+    for seed in range(10):
+        image_HWC, labels_HW = transform(49, 65, [scale], flip=True)(sample(), seed)
+        assert image_HWC.shape == (49, 65, 3)
+        assert labels_HW.shape == (49, 65)
+        assert set(np.unique(labels_HW)) <= {0, 5, 10, 255}
+        assert {0, 5, 10} <= set(np.unique(labels_HW))
+
+
+@pytest.mark.parametrize(("scale", "labelled_px"), [(0.5, 20 * 28), (1.0, 40 * 56), (1.5, 60 * 84)])
+def test_a_scale_resizes_the_image_and_the_rest_of_the_crop_is_ignored(scale, labelled_px):
+    _, labels_HW = transform(97, 97, [scale])(sample(), seed=0)
+    assert (labels_HW != 255).sum() == labelled_px
+
+
+def test_padding_is_the_mean_colour():
+    image_HWC, labels_HW = transform(97, 97)(sample(), seed=0)
+    padding = image_HWC[labels_HW == 255]
+    assert len(padding) == 97 * 97 - 40 * 56
+    assert np.unique(padding, axis=0).tolist() == [[51, 102, 153]]
+
+
+@pytest.mark.parametrize("size_px", [(33, 33), (97, 97), (33, 97)])
+def test_image_and_labels_are_cropped_padded_and_flipped_together(size_px):
+    for seed in range(10):
+        image_HWC, labels_HW = transform(*size_px, flip=True)(sample(), seed)
+        is_labelled = labels_HW != 255
+        np.testing.assert_array_equal(shown_labels(image_HWC)[is_labelled], labels_HW[is_labelled])
+
+
+def test_half_of_the_images_are_mirrored_left_to_right_and_none_without_flip():
+    upright_HW = sample().labels_HW
+    outcomes = [transform(40, 56, flip=True)(sample(), seed)[1] for seed in range(60)]
+    mirrored = sum(np.array_equal(labels_HW, upright_HW[:, ::-1]) for labels_HW in outcomes)
+    assert mirrored + sum(np.array_equal(labels_HW, upright_HW) for labels_HW in outcomes) == 60
+    assert 15 < mirrored < 45
+    for seed in range(10):
+        np.testing.assert_array_equal(transform(40, 56)(sample(), seed)[1], upright_HW)
+
+
+def test_every_scale_is_drawn():
+    sizes = {(transform(97, 97, [0.5, 1.0, 1.5])(sample(), seed)[1] != 255).sum() for seed in range(30)}
+    assert sizes == {20 * 28, 40 * 56, 60 * 84}
+
+
+def test_the_outcome_is_a_function_of_sample_and_seed():
+    def outcome(seed):
+        image_HWC, labels_HW = transform(33, 33, PAPER_SCALES, flip=True)(sample(), seed)
+        return image_HWC.tobytes() + labels_HW.tobytes()
+
+    first = [outcome(seed) for seed in range(8)]
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert [outcome(seed) for seed in range(8)] == first
+    assert len(set(first)) == 8
+
+
+def test_colour_jitter_changes_the_image_alone():
+    image_HWC, labels_HW = transform(40, 56, color_jitter=0.4)(sample(), seed=0)
+    assert (image_HWC != sample().image_HWC).mean() > 0.5
+    np.testing.assert_array_equal(labels_HW, sample().labels_HW)
+
+
+def test_a_mirrored_sample_has_left_and_right_exchanged():
+    mirror = mirrored(sample())
+    np.testing.assert_array_equal(mirror.image_HWC, np.fliplr(sample().image_HWC))
+    np.testing.assert_array_equal(mirror.labels_HW, np.fliplr(sample().labels_HW))
