@@ -1,10 +1,8 @@
 """A data set's whole health in one report, before a GPU-hour is spent on it."""
 
 import hashlib
-import multiprocessing
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
@@ -14,6 +12,7 @@ import numpy as np
 
 from data.datasets import DatasetError, DatasetInfo, LabelRangeError, SegmentationDataset, Split
 from data.digests import FileDigests
+from data.pool import process_pool
 
 RARE = 1e-4
 """A class with a smaller share of the labelled pixels is told of."""
@@ -149,14 +148,11 @@ def _read(split: Split, info: DatasetInfo, workers: int) -> Iterator[_Seen]:
     if workers == 1 or len(split) < IN_PROCESS:
         yield from (_look(split, info, index) for index in range(len(split)))
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _keep, (split, info)) as pool:
-        try:
+    try:
+        with process_pool(workers, _keep, (split, info)) as pool:
             yield from pool.map(_look_kept, range(len(split)), chunksize=4)
-        except BrokenProcessPool as error:
-            raise DatasetError(f"{info.name}: a process that read samples died, maybe for want of memory.") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    except BrokenProcessPool as error:
+        raise DatasetError(f"{info.name}: a process that read samples died, maybe for want of memory.") from error
 
 
 def _look(split: Split, info: DatasetInfo, index: int) -> _Seen:

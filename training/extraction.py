@@ -2,12 +2,11 @@
 
 import multiprocessing
 import os
-import signal
-import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import wait
-from multiprocessing.queues import SimpleQueue
+from functools import partial
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from data.check import shared_images
 from data.datasets import DatasetError, Sample, SegmentationDataset, Split
 from data.digests import FileDigests
 from data.feature_cache import CacheError, CacheKey
+from data.pool import process_pool
 from data.transforms import Augmentation, mirrored
 from models.backbones import BackboneSettings, features_of, weights_digest
 from models.segmenter import padded_px
@@ -205,48 +205,34 @@ def _fill_in_processes(
     batch_size: int,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Fill a cache with ``workers`` processes, which end with this one however it ends."""
-    context = multiprocessing.get_context("spawn")
     total = len(build.samples)
-    done = context.Value("q", total - sum(len(build.shards[index]) for index in build.unfinished()))
-    errors: SimpleQueue[Exception] = context.SimpleQueue()
-    arguments = (build, backbone.cpu(), backbone_settings, batch_size, workers, done, errors)
-    processes = [context.Process(target=_fill, args=(number, *arguments), daemon=True) for number in range(workers)]
+    done = multiprocessing.get_context("spawn").Value("q", total - sum(len(build.shards[i]) for i in build.unfinished()))
+    extractor = partial(FeatureExtractor, backbone.cpu(), backbone_settings)
     try:
-        for process in processes:
-            process.start()
-        running = list(processes)
-        while running:
-            wait([process.sentinel for process in running], POLL_S)
-            progress(done.value, total)
-            for process in [process for process in running if not process.is_alive()]:
-                running.remove(process)
-                if not errors.empty():
-                    raise errors.get()
-                if process.exitcode != 0:
-                    raise CacheError(
-                        f"{build.folder}: a process that extracted features died (exit code {process.exitcode}, is memory "
-                        "short?); the same command goes on, cache.workers=1 needs least memory."
-                    )
-    finally:
-        for process in processes:
-            if process.pid is not None:
-                process.terminate()
-                process.join()
+        with process_pool(workers, _keep, (extractor, done)) as pool:
+            running = {pool.submit(_fill, build, batch_size, number, workers) for number in range(workers)}
+            while running:
+                finished, running = wait(running, POLL_S, FIRST_COMPLETED)
+                progress(done.value, total)
+                for future in finished:
+                    future.result()
+    except BrokenProcessPool as error:
+        raise CacheError(
+            f"{build.folder}: a process that extracted features died, maybe for want of memory; the same command goes on, "
+            "and cache.workers=1 needs the least memory."
+        ) from error
 
 
-def _fill(
-    number: int,
-    build: CacheBuild,
-    backbone: nn.Module,
-    backbone_settings: BackboneSettings,
-    batch_size: int,
-    workers: int,
-    done: "Synchronized[int]",
-    errors: "SimpleQueue[Exception]",
-) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
-    parent = os.getppid()
+_kept: tuple[Callable[[], FeatureExtractor], "Synchronized[int]"]
+
+
+def _keep(extractor: Callable[[], FeatureExtractor], done: "Synchronized[int]") -> None:
+    global _kept  # noqa: PLW0603 - a process' own, set once when it starts
+    _kept = extractor, done
+
+
+def _fill(build: CacheBuild, batch_size: int, number: int, workers: int) -> None:
+    extractor, done = _kept
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
@@ -254,13 +240,8 @@ def _fill(
     def tell(images: int) -> None:
         with done.get_lock():
             done.value += images
-        if os.getppid() != parent:  # killed, and could not end its workers
-            sys.exit(1)
 
-    try:
-        build.fill(FeatureExtractor(backbone, backbone_settings), batch_size, _readers(workers), tell)
-    except (ValueError, OSError) as error:
-        errors.put(error)
+    build.fill(extractor(), batch_size, _readers(workers), tell)
 
 
 def _readers(workers: int) -> int:

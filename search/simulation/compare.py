@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from random import Random
 from statistics import fmean, median, stdev
 
+from data.pool import process_pool
 from search.policy import Plan
 from search.simulation.engine import Simulated, Table, simulate
 from search.space import CellSpace
@@ -88,7 +88,7 @@ def _results(
         for index, job in enumerate(jobs):
             yield index, _run(table, *job, workers)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with process_pool(processes) as pool:
         futures = {pool.submit(_run, table, *job, workers): index for index, job in enumerate(jobs)}
         for future in as_completed(futures):
             yield futures[future], future.result()

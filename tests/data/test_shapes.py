@@ -61,7 +61,7 @@ def test_the_fingerprint_tells_parameters_and_splits_apart():
     variants = (SMALL, Shapes(num_train=13, num_val=5), Shapes(12, 4, size_px=337), Shapes(12, 4, seed=1))
     prints = {dataset.split(name).fingerprint(FileDigests()) for dataset in variants for name in ("train", "val")}
     assert len(prints) == 8
-    assert SMALL.split("train").fingerprint(FileDigests()) == Shapes(12, 4).split("search_train").fingerprint()
+    assert SMALL.split("train").fingerprint(FileDigests()) == Shapes(12, 4).split("search_train").fingerprint(FileDigests())
 
 
 def test_every_class_occurs_and_the_two_colours_of_a_family_are_balanced():

@@ -186,7 +186,7 @@ def test_a_process_that_is_killed_ends_the_build_and_the_next_one_goes_on(datase
     content = image.read_bytes()
     Image.new("RGB", (WIDTH_PX, HEIGHT_PX)).save(image)
     of = settings(tmp_path, workers=2)
-    with pytest.raises(CacheError, match=r"a process that extracted features died .exit code -9"):
+    with pytest.raises(CacheError, match="a process that extracted features died, .* the same command goes on"):
         cached(dataset, of, backbone=Every16thPixel(dies=True))
     image.write_bytes(content)
     cache = cached(dataset, of)
