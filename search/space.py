@@ -86,7 +86,7 @@ class CellSpace:
             raise ValueError(f"space.operators must list an operator once, got twice: {', '.join(sorted(twice))}.")
 
     def __hash__(self) -> int:
-        return hash((self.num_branches, self.choices))
+        return hash((self.num_branches, len(self.choices)))  # asked for at every proposal
 
     @cached_property
     def choices(self) -> tuple[Operator, ...]:

@@ -1,6 +1,6 @@
 """Local search: always on from the best cell whose neighbours are not used up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -37,13 +37,14 @@ class LocalSearch:
             return space.sample(rng)
         running = {cell.digest for cell in pending}
         for evaluation in finished.best(self.breadth):
-            neighbours = _neighbours(space, evaluation.cell)
-            untried = [cell for cell in neighbours if cell.digest not in finished.digests and cell.digest not in running]
-            if untried:
-                return rng.choice(untried)
+            digests, cells = _neighbours(space, evaluation.cell)
+            if untried := digests - finished.digests - running:
+                return cells[rng.choice(sorted(untried))]
         return space.sample(rng)
 
 
 @lru_cache(maxsize=64)
-def _neighbours(space: CellSpace, cell: CellSpec) -> Sequence[CellSpec]:
-    return space.neighbours(cell)
+def _neighbours(space: CellSpace, cell: CellSpec) -> tuple[frozenset[str], Mapping[str, CellSpec]]:
+    """Digests of a cell's neighbours, and the neighbours by digest."""
+    cells = {neighbour.digest: neighbour for neighbour in space.neighbours(cell)}
+    return frozenset(cells), cells
