@@ -230,7 +230,7 @@ def _classes(name: str, report: SplitReport, seen: Sequence[_Seen]) -> Iterator[
         yield Finding("warning", name, "no labels", "no pixel has a class; such a split can be predicted, not scored.")
         return
     if empty:
-        yield Finding("warning", name, "nothing to learn", f"{len(empty):,} samples have no labelled pixel.", empty)
+        yield Finding("warning", name, "nothing to learn", f"samples without a labelled pixel: {len(empty):,}.", empty)
     absent = [class_name for class_name, pixels in report.class_pixels.items() if pixels == 0]
     if absent:
         yield Finding("warning", name, "empty class", f"no pixel is labelled {', '.join(absent)}.")
@@ -250,11 +250,11 @@ def _doubles(name: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
             names[sample.digest].append(sample.name)
     doubles = [" = ".join(group) for group in names.values() if len(group) > 1]
     if doubles:
-        yield Finding("warning", name, "duplicates", f"{len(doubles):,} images occur more than once.", doubles)
+        yield Finding("warning", name, "duplicates", f"images that occur more than once: {len(doubles):,}.", doubles)
     named = Counter(sample.name for sample in seen if sample.error is None)
     repeated = [f"{sample}, {count} times" for sample, count in named.items() if count > 1]
     if repeated:
-        yield Finding("warning", name, "equal names", f"{len(repeated):,} names occur more than once.", repeated)
+        yield Finding("warning", name, "equal names", f"names that occur more than once: {len(repeated):,}.", repeated)
 
 
 def _leaks(content: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
@@ -263,7 +263,7 @@ def _leaks(content: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
         names = {digest: name for name, digest in content[other].items()}
         both = [(name, names[digest]) for name, digest in content[one].items() if digest in names]
         if both:
-            text = f"{len(both):,} images are in both: scores on {other} would tell what was learnt by heart."
+            text = f"images in both: {len(both):,}. Scores on {other} would tell what was learnt by heart."
             yield Finding("error", f"{one}, {other}", "leak", text, [f"{a} of {one} = {b} of {other}" for a, b in both])
 
 
@@ -271,7 +271,7 @@ def _equal_names(content: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
     for one, other in _apart(content):
         equal = [name for name, digest in content[one].items() if content[other].get(name, digest) != digest]
         if equal:
-            text = f"{len(equal):,} names are in both, of different images."
+            text = f"names in both, of different images: {len(equal):,}."
             yield Finding("warning", f"{one}, {other}", "equal names", text, equal)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from data.datasets import (
     DatasetError,
@@ -233,7 +233,10 @@ def _size_px(path: Path) -> tuple[int, int]:
 
 
 def _unreadable(path: Path, error: Exception) -> UnreadableError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    if isinstance(error, UnidentifiedImageError):
+        reason = f"it is none of {', '.join(FORMATS)}"
+    else:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return UnreadableError(f"{path}: cannot be read as an image ({reason}).")
 
 

@@ -30,6 +30,8 @@ def run(config: Config) -> int:
         if value < 1:
             raise ConfigError(f"{name}: must be at least 1, got {value}.")
     names = config.value("splits", list[str])
+    if not names:
+        raise ConfigError("splits: at least one is needed, such as splits=[train,val].")
     folder = config.value("output_dir", Path) / f"check-{dataset.info.name}"
     with progress_bar(console, f"reading {dataset.info.name}") as progress:
         report = check_dataset(dataset, names, workers, progress)
@@ -43,7 +45,7 @@ def run(config: Config) -> int:
 def _print(report: Report, folder: Path, console: Console) -> None:
     for name, split in report.splits.items():
         console.print(f"{name}: {split.num_readable:,} of {split.num_samples:,} samples are whole, {_sizes(split)}")
-    console.print()
+    console.print("\nShare of labelled pixels in %, and samples that show the class:")
     console.print(_class_table(report))
     for finding in report.findings:
         for line in _lines(finding):
@@ -70,8 +72,8 @@ def _class_table(report: Report) -> Table:
     table = Table(box=None)
     table.add_column("class")
     for name in report.splits:
-        table.add_column(f"{name}, % of pixels", justify="right")
-        table.add_column("in samples", justify="right")
+        table.add_column(name, justify="right")
+        table.add_column("samples", justify="right")
     for class_name in next(iter(report.splits.values())).class_pixels:
         cells = []
         for split in report.splits.values():

@@ -154,7 +154,7 @@ def test_splits_that_share_an_image_are_refused(dataset, tmp_path):
     (tmp_path / "data" / "val" / "images" / "00.png").write_bytes(
         (tmp_path / "data" / "train" / "images" / "03.png").read_bytes()
     )
-    with pytest.raises(DatasetError, match="folder, search_train, search_val: 1 images are in both"):
+    with pytest.raises(DatasetError, match="folder, search_train, search_val: images in both: 1"):
         refuse_leaks(dataset, ("search_train", "search_val"), settings(tmp_path))
 
 
