@@ -27,8 +27,9 @@ from search.config import load
 from training.extraction import CacheSettings, FeatureExtractor, plan_cache
 
 CITY = ["dataset=folder", "dataset.classes=[a,b]", "backbone=mobilenetv2", "backbone.weights=null"]
-IMAGES, ROUNDS = 16, 3
+IMAGES, ROUNDS = 8, 3
 CITY_SHAPE, CITY_PX, BATCH = (320, 65, 129), (1025, 2049), 8
+FORWARD_BATCH = 1  # the default on a CPU
 
 
 def main() -> None:
@@ -63,12 +64,12 @@ def build_rates(overrides: list[str], root: Path) -> tuple[float, float]:
         ]
         images = [sample.image_HWC for sample in samples]
         start_s = time.perf_counter()
-        for first in range(0, IMAGES, BATCH):
-            extract(np.stack(images[first : first + BATCH]))
+        for first in range(0, IMAGES, FORWARD_BATCH):
+            extract(np.stack(images[first : first + FORWARD_BATCH]))
         forward_s.append(time.perf_counter() - start_s)
         some = CacheBuild(build.root, build.key, FirstOf(build.samples), build.info, build.shard_size)
         start_s = time.perf_counter()
-        build_cache(some, extract)
+        build_cache(some, extract, FORWARD_BATCH)
         build_s.append(time.perf_counter() - start_s)
     return IMAGES / median(forward_s[1:]), IMAGES / median(build_s[1:])
 

@@ -25,6 +25,7 @@ from data.pool import process_pool
 from data.transforms import Augmentation, mirrored
 from models.backbones import BackboneSettings, features_of, weights_digest
 from models.segmenter import padded_px
+from training.allocator import keep_freed_memory
 
 TRAINING_SPLITS = ("train", "search_train")
 """Their features may be of augmented views and their labels coarser; others are what is scored, as it is."""
@@ -47,7 +48,7 @@ class CacheSettings:
         scales: factors that the third and further views are resized by, drawn from with equal chance.
         label_stride: every so many-th row and column of the training labels is kept; 1 for the loss at full resolution.
         workers: processes that extract; None for one a GPU, or one a CPU where there is none.
-        batch_size: images a forward pass; it changes no value.
+        batch_size: images a forward pass; it changes no value. None for 8 on a GPU and 1 on a CPU, whose caches it suits.
     """
 
     folder: str
@@ -58,7 +59,7 @@ class CacheSettings:
     scales: Sequence[float] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     label_stride: int = 1
     workers: int | None = None
-    batch_size: int = 8
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float16", "float32"):
@@ -93,10 +94,11 @@ def cache_features(
     if build.is_finished():
         return build.folder
     workers = settings.workers or max(1, torch.cuda.device_count() or os.cpu_count() or 1)
+    batch_size = settings.batch_size or (8 if torch.cuda.is_available() else 1)
     if min(workers, len(build.shards)) == 1:
         extract = FeatureExtractor(backbone, backbone_settings)
-        return build_cache(build, extract, settings.batch_size, _readers(1), progress)
-    _fill_in_processes(min(workers, len(build.shards)), build, backbone, backbone_settings, settings.batch_size, progress)
+        return build_cache(build, extract, batch_size, _readers(1), progress)
+    _fill_in_processes(min(workers, len(build.shards)), build, backbone, backbone_settings, batch_size, progress)
     return build.finish()
 
 
@@ -184,6 +186,7 @@ class FeatureExtractor:
     """Runs a frozen backbone: batch norm uses its running statistics, on the GPU where there is one."""
 
     def __init__(self, backbone: nn.Module, settings: BackboneSettings) -> None:
+        keep_freed_memory()
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._backbone = backbone.to(self._device).eval()
         self._mean_C11 = torch.tensor(settings.mean, device=self._device).view(3, 1, 1)
