@@ -24,10 +24,11 @@ from data.feature_cache import CacheKey, FeatureCache
 from data.pool import process_pool
 from models.backbones import BackboneSettings, build_backbone
 from search.config import load
+from training.allocator import keep_freed_memory
 from training.extraction import CacheSettings, FeatureExtractor, plan_cache
 
 CITY = ["dataset=folder", "dataset.classes=[a,b]", "backbone=mobilenetv2", "backbone.weights=null"]
-IMAGES, ROUNDS = 8, 3
+IMAGES, ROUNDS = 8, 5
 CITY_SHAPE, CITY_PX, BATCH = (320, 65, 129), (1025, 2049), 8
 FORWARD_BATCH = 1  # the default on a CPU
 
@@ -102,6 +103,7 @@ def read(root: Path, rows: int) -> None:
     verified_s = time.perf_counter() - start_s
     print(f"cache of {rows} x {CITY_SHAPE}: {cache.bytes / 1e9:.2f} GB, opened in {1000 * opened_s:.1f} ms")
     print(f"verified in {verified_s:.1f} s, {cache.bytes / verified_s / 1e9:.2f} GB/s")
+    keep_freed_memory()  # as trials do
     read_s, copied_s = [], []
     plain = tuple(part.copy() for part in cache.batch(range(BATCH)))
     for _ in range(4 * rows // BATCH):

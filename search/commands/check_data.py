@@ -1,7 +1,6 @@
 """``dpc check-data``: a data set's whole health, before a GPU-hour is spent on it."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from data.check import Finding, Report, SplitReport, check_dataset
 from data.datasets import SegmentationDataset
 from search.commands.cache import progress_bar
 from search.commands.hints import from_here
+from search.commands.processes import process_count
 from search.config import Config, ConfigError
 from search.figures.contact_sheet import draw_contact_sheet
 from search.leaderboard import percent
@@ -24,11 +24,10 @@ def run(config: Config) -> int:
     """Read everything once and print a report. The exit code is 1 if there are errors."""
     console = Console(highlight=False)
     dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    workers = config.optional("workers", int) or os.cpu_count() or 1
+    workers = process_count(config, "workers")
     samples = config.value("samples", int)
-    for name, value in (("workers", workers), ("samples", samples)):
-        if value < 1:
-            raise ConfigError(f"{name}: must be at least 1, got {value}.")
+    if samples < 1:
+        raise ConfigError(f"samples: must be at least 1, got {samples}.")
     names = config.value("splits", list[str])
     if not names:
         raise ConfigError("splits: at least one is needed, such as splits=[train,val].")

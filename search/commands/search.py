@@ -164,7 +164,7 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
     if study.record.best is not None:
         console.print(leaderboard_table(study.record))
         console.print(f"\nBest cell: {study.record.best.cell}", soft_wrap=True)
-        console.print(_spread(study.record))
+        console.print(_spread(study.record), soft_wrap=True)
     if not study.is_complete:
         console.print(
             f"Stopped with {study.record.num_ended} of {study.plan.trials} trials done. Nothing is lost: the same "

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from models.cost import FeatureShape
 from search.commands.cache import progress_bar
 from search.commands.hints import from_here
 from search.commands.plan import build_plan
+from search.commands.processes import process_count
 from search.config import Config, ConfigError, load
 from search.figures.simulation import draw_simulation
 from search.journal import read_events
@@ -34,8 +34,8 @@ def run(config: Config) -> int:
     console = Console(highlight=False)
     folder = config.value("output_dir", Path).resolve() / "simulation"
     workers, seeds = config.value("workers", int), config.value("seeds", int)
-    processes = config.optional("processes", int) or os.cpu_count() or 1
-    for name, value in (("workers", workers), ("seeds", seeds), ("processes", processes)):
+    processes = process_count(config, "processes")
+    for name, value in (("workers", workers), ("seeds", seeds)):
         if value < 1:
             raise ConfigError(f"{name}: must be at least 1, got {value}.")
     plan = _plan(config)

@@ -13,6 +13,7 @@ from ray import cloudpickle, tune
 
 from models.spec import CellSpec, Operator
 from search.evaluation import Status
+from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
 
 CellTask = Callable[[CellSpec, int, Path | None], Iterator[RungScore]]
@@ -34,6 +35,7 @@ class CellTrial(tune.Trainable):
         operators: tuple[type[Operator], ...],
         timeout_s: float | None,
     ) -> None:
+        keep_freed_memory()
         self._pickled_task, self._timeout_s = pickled_task, timeout_s
         self._checkpoints, self._operators = checkpoints, operators
         self._task: CellTask | None = None
