@@ -15,12 +15,12 @@ def camvid_with_a_wrong_label(tmp_path):
     import numpy as np
     from PIL import Image
 
-    for split, sequence in (("train", "0001TP"), ("train", "0006R0"), ("val", "0016E5")):
+    for grey, (split, sequence) in enumerate((("train", "0001TP"), ("train", "0006R0"), ("val", "0016E5"))):
         for folder in (split, f"{split}annot"):
             (tmp_path / folder).mkdir(exist_ok=True)
         labels = np.zeros((33, 33), np.uint8)
         labels[5, 7] = 12 if sequence == "0001TP" else 0
-        Image.fromarray(np.zeros((33, 33, 3), np.uint8)).save(tmp_path / split / f"{sequence}_1.png")
+        Image.fromarray(np.full((33, 33, 3), grey, np.uint8)).save(tmp_path / split / f"{sequence}_1.png")
         Image.fromarray(labels).save(tmp_path / f"{split}annot" / f"{sequence}_1.png")
         with (tmp_path / f"{split}.txt").open("a") as lines:
             lines.write(f"{split}/{sequence}_1.png {split}annot/{sequence}_1.png\n")
@@ -45,7 +45,7 @@ def complaint(capsys, *arguments):
         (["serach"], "serach: no such command; accepted are search, cell"),
         (["search", "trails=3"], "trails: no such setting; did you mean trials?"),
         (["search", "proxy.cell.filtres=3"], "no such setting; did you mean proxy.cell.filters"),
-        (["search", "dataset=imagenet"], "dataset: no choice 'imagenet'; accepted are camvid, cityscapes, folder, shapes."),
+        (["search", "dataset=imagenet"], "dataset: no choice 'imagenet'; accepted are camvid, cityscapes, folder, person_part, shapes, voc2012."),
         (["search", "trials=abc"], "trials: input should be a valid integer"),
         (["search", "trials=0"], "trials must be at least 1, got 0"),
         (["search", "proxy.batch_size=many"], "proxy.batch_size: input should be a valid integer"),
