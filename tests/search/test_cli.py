@@ -45,7 +45,7 @@ def complaint(capsys, *arguments):
         (["serach"], "serach: no such command; accepted are search, cell"),
         (["search", "trails=3"], "trails: no such setting; did you mean trials?"),
         (["search", "proxy.cell.filtres=3"], "no such setting; did you mean proxy.cell.filters"),
-        (["search", "dataset=imagenet"], "dataset: no choice 'imagenet'; accepted are camvid, cityscapes, folder, person_part,"),
+        (["search", "dataset=imagenet"], "dataset: no choice 'imagenet'; accepted are camvid, cityscapes, folder,"),
         (["search", "trials=abc"], "trials: input should be a valid integer"),
         (["search", "trials=0"], "trials must be at least 1, got 0"),
         (["search", "proxy.batch_size=many"], "proxy.batch_size: input should be a valid integer"),
