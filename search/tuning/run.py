@@ -86,6 +86,9 @@ def run_study(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     study.close()
+    if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
+        for path in checkpoints.glob(checkpoint_path(checkpoints, "*").name):
+            path.unlink(missing_ok=True)
 
 
 class _NotSaved:
@@ -160,7 +163,7 @@ class _StudyFailures(_NotSaved, tune.Callback):
 
 
 def _forget_checkpoint(study: Study, trial: int, checkpoints: Path) -> None:
-    checkpoint_path(checkpoints, study.record.trials[trial].cell).unlink(missing_ok=True)
+    checkpoint_path(checkpoints, study.record.trials[trial].cell.digest).unlink(missing_ok=True)
 
 
 _DRIVER_ENVIRONMENT = {

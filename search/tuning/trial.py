@@ -70,13 +70,13 @@ class CellTrial(tune.Trainable):
     def _running(self, cell: CellSpec) -> Iterator[RungScore]:
         if self._scores is None:
             self._task = self._task or cloudpickle.loads(self._pickled_task)
-            self._scores = self._task(cell, self._config["seed"], checkpoint_path(self._checkpoints, cell))
+            self._scores = self._task(cell, self._config["seed"], checkpoint_path(self._checkpoints, cell.digest))
         return self._scores
 
 
-def checkpoint_path(checkpoints: Path, cell: CellSpec) -> Path:
-    """Where an unfinished cell's state lies."""
-    return checkpoints / f"{cell.digest}.safetensors"
+def checkpoint_path(checkpoints: Path, digest: str) -> Path:
+    """Where the state of an unfinished cell lies."""
+    return checkpoints / f"{digest}.safetensors"
 
 
 def hang_path(checkpoints: Path, cell: CellSpec) -> Path:
