@@ -135,8 +135,8 @@ class FeatureCache:
         return features[index - self._starts[shard]], labels[index - self._starts[shard]]
 
     def label_window(self, top: int, left: int, side: int) -> tuple[slice, slice]:
-        """Rows and columns of the labels over a window of the features: feature (i, j) lies on label (n i, n j)."""
-        step = self._label_step
+        """Rows and columns of the labels over a window of the features."""
+        step = self.label_step
         return slice(step * top, step * (top + side - 1) + 1), slice(step * left, step * (left + side - 1) + 1)
 
     def _cut(
@@ -145,7 +145,8 @@ class FeatureCache:
         return features_CHW[:, top : top + side, left : left + side], labels_HW[self.label_window(top, left, side)]
 
     @cached_property
-    def _label_step(self) -> int:
+    def label_step(self) -> int:
+        """Labels between neighbouring features: feature (i, j) lies on label (n i, n j)."""
         labels_HW = self[0][1]
         return int((labels_HW.shape[0] - 1) // max(1, self.height - 1))
 

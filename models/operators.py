@@ -6,6 +6,7 @@ from functools import singledispatch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.depthwise import AtrousDepthwise
 from models.spec import AtrousConv, Conv1x1, Operator, PyramidPooling
 
 PAPER_OUTPUT_STRIDE = 16
@@ -62,17 +63,8 @@ def _(operator: Conv1x1, in_channels: int, settings: CellSettings) -> nn.Module:
 @build_operator.register
 def _(operator: AtrousConv, in_channels: int, settings: CellSettings) -> nn.Module:
     rate_h, rate_w = (rate * settings.rate_multiplier for rate in operator.rate)
-    depthwise = nn.Conv2d(
-        in_channels,
-        in_channels,
-        kernel_size=3,
-        padding=(rate_h, rate_w),
-        dilation=(rate_h, rate_w),
-        groups=in_channels,
-        bias=False,
-    )
     return nn.Sequential(
-        depthwise,
+        AtrousDepthwise(in_channels, (rate_h, rate_w)),
         nn.BatchNorm2d(in_channels, momentum=settings.bn_momentum),
         nn.ReLU(inplace=True),
         *_conv_bn_relu(in_channels, settings.filters, settings),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from data.feature_cache import FeatureCache, Window
-from training.loop import Batch
+from training.step import Batch
 
 RESIDENT_SHARE = 0.5
 """Of the device's free memory: the most that features may keep."""
@@ -17,7 +17,7 @@ class Features(Protocol):
     """Gives batches of a cache."""
 
     def batch(self, indices: Sequence[int], windows: Sequence[Window] | None = None) -> Batch:
-        """Features (B, C, h, w) float32 and labels (B, H, W) uint8 on the device, in the order of ``indices``.
+        """Features (B, C, h, w) float16 and labels (B, H, W) uint8 on the device, in the order of ``indices``.
 
         Args:
             windows: what to cut out of each, all of one side; None takes all of it.
@@ -41,30 +41,40 @@ class MappedFeatures:
 
     def batch(self, indices: Sequence[int], windows: Sequence[Window] | None = None) -> Batch:
         features_BCHW, labels_BHW = map(torch.from_numpy, self._cache.batch(indices, windows))
-        return features_BCHW.float(), labels_BHW
+        return features_BCHW, labels_BHW
 
 
 class ResidentFeatures:
-    """Copied to the device once."""
+    """Copied to the device once, channels last."""
 
     def __init__(self, cache: FeatureCache, device: torch.device) -> None:
-        self._cache = cache
-        features, labels = (torch.from_numpy(part) for part in cache.batch([0]))
-        self._features_NCHW = torch.empty((len(cache), *features.shape[1:]), dtype=features.dtype, device=device)
-        self._labels_NHW = torch.empty((len(cache), *labels.shape[1:]), dtype=labels.dtype, device=device)
+        self._label_step = cache.label_step
+        features_HWC, labels_HW = _channels_last(cache, 0)
+        self._features_NHWC = torch.empty((len(cache), *features_HWC.shape), dtype=features_HWC.dtype, device=device)
+        self._labels_NHW = torch.empty((len(cache), *labels_HW.shape), dtype=labels_HW.dtype, device=device)
         for index in range(len(cache)):
-            features, labels = (torch.from_numpy(part) for part in cache.batch([index]))
-            self._features_NCHW[index].copy_(features[0])
-            self._labels_NHW[index].copy_(labels[0])
+            features_HWC, labels_HW = _channels_last(cache, index)
+            self._features_NHWC[index].copy_(features_HWC)
+            self._labels_NHW[index].copy_(labels_HW)
 
     def batch(self, indices: Sequence[int], windows: Sequence[Window] | None = None) -> Batch:
+        device = self._labels_NHW.device
+        samples_B = torch.tensor(indices, device=device)
         if windows is None:
-            rows = torch.tensor(indices, device=self._features_NCHW.device)
-            return self._features_NCHW[rows].float(), self._labels_NHW[rows]
-        cut = [(index, *window) for index, window in zip(indices, windows, strict=True)]
-        features = [self._features_NCHW[n, :, top : top + side, left : left + side] for n, top, left, side in cut]
-        labels = [self._labels_NHW[(n, *self._cache.label_window(top, left, side))] for n, top, left, side in cut]
-        return torch.stack(features).float(), torch.stack(labels)
+            return self.whole(samples_B)
+        return self.cut(samples_B, torch.tensor([window[:2] for window in windows], device=device), windows[0][2])
+
+    def whole(self, samples_B: Tensor) -> Batch:
+        """All of some samples, whose numbers the device holds."""
+        return self._features_NHWC[samples_B].permute(0, 3, 1, 2), self._labels_NHW[samples_B]
+
+    def cut(self, samples_B: Tensor, corners_B2: Tensor, side: int) -> Batch:
+        """Squares of ``side`` features, with top and left as the device holds them, and the labels over them."""
+        features_BHWC = _squares(self._features_NHWC, samples_B, corners_B2, side)
+        label_side = self._label_step * (side - 1) + 1
+        return features_BHWC.permute(0, 3, 1, 2), _squares(
+            self._labels_NHW, samples_B, self._label_step * corners_B2, label_side
+        )
 
 
 class StreamedFeatures:
@@ -75,8 +85,20 @@ class StreamedFeatures:
 
     def batch(self, indices: Sequence[int], windows: Sequence[Window] | None = None) -> Batch:
         features_BCHW, labels_BHW = (self._sent(torch.from_numpy(part)) for part in self._cache.batch(indices, windows))
-        return features_BCHW.float(), labels_BHW
+        return features_BCHW, labels_BHW
 
     def _sent(self, tensor: Tensor) -> Tensor:
         """PyTorch keeps a page-locked block until the copies out of it are done, and hands it out again afterwards."""
         return (tensor.pin_memory() if self._device.type == "cuda" else tensor).to(self._device, non_blocking=True)
+
+
+def _channels_last(cache: FeatureCache, index: int) -> tuple[Tensor, Tensor]:
+    features_BCHW, labels_BHW = map(torch.from_numpy, cache.batch([index]))
+    return features_BCHW[0].permute(1, 2, 0), labels_BHW[0]
+
+
+def _squares(maps_NHW_: Tensor, samples_B: Tensor, corners_B2: Tensor, side: int) -> Tensor:
+    """(B, side, side, ...) out of (N, H, W, ...)."""
+    along_S = torch.arange(side, device=maps_NHW_.device)
+    rows_BS, columns_BS = (corners_B2[:, axis, None] + along_S for axis in (0, 1))
+    return maps_NHW_[samples_B[:, None, None], rows_BS[:, :, None], columns_BS[:, None, :]]

@@ -11,14 +11,6 @@ STRIP_ROWS = 16
 """Rows of pixels that are upsampled at a time: a strip stays in the processor's cache."""
 
 
-def upsample_logits(logits_BKhw: Tensor, height_px: int, width_px: int) -> Tensor:
-    """Logits resized bilinearly to the image's grid.
-
-    Corners are aligned: images have 16k + 1 pixels a side, so that feature (i, j) lies on pixel (16i, 16j).
-    """
-    return F.interpolate(logits_BKhw, size=(height_px, width_px), mode="bilinear", align_corners=True)
-
-
 def segmentation_loss(logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int) -> Tensor:
     """Mean cross entropy of the upsampled logits over the pixels that count; 0 where none does.
 

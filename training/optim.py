@@ -32,10 +32,16 @@ class OptimizerSettings:
             raise ValueError(f"optimizer.weight_decay must be at least 0, got {self.weight_decay}.")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """An optimiser of the parameters that are trained. On a GPU it takes its learning rate from a tensor, too."""
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
+        on_gpu = all(parameter.is_cuda for parameter in trainable)
         if self.name == "adamw":
-            return torch.optim.AdamW(trainable, lr=self.learning_rate, weight_decay=self.weight_decay)
-        return torch.optim.SGD(trainable, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
+            return torch.optim.AdamW(
+                trainable, lr=self.learning_rate, weight_decay=self.weight_decay, fused=on_gpu, capturable=on_gpu
+            )
+        return torch.optim.SGD(
+            trainable, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=on_gpu
+        )
 
     def learning_rate_at(self, iteration: int, iterations: int) -> float:
         """The poly schedule at ``iteration``, from 0."""

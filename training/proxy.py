@@ -11,22 +11,26 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
-import numpy as np
 import torch
 from torch import nn
 
-from data.feature_cache import FeatureCache, Window
+from data.feature_cache import FeatureCache
 from models.dpc import classifier_on
 from models.operators import CellSettings
 from models.spec import CellSpec
+from training.batches import Batches
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.features import Features, features_on
-from training.loop import Batch, sample_at, train
-from training.losses import segmentation_loss, upsample_logits
+from training.features import Features, ResidentFeatures, features_on
+from training.graph_step import GraphStep
+from training.loop import train
+from training.losses import segmentation_loss
 from training.metrics import ConfusionMatrix
 from training.optim import OptimizerSettings
 from training.score import RungScore
+from training.step import Precision, Step, predicted
+from training.upsampling import upsampled_argmax
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,12 +45,14 @@ class ProxySettings:
         crop_px: side of the random square crop, a multiple of the output stride plus one; None for whole images. Crops are
             cut out of the cached features of the whole image.
         eval_batch_size: images a validation step; it changes no result.
+        precision: of activations, in training and validation; bfloat16 is faster where the processor has it.
     """
 
     rungs: Sequence[int]
     batch_size: int = 8
     crop_px: int | None = None
     eval_batch_size: int = 8
+    precision: Precision = "float32"
     cell: CellSettings = field(default_factory=CellSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
 
@@ -58,6 +64,8 @@ class ProxySettings:
             raise ValueError(f"proxy.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
         if self.eval_batch_size < 1:
             raise ValueError(f"proxy.eval_batch_size must be at least 1, got {self.eval_batch_size}.")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"proxy.precision must be float32 or bfloat16, got {self.precision!r}.")
         stride = self.cell.output_stride
         if self.crop_px is not None and (self.crop_px <= stride or self.crop_px % stride != 1):
             raise ValueError(f"proxy.crop_px must be a multiple of {stride} plus 1, or null, got {self.crop_px}.")
@@ -85,25 +93,15 @@ class ProxyTask:
         """
         started_s = time.monotonic()
         torch.manual_seed(seed)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = classifier_on(cell, self._train.channels, self._train.info.num_classes, self.settings.cell).to(device)
+        model = classifier_on(cell, self._train.channels, self._train.info.num_classes, self.settings.cell).to(self._device)
         optimizer = self.settings.optimizer.build(model.parameters())
         state = load_checkpoint(checkpoint, model, optimizer) if checkpoint else None
         scores = [RungScore(**score) for score in state["scores"]] if state else []
         yield from scores
         before_s = scores[-1].elapsed_s if scores else 0.0
-        val_features = features_on(self._val, device)
-        for progress in train(
-            model,
-            batch_at=partial(self._batch_at, features_on(self._train, device), seed),
-            loss_of=partial(segmentation_loss, ignore_label=self._train.info.ignore_label),
-            optimizer=optimizer,
-            settings=self.settings.optimizer,
-            seed=seed,
-            stops=tuple(self.settings.rungs),
-            start=scores[-1].iteration if scores else 0,
-        ):
-            miou = self._validate(model, val_features)
+        step, start = self._step(model, optimizer, seed), scores[-1].iteration if scores else 0
+        for progress in train(model, step, seed, stops=tuple(self.settings.rungs), start=start):
+            miou = self._validate(model)
             elapsed_s = before_s + time.monotonic() - started_s
             scores.append(RungScore(len(scores) + 1, progress.iteration, miou, progress.loss, elapsed_s))
             if checkpoint and len(scores) < len(self.settings.rungs):
@@ -113,13 +111,20 @@ class ProxyTask:
                     _LOG.warning("no checkpoint: %s", error)
             yield scores[-1]
 
-    def _batch_at(self, features: Features, seed: int, iteration: int) -> Batch:
-        first = iteration * self.settings.batch_size
-        indices = [sample_at(first + slot, len(self._train), seed) for slot in range(self.settings.batch_size)]
-        return features.batch(indices, self._windows(seed, iteration))
+    def _step(self, model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> Step | GraphStep:
+        settings, iterations, features = self.settings, self.settings.rungs[-1], self._train_features
+        loss_of = partial(segmentation_loss, ignore_label=self._train.info.ignore_label)
+        batches = Batches(self._train, settings.batch_size, self._crop_side, seed)
+        if isinstance(features, ResidentFeatures):
+            rates = [settings.optimizer.learning_rate_at(iteration, iterations) for iteration in range(iterations)]
+            planned = batches.planned(iterations, features, self._device)
+            return GraphStep(model, optimizer, planned, loss_of, torch.tensor(rates, device=self._device), settings.precision)
+        batch_at = partial(batches.at, features=features)
+        return Step(model, optimizer, settings.optimizer, batch_at, loss_of, iterations, settings.precision)
 
-    def _windows(self, seed: int, iteration: int) -> Sequence[Window] | None:
-        """Each image's random crop, on the features' grid; None takes whole images."""
+    @property
+    def _crop_side(self) -> int | None:
+        """Of the random crops, on the features' grid."""
         stride, crop_px = self.settings.cell.output_stride, self.settings.crop_px
         if crop_px is None:
             return None
@@ -129,24 +134,25 @@ class ProxyTask:
                 f"proxy.crop_px: {crop_px} is larger than the cached images, "
                 f"{stride * (self._train.width - 1) + 1}x{stride * (self._train.height - 1) + 1} pixels."
             )
-        rng = np.random.default_rng([seed, iteration, 1])
-        tops = rng.integers(0, self._train.height - side + 1, self.settings.batch_size)
-        lefts = rng.integers(0, self._train.width - side + 1, self.settings.batch_size)
-        return [(top, left, side) for top, left in zip(tops.tolist(), lefts.tolist(), strict=True)]
+        return side
 
     @torch.inference_mode()
-    def _validate(self, model: nn.Module, features: Features) -> float:
+    def _validate(self, model: nn.Module) -> float:
         model.eval()
         matrix = ConfusionMatrix(self._val.info.num_classes, self._val.info.ignore_label)
         for start in range(0, len(self._val), self.settings.eval_batch_size):
             stop = min(start + self.settings.eval_batch_size, len(self._val))
-            features_BCHW, labels_BHW = features.batch(range(start, stop))
-            logits_BKHW = upsample_logits(model(features_BCHW), *labels_BHW.shape[-2:])
-            matrix.update(logits_BKHW.max(dim=1).indices, labels_BHW)
+            features_BCHW, labels_BHW = self._val_features.batch(range(start, stop))
+            logits_BKhw = predicted(model, features_BCHW, self.settings.precision)
+            matrix.update(upsampled_argmax(logits_BKhw, *labels_BHW.shape[-2:]), labels_BHW)
         miou = matrix.miou()
         if math.isnan(miou):
             raise ValueError(f"{self.val_folder}: no pixel of the validation split has a label.")
         return miou
+
+    @cached_property
+    def _device(self) -> torch.device:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     @cached_property
     def _train(self) -> FeatureCache:
@@ -155,3 +161,12 @@ class ProxyTask:
     @cached_property
     def _val(self) -> FeatureCache:
         return FeatureCache(self.val_folder)
+
+    @cached_property
+    def _train_features(self) -> Features:
+        """Kept from cell to cell: a GPU holds them once."""
+        return features_on(self._train, self._device)
+
+    @cached_property
+    def _val_features(self) -> Features:
+        return features_on(self._val, self._device)

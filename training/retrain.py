@@ -17,9 +17,11 @@ from models.operators import CellSettings
 from models.segmenter import Segmenter
 from models.spec import CellSpec
 from training.evaluation import Scores, evaluate
-from training.loop import sample_at, train
+from training.loop import train
 from training.losses import segmentation_loss
 from training.optim import OptimizerSettings
+from training.sampling import sample_at
+from training.step import Step
 
 PAPER_SCALES = tuple(0.5 + 0.25 * step for step in range(7))
 """0.5 to 2 by 0.25, DeepLab's random scales."""
@@ -136,16 +138,16 @@ def retrain(
     batches = iter(DataLoader(samples, settings.batch_size, num_workers=settings.workers))
     val_split = dataset.split("val")
     best_miou = -1.0
-    for reached in train(
+    step = Step(
         model,
+        optimizer,
+        settings.optimizer,
         batch_at=lambda iteration: tuple(tensor.to(device) for tensor in next(batches)),  # type: ignore[arg-type, return-value]
         loss_of=partial(segmentation_loss, ignore_label=dataset.info.ignore_label),
-        optimizer=optimizer,
-        settings=settings.optimizer,
-        seed=seed,
-        stops=settings.stops,
-        set_mode=partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm),
-    ):
+        iterations=settings.iterations,
+    )
+    set_mode = partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm)
+    for reached in train(model, step, seed, settings.stops, set_mode=set_mode):
         scores = evaluate(model, val_split, dataset.info, progress)
         is_best = scores.miou > best_miou
         if is_best:

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.loop import sample_at, train
+from training.loop import train
 from training.optim import OptimizerSettings
 from training.score import DivergedError
+from training.step import Step
 
 STOPS = (3, 5, 9)
 SGD = OptimizerSettings("sgd", learning_rate=0.1)
@@ -33,7 +34,8 @@ def batch_at(iteration):
 def trained(model, settings=SGD, optimizer=None, seed=7, stops=STOPS, start=0, **options):
     optimizer = optimizer or settings.build(model.parameters())
     loss_of = options.pop("loss_of", nn.functional.mse_loss)
-    return train(model, options.pop("batch_at", batch_at), loss_of, optimizer, settings, seed, stops, start, **options)
+    step = Step(model, optimizer, settings, options.pop("batch_at", batch_at), loss_of, stops[-1])
+    return train(model, step, seed, stops, start, **options)
 
 
 def same_state(model, other):
@@ -86,25 +88,6 @@ def test_frozen_parameters_are_not_given_to_the_optimiser():
     model[-1].requires_grad_(True)
     given = SGD.build(model.parameters()).param_groups[0]["params"]
     assert [id(parameter) for parameter in given] == [id(parameter) for parameter in model[-1].parameters()]
-
-
-# The order of samples
-
-
-@pytest.mark.parametrize("num_samples", [1, 7, 32])
-def test_each_epoch_is_a_permutation_of_its_own(num_samples):
-    epochs = [[sample_at(epoch * num_samples + i, num_samples, seed=3) for i in range(num_samples)] for epoch in range(6)]
-    for epoch in epochs:
-        assert sorted(epoch) == list(range(num_samples))
-    if num_samples > 1:
-        assert len({tuple(epoch) for epoch in epochs}) > 3
-
-
-def test_the_order_is_a_function_of_the_seed_whatever_was_asked_before():
-    forwards = [sample_at(number, 10, seed=1) for number in range(100)]
-    backwards = [sample_at(number, 10, seed=1) for number in reversed(range(100))]
-    assert forwards == backwards[::-1]
-    assert forwards != [sample_at(number, 10, seed=2) for number in range(100)]
 
 
 # Stops and resuming

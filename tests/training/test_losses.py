@@ -2,7 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.losses import segmentation_loss, upsample_logits
+from training.losses import segmentation_loss
+from training.upsampling import upsample_logits
 
 
 def reference(logits, labels, ignore_label):

@@ -1,3 +1,4 @@
+import logging
 from dataclasses import astuple, replace
 from itertools import islice
 
@@ -5,16 +6,20 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from data.cache_build import CacheBuild, build_cache
 from data.datasets import DatasetInfo, Sample, palette_of
 from data.feature_cache import CacheKey, FeatureCache
 from models.operators import CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from training.batches import Batches
 from training.features import MappedFeatures, ResidentFeatures, StreamedFeatures
+from training.graph_step import GraphStep
 from training.optim import OptimizerSettings
 from training.proxy import ProxySettings, ProxyTask
 from training.score import DivergedError
+from training.step import Step, predicted
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1()), Branch(-1, PyramidPooling((1, 1)))))
 INFO = DatasetInfo("toy", ("left", "right", "lower"), palette_of(3))
@@ -190,6 +195,7 @@ def test_a_crop_larger_than_the_images_is_named_with_their_size(folders):
         ("crop_px", 16),
         ("crop_px", 1),
         ("crop_px", 48),
+        ("precision", "float16"),
     ],
 )
 def test_a_setting_out_of_range_is_named(field, value):
@@ -220,17 +226,21 @@ def map_folder(tmp_path_factory):
     return cached(tmp_path_factory.mktemp("map"), MapSplit(6, seed=0), shown_pixel, info)
 
 
+def batches_of(task):
+    return Batches(task._train, task.settings.batch_size, task._crop_side, seed=0)
+
+
 @pytest.mark.parametrize("crop_px", [None, 17, 33, 65])
 def test_a_crop_keeps_features_and_labels_together(crop_px, map_folder):
     task = ProxyTask(map_folder, map_folder, replace(SETTINGS, crop_px=crop_px))
     for iteration in range(8):
-        features_BCHW, labels_BHW = task._batch_at(MappedFeatures(task._train), 0, iteration)
-        assert features_BCHW.dtype == torch.float32
+        features_BCHW, labels_BHW = batches_of(task).at(iteration, MappedFeatures(task._train))
+        assert features_BCHW.dtype == torch.float16
         if crop_px:
             assert labels_BHW.shape == (4, crop_px, crop_px)
         for (rows_HW, columns_HW, is_odd_HW), labels_HW in zip(features_BCHW, labels_BHW, strict=True):
             along_HW, shown_HW = (labels_HW, columns_HW) if is_odd_HW[0, 0] else (labels_HW.T, rows_HW)
-            assert torch.equal(labels_HW[::16, ::16].float(), shown_HW)
+            assert torch.equal(labels_HW[::16, ::16].half(), shown_HW)
             assert (along_HW.int().diff(dim=1) == 1).all()  # the pixels between features are there, too
 
 
@@ -238,7 +248,7 @@ def test_crops_reach_every_place_and_lie_elsewhere_each_time(map_folder):
     task = ProxyTask(map_folder, map_folder, replace(SETTINGS, crop_px=33))
     corners = set()
     for iteration in range(40):
-        features_BCHW, _ = task._batch_at(MappedFeatures(task._train), 0, iteration)
+        features_BCHW, _ = batches_of(task).at(iteration, MappedFeatures(task._train))
         corners |= {tuple(corner) for corner in features_BCHW[:, :2, 0, 0].tolist()}
     assert corners == {(16 * row, 16 * column) for row in range(3) for column in range(5)}
 
@@ -248,9 +258,9 @@ def test_an_epoch_of_batches_holds_every_sample_once(folders):
     cache = FeatureCache(folders[0])
     seen = []
     for iteration in range(3):
-        features_BCHW, _ = task._batch_at(MappedFeatures(task._train), 0, iteration)
+        features_BCHW, _ = batches_of(task).at(iteration, MappedFeatures(task._train))
         for features_CHW in features_BCHW.numpy():
-            seen += [i for i in range(len(cache)) if np.array_equal(cache[i][0].astype(np.float32), features_CHW)]
+            seen += [i for i in range(len(cache)) if np.array_equal(cache[i][0], features_CHW)]
     assert sorted(seen) == list(range(6))
 
 
@@ -271,6 +281,78 @@ def test_coarser_labels_are_those_below_every_so_many_th_pixel_and_train_as_well
     for crop_px in (None, 33):
         settings = replace(SETTINGS, crop_px=crop_px)
         tasks = [ProxyTask(folder, map_folder, settings) for folder in (map_folder, coarse)]
-        (_, fine_BHW), (_, coarse_BHW) = (task._batch_at(MappedFeatures(task._train), 0, 3) for task in tasks)
+        (_, fine_BHW), (_, coarse_BHW) = (batches_of(task).at(3, MappedFeatures(task._train)) for task in tasks)
         assert torch.equal(coarse_BHW, fine_BHW[:, ::4, ::4])
     assert 0 <= next(tasks[1](CELL, 0)).miou <= 1
+
+
+# Steps that need nothing of the host, as on a GPU
+
+
+def on_a_device(task):
+    """The task as it would be with features that lie on a device, which is the CPU here."""
+    vars(task)["_train_features"] = ResidentFeatures(task._train, torch.device("cpu"))
+    return task
+
+
+@pytest.mark.parametrize("crop_px", [None, 49])
+@pytest.mark.parametrize(
+    "optimizer", [SETTINGS.optimizer, OptimizerSettings("adamw", 0.01)], ids=lambda optimizer: optimizer.name
+)
+def test_a_trial_on_a_device_takes_the_same_steps(optimizer, crop_px, folders):
+    settings = replace(SETTINGS, crop_px=crop_px, optimizer=optimizer)
+    expected = list(ProxyTask(*folders, settings)(CELL, 0))
+    found = list(on_a_device(ProxyTask(*folders, settings))(CELL, 0))
+    assert [score.loss for score in found] == pytest.approx([score.loss for score in expected], rel=1e-3)
+    assert [score.miou for score in found] == pytest.approx([score.miou for score in expected], abs=0.01)
+
+
+def test_which_step_is_taken_follows_from_where_the_features_lie(folders):
+    parameters = [nn.Parameter(torch.zeros(1))]
+    for task, kind in ((ProxyTask(*folders, SETTINGS), Step), (on_a_device(ProxyTask(*folders, SETTINGS)), GraphStep)):
+        assert type(task._step(nn.Identity(), SETTINGS.optimizer.build(parameters), 0)) is kind
+
+
+def test_a_trial_on_a_device_resumes_with_the_same_bits(folders, tmp_path):
+    task = on_a_device(ProxyTask(*folders, SETTINGS))
+    expected = told(task(CELL, 0))
+    next(task(CELL, 0, tmp_path / "state.safetensors"))
+    assert told(task(CELL, 0, tmp_path / "state.safetensors")) == expected
+
+
+def test_a_capture_that_fails_is_logged_once_and_every_step_is_still_taken(folders, monkeypatch, caplog):
+    def refuse():
+        raise RuntimeError("operation not permitted when stream is capturing\nand more lines")
+
+    task = on_a_device(ProxyTask(*folders, SETTINGS))
+    expected = told(task(CELL, 0))
+    init = GraphStep.__init__
+
+    def as_on_a_gpu(step, *args):
+        init(step, *args)
+        step._eager_steps_left = 1
+
+    monkeypatch.setattr(GraphStep, "__init__", as_on_a_gpu)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: refuse())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    with caplog.at_level(logging.WARNING):
+        assert told(task(CELL, 0)) == expected
+    messages = [record.message for record in caplog.records]
+    assert messages == ["no CUDA graph, steps stay eager: operation not permitted when stream is capturing"]
+
+
+# Precision
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_model_computes_in_its_precision_whatever_its_features_are_kept_in(precision):
+    model = nn.Conv2d(3, 4, 1)
+    assert predicted(model, torch.randn(2, 3, 5, 5).half(), precision).dtype == getattr(torch, precision)
+    assert model.weight.dtype == torch.float32
+
+
+def test_a_trial_in_bfloat16_learns_as_well(folders):
+    settings = replace(SETTINGS, rungs=(80,), precision="bfloat16", optimizer=OptimizerSettings("adamw", learning_rate=0.02))
+    (score,) = ProxyTask(*folders, settings)(CELL, seed=0)
+    assert score.miou > 0.7
+    assert told(ProxyTask(*folders, settings)(CELL, seed=0)) == told([score])

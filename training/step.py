@@ -1,0 +1,66 @@
+"""One step of a training: a batch, its loss, the gradients, the update."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from training.optim import OptimizerSettings
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs (B, C, H, W) and labels (B, H, W)."""
+
+Precision = Literal["float32", "bfloat16"]
+"""Of activations and their gradients; weights and optimiser are float32 in either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Takes the step of a given iteration, batch and learning rate being functions of its number.
+
+    Attributes:
+        batch_at: the batch of iteration i, on the model's device.
+        loss_of: of the model's output and the labels.
+        iterations: the length of the learning-rate schedule.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    settings: OptimizerSettings
+    batch_at: Callable[[int], Batch]
+    loss_of: Callable[[Tensor, Tensor], Tensor]
+    iterations: int
+    precision: Precision = "float32"
+
+    def __call__(self, iteration: int) -> Tensor:
+        """Returns the loss, on the device: nothing waits for it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate_at(iteration, self.iterations)
+        inputs, labels = self.batch_at(iteration)
+        return update(self.model, self.optimizer, self.loss_of, inputs, labels, self.precision)
+
+
+def update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    inputs: Tensor,
+    labels: Tensor,
+    precision: Precision,
+) -> Tensor:
+    """Move the weights along the gradients of one batch, and return its loss."""
+    loss = loss_of(predicted(model, inputs, precision), labels)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def predicted(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
+    """The model's output, computed in ``precision``."""
+    inputs = inputs.to(getattr(torch, precision))
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
+        output: Tensor = model(inputs)
+    return output
