@@ -1,0 +1,166 @@
+"""A training step of the published cell against plain PyTorch, and two trials side by side on a CPU.
+
+    python benchmarks/bench_step.py [--rounds 7]
+
+Plain is what one writes first: torch's depthwise convolution and dropout, logits upsampled to the image, cross entropy, float32,
+torch's allocator settings. Each way runs in a process of its own with one thread; they take turns, so that a drift of the
+machine's speed meets all of them. Losses are compared with plain's in float64 before anything is timed.
+"""
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from result_file import save
+from torch import Tensor, nn
+
+from models.depthwise import AtrousDepthwise
+from models.dpc import classifier_on
+from models.dropout import Dropout
+from models.operators import CellSettings
+from models.spec import CellSpec
+from search.config import CONF
+from training.allocator import keep_freed_memory
+from training.losses import segmentation_loss
+from training.step import Precision, predicted
+from training.upsampling import upsample_logits
+
+SIZES = {"CamVid": ((24, 31), (369, 481), 11), "City": ((49, 49), (769, 769), 19)}
+BATCH, CHANNELS = 8, 320
+WAYS = ("plain", "float32", "bfloat16")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    figures: dict[str, float] = {}
+    print(f"batch {BATCH}, {CHANNELS} channels, 256 filters, one thread, medians of {rounds} rounds; losses against float64:")
+    for size in SIZES:
+        ways = {way: Worker(size, way) for way in WAYS}
+        print(f"{size}: " + ", ".join(f"{way} {worker.error:.1e}" for way, worker in ways.items()))
+        for what in ("loss", "step"):
+            times: dict[str, list[float]] = {way: [] for way in WAYS if (what, way) != ("loss", "bfloat16")}
+            for _ in range(rounds):
+                for way, seconds in times.items():
+                    seconds.append(ways[way].run(what))
+            figures |= report(size, what, {way: median(seconds) for way, seconds in times.items()})
+        figures |= side_by_side(size, ways["bfloat16"], rounds)
+        for worker in ways.values():
+            worker.stop()
+    save(__file__, figures)
+
+
+def report(size: str, what: str, times: dict[str, float]) -> dict[str, float]:
+    figures = {}
+    for way, seconds in times.items():
+        ratio = times["plain"] / seconds
+        print(f"{size:<8}{what:<6}{way:<10}{1000 * seconds:>8.0f} ms{ratio:>8.2f}x", flush=True)
+        figures |= {f"{size} {what} {way}, ms": 1000 * seconds, f"{size} {what} {way} to plain, x": ratio}
+    return figures
+
+
+def side_by_side(size: str, first: "Worker", rounds: int) -> dict[str, float]:
+    """Two one-thread trials at once against one alone: 2 would be perfect."""
+    second = Worker(size, "bfloat16")
+    alone, together = [], []
+    for _ in range(rounds):
+        alone.append(first.run("step"))
+        started_s = time.perf_counter()
+        for worker in (first, second):
+            worker.start("step")
+        for worker in (first, second):
+            worker.wait()
+        together.append(time.perf_counter() - started_s)
+    second.stop()
+    ratio = 2 * median(alone) / median(together)
+    print(f"{size:<8}two trials at once: {ratio:.2f} times the steps of one", flush=True)
+    return {f"{size} two trials to one, x": ratio}
+
+
+class Worker:
+    """A process that steps when it is told to.
+
+    Attributes:
+        error: of its loss, relative to that in float64.
+    """
+
+    def __init__(self, size: str, way: str) -> None:
+        self._connection, theirs = multiprocessing.Pipe()
+        self._process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, size, way), daemon=True)
+        self._process.start()
+        self.error: float = self._connection.recv()
+
+    def run(self, what: str) -> float:
+        """Seconds of one step, or of its loss alone."""
+        self.start(what)
+        return self.wait()
+
+    def start(self, what: str) -> None:
+        self._connection.send(what)
+
+    def wait(self) -> float:
+        seconds: float = self._connection.recv()
+        return seconds
+
+    def stop(self) -> None:
+        self._connection.send("stop")
+        self._process.join()
+
+
+def serve(connection: Connection, size: str, way: str) -> None:
+    """A worker's life: tell the error, then time what is asked for."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    if way != "plain":
+        keep_freed_memory()
+    (height, width), (height_px, width_px), classes = SIZES[size]
+    features_BCHW = torch.randn(BATCH, CHANNELS, height, width)
+    labels_BHW = torch.randint(0, classes, (BATCH, height_px, width_px), dtype=torch.uint8)
+    model = classifier_on(CellSpec.read(CONF / "cell" / "dpc_top1.json"), CHANNELS, classes, CellSettings())
+    loss_of = plain_loss if way == "plain" else segmentation_loss
+    if way == "plain":
+        as_plain(model)
+    precision: Precision = "bfloat16" if way == "bfloat16" else "float32"
+    logits_BKhw = torch.randn(BATCH, classes, height, width, requires_grad=True)
+    exact = plain_loss(logits_BKhw.detach()[:1].double(), labels_BHW[:1], 255)
+    connection.send(float(abs(loss_of(logits_BKhw.detach()[:1], labels_BHW[:1], 255) - exact) / exact))
+    work = {
+        "loss": lambda: loss_of(logits_BKhw, labels_BHW, 255).backward(),
+        "step": lambda: loss_of(predicted(model, features_BCHW, precision), labels_BHW, 255).backward(),
+    }
+    for run in work.values():
+        run()
+    while (what := connection.recv()) != "stop":
+        connection.send(timed(work[what]))
+
+
+def timed(run: Callable[[], object]) -> float:
+    started_s = time.perf_counter()
+    run()
+    return time.perf_counter() - started_s
+
+
+def plain_loss(logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int) -> Tensor:
+    logits_BKHW = upsample_logits(logits_BKhw, *labels_BHW.shape[-2:])
+    return F.cross_entropy(logits_BKHW, labels_BHW.long(), ignore_index=ignore_label)
+
+
+def as_plain(model: nn.Module) -> None:
+    """Put torch's own modules in the place of ours."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, AtrousDepthwise):
+                channels, rate = child.in_channels, child.dilation
+                setattr(parent, name, nn.Conv2d(channels, channels, 3, 1, rate, rate, groups=channels, bias=False))
+            elif isinstance(child, Dropout):
+                setattr(parent, name, nn.Dropout(child.p))
+
+
+if __name__ == "__main__":
+    main()
