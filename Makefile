@@ -29,7 +29,7 @@ lint: $(INSTALLED) ## style and import contracts
 types: $(INSTALLED) ## static types
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## measure, each figure against a baseline in the same run
+bench: $(INSTALLED) ## measure, each figure against a baseline in the same run; outputs/bench has them as JSON
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 dashboard: $(INSTALLED) ## open the MLflow dashboard on 127.0.0.1:5000

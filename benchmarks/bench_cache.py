@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 import torch
 from PIL import Image
+from result_file import save
 
 from data.cache_build import CacheBuild, build_cache, pad_sample
 from data.datasets import DatasetInfo, Sample, SegmentationDataset, palette_of
@@ -47,7 +48,8 @@ def main() -> None:
         bare, built = (sum(rate) for rate in zip(*rates, strict=True))
         print(f"{processes} processes of one thread, images a second: bare forward {bare:.2f}, cache {built:.2f}")
         print(f"building a cache: {built / bare:.2f} of the bare backbone's speed")
-        read(Path(folder), options.rows)
+        figures = {"forward, images/s": bare, "build, images/s": built, "build to forward, x": built / bare}
+        save(__file__, figures | read(Path(folder), options.rows))
 
 
 def build_rates(overrides: list[str], root: Path) -> tuple[float, float]:
@@ -88,7 +90,7 @@ class FirstOf:
         return self._samples[index]  # type: ignore[index, no-any-return]
 
 
-def read(root: Path, rows: int) -> None:
+def read(root: Path, rows: int) -> dict[str, float]:
     """Open a cache of Cityscapes' shape, verify it, and read random batches."""
     key = CacheKey({"name": "city", "split": "train"}, {"name": "made up", "mean": [0.5] * 3}, *CITY_PX)
     rng = np.random.default_rng(0)
@@ -116,7 +118,9 @@ def read(root: Path, rows: int) -> None:
             part.copy()
         copied_s.append(time.perf_counter() - start_s)
     print(f"random batches of {BATCH}, a second: plain copy {1 / median(copied_s):.1f}, cache {1 / median(read_s):.1f}")
-    print(f"reading a batch: {median(copied_s) / median(read_s):.2f} of the plain copy's speed")
+    ratio = median(copied_s) / median(read_s)
+    print(f"reading a batch: {ratio:.2f} of the plain copy's speed")
+    return {"open, ms": 1000 * opened_s, "verify, s": verified_s, "batches, /s": 1 / median(read_s), "read to copy, x": ratio}
 
 
 class Blank:

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
+from result_file import save
 from rich.console import Console
 
 from models.spec import CellSpec
@@ -38,7 +39,7 @@ def main() -> None:
     task = ProxyTask(caches["search_train"].folder, caches["search_val"].folder, settings)
     print(f"python {' '.join(sys.argv)}: mIoU in % at iteration {settings.rungs[-1]}, one CPU thread a trial")
     print(f"{'cell':<16}{'seeds':>6}{'mean':>8}{'sd':>7}{'s a trial':>11}{'ratio':>8}")
-    baseline = None
+    baseline, figures = None, {}
     for name in options.cells.split(","):
         cell = _cell(name)
         last = [list(task(cell, seed))[-1] for seed in range(options.seeds)]
@@ -50,6 +51,8 @@ def main() -> None:
             f"{name:<16}{len(mious):>6}{mean(mious):>8.2f}{spread:>7}{seconds:>11.1f}{mean(mious) / baseline:>8.2f}",
             flush=True,
         )
+        figures |= {f"{name} mIoU, %": mean(mious), f"{name} trial, s": seconds}
+    save(__file__, figures)
 
 
 def _cell(name: str) -> CellSpec:

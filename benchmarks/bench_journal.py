@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
+from result_file import save
+
 from models.cost import CellCost
 from search.algorithms.uniform import Uniform
 from search.journal import Journal, SearchOpened, read_events
@@ -54,6 +56,16 @@ def main() -> None:
         all_s = time.perf_counter() - started_s
         print(f"json.loads alone: {json_s:.2f} s; checked events and record: {read_s:.2f} s ({read_s / json_s:.1f}x)")
         print(f"ready to go on, with the algorithm's history and the rungs: {all_s:.2f} s ({all_s / json_s:.1f}x)")
+    save(
+        __file__,
+        {
+            "read, s": read_s,
+            "ready, s": all_s,
+            "json.loads alone, s": json_s,
+            "append, ms": 1e3 * last,
+            "last to first, x": last / first,
+        },
+    )
 
 
 def write(path: Path, plan: Plan) -> list[float]:

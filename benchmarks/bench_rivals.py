@@ -17,6 +17,7 @@ from random import Random
 from statistics import fmean, median, stdev
 
 import optuna
+from result_file import save
 
 from models.cost import FeatureShape
 from models.spec import Branch, CellSpec
@@ -55,7 +56,7 @@ def main() -> None:
         print("syne-tune is not installed: left out")
     print(f"{options.trials} trials, {options.workers} workers, {options.seeds} seeds, no early stopping")
     print(f"{'':<24}{'mIoU':>8}{'sd':>7}{'gain':>7}{'trials to top 0.1 %':>21}{'seconds':>9}")
-    gain_of_uniform = 0.0
+    gain_of_uniform, figures = 0.0, {}
     for name in (*OURS, *rivals):
         started_s = time.monotonic()
         curves = []
@@ -73,6 +74,8 @@ def main() -> None:
             f"{name:<24}{100 * fmean(last):>8.2f}{100 * spread:>7.2f}{gain:>7.2f}{median(reached):>21.0f}{elapsed_s:>9.0f}",
             flush=True,
         )
+        figures[f"{name} gain to uniform, x"] = gain
+    save(__file__, figures)
 
 
 def plan(algorithm: str, trials: int) -> Plan:

@@ -22,7 +22,7 @@ from result_file import save
 from data.cache_build import CacheBuild, build_cache
 from data.datasets import DatasetInfo, Sample, palette_of
 from data.feature_cache import CacheKey
-from models.spec import AtrousConv, CellSpec, Conv1x1, PyramidPooling
+from models.spec import AtrousConv, Conv1x1, PyramidPooling
 from search.config import load
 from search.space import CellSpace
 from search.tuning.cluster import connect
