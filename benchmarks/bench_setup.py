@@ -2,7 +2,7 @@
 
     python benchmarks/bench_setup.py
 
-Runs the tune trial itself (``search.tuning.trial.CellTrial``) as a Ray actor on a made-up cache of CamVid's shape. The baseline of
+Runs the trial itself (``search.tuning.trial.CellTrial``) as a Ray actor on a made-up cache of CamVid's shape. The baseline of
 a new cell is what it would cost on a worker of its own.
 """
 

@@ -2,9 +2,9 @@
 
     python benchmarks/bench_step.py [--rounds 7]
 
-Plain is what one writes first: torch's depthwise convolution and dropout, logits upsampled to the image, cross entropy, float32,
-torch's allocator settings. Each way runs in a process of its own with one thread; they take turns, so that a drift of the
-machine's speed meets all of them. Losses are compared with plain's in float64 before anything is timed.
+Plain is what one writes first: torch's depthwise convolution and dropout, logits upsampled to the image, cross entropy,
+float32, torch's allocator settings. Each way runs in a process of its own with one thread; they take turns, so that a drift
+of the machine's speed meets all of them. Losses are compared with plain's in float64 before anything is timed.
 """
 
 import argparse
