@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
+from models.fused import Layers
 from models.operators import CellSettings, build_operator
 from models.spec import BACKBONE, CellSpec
 
@@ -22,7 +23,7 @@ class DensePredictionCell(nn.Module):
             build_operator(branch.operator, in_channels if branch.input == BACKBONE else settings.filters, settings)
             for branch in spec.branches
         )
-        self.project = nn.Sequential(
+        self.project = Layers(
             Dropout(settings.dropout),
             nn.Conv2d(len(spec) * settings.filters, settings.filters, kernel_size=1, bias=False),
             nn.BatchNorm2d(settings.filters, momentum=settings.bn_momentum),

@@ -1,4 +1,8 @@
+import os
+
 import pytest
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads it when it is first imported
 
 
 @pytest.fixture

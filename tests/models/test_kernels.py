@@ -1,0 +1,203 @@
+"""The Triton kernels, in Triton's interpreter on a CPU."""
+
+import copy
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models import fused
+from models.depthwise import AtrousDepthwise
+from models.dpc import classifier_on
+from models.fused import check_layer_kernels, kernels_that_work
+from models.operators import CellSettings
+from models.spec import CellSpec
+from search.config import CONF
+from training.losses import check_loss_kernels, loss_and_gradient_in_strips
+
+pytest.importorskip("triton")
+
+from models.kernels import atrous
+from models.kernels.batch_norm import batch_norm_relu
+from training.kernels import upsampled_loss
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+
+
+def error_of(found, expected):
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+# Layers
+
+
+def step(norm, features, upstream, rate):
+    """Ours in the features' type and torch's in float64: outputs, gradients, running statistics."""
+    torch.manual_seed(0)
+    depthwise = AtrousDepthwise(features.shape[1], rate) if rate else nn.Identity()
+    exact_norm, exact_depthwise = copy.deepcopy(norm).double(), copy.deepcopy(depthwise).double()
+    ours, exact = features.clone().requires_grad_(), features.double().requires_grad_()
+    if rate:
+        output = atrous.atrous_batch_norm_relu(ours, depthwise.weight, rate, norm)
+        convolved = F.conv2d(exact, exact_depthwise.weight, padding=rate, dilation=rate, groups=features.shape[1])
+    else:
+        output, convolved = batch_norm_relu(ours, norm), exact
+    expected = F.relu(exact_norm(convolved))
+    output.backward(upstream)
+    expected.backward(upstream.double())
+    names = ["output", "features", "gamma", "beta", "running mean", "running var", *(["weight"] if rate else [])]
+    sides = [
+        [y, x.grad, n.weight.grad, n.bias.grad, n.running_mean, n.running_var, *(p.grad for p in d.parameters())]
+        for y, x, n, d in ((output, ours, norm, depthwise), (expected, exact, exact_norm, exact_depthwise))
+    ]
+    return {name: (a.detach(), b.detach()) for name, a, b in zip(names, *sides, strict=True)}
+
+
+def layer(channels, size, dtype, rate, batch=2, shift=0.0):
+    torch.manual_seed(1)
+    norm = nn.BatchNorm2d(channels, momentum=0.3).train()
+    nn.init.uniform_(norm.weight, 0.5, 2)
+    nn.init.normal_(norm.bias)
+    features = (torch.randn(batch, channels, *size) + shift).to(dtype)
+    return step(norm, features, torch.randn(batch, channels, *size).to(dtype), rate)
+
+
+@pytest.mark.parametrize("rate", [None, (1, 1), (1, 6), (18, 15), (6, 21)], ids=str)
+@pytest.mark.parametrize(("channels", "size"), [(24, (13, 11)), (70, (9, 24))], ids=str)
+def test_layers_equal_torchs_in_float64(channels, size, rate):
+    for name, (found, expected) in layer(channels, size, torch.float32, rate).items():
+        assert (found - expected).abs().max() < 1e-4 * max(1.0, expected.abs().max()), name
+
+
+@pytest.mark.parametrize("rate", [None, (1, 6), (6, 3)], ids=str)
+def test_layers_in_bfloat16_are_as_near_as_that_type_allows(rate):
+    found = layer(24, (13, 11), torch.bfloat16, rate)
+    assert found["output"][0].dtype == torch.bfloat16
+    for name, (ours, expected) in found.items():
+        assert error_of(ours, expected) < 0.08, name
+
+
+@pytest.mark.parametrize(("size", "batch"), [((1, 1), 8), ((5, 7), 1)], ids=str)
+def test_the_smallest_maps_are_right(size, batch):
+    for name, (found, expected) in layer(24, size, torch.float32, (2, 3), batch).items():
+        assert (found - expected).abs().max() < 1e-4 * max(1.0, expected.abs().max()), name
+
+
+def test_statistics_do_not_cancel_where_the_mean_is_large():
+    found, expected = layer(24, (13, 11), torch.float32, None, shift=1000.0)["running var"]
+    assert error_of(found, expected) < 1e-4
+
+
+def test_features_in_any_layout_and_runs_give_the_same_bits():
+    runs = []
+    for layout in (torch.contiguous_format, torch.channels_last, torch.channels_last):
+        torch.manual_seed(0)
+        features = torch.randn(2, 24, 9, 7).contiguous(memory_format=layout)
+        weight = torch.randn(24, 1, 3, 3, requires_grad=True)
+        output = atrous.atrous_batch_norm_relu(features, weight, (1, 2), nn.BatchNorm2d(24))
+        output.square().sum().backward()
+        runs.append((output, weight.grad))
+    assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(run, runs[0], strict=True))
+
+
+@pytest.mark.parametrize("cell", ["dpc_top1", "aspp"])
+def test_a_cell_of_fused_layers_takes_the_same_step(cell, monkeypatch):
+    sides = []
+    for kernels in (None, atrous):
+        monkeypatch.setattr(fused, "_layer_kernels", lambda device, kernels=kernels: kernels)
+        torch.manual_seed(0)
+        model = classifier_on(CellSpec.read(CONF / "cell" / f"{cell}.json"), 10, 3, CellSettings(filters=12, dropout=0)).train()
+        output = model(torch.randn(3, 10, 9, 11))
+        output.square().mean().backward()
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+        sides.append({"output": output, **gradients, **{name: b for name, b in model.named_buffers() if "running" in name}})
+    for name, expected in sides[0].items():
+        torch.testing.assert_close(sides[1][name], expected, rtol=1e-3, atol=1e-5, msg=name)
+
+
+# The loss
+
+
+SIZES = [((3, 4), (33, 49)), ((5, 5), (70, 61)), ((1, 1), (7, 5)), ((1, 3), (9, 40)), ((4, 4), (4, 4)), ((7, 6), (4, 5))]
+
+
+@pytest.mark.parametrize(("features", "pixels"), SIZES, ids=str)
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(("classes", "ignore_label"), [(3, 3), (19, 255)])
+def test_the_loss_equals_torchs_in_float64(features, pixels, align_corners, classes, ignore_label):
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(2, classes, *features)
+    labels = torch.randint(0, classes + 1, (2, *pixels))
+    labels[labels == classes] = ignore_label
+    exact = logits.double().requires_grad_()
+    upsampled = F.interpolate(exact, size=pixels, mode="bilinear", align_corners=align_corners)
+    expected = F.cross_entropy(upsampled, labels, ignore_index=ignore_label)
+    expected.backward()
+    loss, gradient = upsampled_loss.loss_and_gradient(logits, labels.to(torch.uint8), ignore_label, align_corners)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(gradient.double(), exact.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_of_half_precision_logits_with_channels_last():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 4, 3).bfloat16().contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 6, (2, 49, 33), dtype=torch.uint8)
+    loss, gradient = upsampled_loss.loss_and_gradient(logits, labels, 5, True)
+    expected_loss, expected = loss_and_gradient_in_strips(logits.float(), labels, 5, True)
+    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-4)
+    assert gradient.dtype == torch.bfloat16
+    assert error_of(gradient, expected) < 1e-2
+
+
+def test_no_labelled_pixel_is_no_loss_and_no_gradient():
+    unlabelled = torch.full((1, 49, 49), 255, dtype=torch.uint8)
+    loss, gradient = upsampled_loss.loss_and_gradient(torch.randn(1, 3, 4, 4), unlabelled, 255, True)
+    assert loss.item() == 0
+    assert not gradient.any()
+
+
+def test_a_logit_that_is_no_number_shows_in_the_loss():
+    logits = torch.zeros(1, 3, 2, 2)
+    logits[0, 1, 0, 0] = torch.nan
+    assert upsampled_loss.loss_and_gradient(logits, torch.zeros(1, 17, 17, dtype=torch.uint8), 255, True)[0].isnan()
+
+
+# Trust
+
+
+def test_the_checks_that_a_gpu_makes_first_pass():
+    check_layer_kernels(atrous, CPU)
+    check_loss_kernels(upsampled_loss, CPU)
+
+
+def test_kernels_that_are_wrong_or_do_not_compile_are_not_used_and_that_is_logged(monkeypatch, caplog):
+    monkeypatch.setattr(atrous, "batch_norm_relu", lambda values, norm: 1.01 * batch_norm_relu(values, norm))
+    with caplog.at_level(logging.WARNING):
+        kernels = kernels_that_work(
+            "models.kernels.atrous", torch.device("cuda"), lambda kernels: check_layer_kernels(kernels, CPU)
+        )
+        assert kernels is None
+        assert kernels_that_work("models.kernels.missing", torch.device("cuda"), lambda kernels: None) is None
+    messages = [record.message for record in caplog.records]
+    assert messages[0].startswith("models.kernels.atrous: not used on cuda, torch's own operators are (RuntimeError: differs")
+    assert messages[1].startswith("models.kernels.missing: not used on cuda, torch's own operators are (ModuleNotFoundError")
+
+
+def test_a_cpu_uses_none_and_says_nothing(caplog):
+    assert kernels_that_work("models.kernels.atrous", CPU, lambda kernels: None) is None
+    assert not caplog.records
+
+
+def test_every_kernel_compiles_for_a_gpu():
+    script = Path(__file__).with_name("compile_kernels.py")
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": str(CONF.parent)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.split()) == 9
