@@ -1,4 +1,4 @@
-"""The GPU benchmark must start on a machine that a person has for an hour: here on a CPU, and without what such a machine lacks."""
+"""The GPU benchmark must start on a machine that is lent for an hour: here on a CPU, without what such a machine lacks."""
 
 import os
 import subprocess

@@ -24,6 +24,7 @@ class Step:
         batch_at: the batch of iteration i, on the model's device.
         loss_of: of the model's output and the labels.
         iterations: the length of the learning-rate schedule.
+        parts: that a batch goes through the model in, each with the same weight.
     """
 
     model: nn.Module
@@ -33,13 +34,14 @@ class Step:
     loss_of: Callable[[Tensor, Tensor], Tensor]
     iterations: int
     precision: Precision = "float32"
+    parts: int = 1
 
     def __call__(self, iteration: int) -> Tensor:
         """Returns the loss, on the device: nothing waits for it."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate_at(iteration, self.iterations)
         inputs, labels = self.batch_at(iteration)
-        return update(self.model, self.optimizer, self.loss_of, inputs, labels, self.precision)
+        return update(self.model, self.optimizer, self.loss_of, inputs, labels, self.precision, self.parts)
 
 
 def update(
@@ -49,13 +51,17 @@ def update(
     inputs: Tensor,
     labels: Tensor,
     precision: Precision,
+    parts: int = 1,
 ) -> Tensor:
     """Move the weights along the gradients of one batch, and return its loss."""
-    loss = loss_of(predicted(model, inputs, precision), labels)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    losses = []
+    for some_inputs, some_labels in zip(inputs.chunk(parts), labels.chunk(parts), strict=True):
+        loss = loss_of(predicted(model, some_inputs, precision), some_labels) / parts
+        loss.backward()
+        losses.append(loss.detach())
     optimizer.step()
-    return loss.detach()
+    return torch.stack(losses).sum()
 
 
 def predicted(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:

@@ -18,7 +18,8 @@ from search.record import SearchRecord
 from search.space import AnyCell, CellSpace
 from search.tracking.cells import child_run_cell
 from search.tracking.retrain_run import RetrainRun
-from training.retrain import RetrainSettings, retrain
+from training.retrain import retrain
+from training.retrain_settings import RetrainSettings
 
 
 def run(config: Config) -> int:

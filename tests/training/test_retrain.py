@@ -14,7 +14,8 @@ from models.segmenter import Segmenter
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
 from training.evaluation import evaluate
 from training.optim import OptimizerSettings
-from training.retrain import PAPER_SCALES, RetrainSettings, retrain
+from training.retrain import STATE_FILE, retrain
+from training.retrain_settings import PAPER_SCALES, RetrainSettings
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))
 SHAPES = Shapes(num_train=4, num_val=2)
@@ -70,6 +71,11 @@ def trained(folder, dataset=None, backbone=LOCAL, seed=0, **changes):
     return reached, Segmenter.from_pretrained(folder)
 
 
+def scores_of(reached):
+    """Without the clock."""
+    return [(validation.iteration, validation.loss, validation.scores) for validation in reached]
+
+
 def norms(model):
     return [module for module in model.encoder.modules() if isinstance(module, nn.BatchNorm2d)]
 
@@ -100,7 +106,7 @@ def test_the_best_model_is_kept_when_a_later_one_is_worse(tmp_path, monkeypatch)
         object.__setattr__(scores, "miou", next(scripted))
         return scores
 
-    monkeypatch.setattr("training.retrain.evaluate", scored)
+    monkeypatch.setattr("training.end_to_end.evaluate", scored)
     reached, _ = trained(tmp_path, iterations=3, eval_every=1)
     assert [validation.is_best for validation in reached] == [True, True, False]
     assert json.loads((tmp_path / "scores.json").read_text())["iteration"] == 2
@@ -116,7 +122,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
     runs = [trained(tmp_path / str(number), seed=seed) for number, seed in enumerate((0, 0, 1))]
     digests = [weights_digest(model) for _, model in runs]
     assert digests[0] == digests[1] != digests[2]
-    assert runs[0][0] == runs[1][0]
+    assert scores_of(runs[0][0]) == scores_of(runs[1][0])
 
 
 def test_worker_processes_load_the_same_samples(tmp_path):
@@ -185,3 +191,92 @@ def test_the_papers_scales_are_deeplabs():
 def test_a_setting_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=f"training.{field} must be"):
         settings(**{field: value})
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5}, {"accumulate": 2, "batch_size": 4}], ids=str)
+@pytest.mark.parametrize("stops_done", [1, 2])
+def test_a_training_that_was_interrupted_takes_the_same_steps(stops_done, changes, tmp_path):
+    options = {"iterations": 6, "eval_every": 2, **changes}
+    expected, model = trained(tmp_path / "whole", **options)
+    interrupted = retrain(CELL, ToyDataset(), LOCAL, settings(**options), 0, tmp_path / "cut")
+    for _ in range(stops_done + 1):  # the state of a stop is written when control comes back
+        next(interrupted)
+    interrupted.close()
+    torch.manual_seed(99)
+    resumed, same = trained(tmp_path / "cut", **options)
+    assert scores_of(resumed) == scores_of(expected)
+    assert [validation.model is None for validation in resumed] == [True] * stops_done + [False] * (3 - stops_done)
+    assert weights_digest(model) == weights_digest(same)
+    assert (tmp_path / "whole" / "scores.json").read_text() == (tmp_path / "cut" / "scores.json").read_text()
+
+
+def test_a_state_cut_at_any_byte_is_no_state_and_training_starts_again(tmp_path):
+    expected, _ = trained(tmp_path / "whole", iterations=4, eval_every=2)
+    state = (tmp_path / "whole" / STATE_FILE).read_bytes()
+    for kept in (0, 7, 8, 200, len(state) // 2, len(state) - 1):
+        folder = tmp_path / str(kept)
+        folder.mkdir()
+        (folder / STATE_FILE).write_bytes(state[:kept])
+        resumed, _ = trained(folder, iterations=4, eval_every=2)
+        assert scores_of(resumed) == scores_of(expected)
+        assert all(validation.model is not None for validation in resumed)
+
+
+def test_a_state_of_other_settings_is_refused(tmp_path):
+    trained(tmp_path, iterations=2)
+    with pytest.raises(ValueError, match=f"{tmp_path / STATE_FILE}: the state of a training with other settings; delete it"):
+        trained(tmp_path, iterations=3)
+
+
+# Accumulation and average
+
+
+class OneImage(ToyDataset):
+    """The same one over and over, of the crop's own size: every part of a batch has the whole batch's statistics."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        labels_HW = np.random.default_rng(0).integers(0, 3, (13, 13), np.uint8).repeat(5, 0).repeat(5, 1)
+        return Sample("one", np.stack([labels_HW * 100] * 3, axis=-1), labels_HW)
+
+
+STILL = {"scales": [1.0], "flip": False, "height_px": 65, "width_px": 65, "cell": CellSettings(filters=8, dropout=0.0)}
+
+
+def test_parts_of_equal_images_add_up_to_the_whole_batch(tmp_path):
+    losses = []
+    for parts in (1, 2):
+        reached, _ = trained(
+            tmp_path / str(parts), OneImage(), iterations=4, eval_every=1, batch_size=4, accumulate=parts, **STILL
+        )
+        losses.append([validation.loss for validation in reached])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_average_follows_the_weights_and_is_what_is_saved(tmp_path):
+    _, model = trained(tmp_path / "plain", iterations=3)
+    _, averaged = trained(tmp_path / "averaged", iterations=3, ema_decay=0.999999)
+    start = build_backbone(LOCAL).state_dict()
+    name = next(name for name, _ in averaged.encoder.named_parameters())
+    moved = (model.encoder.state_dict()[name] - start[name]).norm()
+    assert (averaged.encoder.state_dict()[name] - start[name]).norm() < moved
+
+
+def test_training_in_bfloat16_learns(tmp_path):
+    reached, _ = trained(tmp_path, iterations=60, eval_every=30, scales=[1.0], decoder=True, precision="bfloat16")
+    assert reached[-1].loss < 0.8 * reached[0].loss
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"precision": "float16"}, {"accumulate": 0}, {"accumulate": 2}, {"ema_decay": 1.0}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_setting_of_how_steps_are_taken_that_is_out_of_range_is_named(changes):
+    with pytest.raises(ValueError, match=f"training.{next(iter(changes))} must"):
+        settings(**changes)

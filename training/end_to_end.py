@@ -1,0 +1,212 @@
+"""Training backbone and cell end to end, on images."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from data.datasets import SegmentationDataset
+from data.transforms import Augmentation
+from models.backbones import BackboneSettings
+from models.segmenter import Segmenter
+from models.spec import CellSpec
+from training.augmented import AugmentedSamples
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.evaluation import Scores, evaluate
+from training.loop import train
+from training.losses import segmentation_loss
+from training.retrain_settings import RetrainSettings
+from training.score import RungScore
+from training.step import Batch, Step
+from training.workers import ALONE, Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """A model in training, scored.
+
+    Attributes:
+        is_best: whether no earlier validation found as much.
+        model: as it was scored; None where a resumed training tells again what it had found.
+    """
+
+    iteration: int
+    loss: float
+    scores: Scores
+    elapsed_s: float
+    is_best: bool
+    model: Segmenter | None = field(default=None, compare=False)
+
+
+def end_to_end(
+    cell: CellSpec,
+    dataset: SegmentationDataset,
+    backbone: BackboneSettings,
+    settings: RetrainSettings,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    workers: Workers = ALONE,
+) -> Iterator[Validation]:
+    """Train a model with ``cell`` on the split ``train`` and score it on ``val`` at each of ``settings.stops``.
+
+    Args:
+        checkpoint: where the state is kept between stops. Where one lies, earlier validations are told again and training goes
+            on from there, with the steps that it would have taken; it is left behind by the last stop.
+        progress: told the validation images done and in all.
+        workers: the processes that share each batch; all but the first yield nothing.
+
+    Raises:
+        ValueError: the checkpoint is of another cell, seed or settings.
+        DivergedError: the loss is no longer a number.
+    """
+    started_s = time.monotonic()
+    torch.manual_seed(seed)
+    model = _segmenter(cell, dataset, backbone, settings).to(workers.device)
+    optimizer = settings.optimizer.build(model.parameters())
+    averaged = _averaged(model, settings)
+    states = nn.ModuleList([model, averaged] if averaged else [model])
+    origin = {"digest": cell.digest, "seed": seed, "settings": asdict(settings), "backbone": asdict(backbone)}
+    told = _resume(checkpoint, states, optimizer, origin)
+    if workers.rank == 0:
+        yield from told
+    before_s, start = (told[-1].elapsed_s, told[-1].iteration) if told else (0.0, 0)
+    step = Step(
+        workers.wrap(model),
+        optimizer,
+        settings.optimizer,
+        _batches(dataset, backbone, settings, seed, start, workers),
+        partial(segmentation_loss, ignore_label=dataset.info.ignore_label),
+        settings.iterations,
+        settings.precision,
+        settings.accumulate,
+    )
+    set_mode = partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm)
+    scored = cast(Segmenter, averaged.module) if averaged else model
+    val = dataset.split("val")
+    for reached in train(model, _averaging(step, model, averaged), seed, settings.stops, start, set_mode):
+        if workers.rank > 0:
+            continue
+        scores = evaluate(scored, val, dataset.info, progress)
+        elapsed_s = before_s + time.monotonic() - started_s
+        is_best = scores.miou > max((earlier.scores.miou for earlier in told), default=-1.0)
+        told.append(Validation(reached.iteration, reached.loss, scores, elapsed_s, is_best, scored))
+        yield told[-1]
+        if checkpoint:
+            validations = [asdict(replace(validation, model=None)) for validation in told]
+            save_checkpoint(checkpoint, states, optimizer, {"origin": origin, "validations": validations})
+
+
+@dataclass(frozen=True)
+class EndToEndTask:
+    """Scores a cell by an end-to-end training: what a study runs to rank the best cells again."""
+
+    dataset: SegmentationDataset
+    backbone: BackboneSettings
+    settings: RetrainSettings
+
+    def __call__(self, cell: CellSpec, seed: int, checkpoint: Path | None = None) -> Iterator[RungScore]:
+        """As ``training.proxy.ProxyTask``, with a rung at each of ``settings.stops``."""
+        reached = end_to_end(cell, self.dataset, self.backbone, self.settings, seed, checkpoint)
+        for rung, validation in enumerate(reached, start=1):
+            yield RungScore(rung, validation.iteration, validation.scores.miou, validation.loss, validation.elapsed_s)
+
+
+def _segmenter(
+    cell: CellSpec, dataset: SegmentationDataset, backbone: BackboneSettings, settings: RetrainSettings
+) -> Segmenter:
+    return Segmenter(
+        cell=cell.to_json(),
+        classes=dataset.info.num_classes,
+        encoder_name=backbone.name,
+        encoder_weights=backbone.weights,
+        output_stride=backbone.output_stride,
+        pad_type=backbone.pad_type,
+        mean=backbone.mean,
+        std=backbone.std,
+        filters=settings.cell.filters,
+        bn_momentum=settings.cell.bn_momentum,
+        dropout=settings.cell.dropout,
+        decoder=settings.decoder,
+        class_names=list(dataset.info.class_names),
+        encoder_seed=backbone.seed,
+    )
+
+
+def _resume(
+    checkpoint: Path | None, states: nn.Module, optimizer: torch.optim.Optimizer, origin: Mapping[str, Any]
+) -> list[Validation]:
+    """The validations of the training that ``checkpoint`` holds, with its state loaded; none where there is no whole one."""
+    loaded = load_checkpoint(checkpoint, states, optimizer) if checkpoint else None
+    if loaded is None:
+        return []
+    if loaded["origin"] != json.loads(json.dumps(origin)):
+        raise ValueError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
+    return [Validation(**{**told, "scores": Scores(**told["scores"])}) for told in loaded["validations"]]
+
+
+def _averaged(model: Segmenter, settings: RetrainSettings) -> AveragedModel | None:
+    if settings.ema_decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
+
+
+def _averaging(step: Step, model: Segmenter, averaged: AveragedModel | None) -> Callable[[int], Tensor]:
+    """The step, after which the average follows the model."""
+    if averaged is None:
+        return step
+
+    def followed(iteration: int) -> Tensor:
+        loss = step(iteration)
+        averaged.update_parameters(model)
+        return loss
+
+    return followed
+
+
+def _batches(
+    dataset: SegmentationDataset,
+    backbone: BackboneSettings,
+    settings: RetrainSettings,
+    seed: int,
+    start: int,
+    workers: Workers,
+) -> Callable[[int], Batch]:
+    """The batches from iteration ``start`` on, in their order: of each, the share of this worker."""
+    augmentation = Augmentation(
+        height_px=settings.height_px,
+        width_px=settings.width_px,
+        mean=backbone.mean,
+        ignore_label=dataset.info.ignore_label,
+        scales=settings.scales,
+        flip=0.5 if settings.flip else 0.0,
+        color_jitter=settings.color_jitter,
+    )
+    samples = AugmentedSamples(dataset.split("train"), augmentation, backbone, seed)
+    share = settings.batch_size // workers.size
+    starts = range(start * settings.batch_size, settings.iterations * settings.batch_size, settings.batch_size)
+    numbers = [[first + workers.rank * share + place for place in range(share)] for first in starts]
+    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=settings.workers))
+
+    def batch_at(iteration: int) -> Batch:
+        images_BCHW, labels_BHW = next(batches)
+        return images_BCHW.to(workers.device), labels_BHW.to(workers.device)
+
+    return batch_at
+
+
+def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:
+    model.train()
+    if freeze_batch_norm:
+        assert isinstance(model, Segmenter)
+        for module in model.encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()

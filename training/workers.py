@@ -1,0 +1,48 @@
+"""The processes that train one model together, each on its share of every batch."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+
+class Workers(Protocol):
+    """This process among those that share a training."""
+
+    @property
+    def rank(self) -> int:
+        """From 0; the first validates and keeps the model."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where this one trains."""
+        ...
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model as it is called in a step: gradients are averaged over all."""
+        ...
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One process that trains by itself."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        return model
+
+
+ALONE = Alone()
