@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from search.evaluation import Status
-from search.figures.style import BLUE, DPI, GREY, INK, ORANGE, PURPLE, VERMILLION, plain_axes, save_figure, tint
+from search.figures.style import BLUE, DPI, GREY, INK, MANY, ORANGE, PURPLE, VERMILLION, plain_axes, save_figure, tint
 from search.record import SearchRecord, TrialRecord
 
 RUNGS_NAMED = 6
@@ -62,7 +62,7 @@ def _draw_scores(axes: Axes, dots: Sequence[_Dot], last_place: int) -> None:
     if not dots:
         axes.set_ylim(0, 100)
         return
-    style: dict[str, Any] = {"s": max(2.5, min(26.0, 8000 / len(dots))), "linewidth": 0, "rasterized": len(dots) > 2000}
+    style: dict[str, Any] = {"s": max(2.5, min(26.0, 8000 / len(dots))), "linewidth": 0, "rasterized": len(dots) > MANY}
     stopped = [dot for dot in dots if dot.trial.status == Status.STOPPED]
     rungs = sorted({len(dot.trial.rungs) for dot in stopped})
     for order, rung in enumerate(rungs):
@@ -91,7 +91,8 @@ def _draw_unscored(axes: Axes, dots: Sequence[_Dot]) -> None:
     for status, colour, height in ((Status.DIVERGED, ORANGE, 0.02), (Status.FAILED, PURPLE, 0.055)):
         places = [dot.place for dot in dots if dot.trial.status == status]
         if places:
-            style: dict[str, Any] = {"marker": "|", "color": colour, "linewidth": 1.4 if len(places) < 300 else 0.3}
+            width = 1.4 if len(places) < 300 else 0.3
+            style: dict[str, Any] = {"marker": "|", "color": colour, "linewidth": width, "rasterized": len(places) > MANY}
             at_bottom = axes.get_xaxis_transform()
             axes.scatter(places, [height] * len(places), s=40, transform=at_bottom, label=status, **style)
 

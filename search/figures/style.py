@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -10,6 +11,8 @@ ORANGE, GREEN, BLUE, VERMILLION, PURPLE = "#E69F00", "#009E73", "#0072B2", "#D55
 """Told apart by colour-blind readers, too (Okabe and Ito 2008)."""
 INK, GREY = "#222222", "#777777"
 DPI = 200
+MANY = 1000
+"""Marks that a vector image would draw one by one: of more, it holds a picture of them."""
 
 
 def plain_axes(axes: Axes) -> None:
@@ -25,8 +28,10 @@ def tint(colour: str, strength: float) -> tuple[float, ...]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write the file whole or not at all: a person may be looking at the one before."""
+    """Write the file whole or not at all: a person may be looking at the one before. Equal figures are equal files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format=path.suffix[1:] or "png")
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    with rc_context({"svg.hashsalt": "dpc"}):
+        figure.savefig(partial, format=path.suffix[1:] or "png", metadata=metadata)
     partial.replace(path)

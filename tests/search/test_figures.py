@@ -1,19 +1,32 @@
-"""Diagrams of cells and the progress of searches: laid out without overlaps, written whole."""
+"""Diagrams of cells and pictures of searches: laid out without overlaps, right, written whole."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
 from random import Random
 
+import matplotlib
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from models.dpc import DensePredictionCell
+from models.operators import CellSettings
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from search.cost_front import Landmark, cost_front
 from search.evaluation import Status
 from search.figures.cells import Box, CellLayout, Wire, draw_cell, layout_cell
+from search.figures.contributions import branch_contributions, draw_contributions
+from search.figures.cost_front import draw_cost_fronts
+from search.figures.operator_usage import draw_operator_usage
 from search.figures.progress import draw_progress
+from search.figures.rerank import draw_rerank
+from search.figures.scores import draw_scores
 from search.journal import CellProposed, RungReached, TrialEnded
+from search.operator_usage import operator_usage
 from search.record import SearchRecord
 from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 
@@ -179,15 +192,117 @@ def search_of(trials: int, rungs: int = 3, unscored: float = 0.1) -> SearchRecor
     return record
 
 
-@pytest.mark.parametrize(
-    "record",
-    [search_of(0), search_of(1), search_of(50), search_of(200, rungs=20), search_of(9, unscored=1), search_of(30_000)],
-    ids=["none finished", "one", "many", "many rungs", "no score", "as many as the paper's"],
-)
-def test_a_search_becomes_a_valid_picture(record, tmp_path):
-    path = tmp_path / "progress.png"
-    draw_progress(record, path, title="search $1")
-    assert picture_size(path) == (1440, 760)
+LANDMARKS = [Landmark("ASPP $1", 2, 3), Landmark("DPC", 1, 1, miou=0.5)]
+SEARCHES = {
+    "none finished": search_of(0),
+    "one": search_of(1),
+    "many": search_of(50),
+    "many rungs": search_of(200, rungs=20),
+    "no score": search_of(9, unscored=1),
+    "as many as the paper's": search_of(30_000),
+}
+PICTURES = {
+    "progress": draw_progress,
+    "scores": draw_scores,
+    "costs": lambda record, path, title: draw_cost_fronts(
+        [cost_front(record, "madds"), cost_front(record, "params")], LANDMARKS, path, title
+    ),
+    "operators": lambda record, path, title: draw_operator_usage(operator_usage(record), path, title),
+}
+
+
+@pytest.mark.parametrize("record", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
+def test_a_search_becomes_a_valid_picture(draw, record, tmp_path):
+    path = tmp_path / "picture.png"
+    draw(record, path, title="search $1")
+    width, height = picture_size(path)
+    assert width == 1440
+    assert 600 <= height <= 1700
+
+
+@pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
+def test_a_picture_of_the_papers_search_is_small_enough_to_be_sent_and_the_same_again(draw, tmp_path):
+    record = SEARCHES["as many as the paper's"]
+    draw(record, tmp_path / "one.svg", title="")
+    draw(record, tmp_path / "two.svg", title="")
+    written = (tmp_path / "one.svg").read_bytes()
+    assert len(written) < 1_000_000
+    assert written == (tmp_path / "two.svg").read_bytes()
+
+
+def text_of(draw, folder: Path) -> str:
+    """What a picture says in words."""
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        draw(folder / "words.svg")
+    return " ".join(re.findall(r"<text[^>]*>(.*?)</text>", (folder / "words.svg").read_text(), flags=re.DOTALL))
+
+
+def test_stopped_trials_are_counted_at_their_own_rung_and_never_as_completed(tmp_path):
+    record = search_of(200, unscored=0)
+    rungs = [len(trial.rungs) for trial in record.finished]
+    text = text_of(lambda path: draw_scores(record, path), tmp_path)
+    for rung in (1, 2):
+        assert f"reached: {sum(reached >= rung for reached in rungs)} (outline)" in text
+        assert f"ended here: {rungs.count(rung)} (filled)" in text
+    assert f"completed: {rungs.count(3)}" in text
+
+
+def test_trials_that_all_stopped_early_are_not_called_completed(tmp_path):
+    record = SearchRecord()
+    for number in range(3):
+        record.apply(CellProposed(number, WINNER, seed=0, params=1, madds=1, time_s=0.0))
+        record.apply(RungReached(number, 1, 10, 0.5, 1.0, 1.0, False, "", time_s=0.0))
+        record.apply(TrialEnded(number, Status.STOPPED, "", 1.0, 0.0))
+    text = text_of(lambda path: draw_scores(record, path), tmp_path)
+    assert "ended here: 3 (filled)" in text
+    assert "completed" not in text
+
+
+def test_a_landmark_has_a_score_only_where_it_was_measured(tmp_path):
+    record = search_of(20)
+    text = text_of(lambda path: draw_cost_fronts([cost_front(record, "madds")], LANDMARKS, path), tmp_path)
+    assert "ASPP $1, not scored here" in text
+    assert "DPC" in text
+    assert "DPC, not scored here" not in text
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 50])
+def test_reranked_cells_become_a_valid_picture(count, tmp_path):
+    rng = Random(0)
+    pairs = [(rng.random(), rng.random(), f"cell $_{number}") for number in range(count)]
+    draw_rerank(pairs, tmp_path / "rerank.png", title="re-ranked $1")
+    assert picture_size(tmp_path / "rerank.png") == (1000, 920)
+
+
+def test_the_best_reranked_cells_are_named_with_their_rank_by_proxy(tmp_path):
+    pairs = [(0.70, 0.80, "a"), (0.69, 0.82, "b"), (0.68, 0.79, "c"), (0.60, 0.83, "d"), (0.5, 0.5, "e"), (0.4, 0.4, "f")]
+    text = text_of(lambda path: draw_rerank(pairs, path), tmp_path)
+    assert "1: d, 4th by proxy" in text
+    assert "2: b, 2nd by proxy" in text
+    assert "3: a, 1st by proxy" in text
+    assert "6 cells" in text
+
+
+def test_contributions_are_those_of_the_branches_of_the_module():
+    cell = DensePredictionCell(WINNER, 8, CellSettings(filters=4))
+    with torch.no_grad():
+        for index in range(len(WINNER)):
+            cell.project[1].weight[:, 4 * index : 4 * (index + 1)] = (-1) ** index * (index + 1.0)
+    found = branch_contributions(cell.project[1].weight.detach().numpy(), len(WINNER))
+    assert found == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("shape", [(4, 21), (4, 20, 3, 3), (20,)])
+def test_weights_that_are_no_projection_of_the_branches_are_refused(shape):
+    with pytest.raises(ValueError, match=re.escape(f"got {shape}")):
+        branch_contributions(np.ones(shape), 5)
+
+
+@pytest.mark.parametrize("cell", [WINNER, CHAIN], ids=["winner", "chain"])
+def test_contributions_become_a_valid_picture(cell, tmp_path):
+    draw_contributions(cell, [0.0, *range(1, len(cell))], tmp_path / "bars.png", title="$1")
+    assert picture_size(tmp_path / "bars.png")[0] == 1440
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
