@@ -32,9 +32,9 @@ def test_a_forged_host_gains_nothing_the_token_decides_and_browsers_may_only_rea
 
 
 def test_the_dashboard_listens_on_this_machine_alone(token_head):
-    port = int(token_head.dashboard_url.rpartition(":")[2])
-    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    bound = {local.split(":")[0] for _, local, _, state, *_ in listening if state == "0A" and int(local.split(":")[1], 16) == port}
+    port = f":{int(token_head.dashboard_url.rpartition(':')[2]):04X}"
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    bound = {local.removesuffix(port) for _, local, _, state, *_ in sockets if state == "0A" and local.endswith(port)}
     assert bound == {"0100007F"}
 
 
