@@ -19,7 +19,7 @@ STAND_INS = {
         "$@"
     """,
     "dpc": """
-        echo dpc "$@" >>"$CALLS"
+        echo "$RAY_ADDRESS" dpc "$@" >>"$CALLS"
         if [[ $ENDS_WITH != by-sigterm ]]; then exit "$ENDS_WITH"; fi
         trap 'exit 75' TERM
         echo ready
@@ -56,7 +56,7 @@ def test_a_job_queues_itself_again_when_its_command_was_terminated_and_only_then
     ray, dpc, *requeues = (tmp_path / "calls").read_text().splitlines()
     assert ray.startswith("symmetric-run --address=node1:24711 --min-nodes=2 -- ")
     assert ray.endswith(" token")
-    assert dpc == "dpc search name=a b"
+    assert dpc == "node1:24711 dpc search name=a b", "else it would start a Ray of its own"
     assert requeues == (["requeue 4711"] if is_requeued else [])
     assert (tmp_path / ".ray/auth_token").stat().st_mode & 0o077 == 0
 

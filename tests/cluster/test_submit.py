@@ -26,6 +26,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 import cluster.environment
 from cluster.jobs_api import DEFAULT_ADDRESS, SubmitError
 from cluster.submit import DETACHED, logs, status, stop, submit
+from search.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray with aiohttp 3.14
 
@@ -99,6 +100,7 @@ def test_a_secret_variable_reaches_driver_and_workers_and_is_shown_nowhere(ray_h
     for what in ("", "secretive"):
         described = requests.get(f"{ray_head.dashboard_url}/api/jobs/{what}", timeout=10).text
         assert "secretive" in described
+        assert '"RAY_JOB_STOP_SIGNAL": "SIGINT"' in described, "Ray shows what is passed as env_vars"
         assert "sentinel" not in described
     assert "sentinel" not in output
     logged = [path for path in (ray_head.folder / "session_latest" / "logs").rglob("*") if path.is_file()]
@@ -248,6 +250,12 @@ def test_the_address_given_wins_over_the_variables_that_rays_client_prefers(ray_
     assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://127.0.0.1:1"
     with pytest.raises(SubmitError, match=r"answers at http://127.0.0.1:1 "):
         submit([], working_dir=working_dir)
+
+
+@pytest.mark.parametrize("asked", [[], ["status=a", "logs=b"], ["stop=a", "--", "cell"]], ids=" ".join)
+def test_a_command_or_one_question_is_asked_for(asked, capsys):
+    assert main(["submit", *asked]) == 2
+    assert "name a command after --, such as" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8265", "ray://127.0.0.1:10001", "auto", "http://", "http://127.0.0.1:x"])
