@@ -1,38 +1,30 @@
-"""How a `dpc` command reaches a running Ray cluster: its jobs API. The one file that knows Ray's job client."""
+"""How a `dpc` command becomes a job of a Ray cluster, exactly once; and that job's status, log and end."""
 
-import asyncio
-import logging
-import os
+import secrets
 import shlex
-import textwrap
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from urllib.parse import urlsplit
-from zipfile import ZIP_DEFLATED, ZipFile
+from typing import Any
 
-import aiohttp
-import requests
-from ray.exceptions import AuthenticationError, RayError
-from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+from ray.job_submission import JobDetails, JobSubmissionClient
 
-DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-UPLOADED_FOLDERS = ("search", "models", "data", "training", "cluster", "conf")
-UPLOAD_LIMIT_MIB = 100  # the jobs API answers HTTP 413 above this (DASHBOARD_CLIENT_MAX_SIZE)
-PROBE_TIMEOUT_S = 5.0
-RECONNECT_INTERVAL_S = 2.0
-RECONNECT_TRIES = 15
+from cluster.environment import WORKER_HOOK
+from cluster.follow import RECONNECT_INTERVAL_S, RECONNECT_TRIES, follow
+from cluster.jobs_api import LOST, SubmitError, connect, find_job, full_address, in_one_line
+from cluster.package import files_to_upload, mib, pack
+
 DETACHED = 130  # what a shell reports of a command that Ctrl-C ended
+STOP_WAIT_S = 15
 
-# `ray job stop` then does to a job what Ctrl-C does to `dpc`, with more than Ray's 3 s to finish what it writes.
-GENTLE_STOP = MappingProxyType({"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "15"})
+# A stop then does to a job what Ctrl-C does to `dpc`, with more than Ray's 3 s to finish what it writes.
+GENTLE_STOP = MappingProxyType({"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)})
+RUN_COMMAND = ("python", "-m", "search.cli")
 
-
-class SubmitError(ValueError):
-    """A job that could not be sent or followed, in one line."""
+Write = Callable[[str], None]
 
 
 def _print_at_once(text: str) -> None:
@@ -44,21 +36,23 @@ def submit(
     address: str | None = None,
     *,
     working_dir: Path,
+    job: str | None = None,
     env_vars: Mapping[str, str] = MappingProxyType({}),
     wait: bool = True,
-    write: Callable[[str], None] = _print_at_once,
+    write: Write = _print_at_once,
 ) -> int:
     """Run `dpc <command>` as a job of a Ray cluster, follow its log and return its exit code.
 
-    The job's driver runs on the head, in an unpacked copy of ``UPLOADED_FOLDERS``: a path in ``command`` must be absolute and
-    exist there, and `python` must be on the PATH of the head. `ray.init()` inside the job finds the cluster by itself.
-    Ctrl-C detaches and leaves the job running; a dropped connection is taken up where the log broke off.
+    The job's driver runs on the head, in an unpacked copy of the checkout's packages: a path in ``command`` must be absolute
+    and exist there, and `python` must be on the PATH of the head. `ray.init()` inside the job finds the cluster by itself.
+    Ctrl-C detaches and leaves the job running; a lost connection is taken up again, and never starts the job twice.
 
     Args:
         command: what follows `dpc`, one argument each; the job receives every argument unchanged.
-        address: URL of the cluster's dashboard; by default ``RAY_API_SERVER_ADDRESS``, else ``DEFAULT_ADDRESS``.
+        address: URL of the cluster's dashboard; by default ``RAY_API_SERVER_ADDRESS``, else this machine's.
         working_dir: the checkout to send.
-        env_vars: environment of the job and its workers. Ray expands ``$NAME`` in their values on the head.
+        job: the job's id; where the cluster has a job of that id, it is followed instead. By default a new one.
+        env_vars: environment of the job and its workers. They travel in the package: no list of jobs shows them.
         wait: follow the job until it ends; else return 0 as soon as it is accepted.
         write: receives messages and log, with their line ends.
 
@@ -66,147 +60,109 @@ def submit(
         The command's exit code; 1 for a job that was stopped or never started; ``DETACHED`` after Ctrl-C.
 
     Raises:
-        SubmitError: no cluster answers at the address, it refuses the job, or the checkout is too large to send.
+        SubmitError: no cluster answers at the address, it refuses the job or runs another command under its id, or the
+            checkout is too large to send.
     """
-    address = (address or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS).rstrip("/")
-    files = _files_to_upload(working_dir)
-    client = _connect(address)
-    write(f"Sending {len(files)} files, {_mib(sum(files.values()))}, to {address}\n")
-    with TemporaryDirectory() as folder, _in_one_line(f"{address} refused the job"):
-        job_id = client.submit_job(
-            entrypoint=shlex.join(["python", "-m", "search.cli", *command]),
-            runtime_env={
-                "working_dir": str(_pack(files, working_dir, Path(folder))),
-                "env_vars": {**GENTLE_STOP, **env_vars},
-            },
-        )
-    write(f"Job {job_id} is accepted\n")
-    next_steps = (
-        f"Follow it: ray job logs --follow --address {address} {job_id}\nStop it:   ray job stop --address {address} {job_id}\n"
-    )
+    address = full_address(address)
+    files = files_to_upload(working_dir)
+    client = connect(address)
+    job = job or f"dpc-{secrets.token_hex(4)}"
+    wrapper = ("python", "-m", "cluster.environment") if env_vars else ()
+    entrypoint = shlex.join([*wrapper, *RUN_COMMAND, *command])
+    if there := find_job(client, job):
+        _check_same(there, entrypoint)
+        write(f"Job {job} is there already, {there.status.lower()}; nothing is sent\n")
+    else:
+        write(f"Sending {len(files)} files, {mib(sum(files.values()))}, to {address} as job {job}\n")
+        with TemporaryDirectory() as folder, in_one_line(f"{address} refused the job"):
+            runtime_env: dict[str, Any] = {
+                "working_dir": str(pack(files, working_dir, env_vars, Path(folder))),
+                "env_vars": dict(GENTLE_STOP),
+            }
+            if env_vars:
+                runtime_env["worker_process_setup_hook"] = WORKER_HOOK
+            _send(client, job, entrypoint, runtime_env, write)
+        write(f"Job {job} is accepted\n")
     if not wait:
-        write(next_steps)
+        write(_next_steps(job, address))
         return 0
-    try:
-        asyncio.run(_follow(client, job_id, write))
-    except KeyboardInterrupt:
-        write(f"\nDetached: job {job_id} goes on.\n{next_steps}")
-        return DETACHED
-    with _in_one_line(f"{address} no longer answers, job {job_id} may still run there"):
-        return _outcome(client.get_job_info(job_id), write)
+    return _follow_or_detach(client, job, address, write)
 
 
-def _files_to_upload(working_dir: Path) -> dict[Path, int]:
-    """The files of a checkout that a job needs, each with its bytes."""
-    if not (working_dir / "search").is_dir():
-        raise SubmitError(f"working_dir: must be a checkout of dpc-search, but {working_dir} has no folder search/.")
-    files = {
-        path: path.stat().st_size
-        for folder in UPLOADED_FOLDERS
-        for path in sorted((working_dir / folder).rglob("*"))
-        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(working_dir).parts)
-    }
-    if sum(files.values()) > UPLOAD_LIMIT_MIB * 2**20:
-        items: Counter[str] = Counter()
-        for path, size in files.items():
-            items["/".join(path.relative_to(working_dir).parts[:2])] += size
-        largest = ", ".join(f"{item} ({_mib(size)})" for item, size in items.most_common(3))
-        raise SubmitError(
-            f"working_dir: a job takes at most {UPLOAD_LIMIT_MIB} MiB of files, {working_dir} has "
-            f"{_mib(items.total())}; move data out of the packages. Largest: {largest}."
-        )
-    return files
+def status(job: str, address: str | None = None, write: Write = _print_at_once) -> int:
+    """Write one line: the job, how it is, for how long it has run, and its command."""
+    details = _existing(connect(full_address(address)), job)
+    end_ms = details.end_time or time.time() * 1000
+    elapsed = timedelta(seconds=round((end_ms - (details.start_time or end_ms)) / 1000))
+    command = details.entrypoint.rpartition(shlex.join(RUN_COMMAND))[2]
+    write(f"{job}  {details.status.lower()}  {elapsed}  dpc{command}\n")
+    return 0
 
 
-def _connect(address: str) -> JobSubmissionClient:
-    accepted = f"the URL of a Ray dashboard such as {DEFAULT_ADDRESS}"
-    parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SubmitError(f"address: must be {accepted}, got {address!r}.")
-    try:
-        requests.get(f"{address}/api/version", timeout=PROBE_TIMEOUT_S)  # Ray's client would wait without end
-    except (requests.RequestException, ValueError) as error:
-        reason = "timed out" if isinstance(error, requests.Timeout) else "no connection"
-        raise SubmitError(f"address: no Ray cluster answers at {address} ({reason}); pass {accepted}.") from None
-    for talkative in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
-    with _in_one_line(f"address: {address} does not serve jobs, pass {accepted}"), _only_address(address):
-        return JobSubmissionClient(address)
+def logs(job: str, address: str | None = None, *, wait: bool = True, write: Write = _print_at_once) -> int:
+    """Write the job's log: until it ends, then with its exit code; or, not to wait, what there is so far."""
+    address = full_address(address)
+    client = connect(address)
+    _existing(client, job)
+    if wait:
+        return _follow_or_detach(client, job, address, write)
+    with in_one_line(f"logs: {address} does not show them"):
+        write(client.get_job_logs(job))
+    return 0
 
 
-def _pack(files: Mapping[Path, int], working_dir: Path, folder: Path) -> Path:
-    """An archive of exactly these files: Ray's own packing takes all but its excludes and what ignore files name."""
-    package = folder / "dpc-search.zip"
-    with ZipFile(package, "w", ZIP_DEFLATED, strict_timestamps=False) as archive:
-        for path in files:
-            archive.write(path, path.relative_to(working_dir))
-    return package
+def stop(job: str, address: str | None = None, *, wait: bool = True, write: Write = _print_at_once) -> int:
+    """End the job as Ctrl-C would, and wait until it has ended."""
+    client = connect(full_address(address))
+    details = _existing(client, job)
+    with in_one_line(f"stop: {job} may still run"):
+        if not details.status.is_terminal():
+            client.stop_job(job)
+        deadline_s = time.monotonic() + 2 * STOP_WAIT_S
+        while wait and not (details := client.get_job_info(job)).status.is_terminal() and time.monotonic() < deadline_s:
+            time.sleep(0.5)
+    write(f"Job {job}: {details.status.lower() if details.status.is_terminal() else 'stopping'}\n")
+    return 0
 
 
-async def _follow(client: JobSubmissionClient, job_id: str, write: Callable[[str], None]) -> None:
-    async for text in _log(client, job_id):
-        write(text)
-
-
-async def _log(client: JobSubmissionClient, job_id: str) -> AsyncIterator[str]:
-    """The job's log as it grows, until the job has ended or the cluster stays silent."""
-    yielded_chars = failures = 0
-    while failures < RECONNECT_TRIES:
-        replayed_chars = 0  # a connection replays the log from its first character
+def _send(client: JobSubmissionClient, job: str, entrypoint: str, runtime_env: dict[str, Any], write: Write) -> None:
+    """Send the job until the cluster has it. One that was heard before its connection broke is refused by its id."""
+    for attempt in range(RECONNECT_TRIES):
         try:
-            async for chunk in client.tail_job_logs(job_id):
-                fresh = chunk[max(0, yielded_chars - replayed_chars) :]
-                replayed_chars += len(chunk)
-                if fresh:
-                    yielded_chars = replayed_chars
-                    yield fresh
-            if client.get_job_status(job_id).is_terminal():
-                return
-        except (aiohttp.ClientError, OSError, RuntimeError):
-            failures = 0 if _is_running(client, job_id) else failures + 1
-        await asyncio.sleep(RECONNECT_INTERVAL_S)
+            client.submit_job(submission_id=job, entrypoint=entrypoint, runtime_env=runtime_env)
+            return
+        except LOST:
+            if attempt == 0:
+                write(f"The connection was lost; trying again, or try later with job={job}: it is not started twice\n")
+            time.sleep(RECONNECT_INTERVAL_S)
+        except RuntimeError:
+            there = find_job(client, job)
+            if there is None:
+                raise
+            _check_same(there, entrypoint)
+            return
+    raise SubmitError(f"job: the connection is lost, {job} may run; the same command with job={job} finds it.")
 
 
-def _is_running(client: JobSubmissionClient, job_id: str) -> bool:
+def _follow_or_detach(client: JobSubmissionClient, job: str, address: str, write: Write) -> int:
     try:
-        return not client.get_job_status(job_id).is_terminal()
-    except (OSError, RuntimeError):
-        return False
+        return follow(client, job, write)
+    except KeyboardInterrupt:
+        write(f"\nDetached: job {job} goes on.\n{_next_steps(job, address)}")
+        return DETACHED
 
 
-def _outcome(job: JobDetails, write: Callable[[str], None]) -> int:
-    if job.status == JobStatus.SUCCEEDED:
-        return 0
-    reason = (job.message or "").partition(", last available logs")[0]  # the log has been shown
-    write(f"Job {job.submission_id} {job.status.lower()}: {reason}\n")
-    return job.driver_exit_code or 1
+def _existing(client: JobSubmissionClient, job: str) -> JobDetails:
+    details = find_job(client, job)
+    if details is None:
+        raise SubmitError(f"job: the cluster has no job {job!r}; `ray job list --address {client.get_address()}` shows all.")
+    return details
 
 
-@contextmanager
-def _only_address(address: str) -> Iterator[None]:
-    """Let Ray's client take the address it is given: it would prefer these variables to its argument."""
-    saved = os.environ.get("RAY_API_SERVER_ADDRESS")
-    os.environ["RAY_API_SERVER_ADDRESS"] = address
-    try:
-        yield
-    finally:
-        del os.environ["RAY_API_SERVER_ADDRESS"]
-        if saved is not None:
-            os.environ["RAY_API_SERVER_ADDRESS"] = saved
+def _check_same(there: JobDetails, entrypoint: str) -> None:
+    if there.entrypoint != entrypoint:
+        raise SubmitError(f"job: {there.submission_id} runs another command there; choose another job=...")
 
 
-@contextmanager
-def _in_one_line(what: str) -> Iterator[None]:
-    try:
-        yield
-    except AuthenticationError:
-        raise SubmitError(
-            f"{what}: a token is asked for or refused; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH "
-            "unless ~/.ray/auth_token holds the cluster's."
-        ) from None
-    except (RayError, RuntimeError, OSError, LookupError, ValueError) as error:
-        raise SubmitError(f"{what}: {textwrap.shorten(str(error), 300)}") from None
-
-
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / 2**20:.1f} MiB"
+def _next_steps(job: str, address: str) -> str:
+    return f"Follow it: dpc submit logs={job} address={address}\nStop it:   dpc submit stop={job} address={address}\n"

@@ -1,10 +1,10 @@
-"""``dpc submit -- <command>``: run any command on a Ray cluster."""
+"""``dpc submit -- <command>``: run any command on a Ray cluster; and ``status=``, ``logs=``, ``stop=`` of its job."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.submit import submit
+from cluster.submit import logs, status, stop, submit
 from search.config import CONF, Config, ConfigError, load
 
 PATHS = ("output_dir", "dataset.root", "backbone.weights", "cache.folder", "cell", "checkpoint", "json")
@@ -12,16 +12,27 @@ PATHS = ("output_dir", "dataset.root", "backbone.weights", "cache.folder", "cell
 
 
 def run(config: Config) -> int:
-    """Check the command here, send it, and follow its log."""
-    if not config.passed_on:
-        raise ConfigError("submit: name a command after --, such as `dpc submit -- search experiment=demo`.")
-    command, *overrides = config.passed_on
-    return submit(
-        [command, *overrides, *_absolute_paths(command, overrides)],
-        config.optional("address", str),
-        working_dir=CONF.parent,
-        env_vars=_environment(config.value("env", list[str])),
-        wait=config.value("wait", bool),
+    """Check the command here, send it, and follow its log; or ask about a job that was sent."""
+    address, wait = config.optional("address", str), config.value("wait", bool)
+    asked = {about: job for about in ("status", "logs", "stop") if (job := config.optional(about, str)) is not None}
+    match [*asked.items()], config.passed_on:
+        case [("status", job)], ():
+            return status(job, address)
+        case [("logs", job)], ():
+            return logs(job, address, wait=wait)
+        case [("stop", job)], ():
+            return stop(job, address, wait=wait)
+        case [], (command, *overrides):
+            return submit(
+                [command, *overrides, *_absolute_paths(command, overrides)],
+                address,
+                working_dir=CONF.parent,
+                job=config.optional("job", str),
+                env_vars=_environment(config.value("env", list[str])),
+                wait=wait,
+            )
+    raise ConfigError(
+        "submit: name a command after --, such as `dpc submit -- search experiment=demo`, or one of status=, logs=, stop=<job>."
     )
 
 

@@ -1,6 +1,7 @@
-"""A real Ray head of this test run alone: own ports, own folder, own processes."""
+"""Real Ray heads of this test run alone: own ports, own folder, own processes."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -9,8 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,16 +26,33 @@ class RayHead:
 
     dashboard_url: str
     gcs_address: str
+    folder: Path
+    token: str = ""
 
 
 @pytest.fixture(scope="session")
 def ray_head() -> Iterator[RayHead]:
+    """A head without authentication, which else depends on whether this user ever ran `ray.init`: that leaves a token."""
+    with _running_head({"RAY_AUTH_MODE": "disabled"}) as head:
+        yield head
+
+
+@pytest.fixture(scope="module")
+def token_head() -> Iterator[RayHead]:
+    """A head that asks for a token."""
+    token = secrets.token_hex(32)
+    with _running_head({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}) as head:
+        yield replace(head, token=token)
+
+
+@contextmanager
+def _running_head(authentication: dict[str, str]) -> Iterator[RayHead]:
     gcs, dashboard, agent, client = _free_ports(4)
-    head = RayHead(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}")
     folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # short: the path of a unix socket has at most 107 bytes
+    head = RayHead(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", folder)
     variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"  # a job starts `python`
-    variables["RAY_AUTH_MODE"] = "disabled"  # else it depends on whether this user ever ran `ray.init`, which leaves a token
+    variables |= authentication
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--ray-client-server-port={client}"]
     command += [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
@@ -42,7 +60,7 @@ def ray_head() -> Iterator[RayHead]:
     with (folder / "start.log").open("w") as log:
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait_for_jobs_api(head, process, folder / "start.log")
+        _wait_for_jobs_api(head, authentication, process, folder / "start.log")
         yield head
     finally:
         _end(process)
@@ -57,11 +75,12 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait_for_jobs_api(head: RayHead, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for_jobs_api(head: RayHead, authentication: dict[str, str], process: subprocess.Popen[bytes], log: Path) -> None:
+    headers = {"Authorization": f"Bearer {authentication.get('RAY_AUTH_TOKEN', '')}"}
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline_s:
         with suppress(requests.RequestException):
-            if requests.get(f"{head.dashboard_url}/api/jobs/", timeout=5).ok:
+            if requests.get(f"{head.dashboard_url}/api/jobs/", headers=headers, timeout=5).ok:
                 return
         time.sleep(0.2)
     raise RuntimeError(f"ray start did not give a head:\n{log.read_text()}")

@@ -1,12 +1,17 @@
 """`dpc` commands sent to a real Ray head. The checkout they send is a stand-in whose `search/cli.py` each test writes."""
 
+import hashlib
 import http.server
 import json
 import os
+import re
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,22 +20,30 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from cluster.submit import DEFAULT_ADDRESS, DETACHED, SubmitError, submit
+import cluster.environment
+from cluster.jobs_api import DEFAULT_ADDRESS, SubmitError
+from cluster.submit import DETACHED, logs, status, stop, submit
+from search.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray with aiohttp 3.14
 
-MakeCheckout = Callable[[str], Path]
+MakeCheckout = Callable[..., Path]
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> MakeCheckout:
-    def make(cli: str) -> Path:
-        (tmp_path / "search").mkdir()
-        (tmp_path / "search/__init__.py").touch()
-        (tmp_path / "search/cli.py").write_text(cli)
-        return tmp_path
+    def make(cli: str, *of_cluster: str) -> Path:
+        folder = tmp_path / "checkout"
+        (folder / "search").mkdir(parents=True)
+        (folder / "search/__init__.py").touch()
+        (folder / "search/cli.py").write_text(cli)
+        for name in of_cluster:
+            (folder / "cluster").mkdir(exist_ok=True)
+            shutil.copy(Path(cluster.environment.__file__).with_name(name), folder / "cluster")
+        return folder
 
     return make
 
@@ -43,14 +56,61 @@ def test_a_failing_job_gives_the_exit_code_of_its_command_and_says_so(ray_head, 
     assert "".join(shown).count("no such space") == 1
 
 
-def test_arguments_and_variables_arrive_unchanged_whatever_a_shell_makes_of_them(ray_head, checkout):
+def test_arguments_arrive_unchanged_whatever_a_shell_makes_of_them(ray_head, checkout):
     command = ["search", "space.rates=[1, 6]", "name='a b'", 'x="$(id)"', "y=`id`;exit 3", "z=$HOME", "*", "", "é\n&"]
     shown: list[str] = []
-    working_dir = checkout("import json, os, sys; print(json.dumps([sys.argv[1:], os.environ['DPC_NOTE']]))")
-    variables = {"DPC_NOTE": "two 'words'; (1)"}
-    assert submit(command, ray_head.dashboard_url, working_dir=working_dir, env_vars=variables, write=shown.append) == 0
-    arrived = next(line for line in "".join(shown).splitlines() if line.startswith("[["))
-    assert json.loads(arrived) == [command, "two 'words'; (1)"]
+    working_dir = checkout("import json, sys; print(json.dumps(sys.argv[1:]))")
+    assert submit(command, ray_head.dashboard_url, working_dir=working_dir, write=shown.append) == 0
+    arrived = next(line for line in "".join(shown).splitlines() if line.startswith("["))
+    assert json.loads(arrived) == command
+
+
+PRINTS_ITS_VARIABLE = """
+import hashlib, os
+import ray
+
+def digest():
+    return hashlib.sha256(os.environ["DPC_NOTE"].encode()).hexdigest()
+
+ray.init(log_to_driver=False)
+print("driver", digest(), "worker", ray.get(ray.remote(digest).remote()))
+"""
+
+
+def test_a_secret_variable_reaches_driver_and_workers_and_is_shown_nowhere(ray_head, checkout, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "scratch").mkdir()
+    secret = "sentinel $HOME 'quoted' 7c1e; é"
+    shown: list[str] = []
+    working_dir = checkout(PRINTS_ITS_VARIABLE, "__init__.py", "environment.py")
+    submitted = submit(
+        ["search"],
+        ray_head.dashboard_url,
+        working_dir=working_dir,
+        job="secretive",
+        env_vars={"DPC_NOTE": secret},
+        write=shown.append,
+    )
+    output = "".join(shown)
+    assert submitted == 0, output
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    assert f"driver {digest} worker {digest}" in output
+
+    for what in ("", "secretive"):
+        described = requests.get(f"{ray_head.dashboard_url}/api/jobs/{what}", timeout=10).text
+        assert "secretive" in described
+        assert '"RAY_JOB_STOP_SIGNAL": "SIGINT"' in described, "Ray shows what is passed as env_vars"
+        assert "sentinel" not in described
+    assert "sentinel" not in output
+    logged = [path for path in (ray_head.folder / "session_latest" / "logs").rglob("*") if path.is_file()]
+    assert any("secretive" in path.name for path in logged)
+    assert [path for path in logged if b"sentinel" in path.read_bytes()] == []
+    ours = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in ours if b"sentinel" in path.read_bytes()] == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+    (kept,) = ray_head.folder.glob("session_latest/runtime_resources/working_dir_files/*/environment.json")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
 
 def test_a_job_knows_its_cluster_holds_the_packages_alone_and_is_followed_to_its_end(ray_head, checkout, capsys):
@@ -109,14 +169,13 @@ def test_ctrl_c_detaches_and_says_how_to_stop_the_job_which_then_ends_as_by_ctrl
     follower.send_signal(signal.SIGINT)
     rest = follower.communicate(timeout=90)[0]
     assert follower.returncode == DETACHED
-    assert f"ray job stop --address {ray_head.dashboard_url} {accepted}" in rest
+    assert f"dpc submit stop={accepted} address={ray_head.dashboard_url}" in rest
 
     client = JobSubmissionClient(ray_head.dashboard_url)
     assert client.get_job_status(accepted) == JobStatus.RUNNING
-    client.stop_job(accepted)
-    deadline_s = time.monotonic() + 20
-    while not client.get_job_status(accepted).is_terminal() and time.monotonic() < deadline_s:
-        time.sleep(0.2)
+    shown: list[str] = []
+    assert stop(accepted, ray_head.dashboard_url, write=shown.append) == 0
+    assert shown == [f"Job {accepted}: stopped\n"]
     assert mark.read_text() == "journal closed"
 
 
@@ -127,8 +186,60 @@ def test_a_job_need_not_be_waited_for(ray_head, checkout):
     accepted = next(line for line in shown if "is accepted" in line).split()[1]
     client = JobSubmissionClient(ray_head.dashboard_url)
     assert not client.get_job_status(accepted).is_terminal()
-    client.stop_job(accepted)
-    assert "ray job logs --follow" in shown[-1]
+    stop(accepted, ray_head.dashboard_url, wait=False)
+    assert f"dpc submit logs={accepted}" in shown[-1]
+
+
+def test_a_job_sent_again_under_its_id_is_followed_and_runs_once(ray_head, checkout, tmp_path):
+    runs = tmp_path / "runs"
+    working_dir = checkout(f"import time\nopen({str(runs)!r}, 'a').write('run ')\nprint('at work')\ntime.sleep(4)")
+    first, again = [], []
+    address = ray_head.dashboard_url
+    assert submit(["search"], address, working_dir=working_dir, job="nightly", wait=False, write=first.append) == 0
+    assert submit(["search"], address, working_dir=working_dir, job="nightly", write=again.append) == 0
+    assert runs.read_text() == "run "
+    assert "is there already" in again[0]
+    assert "".join(again).count("at work") == 1
+    assert submit(["search"], address, working_dir=working_dir, job="nightly") == 0, "also when it has ended"
+    assert runs.read_text() == "run "
+    with pytest.raises(SubmitError, match=r"nightly runs another command there; choose another job="):
+        submit(["cell"], address, working_dir=working_dir, job="nightly")
+
+
+def test_an_answer_that_is_lost_does_not_start_the_job_twice(ray_head, checkout, tmp_path):
+    runs = tmp_path / "runs"
+    working_dir = checkout(f"open({str(runs)!r}, 'a').write('run ')")
+    shown: list[str] = []
+    with breaking_proxy(ray_head.dashboard_url, lose_answer_to=b"POST /api/jobs/") as (url, _):
+        assert submit([], url, working_dir=working_dir, job="heard-once", write=shown.append) == 0
+    assert any("The connection was lost; trying again" in text for text in shown)
+    assert runs.read_text() == "run "
+    sent = [job.submission_id for job in JobSubmissionClient(ray_head.dashboard_url).list_jobs()]
+    assert sent.count("heard-once") == 1
+
+
+def test_status_and_logs_of_a_job_are_there_for_whoever_knows_its_id(ray_head, checkout):
+    working_dir = checkout("import sys; print('said once'); sys.exit(3)")
+    address = ray_head.dashboard_url
+    assert submit(["search", "name='a b'"], address, working_dir=working_dir, job="asked.about") == 3
+    told: list[str] = []
+    assert status("asked.about", address, told.append) == 0
+    assert re.fullmatch(r"asked\.about  failed  0:00:\d\d  dpc search 'name='.*a b.*\n", "".join(told))
+    for wait, code in ((True, 3), (False, 0)):
+        log: list[str] = []
+        assert logs("asked.about", address, wait=wait, write=log.append) == code
+        assert "".join(log).count("said once") == 1
+    ended: list[str] = []
+    assert stop("asked.about", address, write=ended.append) == 0
+    assert ended == ["Job asked.about: failed\n"]
+
+
+@pytest.mark.parametrize("ask", [status, logs, stop])
+@pytest.mark.parametrize(("job", "refusal"), [("unheard-of", "has no job 'unheard-of'"), ("../../etc", "an id is up to 64")])
+def test_an_id_that_is_no_jobs_is_one_line(ray_head, ask, job, refusal):
+    with pytest.raises(SubmitError, match=refusal) as told:
+        ask(job, ray_head.dashboard_url)
+    assert "\n" not in str(told.value)
 
 
 def test_the_address_given_wins_over_the_variables_that_rays_client_prefers(ray_head, checkout, monkeypatch):
@@ -141,6 +252,12 @@ def test_the_address_given_wins_over_the_variables_that_rays_client_prefers(ray_
         submit([], working_dir=working_dir)
 
 
+@pytest.mark.parametrize("asked", [[], ["status=a", "logs=b"], ["stop=a", "--", "cell"]], ids=" ".join)
+def test_a_command_or_one_question_is_asked_for(asked, capsys):
+    assert main(["submit", *asked]) == 2
+    assert "name a command after --, such as" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:8265", "ray://127.0.0.1:10001", "auto", "http://", "http://127.0.0.1:x"])
 def test_an_address_of_another_form_is_refused_with_the_form_that_is_accepted(checkout, address):
     with pytest.raises(SubmitError, match=DEFAULT_ADDRESS) as refusal:
@@ -148,7 +265,9 @@ def test_an_address_of_another_form_is_refused_with_the_form_that_is_accepted(ch
     assert "\n" not in str(refusal.value)
 
 
-def test_an_address_where_nothing_answers_is_one_line_within_seconds(checkout):
+def test_an_address_where_nothing_answers_is_one_line_within_seconds(checkout, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x" * 32)
     working_dir = checkout("")
     started_s = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -197,15 +316,27 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
 
 
 @contextmanager
-def breaking_proxy(url: str) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A way to the head whose open connections can be broken at will; later ones pass again."""
+def breaking_proxy(url: str, lose_answer_to: bytes | None = None) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A way to the head whose open connections can be broken at will; later ones pass again.
+
+    The head's first answer to a request that begins with ``lose_answer_to`` never arrives.
+    """
     target = urlsplit(url)
     listener = socket.create_server(("127.0.0.1", 0))
     opened: list[socket.socket] = []
 
+    to_lose = [lose_answer_to] if lose_answer_to else []
+    waits_in_vain: set[socket.socket] = set()
+
     def pump(source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if to_lose and data.startswith(to_lose[0]):
+                    to_lose.clear()
+                    waits_in_vain.add(source)
+                if sink in waits_in_vain:
+                    sink.shutdown(socket.SHUT_RDWR)
+                    return
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
 

@@ -1,0 +1,138 @@
+"""The files that launch a cluster, each read by its own tool or schema. Nothing is launched."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "cluster"
+RAY_VERSION = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
+
+
+def test_ray_up_accepts_its_file_and_starts_every_node_with_the_token():
+    given = yaml.safe_load((FOLDER / "ray.yaml").read_text())
+    config = prepare_config(given)
+    validate_config(config)
+    assert "--env=RAY_AUTH_MODE=token" in config["docker"]["run_options"]
+    assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert any("--dashboard-host=127.0.0.1" in command for command in config["head_start_ray_commands"])
+    head, worker = (config["available_node_types"][kind] for kind in ("head", "worker"))
+    assert head["resources"] == {"CPU": 0}
+    assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert worker["resources"]["GPU"] > 0
+    assert worker["min_workers"] == 1, "a search refuses a cluster where no node can hold a trial"
+    with pytest.raises(jsonschema.ValidationError):
+        validate_config(config | {"max_worker": 8})
+
+
+def fields(required: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": required | optional,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+ANY: dict[str, Any] = {}
+COUNT = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+START = {"type": "object", "additionalProperties": {"type": "string"}}
+HEAD = fields({"rayStartParams": START, "template": ANY}, {"serviceType": ANY})
+WORKERS = fields(
+    {"groupName": {"type": "string"}, "rayStartParams": START, "template": ANY},
+    {"minReplicas": COUNT, "replicas": COUNT, "maxReplicas": COUNT},
+)
+CLUSTER = fields(
+    {"headGroupSpec": HEAD},
+    {
+        "rayVersion": {"type": "string"},
+        "authOptions": fields({"mode": {"enum": ["disabled", "token"]}}, {}),
+        "enableInTreeAutoscaling": {"type": "boolean"},
+        "autoscalerOptions": fields({}, {"idleTimeoutSeconds": COUNT, "upscalingMode": ANY}),
+        "workerGroupSpecs": {"type": "array", "items": WORKERS, "minItems": 1},
+    },
+)
+JOB = fields(
+    {"entrypoint": {"type": "string"}, "rayClusterSpec": CLUSTER},
+    {"backoffLimit": COUNT, "shutdownAfterJobFinishes": {"type": "boolean"}, "ttlSecondsAfterFinished": COUNT},
+)
+"""What the definitions of ray.io/v1 (KubeRay 1.5.1) say of the fields used here."""
+
+
+def custom_resource(name: str) -> dict[str, Any]:
+    return yaml.safe_load((FOLDER / "kuberay" / name).read_text())
+
+
+@pytest.mark.parametrize(("name", "kind", "spec"), [("raycluster.yaml", "RayCluster", CLUSTER), ("rayjob.yaml", "RayJob", JOB)])
+def test_a_kuberay_file_is_what_the_operator_takes(name, kind, spec):
+    names = fields({"name": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}}, {})
+    heading = {"apiVersion": {"const": "ray.io/v1"}, "kind": {"const": kind}, "metadata": names}
+    resource = custom_resource(name)
+    jsonschema.validate(resource, fields(heading | {"spec": spec}, {}))
+    cluster = resource["spec"].get("rayClusterSpec", resource["spec"])
+    assert cluster["rayVersion"] == RAY_VERSION
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    (workers,) = cluster["workerGroupSpecs"]
+    assert 1 <= workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+@pytest.mark.parametrize("name", ["raycluster.yaml", "rayjob.yaml"])
+def test_pods_are_what_kubernetes_takes_run_as_nobody_special_and_share_a_volume(name):
+    client = pytest.importorskip("kubernetes.client")
+    spec = custom_resource(name)["spec"]
+    cluster = spec.get("rayClusterSpec", spec)
+    for template in (cluster["headGroupSpec"]["template"], cluster["workerGroupSpecs"][0]["template"]):
+        read = client.V1PodTemplateSpec.from_dict(template)
+        assert read.model_dump(by_alias=True, exclude_none=True) == template, "a field that Kubernetes does not know is dropped"
+        assert read.spec.security_context.run_as_non_root
+        volumes = {volume.name for volume in read.spec.volumes if volume.persistent_volume_claim}
+        assert [mount.name for mount in read.spec.containers[0].volume_mounts] == list(volumes) == ["shared"]
+
+
+def test_the_dashboard_of_a_standing_cluster_is_inside_its_pod_and_a_ray_job_searches_and_is_cleared_away():
+    head = custom_resource("raycluster.yaml")["spec"]["headGroupSpec"]
+    assert head["rayStartParams"]["dashboard-host"] == "127.0.0.1"
+    assert (
+        "http://127.0.0.1:8265/api/gcs_healthz"
+        in head["template"]["spec"]["containers"][0]["readinessProbe"]["exec"]["command"]
+    )
+    job = custom_resource("rayjob.yaml")["spec"]
+    assert job["entrypoint"].startswith("dpc search ")
+    assert " output_dir=/shared/" in job["entrypoint"]
+    assert job["shutdownAfterJobFinishes"]
+
+
+def test_the_image_is_pinned_built_apart_and_runs_as_a_plain_user():
+    parser = pytest.importorskip("dockerfile_parse").DockerfileParser(path=str(FOLDER / "Dockerfile"))
+    steps = [(step["instruction"], step["value"]) for step in parser.structure if step["instruction"] != "COMMENT"]
+    assert [name for name, _ in steps].count("FROM") == 2
+    assert all(re.fullmatch(r"python:3\.11-\S+( AS build)?", value) for name, value in steps if name == "FROM")
+    assert [value for name, value in steps if name == "USER"] == ["1000"]
+    (install,) = [value for _, value in steps if "pip install" in value]
+    assert "--constraint constraints.txt" in install
+    assert any(name == "ENV" and "RAY_AUTH_MODE=token" in value for name, value in steps)
+    assert not any(name == "ADD" for name, _ in steps)
+
+    copied = {path for name, value in steps if name == "COPY" and "--from" not in value for path in value.split()[:-1]}
+    assert all((ROOT / path).exists() for path in copied)
+    ignored = (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()
+    assert ignored[1] == "*"
+    assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == copied
+
+
+def test_the_slurm_script_has_no_fault_that_shellcheck_knows():
+    subprocess.run(["bash", "-n", FOLDER / "slurm.sbatch"], check=True)
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed")
+    checked = subprocess.run([shellcheck, FOLDER / "slurm.sbatch"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
