@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from search.files import replace_text
 from search.record import SearchRecord, TrialRecord
 
 COLUMNS = ("rank", "digest", "miou", "params", "madds", "status", "rung", "seconds", "cell")
@@ -36,9 +37,9 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
                 cell,
             ]
         )
-    _replace(folder / "leaderboard.csv", text.getvalue())
+    replace_text(folder / "leaderboard.csv", text.getvalue())
     if ranked and ranked[0].miou is not None:
-        _replace(folder / "best.json", json.dumps(_best(ranked[0]), indent=2) + "\n")
+        replace_text(folder / "best.json", json.dumps(_best(ranked[0]), indent=2) + "\n")
 
 
 def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
@@ -82,9 +83,3 @@ def _best(trial: TrialRecord) -> dict[str, object]:
         "madds": trial.proposed.madds,
         "cell": trial.cell.to_json(),
     }
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(path)

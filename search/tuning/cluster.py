@@ -12,9 +12,13 @@ from search.resources import Resources
 def connect(address: str | None) -> None:
     """Join the Ray cluster at ``address`` or of the surrounding job; without one, start Ray on this machine.
 
+    Does nothing where this process has joined one already.
+
     Raises:
         ConnectionError: no cluster answers there.
     """
+    if ray.is_initialized():
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     is_local = address == "local"

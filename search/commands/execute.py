@@ -1,0 +1,128 @@
+"""Runs a study for a command: journal, live table, dashboard, cluster; and says how to go on where it was interrupted."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from search.commands.hints import from_here
+from search.commands.plan import differences
+from search.commands.track import follow, tracking_settings
+from search.config import Config, ConfigError
+from search.disk import DiskPatience
+from search.display import SearchDisplay
+from search.faults import FaultTolerance
+from search.fork import inherit
+from search.journal import Journal, SearchOpened
+from search.policy import Plan
+from search.record import SearchRecord
+from search.resources import Resources
+from search.space import CellSpace
+from search.study import Study
+from search.termination import handle_sigterm, interrupted_code
+from search.tuning.cluster import connect, slots
+from search.tuning.run import run_study
+from search.tuning.trial import CellTask
+
+DISK_PATIENCE_S = 3600.0
+"""How long a search waits for space on a full disk before it ends."""
+
+
+def execute(
+    config: Config,
+    plan: Plan,
+    opened: SearchOpened,
+    task: CellTask,
+    folder: Path,
+    title: str,
+    cure: str,
+    console: Console,
+    parent: Path | None = None,
+    write_results: Callable[[SearchRecord], None] = lambda record: None,
+) -> Study:
+    """Run ``plan`` from where the journal in ``folder`` left it, or from its beginning.
+
+    Args:
+        task: scores a cell on a worker.
+        title: what is about to be done, for the first line.
+        cure: what to choose where the journal holds a search with other settings.
+        parent: the journal of the search that this one is forked from.
+        write_results: called at the end, and again while the disk is full.
+
+    Raises:
+        ConfigError: the journal holds a search with other settings, or one that is no fork of ``parent``.
+    """
+    resources, faults = config.build("resources", Resources), config.build("faults", FaultTolerance)
+    operators = plan.space.operator_kinds
+    say = partial(console.print, soft_wrap=True)
+    patience = DiskPatience(DISK_PATIENCE_S, lambda error: say(f"Waiting for disk space: {error}"))
+    with Journal(folder / "journal.jsonl", operators, patience) as journal:
+        record = _begin(journal, parent, opened, plan.space, cure)
+        say(_headline(title, record))
+        with follow(journal.path, tracking_settings(config), operators, folder, console):
+            with SearchDisplay(record, plan.trials, console) as display:
+                study = Study(journal, record, plan, opened, on_event=display)
+                connect(config.optional("ray.address", str))
+                handle_sigterm()
+                if plan.window is not None and slots(resources) > plan.window:
+                    say(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
+                run_study(study, task, resources, faults, folder / "checkpoints", operators)
+            patience(lambda: write_results(record))
+    return study
+
+
+def exit_code(study: Study, folder: Path, console: Console) -> int:
+    """0 of a complete study; else says how to go on, and returns what a signal's receiver should."""
+    if study.is_complete:
+        return 0
+    console.print(
+        f"Stopped with {study.record.num_ended} of {study.plan.trials} trials done. Nothing is lost: the same command goes on "
+        f"from {from_here(folder / 'journal.jsonl')}.",
+        soft_wrap=True,
+    )
+    return interrupted_code()
+
+
+def check_running(config: Config) -> None:
+    """Check how trials are to run, and, where no cluster is named, that this machine can hold one.
+
+    Raises:
+        ResourcesError: it cannot.
+    """
+    resources, _ = config.build("resources", Resources), config.build("faults", FaultTolerance)
+    if config.optional("ray.address", str) is None and "RAY_ADDRESS" not in os.environ:
+        resources.check_fits(os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
+
+
+def _begin(journal: Journal, parent: Path | None, opened: SearchOpened, space: CellSpace, cure: str) -> SearchRecord:
+    """What the journal holds, begun with the parent's cells where it is a new fork."""
+    folder = journal.path.parent
+    record = SearchRecord(journal.events)
+    if record.opened is None:
+        journal.clear()  # a fork that was killed before it was opened begins anew
+        inherited = inherit(parent, opened.fingerprint, space, space.operator_kinds) if parent else []
+        journal.append(*inherited)
+        return SearchRecord(inherited)
+    if parent and record.opened.settings.get("from") != parent.parent.name:
+        raise ConfigError(f"name: {folder} is no fork of {parent.parent.name}; choose another name=...")
+    if changed := differences(record.opened.fingerprint, opened.fingerprint):
+        raise ConfigError(f"{folder}: holds a search with other settings ({changed}); choose {cure}.")
+    return record
+
+
+def _headline(title: str, record: SearchRecord) -> str:
+    parts = [title]
+    if record.num_inherited:
+        parts.append(_history(record))
+    if record.num_ended:
+        parts.append(f"{record.num_ended} are done already")
+    return "; ".join(parts)
+
+
+def _history(record: SearchRecord) -> str:
+    trial = record.trials[0]
+    text = f"it begins with {record.num_inherited} cells of {trial.source}"
+    return text if trial.is_comparable else f"{text}, which were scored otherwise: they guide proposals and are not ranked"

@@ -1,0 +1,154 @@
+"""``dpc rerank``: train the best cells of a search end to end, and rank them again."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from data.datasets import SegmentationDataset
+from data.digests import FileDigests
+from models.backbones import BackboneSettings, build_backbone, weights_digest
+from models.cost import FeatureShape, cell_cost
+from models.spec import CellSpec
+from search.algorithms.listed import Listed
+from search.code_version import scoring_code, search_code
+from search.commands.execute import check_running, execute, exit_code
+from search.commands.hints import from_here, overrides_of, program
+from search.commands.track import dashboard, tracking_settings
+from search.config import Config, ConfigError
+from search.figures.rerank import draw_rerank
+from search.files import replace_text
+from search.journal import SearchOpened, now_s, read_events
+from search.leaderboard import percent, quantity
+from search.policy import Plan
+from search.record import SearchRecord
+from search.rerank import Reranked, as_csv, best_cells, proxy_correlation, reranked
+from search.schedulers import Scheduler
+from search.space import CellSpace
+from training.end_to_end import EndToEndTask
+from training.extraction import CacheSettings, refuse_leaks
+from training.retrain_settings import RetrainSettings
+
+ROWS = 10
+"""Of the table that is printed."""
+
+
+def run(config: Config) -> int:
+    """Train what is not trained yet, and show both rankings side by side."""
+    console = Console(highlight=False)
+    space, source = config.build("space", CellSpace), config.value("from", str)
+    folder = config.value("output_dir", Path).resolve() / source / config.value("label", str)
+    top, seeds = config.value("top", int), config.value("seeds", int)
+    if top < 1 or seeds < 1:
+        raise ConfigError(f"top and seeds must be at least 1, got top={top} seeds={seeds}.")
+    settings = config.build("training", RetrainSettings)
+    check_running(config)
+    search = _search(folder.parent, space)
+    chosen = best_cells(search, top)
+    if not chosen:
+        raise ConfigError(f"from: no cell of search {source} has a score yet.")
+    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
+    refuse_leaks(dataset, ("train", "val"), config.build("cache", CacheSettings))
+    task = EndToEndTask(dataset, config.build("backbone", BackboneSettings), settings)
+    fingerprint = _fingerprint(config, task, [trial.cell for _, trial in chosen])
+    records = []
+    for seed in range(seeds):
+        plan = _plan(config, search, [trial.cell for _, trial in chosen], settings, seed)
+        recorded = {**config.plain("training", "dataset", "backbone"), "from": source, "stage": "rerank", "seed": plan.seed}
+        opened = SearchOpened(f"{source} re-ranked, seed {plan.seed}", fingerprint | {"seed": plan.seed}, recorded, now_s())
+        title = f"Seed {seed + 1} of {seeds}: the {len(chosen)} best cells of {source}, {settings.iterations} iterations each"
+        study = execute(config, plan, opened, task, folder / f"seed-{seed}", title, "another label=...", console)
+        if not study.is_complete:
+            return exit_code(study, folder / f"seed-{seed}", console)
+        records.append(study.record)
+    rows = reranked(chosen, records)
+    _write(rows, folder, source)
+    _report(rows, folder, config, console)
+    return 0
+
+
+def _search(folder: Path, space: CellSpace) -> SearchRecord:
+    path = folder / "journal.jsonl"
+    if not path.is_file():
+        raise ConfigError(f"from: no search {folder.name!r}, {path} does not exist.")
+    record = SearchRecord(read_events(path, operators=space.operator_kinds)[0])
+    if record.opened is None:
+        raise ConfigError(f"from: no search {folder.name!r}, {path} has no first line.")
+    return record
+
+
+def _plan(config: Config, search: SearchRecord, cells: Sequence[CellSpec], settings: RetrainSettings, seed: int) -> Plan:
+    assert search.opened is not None
+    features = FeatureShape(*search.opened.fingerprint["features"]["shape"])
+    return Plan(
+        config.build("space", CellSpace),
+        Listed(tuple(cells)),
+        config.build("scheduler", Scheduler),
+        settings.stops,
+        len(cells),
+        config.value("seed", int) + seed,
+        cost_of=partial(cell_cost, features=features, filters=settings.cell.filters),
+    )
+
+
+def _fingerprint(config: Config, task: EndToEndTask, cells: Sequence[CellSpec]) -> dict[str, Any]:
+    """All that may not change between the trainings that are compared."""
+    memory = FileDigests(Path(config.value("cache.folder", str)) / "digests.json")
+    return {
+        **config.plain("space", "scheduler", "training", "backbone"),
+        "cells": [cell.digest for cell in cells],
+        "weights": weights_digest(build_backbone(task.backbone)),
+        "data": {split: task.dataset.split(split).fingerprint(memory) for split in ("train", "val")},
+        "scoring_code": scoring_code(),
+        "search_code": search_code(),
+    }
+
+
+def _write(rows: Sequence[Reranked], folder: Path, source: str) -> None:
+    replace_text(folder / "rerank.csv", as_csv(rows))
+    pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
+    draw_rerank(pairs, folder / "rerank.png", f"The best cells of {source}")
+    if rows[0].miou is not None:
+        best = {"digest": rows[0].cell.digest, "miou": rows[0].miou, "cell": rows[0].cell.to_json()}
+        replace_text(folder / "best.json", json.dumps(best, indent=2) + "\n")
+
+
+def _report(rows: Sequence[Reranked], folder: Path, config: Config, console: Console) -> None:
+    table = Table(title="Leaderboard, re-ranked", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in ("rank", "mIoU", "sd", "proxy rank", "proxy mIoU", "params", "madds", "cell"):
+        table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
+    for rank, row in enumerate(rows[:ROWS], start=1):
+        table.add_row(
+            str(rank),
+            percent(row.miou),
+            percent(row.sd),
+            str(row.proxy_rank),
+            percent(row.proxy_miou),
+            quantity(row.params),
+            quantity(row.madds),
+            row.cell.digest,
+        )
+    console.print()
+    console.print(table)
+    fitted = proxy_correlation(rows)
+    trust = (
+        f"{fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}, {fitted.pairs} cells"
+        if fitted
+        else "too few cells, or too much alike"
+    )
+    console.print(f"\nRank correlation of proxy and re-ranking (Spearman's rho): {trust}\n", soft_wrap=True)
+    kept = overrides_of(config, "experiment", "dataset", "backbone", "output_dir", "space")
+    best = from_here(folder / "best.json")
+    lines = {
+        "results": from_here(folder),
+        "picture": from_here(folder / "rerank.png"),
+        "dashboard": dashboard(tracking_settings(config)),
+        "next": shlex.join([program("dpc"), "retrain", *kept, f"cell={best}"]),
+    }
+    for title, text in lines.items():
+        console.print(f"{title:<11}{text}", soft_wrap=True)
