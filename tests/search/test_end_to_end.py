@@ -227,3 +227,26 @@ def test_a_disk_that_fills_up_is_waited_for_and_costs_no_cell(tmp_path):
         assert search.returncode == 0, errors
         assert "Waiting" not in output
         assert [trial.status for trial in record_of(small).finished] == ["completed"] * 8
+
+
+def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searched, tmp_path):
+    folder, _ = searched
+    done = dpc(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "seeds=2")
+    assert done.returncode == 0, done.stderr
+    assert "Leaderboard, re-ranked" in done.stdout
+    rows = list(csv.DictReader((folder / "tiny" / "rerank" / "rerank.csv").open()))
+    assert [row["seeds"] for row in rows] == ["2", "2"]
+    assert sorted(row["proxy_rank"] for row in rows) == ["1", "2"]
+    assert json.loads((folder / "tiny" / "rerank" / "best.json").read_text())["digest"] == rows[0]["digest"]
+    journals = [folder / "tiny" / "rerank" / f"seed-{seed}" / "journal.jsonl" for seed in (0, 1)]
+    before = [journal.read_bytes().count(b"rung_reached") for journal in journals]
+    again = dpc(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "seeds=2")
+    assert "2 are done already" in again.stdout
+    assert [journal.read_bytes().count(b"rung_reached") for journal in journals] == before == [4, 4]
+    other = dpc(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "training.iterations=3")
+    assert other.returncode == 2
+    assert "training.iterations was 4 and is 3" in other.stderr
+    assert "choose another label=..." in other.stderr
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("dpc-search").experiment_id
+    assert len(client.search_runs([experiment], "tags.stage = 'rerank'")) == 4
