@@ -20,6 +20,7 @@ COMMANDS = {
     "check-data": Command("find what is wrong with a data set", "dpc check-data dataset=folder dataset.root=my_data"),
     "cache": Command("build the feature cache that a search trains on", "dpc cache experiment=demo"),
     "rerank": Command("rank a search's best cells again, end to end", "dpc rerank experiment=demo from=demo top=5"),
+    "fidelity": Command("is one way to score cells as good as another?", "dpc fidelity experiment=demo"),
     "retrain": Command("train backbone and cell end to end", "dpc retrain experiment=demo from=demo rank=1"),
     "evaluate": Command("score a retrained model", "dpc evaluate experiment=demo checkpoint=outputs/demo/retrain-1a2b3c"),
     "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),

@@ -5,20 +5,17 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from data.datasets import SegmentationDataset
-from data.digests import FileDigests
-from models.backbones import BackboneSettings, build_backbone, weights_digest
 from models.cost import FeatureShape, cell_cost
 from models.spec import CellSpec
 from search.algorithms.listed import Listed
-from search.code_version import scoring_code, search_code
+from search.code_version import search_code
 from search.commands.execute import check_running, execute, exit_code
 from search.commands.hints import from_here, overrides_of, program
+from search.commands.scoring import Scoring, end_to_end
 from search.commands.track import dashboard, tracking_settings
 from search.config import Config, ConfigError
 from search.figures.rerank import draw_rerank
@@ -30,9 +27,6 @@ from search.record import SearchRecord
 from search.rerank import Reranked, as_csv, best_cells, proxy_correlation, reranked
 from search.schedulers import Scheduler
 from search.space import CellSpace
-from training.end_to_end import EndToEndTask
-from training.extraction import CacheSettings, refuse_leaks
-from training.retrain_settings import RetrainSettings
 
 ROWS = 10
 """Of the table that is printed."""
@@ -46,25 +40,29 @@ def run(config: Config) -> int:
     top, seeds = config.value("top", int), config.value("seeds", int)
     if top < 1 or seeds < 1:
         raise ConfigError(f"top and seeds must be at least 1, got top={top} seeds={seeds}.")
-    settings = config.build("training", RetrainSettings)
     check_running(config)
     search = _search(folder.parent, space)
     chosen = best_cells(search, top)
     if not chosen:
         raise ConfigError(f"from: no cell of search {source} has a score yet.")
-    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    refuse_leaks(dataset, ("train", "val"), config.build("cache", CacheSettings))
-    task = EndToEndTask(dataset, config.build("backbone", BackboneSettings), settings)
-    fingerprint = _fingerprint(config, task, [trial.cell for _, trial in chosen])
+    cells = [trial.cell for _, trial in chosen]
+    scoring = end_to_end(config)
+    fingerprint = {**scoring.fingerprint, **config.plain("scheduler"), "cells": [cell.digest for cell in cells]}
     records = []
     for seed in range(seeds):
-        plan = _plan(config, search, [trial.cell for _, trial in chosen], settings, seed)
+        plan = _plan(config, search, cells, scoring, seed)
         recorded = {**config.plain("training", "dataset", "backbone"), "from": source, "stage": "rerank", "seed": plan.seed}
-        opened = SearchOpened(f"{source} re-ranked, seed {plan.seed}", fingerprint | {"seed": plan.seed}, recorded, now_s())
-        title = f"Seed {seed + 1} of {seeds}: the {len(chosen)} best cells of {source}, {settings.iterations} iterations each"
-        study = execute(config, plan, opened, task, folder / f"seed-{seed}", title, "another label=...", console)
+        opened = SearchOpened(
+            f"{source} re-ranked, seed {plan.seed}",
+            fingerprint | {"seed": plan.seed, "search_code": search_code()},
+            recorded,
+            now_s(),
+        )
+        title = f"Seed {seed + 1} of {seeds}: the {len(cells)} best cells of {source}, {scoring.rungs[-1]} iterations each"
+        into = folder / f"seed-{seed}"
+        study = execute(config, plan, opened, scoring.task, into, title, "another label=...", console)
         if not study.is_complete:
-            return exit_code(study, folder / f"seed-{seed}", console)
+            return exit_code(study, into, console)
         records.append(study.record)
     rows = reranked(chosen, records)
     _write(rows, folder, source)
@@ -82,31 +80,19 @@ def _search(folder: Path, space: CellSpace) -> SearchRecord:
     return record
 
 
-def _plan(config: Config, search: SearchRecord, cells: Sequence[CellSpec], settings: RetrainSettings, seed: int) -> Plan:
+def _plan(config: Config, search: SearchRecord, cells: Sequence[CellSpec], scoring: Scoring, seed: int) -> Plan:
+    """Costs are as the search counted them."""
     assert search.opened is not None
     features = FeatureShape(*search.opened.fingerprint["features"]["shape"])
     return Plan(
         config.build("space", CellSpace),
         Listed(tuple(cells)),
         config.build("scheduler", Scheduler),
-        settings.stops,
+        scoring.rungs,
         len(cells),
         config.value("seed", int) + seed,
-        cost_of=partial(cell_cost, features=features, filters=settings.cell.filters),
+        cost_of=partial(cell_cost, features=features, filters=scoring.filters),
     )
-
-
-def _fingerprint(config: Config, task: EndToEndTask, cells: Sequence[CellSpec]) -> dict[str, Any]:
-    """All that may not change between the trainings that are compared."""
-    memory = FileDigests(Path(config.value("cache.folder", str)) / "digests.json")
-    return {
-        **config.plain("space", "scheduler", "training", "backbone"),
-        "cells": [cell.digest for cell in cells],
-        "weights": weights_digest(build_backbone(task.backbone)),
-        "data": {split: task.dataset.split(split).fingerprint(memory) for split in ("train", "val")},
-        "scoring_code": scoring_code(),
-        "search_code": search_code(),
-    }
 
 
 def _write(rows: Sequence[Reranked], folder: Path, source: str) -> None:

@@ -1,7 +1,6 @@
 """``dpc search``: the main job."""
 
 import shlex
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -9,13 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from data.feature_cache import FeatureCache
 from models.cost import FeatureShape
-from search.code_version import scoring_code, search_code
-from search.commands.cache import build_caches
+from search.code_version import search_code
 from search.commands.execute import check_running, execute, exit_code
 from search.commands.hints import from_here, overrides_of, program
 from search.commands.plan import DECIDING, build_plan
+from search.commands.scoring import by_proxy
 from search.commands.track import dashboard, tracking_settings
 from search.config import Config, ConfigError
 from search.evaluation import Status
@@ -26,7 +24,7 @@ from search.leaderboard import leaderboard_table, percent, write_leaderboard
 from search.rank_correlation import rung_correlations
 from search.record import SearchRecord
 from search.study import Study
-from training.proxy import ProxySettings, ProxyTask
+from training.proxy import ProxySettings
 
 
 def run(config: Config) -> int:
@@ -35,21 +33,20 @@ def run(config: Config) -> int:
     name = config.value("name", str)
     folder = config.value("output_dir", Path).resolve() / name
     parent = _parent(config, folder)
-    proxy = config.build("proxy", ProxySettings)
+    config.build("proxy", ProxySettings)
     check_running(config)
     tracking = tracking_settings(config)
     build_plan(config, FeatureShape(1, 1, 1))  # whatever is wrong is said before features are extracted
 
-    caches = build_caches(config, ("search_train", "search_val"), console)
-    train, val = caches["search_train"], caches["search_val"]
-    plan = build_plan(config, FeatureShape(train.channels, train.height, train.width))
+    scoring = by_proxy(config, console)
+    plan = build_plan(config, scoring.features)
     plan.budget.check(plan.space, plan.cost_of)
-    opened = SearchOpened(name, _fingerprint(config, caches), _settings(config), now_s())
-    task = ProxyTask(train.folder, val.folder, proxy)
+    fingerprint = {**scoring.fingerprint, **config.plain(*DECIDING), "search_code": search_code()}
+    opened = SearchOpened(name, fingerprint, _settings(config), now_s())
     write = partial(_write_results, folder=folder)
     title = f"Search {name}: {plan.trials} of {plan.space.size:,} encodings, {plan.space.num_distinct:,} different cells"
     cure = f"another name=..., which goes on from its cells with fork=true from={name}"
-    study = execute(config, plan, opened, task, folder, title, cure, console, parent, write)
+    study = execute(config, plan, opened, scoring.task, folder, title, cure, console, parent, write)
     _report(study, folder, dashboard(tracking), config, console)
     return exit_code(study, folder, console)
 
@@ -57,19 +54,6 @@ def run(config: Config) -> int:
 def _settings(config: Config) -> dict[str, Any]:
     """What is recorded for people, beside the fingerprint."""
     return config.plain(*DECIDING, "trials", "dataset", "backbone", "cache", "fork", "from")
-
-
-def _fingerprint(config: Config, caches: Mapping[str, FeatureCache]) -> dict[str, Any]:
-    """All that may not change under one name, or results could not be compared or reproduced."""
-    return {
-        **config.plain(*DECIDING),
-        "features": {
-            **{split: cache.content for split, cache in caches.items()},
-            "shape": [caches["search_train"].channels, caches["search_train"].height, caches["search_train"].width],
-        },
-        "scoring_code": scoring_code(),
-        "search_code": search_code(),
-    }
 
 
 def _parent(config: Config, folder: Path) -> Path | None:

@@ -13,7 +13,12 @@ NAMED = 3
 """Cells that are numbered and named: the best after re-ranking."""
 
 
-def draw_rerank(pairs: Sequence[tuple[float, float, str]], path: Path, title: str = "") -> None:
+def draw_rerank(
+    pairs: Sequence[tuple[float, float, str]],
+    path: Path,
+    title: str = "",
+    labels: tuple[str, str] = ("mIoU on the proxy task (%)", "mIoU after re-ranking (%)"),
+) -> None:
     """Draw cells by their scores, with Spearman's rho and its 95 % interval.
 
     Args:
@@ -22,8 +27,8 @@ def draw_rerank(pairs: Sequence[tuple[float, float, str]], path: Path, title: st
     figure = Figure(figsize=(5.0, 4.6), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=10.5, fontweight="bold", loc="left", parse_math=False)
-    axes.set_xlabel("mIoU on the proxy task (%)")
-    axes.set_ylabel("mIoU after re-ranking (%)")
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
     axes.margins(0.12)
     plain_axes(axes)
     if not pairs:

@@ -1,0 +1,115 @@
+"""``dpc fidelity``: score the same cells in two ways, and say whether one ranks them as the other does.
+
+Chen et al. 2018, section 4.1: every cell of a small space, under the proxy task and under what it stands for.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from models.cost import cell_cost
+from models.spec import CellSpec
+from search.algorithms.listed import Listed
+from search.code_version import search_code
+from search.commands.execute import check_running, execute, exit_code
+from search.commands.hints import from_here
+from search.commands.scoring import Scoring, by_proxy, end_to_end
+from search.config import Config, ConfigError, load
+from search.figures.rerank import draw_rerank
+from search.files import replace_text
+from search.journal import SearchOpened, now_s
+from search.policy import Plan
+from search.rank_correlation import rank_correlation
+from search.record import SearchRecord
+from search.reduced import CellList
+from search.schedulers import NoStopping
+from search.space import CellSpace
+
+SIDES = ("first", "second")
+
+
+def run(config: Config) -> int:
+    """Train what is not trained yet under both protocols, and print the rank correlation."""
+    console = Console(highlight=False)
+    label = config.value("label", str)
+    folder = config.value("output_dir", Path).resolve() / label
+    cells = config.build("cells", CellList).cells()
+    sides = {side: _of_side(config, side) for side in SIDES}
+    check_running(config)
+    records = {}
+    for side, of_side in sides.items():
+        scoring = _scoring(of_side, config.value(f"{side}.protocol", str), side, console)
+        plan = _plan(of_side, scoring, cells)
+        fingerprint = {**scoring.fingerprint, "cells": [cell.digest for cell in cells], "seed": plan.seed}
+        opened = SearchOpened(
+            f"{label}, {side} protocol",
+            fingerprint | {"search_code": search_code()},
+            {**of_side.plain("proxy", "training", "dataset", "backbone"), "stage": "fidelity", "side": side},
+            now_s(),
+        )
+        title = f"{side.capitalize()} protocol: {len(cells)} cells, {scoring.rungs[-1]} iterations each"
+        study = execute(of_side, plan, opened, scoring.task, folder / side, title, "another label=...", console)
+        if not study.is_complete:
+            return exit_code(study, folder / side, console)
+        records[side] = study.record
+    _report(records, cells, folder, config, console)
+    return 0
+
+
+def _of_side(config: Config, side: str) -> Config:
+    """The settings with what one side changes."""
+    changes = config.value(f"{side}.overrides", list[str])
+    return load("fidelity", [*config.overrides, *changes], config.config_dir)
+
+
+def _scoring(config: Config, protocol: str, side: str, console: Console) -> Scoring:
+    if protocol == "proxy":
+        return by_proxy(config, console)
+    if protocol == "end_to_end":
+        return end_to_end(config)
+    raise ConfigError(f"{side}.protocol: accepted are proxy and end_to_end, got {protocol!r}.")
+
+
+def _plan(config: Config, scoring: Scoring, cells: Sequence[CellSpec]) -> Plan:
+    return Plan(
+        config.build("space", CellSpace),
+        Listed(tuple(cells)),
+        NoStopping(),
+        scoring.rungs,
+        len(cells),
+        config.value("seed", int),
+        cost_of=partial(cell_cost, features=scoring.features, filters=scoring.filters),
+    )
+
+
+def _report(
+    records: dict[str, SearchRecord], cells: Sequence[CellSpec], folder: Path, config: Config, console: Console
+) -> None:
+    first, second = ({trial.cell.digest: trial.miou for trial in records[side].finished} for side in SIDES)
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(("digest", *SIDES, "cell"))
+    pairs = []
+    for cell in cells:
+        scores = first.get(cell.digest), second.get(cell.digest)
+        table.writerow((cell.digest, *scores, cell))
+        if scores[0] is not None and scores[1] is not None:
+            pairs.append((scores[0], scores[1], cell.digest[:8]))
+    replace_text(folder / "fidelity.csv", text.getvalue())
+    first_label, second_label = (f"mIoU by the {side} protocol, {config.value(f'{side}.protocol', str)} (%)" for side in SIDES)
+    title = "Does one protocol rank cells as the other does?"
+    draw_rerank(pairs, folder / "fidelity.png", title, (first_label, second_label))
+    fitted = rank_correlation([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    console.print()
+    if fitted is None:
+        console.print(f"{len(pairs)} cells have both scores: too few, or too much alike, for a rank correlation")
+    else:
+        console.print(
+            f"Spearman's rho {fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}, of {fitted.pairs} cells"
+        )
+    console.print(f"{'scores':<11}{from_here(folder / 'fidelity.csv')}", soft_wrap=True)
+    console.print(f"{'picture':<11}{from_here(folder / 'fidelity.png')}", soft_wrap=True)
