@@ -19,6 +19,7 @@ COMMANDS = {
     "cell": Command("show a cell: diagram, parameters, multiply-adds", "dpc cell cell=dpc_top1 format=json"),
     "check-data": Command("find what is wrong with a data set", "dpc check-data dataset=folder dataset.root=my_data"),
     "cache": Command("build the feature cache that a search trains on", "dpc cache experiment=demo"),
+    "report": Command("a search as one HTML page", "dpc report name=demo"),
     "retrain": Command("train backbone and cell end to end", "dpc retrain experiment=demo from=demo rank=1"),
     "evaluate": Command("score a retrained model", "dpc evaluate experiment=demo checkpoint=outputs/demo/retrain-1a2b3c"),
     "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),

@@ -15,7 +15,7 @@ from data.feature_cache import FeatureCache
 from models.cost import FeatureShape
 from search.code_version import scoring_code, search_code
 from search.commands.cache import build_caches
-from search.commands.hints import from_here, overrides_of, program
+from search.commands.hints import SHARED, from_here, overrides_of, program
 from search.commands.plan import DECIDING, build_plan, differences
 from search.commands.track import dashboard, follow, tracking_settings
 from search.config import Config, ConfigError
@@ -172,7 +172,7 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
             soft_wrap=True,
         )
         return
-    kept = overrides_of(config, *_SHARED)
+    kept = overrides_of(config, *SHARED)
     lines = {
         "results": from_here(folder),
         "picture": from_here(folder / "best_cell.png"),
@@ -193,6 +193,3 @@ def _spread(record: SearchRecord) -> str:
     if rungs:
         lines.append(f"Their rank correlation with the last rung: {', '.join(rungs)}")
     return "\n".join(lines) + "\n"
-
-
-_SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache")
