@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from search.leaderboard import percent, quantity
 from search.record import TrialRecord
@@ -82,4 +81,4 @@ def render(report: Report) -> str:
     style = (_HERE / "page.css").read_text()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return environment.get_template("page.html").render(report=report, style=Markup(style), policy=policy)
+    return environment.get_template("page.html").render(report=report, style=style, policy=policy)
