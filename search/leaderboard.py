@@ -73,6 +73,12 @@ def quantity(number: float) -> str:
     return f"{number:g}"
 
 
+def ordinal(number: int) -> str:
+    """A place in a ranking: 1st, 22nd, 113th."""
+    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{suffix}"
+
+
 def _best(trial: TrialRecord) -> dict[str, object]:
     return {
         "trial": trial.proposed.trial,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TypeVar
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from models.spec import CellSpec, Operator
 from search.record import SearchRecord
@@ -98,6 +98,6 @@ def _compare(good: Sequence[Key], everything: Sequence[Key]) -> dict[Key, Usage]
 
 def _usage(count_good: int, num_good: int, count_all: int, num_all: int, tail: float) -> Usage:
     rest = num_good - count_good
-    low = float(beta.ppf(tail, count_good, rest + 1)) if count_good else 0.0
-    high = float(beta.ppf(1 - tail, count_good + 1, rest)) if rest else 1.0
+    low = float(betaincinv(count_good, rest + 1, tail)) if count_good else 0.0
+    high = float(betaincinv(count_good + 1, rest, 1 - tail)) if rest else 1.0
     return Usage(count_good, count_all, count_good / num_good, count_all / num_all, low, high)

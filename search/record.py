@@ -125,6 +125,11 @@ class SearchRecord:
         """
         return sorted((trial for trial in self.finished if trial.is_comparable), key=attrgetter("merit"), reverse=True)
 
+    def in_order_of_finishing(self) -> Sequence[TrialRecord]:
+        """Those of the leaderboard, the first to finish first."""
+        ended = [(trial.ended.time_s, number) for number, trial in self.trials.items() if trial.ended and trial.is_comparable]
+        return [self.trials[number] for _, number in sorted(ended)]
+
     def _rank(self, trial: TrialRecord) -> None:
         if trial.is_comparable and (self.best is None or trial.merit > self.best.merit):
             self.best = trial

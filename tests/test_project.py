@@ -36,11 +36,11 @@ def test_a_worker_that_waits_for_a_cell_has_not_loaded_torch():
     assert loaded.stdout.strip() == "False"
 
 
-def test_the_wheel_holds_every_config(tmp_path):
+def test_the_wheel_holds_every_config_and_the_page_of_reports(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*") if path.is_file()}
     assert configs
-    assert configs <= held
+    assert configs | {"search/reporting/page.html", "search/reporting/page.css"} <= held

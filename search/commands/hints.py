@@ -6,6 +6,9 @@ from pathlib import Path
 
 from search.config import Config
 
+SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache")
+"""Groups of settings that the command after a search needs as the search did."""
+
 
 def program(name: str) -> str:
     """``name`` where it is this environment's on the PATH, else the file to run, such as ``.venv/bin/dpc``."""

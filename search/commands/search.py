@@ -11,7 +11,7 @@ from rich.console import Console
 from models.cost import FeatureShape
 from search.code_version import search_code
 from search.commands.execute import check_running, execute, exit_code
-from search.commands.hints import from_here, overrides_of, program
+from search.commands.hints import SHARED, from_here, overrides_of, program
 from search.commands.plan import DECIDING, build_plan
 from search.commands.scoring import by_proxy
 from search.commands.track import dashboard, tracking_settings
@@ -85,7 +85,7 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
         console.print(_spread(study.record), soft_wrap=True)
     if not study.is_complete:
         return
-    kept = overrides_of(config, *_SHARED)
+    kept = overrides_of(config, *SHARED)
     lines = {
         "results": from_here(folder),
         "picture": from_here(folder / "best_cell.png"),
@@ -106,6 +106,3 @@ def _spread(record: SearchRecord) -> str:
     if rungs:
         lines.append(f"Their rank correlation with the last rung: {', '.join(rungs)}")
     return "\n".join(lines) + "\n"
-
-
-_SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache")

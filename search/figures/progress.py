@@ -24,8 +24,7 @@ def draw_progress(record: SearchRecord, path: Path, title: str = "") -> None:
 
     A trial without a score (diverged or failed) is a tick at the bottom.
     """
-    in_order = sorted((trial.ended.time_s, number) for number, trial in record.trials.items() if trial.ended)
-    dots = [_Dot(place, record.trials[number]) for place, (_, number) in enumerate(in_order, start=1)]
+    dots = [_Dot(place, trial) for place, trial in enumerate(record.in_order_of_finishing(), start=1)]
 
     figure = Figure(figsize=(7.2, 3.8), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
@@ -33,7 +32,7 @@ def draw_progress(record: SearchRecord, path: Path, title: str = "") -> None:
     axes.set_xlabel("finished trials, in order of finishing")
     axes.set_ylabel("mIoU on the proxy task (%)")
     axes.set_xlim(0.5 - 0.02 * len(dots), 0.5 + 1.02 * max(1, len(dots)))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     plain_axes(axes)
     _draw_scores(axes, [dot for dot in dots if dot.trial.miou is not None], last_place=len(dots))

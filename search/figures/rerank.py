@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from search.figures.style import BLUE, DPI, GREY, INK, VERMILLION, plain_axes, save_figure
+from search.leaderboard import ordinal
 from search.rank_correlation import rank_correlation
 
 NAMED = 3
@@ -51,7 +52,7 @@ def draw_rerank(
             "weight": "bold",
         }
         axes.annotate(str(rank), (proxy[index], final[index]), color=INK, zorder=5, **beside)
-        notes.append(f"{rank}: {pairs[index][2]}, {_ordinal(by_proxy.index(index) + 1)} by proxy")
+        notes.append(f"{rank}: {pairs[index][2]}, {ordinal(by_proxy.index(index) + 1)} by proxy")
     figure.supxlabel("\n".join(notes), fontsize=8, color=INK, x=0.02, ha="left", parse_math=False)
     save_figure(figure, path)
 
@@ -61,8 +62,3 @@ def _verdict(proxy: Sequence[float], final: Sequence[float]) -> str:
     if fitted is None:
         return f"{len(proxy)} cells: too few, or too much alike, for a rank correlation"
     return f"Spearman's rho {fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}, {fitted.pairs} cells"
-
-
-def _ordinal(number: int) -> str:
-    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{suffix}"

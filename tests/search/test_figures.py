@@ -16,10 +16,11 @@ from PIL import Image
 from models.dpc import DensePredictionCell
 from models.operators import CellSettings
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from search.contributions import Contributions, branch_contributions
 from search.cost_front import Landmark, cost_front
 from search.evaluation import Status
 from search.figures.cells import Box, CellLayout, Wire, draw_cell, layout_cell
-from search.figures.contributions import branch_contributions, draw_contributions
+from search.figures.contributions import draw_contributions
 from search.figures.cost_front import draw_cost_fronts
 from search.figures.operator_usage import draw_operator_usage
 from search.figures.progress import draw_progress
@@ -301,7 +302,7 @@ def test_weights_that_are_no_projection_of_the_branches_are_refused(shape):
 
 @pytest.mark.parametrize("cell", [WINNER, CHAIN], ids=["winner", "chain"])
 def test_contributions_become_a_valid_picture(cell, tmp_path):
-    draw_contributions(cell, [0.0, *range(1, len(cell))], tmp_path / "bars.png", title="$1")
+    draw_contributions(Contributions(cell, [0.0, *range(1, len(cell))]), tmp_path / "bars.png", title="$1")
     assert picture_size(tmp_path / "bars.png")[0] == 1440
 
 

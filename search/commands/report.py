@@ -1,0 +1,142 @@
+"""``dpc report``: a search as one HTML page."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from models.cost import cell_cost
+from search.commands.cell import read_cell
+from search.commands.hints import SHARED, from_here, overrides_of
+from search.config import Config, ConfigError
+from search.contributions import model_contributions
+from search.cost_front import Landmark, cost_front, landmarks
+from search.evaluation import Status
+from search.figures.cells import draw_cell
+from search.figures.contributions import draw_contributions
+from search.figures.cost_front import draw_cost_fronts
+from search.figures.operator_usage import draw_operator_usage
+from search.figures.progress import draw_progress
+from search.figures.scores import draw_scores
+from search.journal import SearchOpened, read_events
+from search.leaderboard import percent
+from search.operator_usage import operator_usage
+from search.record import SearchRecord, TrialRecord
+from search.reporting import readings
+from search.reporting.course import RungCourse, course, rung_courses
+from search.reporting.page import Picture, Report, render
+from search.reporting.settings import feature_shape, fingerprint_lines, scope, searched
+from search.space import AnyCell, CellSpace
+
+DRAWN = 3
+"""Cells from the top of the leaderboard that have diagrams."""
+
+
+def run(config: Config) -> int:
+    """Write the page of a search, whatever its state, from its journal."""
+    name, rows = config.value("name", str), config.value("rows", int)
+    if rows < 1:
+        raise ConfigError(f"rows: must be at least 1, got {rows}.")
+    folder = config.value("output_dir", Path).resolve() / name
+    space = config.build("space", CellSpace)
+    events, _ = read_events(folder / "journal.jsonl", operators=space.operator_kinds)
+    record = SearchRecord(events)
+    if record.opened is None:
+        raise ConfigError(f"name: no search at {folder / 'journal.jsonl'}.")
+    gone, rungs = course(events, record), rung_courses(record)
+    ranked = [trial for trial in record.leaderboard() if trial.miou is not None]
+    report = Report(
+        record.opened.name,
+        scope(record.opened),
+        readings.state(gone),
+        readings.best_cell(record, gone),
+        searched(record.opened),
+        gone,
+        rungs,
+        readings.of_rungs(rungs),
+        ranked[:rows],
+        shlex.join(["dpc", "retrain", *overrides_of(config, *SHARED), f"from={name}", "rank=1"]),
+        {
+            "progress": [_picture("Progress", partial(draw_progress, record), readings.of_progress(record))],
+            "scores": _scores(record, ranked, rungs),
+            "cells": _cells(ranked),
+            "costs": _costs(config, record),
+            "operators": _operators(config, record),
+            "contributions": _contributions(folder, ranked, space),
+        },
+        readings.limits(record, gone),
+        list(fingerprint_lines(record.opened.fingerprint)),
+    )
+    page, partial_page = folder / "report.html", folder / "report.html.partial"
+    partial_page.write_text(render(report))
+    partial_page.replace(page)
+    Console(highlight=False).print(
+        f"{readings.state(gone)} {readings.best_cell(record, gone)}\n"
+        f"report     {from_here(page)} ({page.stat().st_size / 1e6:.1f} MB)",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _scores(record: SearchRecord, ranked: Sequence[TrialRecord], rungs: Sequence[RungCourse]) -> list[Picture]:
+    if not ranked:
+        return []
+    return [_picture("Scores at each rung", partial(draw_scores, record), readings.of_scores(record, rungs))]
+
+
+def _cells(ranked: Sequence[TrialRecord]) -> list[Picture]:
+    """The first, and the last that completed."""
+    completed = [trial for trial in ranked[DRAWN:] if trial.status == Status.COMPLETED]
+    named = [(f"Rank {rank}", trial) for rank, trial in enumerate(ranked[:DRAWN], start=1)]
+    named += [("The worst that completed", trial) for trial in completed[-1:]]
+    return [
+        _picture(f"{name}: {percent(trial.miou)} %", partial(draw_cell, trial.cell), f"{trial.cell}", is_wide=False)
+        for name, trial in named
+    ]
+
+
+def _costs(config: Config, record: SearchRecord) -> list[Picture]:
+    fronts = [cost_front(record, "madds"), cost_front(record, "params")]
+    if not fronts[0].completed or record.opened is None:
+        return []
+    known = _landmarks(config, record, record.opened)
+    draw = partial(draw_cost_fronts, fronts, known)
+    return [_picture("mIoU against cost", draw, readings.of_costs(fronts, known))]
+
+
+def _landmarks(config: Config, record: SearchRecord, opened: SearchOpened) -> list[Landmark]:
+    """Well-known cells on the search's features; none where its journal does not say what those were."""
+    shape, filters = feature_shape(opened), opened.fingerprint.get("proxy", {}).get("cell", {}).get("filters")
+    given = config.plain("landmarks")["landmarks"]
+    if shape is None or filters is None:
+        return []
+    cells = {name: read_cell(name, AnyCell()) for name in given}
+    return landmarks(record, cells, partial(cell_cost, features=shape, filters=filters), given)
+
+
+def _operators(config: Config, record: SearchRecord) -> list[Picture]:
+    usage = operator_usage(record, config.value("good_share", float))
+    if usage is None:
+        return []
+    return [_picture("Operators of good cells", partial(draw_operator_usage, usage), readings.of_operators(usage))]
+
+
+def _contributions(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> list[Picture]:
+    """Those of the best cells that were retrained."""
+    models = [folder / f"retrain-{trial.cell.digest}" / "model.safetensors" for trial in ranked]
+    pictures = []
+    for path in [path for path in models if path.is_file()][:DRAWN]:
+        found = model_contributions(path, space.operator_kinds)
+        draw = partial(draw_contributions, found)
+        pictures.append(_picture(f"Branches of {found.cell.digest}", draw, readings.of_contributions(found)))
+    return pictures
+
+
+def _picture(title: str, draw: Callable[[Path], None], reading: str, is_wide: bool = True) -> Picture:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.svg"
+        draw(path)
+        return Picture(title, path.read_bytes(), reading, is_wide)
