@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ class Inference:
         flip: average over each scale's mirror image, too.
         tile_px: images with a longer side are labelled in tiles of at most this height and width, so that memory is bounded.
             A tile's cell sees no further than the tile.
-        overlap_px: what neighbouring tiles share, at least, less one output stride; each keeps the half on its side.
+        overlap_px: what neighbouring tiles share at least; each keeps the half on its side.
     """
 
     scales: Sequence[float] = (1.0,)
@@ -72,17 +73,17 @@ class Tile:
 
 
 def tiles(length_px: int, tile_px: int, overlap_px: int, output_stride: int) -> Iterator[Tile]:
-    """Evenly spread tiles that keep each pixel once.
+    """Tiles that cover each pixel and keep it once.
 
-    They start on the features' grid: a cell that sees no further than the overlap labels tiles as it would the whole.
+    They start on the features' grid: a cell that sees no further than half the overlap labels tiles as it would the whole.
     """
-    count = max(1, -(-(length_px - overlap_px) // (tile_px - overlap_px))) if length_px > tile_px else 1
-    space_px = max(0, length_px - tile_px)
-    starts = [-(-space_px * index // (max(1, count - 1) * output_stride)) * output_stride for index in range(count)]
+    step_px = (tile_px - overlap_px) // output_stride * output_stride
+    last_px = max(0, -(-(length_px - tile_px) // output_stride) * output_stride)
+    starts = [*range(0, last_px, step_px), last_px]
     stops = [min(start + tile_px, length_px) for start in starts]
-    cuts = [0, *((stop + start) // 2 for stop, start in zip(stops, starts[1:], strict=False)), length_px]
-    for index in range(count):
-        yield Tile(slice(starts[index], stops[index]), slice(cuts[index], cuts[index + 1]))
+    cuts = [0, *((start + stop) // 2 for start, stop in zip(starts[1:], stops, strict=False)), length_px]
+    for seen, kept in zip(zip(starts, stops, strict=True), pairwise(cuts), strict=True):
+        yield Tile(slice(*seen), slice(*kept))
 
 
 def _class_scores(model: Segmenter, image_BCHW: Tensor, inference: Inference) -> Tensor:
@@ -99,8 +100,8 @@ def _class_scores(model: Segmenter, image_BCHW: Tensor, inference: Inference) ->
 
 
 def scaled_px(size_px: int, scale: float) -> int:
-    """DeepLab's: first and last pixel stay where they are, so 16k + 1 pixels keep a size that fits the features' grid."""
-    return max(1, round((size_px - 1) * scale) + 1)
+    """DeepLab's: the first and last pixel stay the first and last."""
+    return int((size_px - 1) * scale + 1)
 
 
 def _probabilities(logits_BKHW: Tensor, image_BCHW: Tensor) -> Tensor:
