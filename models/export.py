@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from models.backbones import pad_symmetrically
 from models.segmenter import Segmenter
 
 FORMATS = ("onnx", "torch")
@@ -97,7 +98,8 @@ class ImagesToLogits(nn.Module):
     def __init__(self, model: Segmenter) -> None:
         super().__init__()
         self.model = deepcopy(model)
-        for module in self.model.modules():
+        pad_symmetrically(self.model.encoder)
+        for module in list(self.model.modules()):
             for name, child in module.named_children():
                 if isinstance(child, nn.AdaptiveAvgPool2d):
                     setattr(module, name, GridMeans(child))

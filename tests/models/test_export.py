@@ -63,7 +63,9 @@ def exported(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 3, 97, 113), (3, 3, 77, 201), (7, 3, 48, 17), (1, 3, 2, 2), (2, 3, 16, 300)], ids=lambda shape: "x".join(map(str, shape))
+    "shape",
+    [(1, 3, 97, 113), (3, 3, 77, 201), (7, 3, 48, 17), (1, 3, 2, 2), (2, 3, 16, 300)],
+    ids=lambda shape: "x".join(map(str, shape)),
 )
 def test_a_file_gives_the_models_logits_for_photos_of_any_number_and_size(exported, shape):
     model, path, file_format, _ = exported
@@ -114,9 +116,10 @@ def test_a_fixed_size_is_for_encoders_that_cannot_take_any(file_format, tmp_path
         run(photos(1, 3, 65, 65))
 
 
-def test_a_timm_encoder_with_tensorflows_padding_is_exported_to_onnx(tmp_path):
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_a_timm_encoder_with_tensorflows_padding_is_exported_to_onnx(output_stride, tmp_path):
     needs("onnx")
-    model = small(encoder_name="tu-mobilenetv2_100", pad_type="same")
+    model = small(encoder_name="tu-mobilenetv2_100", pad_type="same", output_stride=output_stride)
     assert export_model(model, tmp_path / "model.onnx", "onnx").is_equal
 
 
@@ -170,7 +173,10 @@ def test_an_encoder_that_cannot_be_traced_is_told_in_one_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("file_format", "size_px", "complaint"),
-    [("tflite", None, "format: accepted are onnx, torch, got 'tflite'"), ("torch", (65, 1), "must be at least 2, got 65 and 1")],
+    [
+        ("tflite", None, "format: accepted are onnx, torch, got 'tflite'"),
+        ("torch", (65, 1), "must be at least 2, got 65 and 1"),
+    ],
 )
 def test_a_wrong_setting_is_named(file_format, size_px, complaint, tmp_path):
     with pytest.raises(ExportError, match=complaint):

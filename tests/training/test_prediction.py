@@ -109,7 +109,12 @@ def test_scaled_sizes_are_deeplabs(size_px, scale, expected):
 
 @pytest.mark.parametrize(
     ("settings", "field"),
-    [({"scales": ()}, "scales"), ({"scales": (1.0, 0.0)}, "scales"), ({"tile_px": 63}, "tile_px"), ({"overlap_px": 1025}, "overlap_px")],
+    [
+        ({"scales": ()}, "scales"),
+        ({"scales": (1.0, 0.0)}, "scales"),
+        ({"tile_px": 63}, "tile_px"),
+        ({"overlap_px": 1025}, "overlap_px"),
+    ],
 )
 def test_a_setting_out_of_range_is_named(settings, field):
     with pytest.raises(ValueError, match=f"inference.{field} must be"):
