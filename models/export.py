@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 """Of the largest logit: no logit of an exported model may be further from the model's own."""
 CHECKED_BATCHES = (1, 2, 5)
 CHECKED_SIZES_PX = ((64, 96), (65, 97), (50, 33), (40, 121))
-"""On the features' grid, beside it, and with a side of one stride or more to pad."""
+"""Beside the features' grid, on it, and on it with one side alone."""
 
 Run = Callable[[Tensor], Tensor]
 
