@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data.datasets import (
     DatasetError,
@@ -28,6 +28,8 @@ from data.digests import FileDigests
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Of images. Pillow would also open formats that run other programs (EPS)."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+"""Of image files."""
 _EIGHT_BITS = ("RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "YCbCr")
 """Pillow's modes that become RGB without loss of depth."""
 _READERS = 8
@@ -141,8 +143,11 @@ class FileSplit:
         return accepted
 
 
-def read_image(path: Path) -> UInt8Array:
-    """An image file as RGB (H, W, 3).
+def read_image(path: Path, upright: bool = False) -> UInt8Array:
+    """An image file as RGB (H, W, 3); transparency is left out.
+
+    Args:
+        upright: turn it as its EXIF orientation says. Label maps have none, so a data set's images stay as they are.
 
     Raises:
         UnreadableError: it is none, or not of 8 bits a channel.
@@ -150,7 +155,7 @@ def read_image(path: Path) -> UInt8Array:
     with _opened(path) as image:
         if image.mode not in _EIGHT_BITS:
             raise UnreadableError(f"{path}: cannot be read as an image of 8 bits a channel (its mode is {image.mode}).")
-        return _decoded(image, path, "RGB")
+        return _decoded(image, path, "RGB", upright)
 
 
 def read_label_image(path: Path) -> UInt8Array:
@@ -220,8 +225,9 @@ def _opened(path: Path) -> Image.Image:
         raise _unreadable(path, error) from error
 
 
-def _decoded(image: Image.Image, path: Path, mode: str | None = None) -> UInt8Array:
+def _decoded(image: Image.Image, path: Path, mode: str | None = None, upright: bool = False) -> UInt8Array:
     try:
+        image = ImageOps.exif_transpose(image) if upright else image
         return np.asarray(image.convert(mode) if mode else image)
     except (OSError, SyntaxError, ValueError) as error:
         raise _unreadable(path, error) from error

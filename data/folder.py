@@ -6,10 +6,9 @@ from functools import cached_property
 from pathlib import Path
 
 from data.datasets import SPLITS, DatasetError, DatasetInfo, UnreadableError, palette_of, unknown_split
-from data.file_split import FileSplit, read_list, require_folder
+from data.file_split import SUFFIXES, FileSplit, read_list, require_folder
 
 _LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels (or lists train.txt and val.txt)"
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,6 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         raise DatasetError(f"{folder}: no such folder; folder expects {_LAYOUT}.")
     by_stem: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in _SUFFIXES and by_stem.setdefault(path.stem, path) != path:
+        if path.suffix.lower() in SUFFIXES and by_stem.setdefault(path.stem, path) != path:
             raise DatasetError(f"{folder}: {by_stem[path.stem].name} and {path.name} have the same stem; keep one.")
     return by_stem

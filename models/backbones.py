@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from models.local_encoder import LocalEncoder
@@ -77,6 +79,22 @@ def build_backbone(settings: BackboneSettings) -> nn.Module:
 def features_of(backbone: nn.Module, images_BCHW: Tensor) -> Tensor:
     """The last feature map, (B, channels, H, W), of normalised images."""
     return backbone(images_BCHW)[-1]
+
+
+def pad_symmetrically(backbone: nn.Module) -> None:
+    """Give convolutions with TensorFlow's padding a fixed one: on sides of a multiple of the output stride plus 1 both agree.
+
+    TensorFlow's depends on the size of the map, which exporters cannot follow where it is not known.
+    """
+    for module in list(backbone.modules()):
+        for place, child in module.named_children():
+            if isinstance(child, Conv2dSame):
+                padding = [(size - 1) // 2 * rate for size, rate in zip(child.kernel_size, child.dilation, strict=True)]
+                settings = ("in_channels", "out_channels", "kernel_size", "stride", "dilation", "groups")
+                same: dict[str, Any] = {name: getattr(child, name) for name in settings}
+                symmetric = nn.Conv2d(**same, padding=(padding[0], padding[1]))
+                symmetric.weight, symmetric.bias = child.weight, child.bias
+                setattr(module, place, symmetric)
 
 
 def weights_digest(backbone: nn.Module) -> str:

@@ -1,7 +1,6 @@
 """The whole segmentation model: backbone, cell, classifier, and DeepLabv3+'s decoder where wanted."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +40,7 @@ class Segmenter(nn.Module):
         filters: channels of every branch and of the cell.
         decoder: add DeepLabv3+'s decoder, which refines the cell's output with stride-4 features.
         class_names: one name a class, carried along for people.
+        palette: likewise one (red, green, blue) a class, 0 to 255, for pictures.
     """
 
     def __init__(
@@ -59,8 +59,12 @@ class Segmenter(nn.Module):
         decoder: bool = False,
         class_names: list[str] | None = None,
         encoder_seed: int = 0,
+        palette: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
+        for field, values in (("class_names", class_names), ("palette", palette)):
+            if values is not None and len(values) != classes:
+                raise ValueError(f"Segmenter: {field} must be one a class, got {len(values)} for {classes} classes.")
         self.config = {
             "cell": cell,
             "classes": classes,
@@ -75,11 +79,13 @@ class Segmenter(nn.Module):
             "decoder": decoder,
             "class_names": class_names,
             "encoder_seed": encoder_seed,
+            "palette": None if palette is None else [list(colour) for colour in palette],
         }
         self.backbone_settings = BackboneSettings(
             encoder_name, output_stride, encoder_weights, pad_type, tuple(mean), tuple(std), encoder_seed
         )
         self.class_names = class_names or [str(index) for index in range(classes)]
+        self.palette = None if palette is None else tuple((red, green, blue) for red, green, blue in palette)
         self.encoder = build_backbone(self.backbone_settings)
         channels = cast(list[int], self.encoder.out_channels)
         cell_settings = CellSettings(filters, output_stride, bn_momentum, dropout)
@@ -88,10 +94,15 @@ class Segmenter(nn.Module):
         self.classifier = nn.Conv2d(filters, classes, kernel_size=1)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Normalised images of any size to logits (B, classes, H, W) of the same size.
+        """Normalised images of any size to logits (B, classes, H, W) of the same size."""
+        height, width = images_BCHW.shape[-2:]
+        return self.padded_logits(images_BCHW)[..., :height, :width]
 
-        Images are padded at the right and bottom to a multiple of the output stride plus one, where feature (i, j) lies on
-        pixel (i, j) x output stride whatever the padding of the convolutions; zero is the mean colour.
+    def padded_logits(self, images_BCHW: Tensor) -> Tensor:
+        """Logits of the images padded at the right and bottom to a multiple of the output stride plus one.
+
+        There, feature (i, j) lies on pixel (i, j) x output stride whatever the padding of the convolutions; zero is the mean
+        colour.
         """
         height, width = images_BCHW.shape[-2:]
         padded = [padded_px(size, self.backbone_settings.output_stride) for size in (height, width)]
@@ -99,8 +110,7 @@ class Segmenter(nn.Module):
         features = self.cell(maps[-1])
         if self.decoder is not None:
             features = self.decoder(features, maps[2])
-        logits = F.interpolate(self.classifier(features), size=padded, mode="bilinear", align_corners=True)
-        return logits[..., :height, :width]
+        return F.interpolate(self.classifier(features), size=padded, mode="bilinear", align_corners=True)
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write ``model.safetensors``, which holds weights and configuration, and ``config.json`` for people to read.
@@ -159,4 +169,4 @@ class StrideFourDecoder(nn.Module):
 
 def padded_px(size_px: int, output_stride: int) -> int:
     """The smallest multiple of ``output_stride`` plus one that is at least ``size_px``."""
-    return math.ceil((size_px - 1) / output_stride) * output_stride + 1
+    return (size_px + output_stride - 2) // output_stride * output_stride + 1

@@ -24,6 +24,14 @@ COMMANDS = {
     "fidelity": Command("is one way to score cells as good as another?", "dpc fidelity experiment=demo"),
     "retrain": Command("train backbone and cell end to end", "dpc retrain experiment=demo from=demo rank=1"),
     "evaluate": Command("score a retrained model", "dpc evaluate experiment=demo checkpoint=outputs/demo/retrain-1a2b3c"),
+    "predict": Command(
+        "label images with a retrained model",
+        "dpc predict checkpoint=outputs/demo/retrain-1a2b3c images=photos output=labelled",
+    ),
+    "export": Command(
+        "write a retrained model for ONNX or torch.export",
+        "dpc export checkpoint=outputs/demo/retrain-1a2b3c format=onnx output=model.onnx",
+    ),
     "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),
     "simulate": Command("compare ways to search without training", "dpc simulate algorithms=[uniform,evolution] trials=5000"),
     "replay": Command("check that a journal's proposals and decisions come out again", "dpc replay experiment=demo"),

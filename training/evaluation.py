@@ -1,15 +1,18 @@
-"""How good a whole model is: full images, single scale."""
+"""How good a whole model is, on full images."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
 from data.datasets import DatasetInfo, Split
-from data.transforms import normalize
 from models.segmenter import Segmenter
 from training.metrics import ConfusionMatrix
+from training.prediction import Inference, predict_labels
+
+SINGLE_SCALE = Inference()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,36 +29,55 @@ class Scores:
     pixel_accuracy: float
     iou: dict[str, float | None]
 
+    @classmethod
+    def of(cls, matrix: ConfusionMatrix, info: DatasetInfo) -> Self:
+        """What ``matrix`` says.
 
-@torch.inference_mode()
+        Raises:
+            ValueError: it has counted no pixel.
+        """
+        if math.isnan(matrix.miou()):
+            raise ValueError(f"{info.name}: no pixel of the split has a label.")
+        iou = zip(info.class_names, matrix.iou_K().tolist(), strict=True)
+        by_name = {name: None if math.isnan(value) else value for name, value in iou}
+        return cls(matrix.miou(), matrix.pixel_accuracy(), by_name)
+
+
 def evaluate(
-    model: Segmenter, split: Split, info: DatasetInfo, progress: Callable[[int, int], None] = lambda done, total: None
+    model: Segmenter,
+    split: Split,
+    info: DatasetInfo,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    inference: Inference = SINGLE_SCALE,
 ) -> Scores:
-    """Score ``model`` on every image of ``split`` at its own size, one by one.
+    """Score ``model`` on every image of ``split``; see ``count_confusion``."""
+    return Scores.of(count_confusion(model, split, info, progress, inference), info)
+
+
+def count_confusion(
+    model: Segmenter,
+    split: Split,
+    info: DatasetInfo,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    inference: Inference = SINGLE_SCALE,
+) -> ConfusionMatrix:
+    """Compare labels and predictions on every image of ``split`` at its own size, one by one.
 
     Args:
         progress: told the images done and in all.
 
     Raises:
-        ValueError: the model has another number of classes than the data set, or no pixel has a label.
+        ValueError: the model has another number of classes than the data set.
     """
     num_classes = model.classifier.out_channels
     if num_classes != info.num_classes:
         raise ValueError(f"checkpoint: the model has {num_classes} classes, {info.name} has {info.num_classes}.")
     device = next(model.parameters()).device
-    settings = model.backbone_settings
     matrix = ConfusionMatrix(info.num_classes, info.ignore_label)
     model.eval()
     for index in range(len(split)):
         sample = split[index]
-        image_CHW = torch.from_numpy(normalize(sample.image_HWC, settings.mean, settings.std)).to(device)
-        predictions_BHW = model(image_CHW[None]).max(dim=1).indices
-        matrix.update(predictions_BHW, torch.from_numpy(sample.labels_HW)[None].to(device))
+        predictions_HW = predict_labels(model, sample.image_HWC, inference)
+        matrix.update(predictions_HW[None], torch.from_numpy(sample.labels_HW)[None].to(device))
         progress(index + 1, len(split))
-    if math.isnan(matrix.miou()):
-        raise ValueError(f"{info.name}: no pixel of the split has a label.")
-    iou = {
-        name: None if math.isnan(value) else value
-        for name, value in zip(info.class_names, matrix.iou_K().tolist(), strict=True)
-    }
-    return Scores(matrix.miou(), matrix.pixel_accuracy(), iou)
+    return matrix

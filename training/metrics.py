@@ -42,6 +42,10 @@ class ConfusionMatrix:
         union_K = self.counts_KK.sum(0) + self.counts_KK.sum(1) - intersection_K
         return intersection_K.double() / union_K
 
+    def shares_KK(self) -> Tensor:
+        """Of the pixels of each label (rows), the share that was taken for each class; NaN for a class without a label."""
+        return self.counts_KK.double() / self.counts_KK.sum(dim=1, keepdim=True)
+
     def miou(self) -> float:
         """Mean over the classes that occur in labels or predictions, 0 to 1; NaN when every pixel was ignored."""
         return float(self.iou_K().nanmean())

@@ -1,35 +1,69 @@
 """``dpc evaluate``: score a retrained model."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from rich.console import Console
+from rich.table import Table
 
 from data.datasets import SegmentationDataset
-from models.segmenter import Segmenter
 from search.commands.cache import progress_bar
+from search.commands.checkpoint import load_model
 from search.config import Config
+from search.figures.confusion import draw_confusion
 from search.leaderboard import percent
-from training.evaluation import evaluate
+from training.evaluation import Scores, count_confusion
+from training.metrics import ConfusionMatrix
+from training.prediction import Inference
 
 
 def run(config: Config) -> int:
-    """Print the table of class scores, and write it as JSON where wanted."""
+    """Print the table of class scores; write it as JSON and draw it where wanted."""
     console = Console(highlight=False)
     dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    model = Segmenter.from_pretrained(config.value("checkpoint", str))
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    split = config.value("split", str)
-    with progress_bar(console, f"scoring {split}") as progress:
-        scores = evaluate(model, dataset.split(split), dataset.info, progress)
-    for name, value in scores.iou.items():
-        console.print(f"  {name:<24}{percent(value):>6}")
+    inference = config.build("inference", Inference)
+    split_name = config.value("split", str)
+    files = {"scores": config.optional("json", Path), "picture": config.optional("picture", Path)}
+    for wanted in filter(None, files.values()):
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+    model = load_model(config)
+    with progress_bar(console, f"scoring {split_name}") as progress:
+        matrix = count_confusion(model, dataset.split(split_name), dataset.info, progress, inference)
+    scores = Scores.of(matrix, dataset.info)
+
+    console.print(_class_table(matrix, scores))
     console.print(f"{'mIoU':<26}{percent(scores.miou):>6}")
     console.print(f"{'pixel accuracy':<26}{percent(scores.pixel_accuracy):>6}")
-    target = config.optional("json", Path)
-    if target:
-        target.write_text(json.dumps(asdict(scores), indent=2) + "\n")
-        console.print(f"{'scores':<26}{target}")
+    if files["scores"]:
+        record = {**asdict(scores), "split": split_name, **config.plain("checkpoint", "inference")}
+        record["confusion"] = {"classes": list(dataset.info.class_names), "pixels": matrix.counts_KK.tolist()}
+        files["scores"].write_text(json.dumps(record, indent=1) + "\n")
+    if files["picture"]:
+        title = f"{dataset.info.name} {split_name}: {percent(scores.miou)} % mIoU, {percent(scores.pixel_accuracy)} % of pixels"
+        draw_confusion(matrix, dataset.info.class_names, files["picture"], title)
+    for name, file in files.items():
+        if file:
+            console.print(f"{name:<26}{file}", soft_wrap=True)
     return 0
+
+
+def _class_table(matrix: ConfusionMatrix, scores: Scores) -> Table:
+    """Each class' IoU, the share of its pixels that were found, and what most of the others were taken for."""
+    table = Table(box=None)
+    for header, justify in (("class", "left"), ("IoU", "right"), ("found", "right"), ("mostly taken for", "left")):
+        table.add_column(header, justify=justify)  # type: ignore[arg-type]
+    names = list(scores.iou)
+    for index, (name, shares_K) in enumerate(zip(names, matrix.shares_KK().tolist(), strict=True)):
+        is_labelled = bool(matrix.counts_KK[index].sum())
+        found = percent(shares_K[index]) if is_labelled else "-"
+        table.add_row(name, percent(scores.iou[name]), found, next(_mistakes(names, shares_K, index), ""))
+    return table
+
+
+def _mistakes(names: Sequence[str], shares_K: Sequence[float], own: int) -> Iterator[str]:
+    """What pixels of class ``own`` were taken for, most often first."""
+    for share, other in sorted(((share, other) for other, share in enumerate(shares_K) if other != own), reverse=True):
+        if share > 0:
+            yield f"{names[other]} ({percent(share)})"

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from models.backbones import BackboneError, BackboneSettings, build_backbone, features_of, weights_digest
+from models.backbones import BackboneError, BackboneSettings, build_backbone, features_of, pad_symmetrically, weights_digest
 
 MOBILENET = BackboneSettings("tu-mobilenetv2_100")
 LOCAL = BackboneSettings("local")
@@ -28,6 +28,18 @@ def refusal(settings):
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_tensorflows_padding_can_be_made_symmetric_where_both_agree(output_stride):
+    same, symmetric = (
+        build_backbone(replace(MOBILENET, pad_type="same", output_stride=output_stride)).eval() for _ in range(2)
+    )
+    pad_symmetrically(symmetric)
+    for size_px, is_equal in ((97, True), (113, True), (96, False)):
+        images_BCHW = torch.randn(1, 3, size_px, 129)
+        with torch.inference_mode():
+            assert torch.equal(features_of(same, images_BCHW), features_of(symmetric, images_BCHW)) == is_equal
 
 
 @pytest.mark.parametrize(

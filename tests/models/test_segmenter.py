@@ -129,6 +129,18 @@ def test_a_saved_model_holds_its_cell_and_its_class_names(saved):
     assert loaded.class_names == ["sky", "road", "car"]
 
 
+def test_a_palette_is_carried_along(tmp_path):
+    small(palette=[(1, 2, 3), [4, 5, 6], (7, 8, 255)]).save_pretrained(tmp_path)
+    assert Segmenter.from_pretrained(tmp_path).palette == ((1, 2, 3), (4, 5, 6), (7, 8, 255))
+    assert small().palette is None
+
+
+@pytest.mark.parametrize("field", ["class_names", "palette"])
+def test_names_and_colours_must_be_one_a_class(field):
+    with pytest.raises(ValueError, match=f"Segmenter: {field} must be one a class, got 1 for 3 classes"):
+        small(**{field: [(1, 2, 3)]})
+
+
 def test_people_can_read_the_configuration_and_the_weights_file_holds_it_too(saved):
     config = json.loads((saved / CONFIG_FILE).read_text())
     assert CellSpec.from_json(config["cell"]) == CELL
@@ -204,6 +216,8 @@ def test_someone_elses_safetensors_is_refused(saved):
         {"cell": [{"op": "conv", "kernel": 1, "input": 7}]},
         {"encoder_name": "resnet81"},
         {"mean": None},
+        {"palette": [[0, 0, 0]]},
+        {"palette": [[0, 0]] * 3},
         {"surprise": 1},
     ],
     ids=lambda changes: next(iter(changes)),

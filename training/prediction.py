@@ -1,0 +1,112 @@
+"""From an image to its labels: scales and flips that are averaged, and tiles where an image is too large for one pass."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from data.datasets import UInt8Array
+from data.transforms import normalize
+from models.segmenter import Segmenter
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What is asked of a model to label one image.
+
+    Attributes:
+        scales: factors that the image is resized by; class probabilities are averaged at the image's size.
+        flip: average over each scale's mirror image, too.
+        tile_px: images with a longer side are labelled in tiles of at most this height and width, so that memory is bounded.
+            A tile's cell sees no further than the tile.
+        overlap_px: what neighbouring tiles share at least; each keeps the half on its side.
+    """
+
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+    tile_px: int = 2048
+    overlap_px: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"inference.scales must be at least one factor above 0, got {list(self.scales)}.")
+        if self.tile_px < 64:
+            raise ValueError(f"inference.tile_px must be at least 64, got {self.tile_px}.")
+        if not 0 <= self.overlap_px <= self.tile_px // 2:
+            raise ValueError(f"inference.overlap_px must be from 0 to half of tile_px, got {self.overlap_px}.")
+
+
+@torch.inference_mode()
+def predict_labels(model: Segmenter, image_HWC: UInt8Array, inference: Inference) -> Tensor:
+    """Class ids (H, W), uint8 on the model's device, of an RGB image of any size.
+
+    Args:
+        model: in eval mode.
+    """
+    settings = model.backbone_settings
+    device = next(model.parameters()).device
+    height_px, width_px = image_HWC.shape[:2]
+    labels_HW = torch.empty(height_px, width_px, dtype=torch.uint8, device=device)
+    for rows in tiles(height_px, inference.tile_px, inference.overlap_px, settings.output_stride):
+        for columns in tiles(width_px, inference.tile_px, inference.overlap_px, settings.output_stride):
+            tile_HWC = image_HWC[rows.seen, columns.seen]
+            tile_BCHW = torch.from_numpy(normalize(tile_HWC, settings.mean, settings.std))[None].to(device)
+            scores_BKHW = _class_scores(model, tile_BCHW, inference)
+            kept_BKHW = scores_BKHW[..., rows.kept_of_seen, columns.kept_of_seen]
+            labels_HW[rows.kept, columns.kept] = kept_BKHW[0].max(dim=0).indices.to(torch.uint8)
+    return labels_HW
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A stretch of an image's rows or columns: what the model sees, and the part whose labels are kept."""
+
+    seen: slice
+    kept: slice
+
+    @property
+    def kept_of_seen(self) -> slice:
+        return slice(self.kept.start - self.seen.start, self.kept.stop - self.seen.start)
+
+
+def tiles(length_px: int, tile_px: int, overlap_px: int, output_stride: int) -> Iterator[Tile]:
+    """Tiles that cover each pixel and keep it once.
+
+    They start on the features' grid: a cell that sees no further than half the overlap labels tiles as it would the whole.
+    """
+    step_px = (tile_px - overlap_px) // output_stride * output_stride
+    last_px = max(0, -(-(length_px - tile_px) // output_stride) * output_stride)
+    starts = [*range(0, last_px, step_px), last_px]
+    stops = [min(start + tile_px, length_px) for start in starts]
+    cuts = [0, *((start + stop) // 2 for start, stop in zip(starts[1:], stops, strict=False)), length_px]
+    for seen, kept in zip(zip(starts, stops, strict=True), pairwise(cuts), strict=True):
+        yield Tile(slice(*seen), slice(*kept))
+
+
+def _class_scores(model: Segmenter, image_BCHW: Tensor, inference: Inference) -> Tensor:
+    """What the largest of is the class, (B, K, H, W): averaged probabilities, or the logits where there is one view."""
+    if tuple(inference.scales) == (1.0,) and not inference.flip:
+        return model(image_BCHW)
+    total_BKHW = torch.zeros((), device=image_BCHW.device)
+    for scale in inference.scales:
+        scaled_BCHW = _resized(image_BCHW, [scaled_px(size, scale) for size in image_BCHW.shape[-2:]])
+        total_BKHW = total_BKHW + _probabilities(model(scaled_BCHW), image_BCHW)
+        if inference.flip:
+            total_BKHW += _probabilities(model(scaled_BCHW.flip(-1)).flip(-1), image_BCHW)
+    return total_BKHW
+
+
+def scaled_px(size_px: int, scale: float) -> int:
+    """DeepLab's: the first and last pixel stay the first and last."""
+    return int((size_px - 1) * scale + 1)
+
+
+def _probabilities(logits_BKHW: Tensor, image_BCHW: Tensor) -> Tensor:
+    return _resized(logits_BKHW, image_BCHW.shape[-2:]).softmax(dim=1)
+
+
+def _resized(maps_BCHW: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(maps_BCHW, size=tuple(size), mode="bilinear", align_corners=True)
