@@ -137,6 +137,7 @@ def _segmenter(
         dropout=settings.cell.dropout,
         decoder=settings.decoder,
         class_names=list(dataset.info.class_names),
+        palette=list(dataset.info.palette),
         encoder_seed=backbone.seed,
     )
 
