@@ -92,7 +92,7 @@ def end_to_end(
     set_mode = partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm)
     scored = cast(Segmenter, averaged.module) if averaged else model
     val = dataset.split("val")
-    for reached in train(model, _averaging(step, model, averaged), seed, settings.stops, start, set_mode):
+    for reached in train(model, _shared(step, workers, model, averaged), seed, settings.stops, start, set_mode):
         if workers.rank > 0:
             continue
         scores = evaluate(scored, val, dataset.info, progress)
@@ -160,17 +160,16 @@ def _averaged(model: Segmenter, settings: RetrainSettings) -> AveragedModel | No
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
 
 
-def _averaging(step: Step, model: Segmenter, averaged: AveragedModel | None) -> Callable[[int], Tensor]:
-    """The step, after which the average follows the model."""
-    if averaged is None:
-        return step
+def _shared(step: Step, workers: Workers, model: Segmenter, averaged: AveragedModel | None) -> Callable[[int], Tensor]:
+    """The step with the loss of all workers, after which the average of the weights follows the model."""
 
-    def followed(iteration: int) -> Tensor:
-        loss = step(iteration)
-        averaged.update_parameters(model)
+    def shared(iteration: int) -> Tensor:
+        loss = workers.mean(step(iteration))
+        if averaged:
+            averaged.update_parameters(model)
         return loss
 
-    return followed
+    return shared
 
 
 def _batches(

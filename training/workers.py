@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Workers(Protocol):
@@ -29,6 +29,10 @@ class Workers(Protocol):
         """The model as it is called in a step: gradients are averaged over all."""
         ...
 
+    def mean(self, loss: Tensor) -> Tensor:
+        """Over all of them."""
+        ...
+
 
 @dataclass(frozen=True)
 class Alone:
@@ -43,6 +47,9 @@ class Alone:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         return model
+
+    def mean(self, loss: Tensor) -> Tensor:
+        return loss
 
 
 ALONE = Alone()

@@ -1,5 +1,6 @@
 """``dpc retrain``: backbone and cell, end to end."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,16 +9,21 @@ from rich.console import Console
 from data.datasets import SegmentationDataset
 from models.backbones import BackboneSettings
 from models.spec import CellSpec
-from search.commands.cache import progress_bar
+from search.commands.cache import LazyBar, progress_bar
 from search.commands.cell import read_cell
 from search.commands.track import tracking_settings
 from search.config import Config, ConfigError
+from search.faults import FaultTolerance
 from search.journal import read_events
 from search.leaderboard import percent
 from search.record import SearchRecord
+from search.resources import Resources
 from search.space import AnyCell, CellSpace
 from search.tracking.cells import child_run_cell
 from search.tracking.retrain_run import RetrainRun
+from search.tuning.cluster import connect
+from training.distributed import retrain_on_cluster
+from training.end_to_end import Validation
 from training.retrain import retrain
 from training.retrain_settings import RetrainSettings
 
@@ -39,7 +45,7 @@ def run(config: Config) -> int:
         tracking_settings(config), f"retrain {cell.digest[:8]}", str(folder), recorded, cell, warn=console.print
     ) as tracked:
         with progress_bar(console, "validation") as progress:
-            for reached in retrain(cell, dataset, backbone, settings, seed, folder, progress):
+            for reached in _reached(config, cell, dataset, backbone, settings, seed, folder, progress):
                 tracked.log({"miou": reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
                 mark = " (best so far)" if reached.is_best else ""
                 console.print(
@@ -53,6 +59,29 @@ def run(config: Config) -> int:
     console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration}")
     console.print(f"{'model':<11}{folder}", soft_wrap=True)
     return 0
+
+
+def _reached(
+    config: Config,
+    cell: CellSpec,
+    dataset: SegmentationDataset,
+    backbone: BackboneSettings,
+    settings: RetrainSettings,
+    seed: int,
+    folder: Path,
+    progress: LazyBar,
+) -> Iterator[Validation]:
+    """The training's validations, of this process or of several on the cluster."""
+    processes = config.value("data_parallel", int)
+    if processes < 1:
+        raise ConfigError(f"data_parallel: must be at least 1, got {processes}.")
+    if processes == 1:
+        return retrain(cell, dataset, backbone, settings, seed, folder, progress)
+    resources = config.build("resources", Resources)
+    connect(config.optional("ray.address", str))
+    each = {"CPU": resources.cpu, "GPU": resources.gpu}
+    retries = config.build("faults", FaultTolerance).retries
+    return retrain_on_cluster(cell, dataset, backbone, settings, seed, folder, processes, each, retries)
 
 
 def _source(config: Config) -> tuple[CellSpec, str]:

@@ -1,0 +1,120 @@
+"""Full training shared by several processes of a Ray cluster: data parallel, through Ray Train."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed
+from ray.util.queue import Empty, Queue
+from torch import Tensor, nn
+
+from data.datasets import SegmentationDataset
+from models.backbones import BackboneSettings
+from models.spec import CellSpec
+from training.end_to_end import Validation
+from training.retrain import retrain
+from training.retrain_settings import RetrainSettings
+
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class TrainWorkers:
+    """This process among the workers of a Ray Train run."""
+
+    rank: int
+    size: int
+
+    @property
+    def device(self) -> torch.device:
+        return ray.train.torch.get_device()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        return ray.train.torch.prepare_model(model, move_to_device=False)
+
+    def mean(self, loss: Tensor) -> Tensor:
+        loss = loss.clone()
+        torch.distributed.all_reduce(loss)
+        return loss / self.size
+
+
+def retrain_on_cluster(
+    cell: CellSpec,
+    dataset: SegmentationDataset,
+    backbone: BackboneSettings,
+    settings: RetrainSettings,
+    seed: int,
+    folder: Path,
+    workers: int,
+    resources: dict[str, float],
+    retries: int = 0,
+) -> Iterator[Validation]:
+    """``training.retrain.retrain`` by ``workers`` processes of the connected Ray cluster, each on its share of every batch.
+
+    Args:
+        folder: on storage that every node sees; the first worker writes there.
+        resources: of each worker, such as ``{"CPU": 1, "GPU": 1}``.
+        retries: how often the workers are started again when one dies; they go on from the last validation.
+
+    Raises:
+        ValueError: the batch cannot be shared equally.
+        RuntimeError: a worker failed once too often.
+    """
+    if settings.batch_size % workers:
+        raise ValueError(f"training.batch_size must be a multiple of data_parallel={workers}, got {settings.batch_size}.")
+    told = Queue()
+    trainer = ray.train.torch.TorchTrainer(
+        _work,
+        train_loop_config={"told": told, "train": partial(retrain, cell, dataset, backbone, settings, seed, folder)},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers, use_gpu=resources.get("GPU", 0) > 0, resources_per_worker=resources
+        ),
+        run_config=ray.train.RunConfig(
+            name="ray-train",
+            storage_path=str(folder),
+            failure_config=ray.train.FailureConfig(max_failures=retries),
+        ),
+    )
+    run = _Run(trainer)
+    run.start()
+    known = 0
+    while run.is_alive() or not told.empty():
+        try:
+            validation: Validation = told.get(timeout=_POLL_S)
+        except Empty:
+            continue
+        if validation.iteration > known:  # workers that were started again tell from the beginning
+            known = validation.iteration
+            yield validation
+    if run.error is not None:
+        raise RuntimeError(f"data-parallel training failed: {run.error}") from run.error
+
+
+class _Run(threading.Thread):
+    """A Ray Train run beside the loop that passes on what it tells."""
+
+    def __init__(self, trainer: Any) -> None:
+        super().__init__(name="ray-train", daemon=True)
+        self._trainer = trainer
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self._trainer.fit()
+        except Exception as error:
+            self.error = error
+
+
+def _work(config: dict[str, Any]) -> None:
+    """A worker's part; the first one tells what it found."""
+    context = ray.train.get_context()
+    workers = TrainWorkers(context.get_world_rank(), context.get_world_size())
+    for reached in config["train"](workers=workers):
+        config["told"].put(replace(reached, model=None))
