@@ -168,19 +168,33 @@ class CellSpec:
 
     @classmethod
     def read(cls, path: str | Path, operators: Iterable[type[Operator]] = PUBLISHED_OPERATORS) -> Self:
-        """Read a cell from a JSON file.
+        """Read a cell from a JSON file: the published list of branches, or an object with that as ``cell`` and its ``digest``.
 
         Raises:
-            CellError: the file is missing or is not a cell; the message names the file.
+            CellError: the file is missing, is not a cell, or not the one that its digest names; the message names the file.
         """
         try:
-            return cls.from_json(json.loads(Path(path).read_text()), operators)
+            value = json.loads(Path(path).read_text())
+            if not isinstance(value, dict):
+                return cls.from_json(value, operators)
+            cell = cls.from_json(value.get("cell"), operators)
+            cell.check_digest(value.get("digest"))
+            return cell
         except (OSError, UnicodeDecodeError) as error:
             raise CellError(f"cell file {path}: cannot be read ({error}).") from error
         except RecursionError as error:
             raise CellError(f"cell file {path}: nested too deeply for a cell.") from error
         except ValueError as error:
             raise CellError(f"cell file {path}: {str(error).removeprefix('cell: ')}") from error
+
+    def check_digest(self, digest: object) -> None:
+        """Refuse a cell that was kept under the digest of another one.
+
+        Raises:
+            CellError: it was.
+        """
+        if digest != self.digest:
+            raise CellError(f"cell: its digest was {digest} and is {self.digest}: it has been changed.")
 
     @cached_property
     def children(self) -> Mapping[int, tuple[int, ...]]:

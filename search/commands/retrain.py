@@ -101,8 +101,11 @@ def _source(config: Config) -> tuple[CellSpec, str]:
         name = config.value("cell", str)
         return read_cell(name, space), f"cell {name}"
     if given == ["run"]:
-        run_id = config.value("run", str)
-        return space.parse(child_run_cell(run_id, str(tracking_settings(config).uri))), f"MLflow run {run_id}"
+        run = config.value("run", str)
+        kept, digest = child_run_cell(run, str(tracking_settings(config).uri))
+        cell = space.parse(kept)
+        cell.check_digest(digest)
+        return cell, f"MLflow run {run}"
     return _ranked(config, space)
 
 

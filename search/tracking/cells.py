@@ -11,26 +11,31 @@ from search.tracking.settings import Tracking, TrackingError
 
 CELL_TAG = "dpc.cell"
 """Holds a run's cell as JSON."""
+REGISTRY = "models:/"
 
 
-def child_run_cell(run_id: str, uri: str) -> list[Any]:
-    """The cell of a run, in DeepLab's published format and unchecked: ``CellSpec.from_json`` reads it.
+def child_run_cell(run: str, uri: str) -> tuple[list[Any], str | None]:
+    """The cell of a run, in DeepLab's published format and unchecked, and the digest that it was kept under.
+
+    Args:
+        run: MLflow's id of it, or ``models:/<name>/<version>`` of a model in its registry.
 
     Raises:
-        TrackingError: there is no such run or tracker, or the run has no cell.
+        TrackingError: there is no such run, model or tracker, or the run has no cell.
     """
     tracking = Tracking(uri)
     if tracking.sqlite_file and not tracking.sqlite_file.exists():
         raise TrackingError(f"{tracking}: there is no such file.")
     with one_line_errors(tracking):
-        tags = Tracker(tracking).run(run_id).data.tags
+        tracker = Tracker(tracking)
+        data = tracker.run(tracker.run_of_model(run) if run.startswith(REGISTRY) else run).data
     try:
-        cell = json.loads(tags[CELL_TAG])
+        cell = json.loads(data.tags[CELL_TAG])
     except (KeyError, ValueError):
         cell = None
     if not isinstance(cell, list):
-        raise TrackingError(f"{tracking}: run {run_id} has no cell; choose the run of a cell, not that of a search.")
-    return cell
+        raise TrackingError(f"{tracking}: run {run} has no cell; choose the run of a cell, not that of a search.")
+    return cell, data.params.get("digest")
 
 
 def cell_params(cell: CellSpec) -> dict[str, str]:

@@ -56,6 +56,11 @@ class Tracker:
     def run(self, run_id: str) -> "Run":
         return self.client.get_run(run_id)
 
+    def run_of_model(self, uri: str) -> str:
+        """The id of the run that ``models:/<name>/<version>`` comes from."""
+        name, _, version = uri.removeprefix("models:/").rpartition("/")
+        return str(self.client.get_model_version(name, version).run_id)
+
     def find(self, condition: str) -> "list[Run]":
         """The runs that ``condition`` (MLflow's filter string) holds for, oldest first."""
         found: list[Run] = []

@@ -87,3 +87,15 @@ def test_a_file_that_is_no_json_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(CellError, match=str(path)):
         CellSpec.read(path)
+
+
+def test_a_cell_kept_with_its_digest_is_read_and_refused_once_it_is_changed(tmp_path):
+    path = tmp_path / "best.json"
+    cell = CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1())))
+    kept = {"digest": cell.digest, "miou": 0.5, "cell": cell.to_json()}
+    path.write_text(json.dumps(kept))
+    assert CellSpec.read(path) == cell
+    kept["cell"][0]["rate"] = [1, 9]
+    path.write_text(json.dumps(kept))
+    with pytest.raises(CellError, match=f"{path}: its digest was {cell.digest} and is .*: it has been changed"):
+        CellSpec.read(path)

@@ -225,7 +225,9 @@ def test_a_run_whose_creation_was_sent_twice_is_shown_once(tracking, journal, re
 def test_the_cell_of_a_run_is_read_back(tracking, journal, request):
     track(journal, tracking)
     search, trials = runs_of(tracking, request.node.name)
-    assert CellSpec.from_json(child_run_cell(trials["0"].info.run_id, tracking.uri)) == CELLS[0]
+    kept, digest = child_run_cell(trials["0"].info.run_id, tracking.uri)
+    assert CellSpec.from_json(kept) == CELLS[0]
+    assert digest == CELLS[0].digest
     file = MlflowClient(tracking.uri).download_artifacts(trials["0"].info.run_id, "cell.json")
     assert CellSpec.read(file) == CELLS[0]
     with pytest.raises(ValueError, match="has no cell"):
@@ -307,7 +309,7 @@ def test_a_retraining_is_a_run_that_goes_on_after_a_kill(tracking, tmp_path):
     assert [point.step for point in client.get_metric_history(shown.info.run_id, "miou")] == [1, 2]
     assert shown.data.params["crop_px"] == "[769, 769]"
     assert shown.info.status == "FINISHED"
-    assert child_run_cell(shown.info.run_id, tracking.uri) == CELLS[0].to_json()
+    assert child_run_cell(shown.info.run_id, tracking.uri) == (CELLS[0].to_json(), CELLS[0].digest)
 
 
 def test_a_retraining_goes_on_without_its_tracker_and_warns_once():
@@ -362,7 +364,7 @@ def test_a_server_shows_the_same_after_an_outage(tracking, journal, request, tmp
         assert thread.close(timeout_s=20, files=[served])
         shown = everything(at_server, name)
         search, trials = runs_of(at_server, name)
-        assert child_run_cell(trials["4"].info.run_id, at_server.uri) == CELLS[4].to_json()
+        assert child_run_cell(trials["4"].info.run_id, at_server.uri) == (CELLS[4].to_json(), CELLS[4].digest)
         assert MlflowClient(at_server.uri).list_artifacts(search.info.run_id)[0].path == "served.jsonl"
     shown["search"][2]["mlflow.runName"] = request.node.name
     assert shown == expected
