@@ -21,7 +21,7 @@ from search.journal import Journal, SearchOpened, read_events
 from search.policy import Plan, Policy
 from search.record import SearchRecord
 from search.schedulers import NoStopping
-from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.space import AtrousConvs, CellSpace, OperatorFamily, PointwiseConvs, PyramidPoolings
 from search.study import Study
 from training.score import RungScore
 
@@ -33,8 +33,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=28_000)
     parser.add_argument("--folder", type=Path, help="where the journal is written; a temporary folder by default")
     options = parser.parse_args()
-    families = {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
-    plan = Plan(CellSpace(5, families), Uniform(), NoStopping(), RUNGS, options.trials, 0, lambda cell: CellCost(1, 1, 1, 1))
+    plan = Plan(CellSpace(5, families()), Uniform(), NoStopping(), RUNGS, options.trials, 0, lambda cell: CellCost(1, 1, 1, 1))
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "journal.jsonl"
         append_s = write(path, plan)
@@ -66,6 +65,11 @@ def main() -> None:
             "last to first, x": last / first,
         },
     )
+
+
+def families() -> dict[str, OperatorFamily]:
+    """The paper's operators."""
+    return {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
 
 
 def write(path: Path, plan: Plan) -> list[float]:

@@ -38,10 +38,12 @@ WAYS = ("plain", "float32", "bfloat16")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
+    options = parser.parse_args()
+    rounds = options.rounds
     figures: dict[str, float] = {}
     print(f"batch {BATCH}, {CHANNELS} channels, 256 filters, one thread, medians of {rounds} rounds; losses against float64:")
-    for size in SIZES:
+    for size in options.sizes:
         ways = {way: Worker(size, way) for way in WAYS}
         print(f"{size}: " + ", ".join(f"{way} {worker.error:.1e}" for way, worker in ways.items()))
         for what in ("loss", "step"):
@@ -50,7 +52,8 @@ def main() -> None:
                 for way, seconds in times.items():
                     seconds.append(ways[way].run(what))
             figures |= report(size, what, {way: median(seconds) for way, seconds in times.items()})
-        figures |= side_by_side(size, ways["bfloat16"], rounds)
+        for way in WAYS[1:]:
+            figures |= side_by_side(size, way, ways[way], rounds)
         for worker in ways.values():
             worker.stop()
     save(__file__, figures)
@@ -65,9 +68,9 @@ def report(size: str, what: str, times: dict[str, float]) -> dict[str, float]:
     return figures
 
 
-def side_by_side(size: str, first: "Worker", rounds: int) -> dict[str, float]:
+def side_by_side(size: str, way: str, first: "Worker", rounds: int) -> dict[str, float]:
     """Two one-thread trials at once against one alone: 2 would be perfect."""
-    second = Worker(size, "bfloat16")
+    second = Worker(size, way)
     alone, together = [], []
     for _ in range(rounds):
         alone.append(first.run("step"))
@@ -79,8 +82,8 @@ def side_by_side(size: str, first: "Worker", rounds: int) -> dict[str, float]:
         together.append(time.perf_counter() - started_s)
     second.stop()
     ratio = 2 * median(alone) / median(together)
-    print(f"{size:<8}two trials at once: {ratio:.2f} times the steps of one", flush=True)
-    return {f"{size} two trials to one, x": ratio}
+    print(f"{size:<8}two   {way:<10}trials at once: {ratio:.2f} times the steps of one", flush=True)
+    return {f"{size} two {way} trials to one, x": ratio}
 
 
 class Worker:

@@ -20,5 +20,5 @@ class Dropout(nn.Dropout):
         rng = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, ()))))
         words = rng.integers(2**64, size=-(-values.numel() // 4), dtype=np.uint64)  # four draws of 16 bits each
         draws = torch.from_numpy(words.view(np.int16))[: values.numel()].view(values.shape)
-        kept = (draws >= dropped - _LEVELS // 2).to(values.dtype)
-        return values * kept.mul_(_LEVELS / (_LEVELS - dropped))
+        scale = torch.tensor(_LEVELS / (_LEVELS - dropped), dtype=values.dtype)
+        return values * torch.where(draws >= dropped - _LEVELS // 2, scale, torch.zeros((), dtype=values.dtype))

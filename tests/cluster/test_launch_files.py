@@ -1,8 +1,10 @@
 """The files that launch a cluster, each read by its own tool or schema. Nothing is launched."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +133,7 @@ def test_the_image_is_pinned_built_apart_and_runs_as_a_plain_user():
 
 def test_the_slurm_script_has_no_fault_that_shellcheck_knows():
     subprocess.run(["bash", "-n", FOLDER / "slurm.sbatch"], check=True)
-    shellcheck = shutil.which("shellcheck")
+    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if shellcheck is None:
         pytest.skip("shellcheck is not installed")
     checked = subprocess.run([shellcheck, FOLDER / "slurm.sbatch"], capture_output=True, text=True, check=False)
