@@ -100,9 +100,12 @@ def _report(
         if scores[0] is not None and scores[1] is not None:
             pairs.append((scores[0], scores[1], cell.digest[:8]))
     replace_text(folder / "fidelity.csv", text.getvalue())
-    first_label, second_label = (f"mIoU by the {side} protocol, {config.value(f'{side}.protocol', str)} (%)" for side in SIDES)
+    protocols = (config.value(f"{side}.protocol", str).replace("_", " ") for side in SIDES)
+    first_label, second_label = (
+        f"mIoU by the {side} protocol, {name} (%)" for side, name in zip(SIDES, protocols, strict=True)
+    )
     title = "Does one protocol rank cells as the other does?"
-    draw_rerank(pairs, folder / "fidelity.png", title, (first_label, second_label))
+    draw_rerank(pairs, folder / "fidelity.png", title, (first_label, second_label), "the first")
     fitted = rank_correlation([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     console.print()
     if fitted is None:

@@ -19,11 +19,14 @@ def draw_rerank(
     path: Path,
     title: str = "",
     labels: tuple[str, str] = ("mIoU on the proxy task (%)", "mIoU after re-ranking (%)"),
+    first: str = "proxy",
 ) -> None:
     """Draw cells by their scores, with Spearman's rho and its 95 % interval.
 
     Args:
         pairs: proxy mIoU, final mIoU (both 0 to 1) and label of each cell; the best are named by theirs.
+        labels: of the axes.
+        first: what the first score is called in the notes.
     """
     figure = Figure(figsize=(5.0, 4.6), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
@@ -52,7 +55,7 @@ def draw_rerank(
             "weight": "bold",
         }
         axes.annotate(str(rank), (proxy[index], final[index]), color=INK, zorder=5, **beside)
-        notes.append(f"{rank}: {pairs[index][2]}, {ordinal(by_proxy.index(index) + 1)} by proxy")
+        notes.append(f"{rank}: {pairs[index][2]}, {ordinal(by_proxy.index(index) + 1)} by {first}")
     figure.supxlabel("\n".join(notes), fontsize=8, color=INK, x=0.02, ha="left", parse_math=False)
     save_figure(figure, path)
 
