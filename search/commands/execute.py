@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import torch
 from rich.console import Console
@@ -50,7 +51,7 @@ def execute(
         title: what is about to be done, for the first line.
         cure: what to choose where the journal holds a search with other settings.
         parent: the journal of the search that this one is forked from.
-        write_results: called at the end, and again while the disk is full.
+        write_results: called from time to time, at the end, and again while the disk is full.
 
     Raises:
         ConfigError: the journal holds a search with other settings, or one that is no fork of ``parent``.
@@ -62,7 +63,8 @@ def execute(
     with Journal(folder / "journal.jsonl", operators, patience) as journal:
         record = _begin(journal, parent, opened, plan.space, cure)
         say(_headline(title, record))
-        with follow(journal.path, tracking_settings(config), operators, folder, console):
+        write = _one_at_a_time(write_results)
+        with follow(journal.path, tracking_settings(config), operators, folder, console, write):
             with SearchDisplay(record, plan.trials, console) as display:
                 study = Study(journal, record, plan, opened, on_event=display)
                 connect(config.optional("ray.address", str))
@@ -70,7 +72,7 @@ def execute(
                 if plan.window is not None and slots(resources) > plan.window:
                     say(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
                 run_study(study, task, resources, faults, folder / "checkpoints", operators)
-            patience(lambda: write_results(record))
+            patience(lambda: write(record))
     return study
 
 
@@ -95,6 +97,17 @@ def check_running(config: Config) -> None:
     resources, _ = config.build("resources", Resources), config.build("faults", FaultTolerance)
     if config.optional("ray.address", str) is None and "RAY_ADDRESS" not in os.environ:
         resources.check_fits(os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
+
+
+def _one_at_a_time(write_results: Callable[[SearchRecord], None]) -> Callable[[SearchRecord], None]:
+    """The tracking thread renews what the end of the search writes once more."""
+    lock = Lock()
+
+    def write(record: SearchRecord) -> None:
+        with lock:
+            write_results(record)
+
+    return write
 
 
 def _begin(journal: Journal, parent: Path | None, opened: SearchOpened, space: CellSpace, cure: str) -> SearchRecord:

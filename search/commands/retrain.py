@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from data.datasets import SegmentationDataset
 from models.backbones import BackboneSettings
+from models.export import export_model
+from models.segmenter import Segmenter
 from models.spec import CellSpec
 from search.commands.cache import LazyBar, progress_bar
 from search.commands.cell import read_cell
@@ -27,6 +31,9 @@ from training.end_to_end import Validation
 from training.retrain import retrain
 from training.retrain_settings import RetrainSettings
 
+EXAMPLE_PX = (65, 97)
+"""Size of the image that goes with a registered model."""
+
 
 def run(config: Config) -> int:
     """Train the chosen cell and say how it scores and where the model lies."""
@@ -38,6 +45,9 @@ def run(config: Config) -> int:
     seed = config.value("seed", int)
     name = config.optional("name", str) or dataset.info.name
     folder = config.value("output_dir", Path).resolve() / name / f"retrain-{cell.digest}"
+    registered = config.optional("register", str)
+    if registered and not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+        raise ConfigError("register: a registered model is an ONNX file; pip install '.[export]' in the checkout first.")
     console.print(f"Retraining {origin}: {cell}", soft_wrap=True)
     recorded = {"origin": origin, **config.plain("seed", "training", "dataset", "backbone")}
     best = None
@@ -54,11 +64,22 @@ def run(config: Config) -> int:
                 )
                 best = reached if reached.is_best else best
         tracked.artifacts(folder)
+        if registered:
+            _register(tracked, folder, registered)
     assert best is not None
     _print_iou(asdict(best.scores)["iou"], console)
     console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration}")
     console.print(f"{'model':<11}{folder}", soft_wrap=True)
     return 0
+
+
+def _register(tracked: RetrainRun, folder: Path, name: str) -> None:
+    """Export the best model and put it into the registry; types and shapes of an example are its signature."""
+    model = Segmenter.from_pretrained(folder).eval()
+    export_model(model, folder / "model.onnx", "onnx")
+    images_BCHW = np.random.default_rng(0).uniform(0, 255, (1, 3, *EXAMPLE_PX)).astype(np.float32)
+    logits_BKHW = np.zeros((1, len(model.class_names), *EXAMPLE_PX), np.float32)
+    tracked.register(folder / "model.onnx", name, images_BCHW, logits_BKHW)
 
 
 def _reached(

@@ -1,6 +1,6 @@
 """``dpc track``: bring MLflow up to date with a search; and how a search does so while it runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from models.spec import Operator
 from search.commands.hints import from_here, program
 from search.config import Config, ConfigError
+from search.record import SearchRecord
 from search.space import CellSpace
 from search.tracking.follower import TrackingThread, track
 from search.tracking.settings import Tracking
@@ -38,10 +39,24 @@ def tracking_settings(config: Config) -> Tracking:
 
 @contextmanager
 def follow(
-    journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...], folder: Path, console: Console
+    journal: Path,
+    tracking: Tracking,
+    operators: tuple[type[Operator], ...],
+    folder: Path,
+    console: Console,
+    write_results: Callable[[SearchRecord], None],
 ) -> Iterator[None]:
-    """Keep the tracker up to date beside what runs within; say so where it is left behind."""
-    thread = TrackingThread(journal, tracking, operators)
+    """Keep the tracker up to date beside what runs within; say so where it is left behind.
+
+    Args:
+        write_results: renews the result files in ``folder`` from time to time.
+    """
+
+    def renewed(record: SearchRecord) -> list[Path]:
+        write_results(record)
+        return result_files(folder)
+
+    thread = TrackingThread(journal, tracking, operators, renewed)
     thread.start()
     try:
         yield

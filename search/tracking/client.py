@@ -7,15 +7,18 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.journal import JournalError
 from search.tracking.settings import Tracking, TrackingError, public_uri
 
 if TYPE_CHECKING:  # for the names of types alone
+    import numpy.typing as npt
     from mlflow.entities import Run
 
 _T = TypeVar("_T")
@@ -106,6 +109,29 @@ class Tracker:
             except Exception as error:
                 self._has_artifact_store = False
                 _LOG.info("no %s is kept: %s", name, error)
+
+    def register_onnx(
+        self, run_id: str, file: Path, name: str, example: "npt.NDArray[Any]", output: "npt.NDArray[Any]"
+    ) -> None:
+        """Keep an ONNX file as the run's model, with its signature, and as the next version of ``name`` in the registry."""
+        import mlflow.onnx  # noqa: PLC0415
+        import onnx  # noqa: PLC0415 - an optional dependency
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+        from mlflow.models import infer_signature  # noqa: PLC0415
+
+        with TemporaryDirectory() as folder:
+            mlflow.onnx.save_model(
+                onnx.load(file),
+                f"{folder}/model",
+                signature=infer_signature(example, output),
+                input_example=example,
+                pip_requirements=["onnxruntime"],
+            )
+            self.client.log_artifacts(run_id, f"{folder}/model", "model")
+        with suppress(MlflowException):  # it is registered already
+            self.client.create_registered_model(name)
+        source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
+        self.client.create_model_version(name, source, run_id)
 
     def end(self, run_id: str, status: str, end_s: float) -> None:
         self.client.set_terminated(run_id, status, _ms(end_s))

@@ -1,7 +1,8 @@
 """Keeps a tracker up to date with a journal: once, or beside a running search."""
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.spec import PUBLISHED_OPERATORS, Operator
@@ -14,6 +15,8 @@ POLL_S = 1.0
 """How often a tracking thread looks into the journal."""
 RETRY_S = (1.0, 60.0)
 """The first and the longest wait after a tracker failed; each wait is twice the one before."""
+RESULTS_S = 300.0
+"""How often a running search's leaderboard and pictures are renewed."""
 
 
 def track(
@@ -50,11 +53,20 @@ def track(
 class TrackingThread(threading.Thread):
     """Follows a journal and keeps the tracker up to date beside the search, which it never stops or delays.
 
+    Args:
+        results: writes the files of a search that still runs, and names them; they are attached every ``RESULTS_S``.
+
     Attributes:
         last_error: why the tracker is behind, in a line; None while it is not.
     """
 
-    def __init__(self, journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> None:
+    def __init__(
+        self,
+        journal: Path,
+        tracking: Tracking,
+        operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
+        results: Callable[[SearchRecord], Sequence[Path]] = lambda record: (),
+    ) -> None:
         super().__init__(name="dpc-tracking", daemon=True)
         self.last_error: str | None = None
         self._projection = Projection(journal, tracking, operators)
@@ -62,6 +74,7 @@ class TrackingThread(threading.Thread):
         self._files: Sequence[Path] = ()
         self._closing, self._abandoned = threading.Event(), threading.Event()
         self._is_complete = False
+        self._results, self._results_at_s = results, time.monotonic() + RESULTS_S
 
     def run(self) -> None:
         """Sync until closed; an error is kept, waited for, and tried again."""
@@ -73,6 +86,9 @@ class TrackingThread(threading.Thread):
                     self._projection.sync(self._abandoned.is_set)
                     if is_last:
                         self._projection.attach(self._files)
+                    elif time.monotonic() >= self._results_at_s:
+                        self._results_at_s = time.monotonic() + RESULTS_S
+                        self._projection.attach(self._results(self._projection.record))
                 self.last_error, wait_s = None, POLL_S
                 self._is_complete = is_last and not self._abandoned.is_set()
             except Exception as error:

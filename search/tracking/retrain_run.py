@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from models.spec import CellSpec
 from search.tracking.cells import cell_params, cell_tag, flat_params
 from search.tracking.client import Point, Tracker, one_line_errors
 from search.tracking.settings import Tracking, TrackingError
+
+if TYPE_CHECKING:  # for the names of types alone
+    import numpy.typing as npt
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +60,10 @@ class RetrainRun:
     def artifacts(self, folder: Path) -> None:
         """Keep the files of ``folder`` with the run."""
         self._do(lambda tracker, run_id: tracker.client.log_artifacts(run_id, str(folder)))
+
+    def register(self, file: Path, name: str, example: "npt.NDArray[Any]", output: "npt.NDArray[Any]") -> None:
+        """Keep an ONNX file as the run's model and register it; input and output of a batch give its signature."""
+        self._do(lambda tracker, run_id: tracker.register_onnx(run_id, file, name, example, output))
 
     def __enter__(self) -> Self:
         self._do(lambda tracker, run_id: None)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -184,9 +185,22 @@ def test_a_cell_is_retrained_by_its_mlflow_run(searched):
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("dpc-search")
     child = next(run for run in client.search_runs([experiment.experiment_id]) if "trial" in run.data.params)
-    retrained = dpc(folder, "retrain", *TINY[1:], f"run={child.info.run_id}", "training.iterations=2")
+    retrained = dpc(folder, "retrain", *TINY[1:], f"run={child.info.run_id}", "training.iterations=2", "register=tiny-model")
     assert retrained.returncode == 0, retrained.stderr
     assert (folder / "shapes" / f"retrain-{child.data.params['digest']}" / "model.safetensors").exists()
+    uri = f"sqlite:///{folder}/mlflow.db"
+    version = MlflowClient(uri).get_model_version("tiny-model", "1")
+    kept = Path(MlflowClient(uri).download_artifacts(version.run_id, "model"))
+    files = {path.name for path in kept.iterdir()}
+    assert {"MLmodel", "model.onnx", "input_example.json"} <= files
+    assert not [name for name in files if name.endswith((".pkl", ".pt", ".pth"))]
+    assert "signature" in (kept / "MLmodel").read_text()
+    again = dpc(folder, "retrain", *TINY[1:], "run=models:/tiny-model/1", "training.iterations=2")
+    assert again.returncode == 0, again.stderr
+    assert child.data.params["digest"] in again.stdout
+    missing = dpc(folder, "retrain", *TINY[1:], "run=models:/tiny-model/7")
+    assert missing.returncode == 2
+    assert "Traceback" not in missing.stderr
 
 
 @contextmanager

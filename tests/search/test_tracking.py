@@ -269,6 +269,23 @@ def test_a_thread_follows_a_journal_while_it_grows(tracking, tmp_path, request):
     assert MlflowClient(tracking.uri).list_artifacts(search.info.run_id)[0].path == path.name
 
 
+def test_results_of_a_running_search_are_renewed(tracking, journal, request, tmp_path, monkeypatch):
+    monkeypatch.setattr("search.tracking.follower.RESULTS_S", 0.0)
+    leaderboard = tmp_path / "leaderboard.csv"
+
+    def write(record):
+        leaderboard.write_text(f"{len(record.trials)} trials")
+        return [leaderboard]
+
+    thread = TrackingThread(journal, tracking, results=write)
+    thread.start()
+    wait_until(leaderboard.exists)
+    assert thread.close(20)
+    search, trials = runs_of(tracking, request.node.name)
+    file = MlflowClient(tracking.uri).download_artifacts(search.info.run_id, "leaderboard.csv")
+    assert Path(file).read_text() == f"{len(trials)} trials"
+
+
 def test_a_tracker_that_is_down_neither_stops_nor_delays_and_is_told_later(tracking, journal, request):
     thread = TrackingThread(journal, Tracking(f"http://127.0.0.1:{free_port()}"))
     thread.start()
