@@ -20,6 +20,7 @@ from search.figures.contributions import draw_contributions
 from search.figures.cost_front import draw_cost_fronts
 from search.figures.operator_usage import draw_operator_usage
 from search.figures.progress import draw_progress
+from search.figures.rerank import draw_rerank
 from search.figures.scores import draw_scores
 from search.journal import SearchOpened, read_events
 from search.leaderboard import percent
@@ -29,6 +30,7 @@ from search.reporting import readings
 from search.reporting.course import RungCourse, course, rung_courses
 from search.reporting.page import Picture, Report, render
 from search.reporting.settings import feature_shape, fingerprint_lines, scope, searched
+from search.rerank import reranked
 from search.space import AnyCell, CellSpace
 
 DRAWN = 3
@@ -63,6 +65,7 @@ def run(config: Config) -> int:
             "progress": [_picture("Progress", partial(draw_progress, record), readings.of_progress(record))],
             "scores": _scores(record, ranked, rungs),
             "cells": _cells(ranked),
+            "reranked": _reranked(folder, ranked, space),
             "costs": _costs(config, record),
             "operators": _operators(config, record),
             "contributions": _contributions(folder, ranked, space),
@@ -96,6 +99,21 @@ def _cells(ranked: Sequence[TrialRecord]) -> list[Picture]:
         _picture(f"{name}: {percent(trial.miou)} %", partial(draw_cell, trial.cell), f"{trial.cell}", is_wide=False)
         for name, trial in named
     ]
+
+
+def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> list[Picture]:
+    """A picture for each re-ranking of the search's cells, from its journals."""
+    pictures = []
+    for label in sorted({path.parents[1] for path in folder.glob("*/seed-*/journal.jsonl")}):
+        journals = sorted(label.glob("seed-*/journal.jsonl"))
+        seeds = [SearchRecord(read_events(path, operators=space.operator_kinds)[0]) for path in journals]
+        trained = {trial.cell.digest for seed in seeds for trial in seed.finished}
+        chosen = [(rank, trial) for rank, trial in enumerate(ranked, start=1) if trial.cell.digest in trained]
+        rows = reranked(chosen, seeds)
+        pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
+        if pairs:
+            pictures.append(_picture("Ranked again, end to end", partial(draw_rerank, pairs), readings.of_reranked(rows)))
+    return pictures
 
 
 def _costs(config: Config, record: SearchRecord) -> list[Picture]:

@@ -90,6 +90,7 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
         "results": from_here(folder),
         "picture": from_here(folder / "best_cell.png"),
         "dashboard": dashboard_line,
+        "report": shlex.join([program("dpc"), "report", *overrides_of(config, "output_dir", "space"), f"name={folder.name}"]),
         "next": shlex.join([program("dpc"), "retrain", *kept, f"from={folder.name}", "rank=1"]),
     }
     for title, text in lines.items():

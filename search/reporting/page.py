@@ -49,7 +49,7 @@ class Report:
         state, summary: a sentence each.
         ranked: the leaderboard's first rows.
         next_command: what trains the best cell; "" where there is none.
-        pictures: by section: progress, scores, cells, costs, operators and contributions; a section may be empty.
+        pictures: by section: progress, scores, cells, reranked, costs, operators, contributions; a section may be empty.
         fingerprint: everything that decided, a line each.
     """
 

@@ -11,6 +11,7 @@ from search.leaderboard import ordinal, percent, quantity
 from search.operator_usage import OperatorUsage, Usage
 from search.record import SearchRecord
 from search.reporting.course import Course, RungCourse
+from search.rerank import Reranked, proxy_correlation
 
 NAMED = 5
 """Operators that a sentence names."""
@@ -114,6 +115,18 @@ def of_operators(usage: OperatorUsage | None) -> str:
         f"Than all cells, {of_cells} use {'; '.join(filter(None, parts))}, beyond chance if cells were independent: an "
         "algorithm that works near the best repeats what these have."
     )
+
+
+def of_reranked(rows: Sequence[Reranked]) -> str:
+    """What the longer training changed."""
+    best = rows[0]
+    fitted = proxy_correlation(rows)
+    trust = (
+        f"Spearman's rho of both scores is {fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}."
+        if fitted
+        else "These are too few cells, or too much alike, for a rank correlation."
+    )
+    return f"The best of {len(rows)}, {best.cell.digest[:8]}, was {ordinal(best.proxy_rank)} by proxy. {trust}"
 
 
 def of_contributions(contributions: Contributions) -> str:

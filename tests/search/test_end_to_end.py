@@ -71,6 +71,7 @@ def test_a_search_ends_with_a_leaderboard_a_picture_the_dashboard_and_the_next_c
     assert "Leaderboard" in output
     assert f"mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db" in output
     assert "dpc retrain" in output
+    assert f"dpc report output_dir={folder} name=tiny" in output.replace(" space.num_branches=2", "")
     with Image.open(folder / "tiny" / "best_cell.png") as picture:
         assert min(picture.size) > 300
     assert "Traceback" not in output

@@ -213,7 +213,7 @@ def test_markup_in_a_cell_and_a_command_is_text():
     assert page.text.count("<script>alert(1)</script>") == 3
 
 
-SECTIONS = ("progress", "scores", "cells", "costs", "operators", "contributions")
+SECTIONS = ("progress", "scores", "cells", "reranked", "costs", "operators", "contributions")
 
 
 def test_the_same_journal_gives_the_same_page(finished):
@@ -396,3 +396,21 @@ def test_a_cell_close_to_the_best_at_lower_cost_is_pointed_out():
     said = readings.of_costs([cost_front(record, "madds")], [])
     assert said.startswith("3 of 3 completed cells are on the front")
     assert "79.50 % mIoU, within a point of the best, takes 60 % of the best's multiply-adds" in said
+
+
+def test_a_re_ranking_is_shown_with_what_it_changed(finished):
+    folder, record = finished
+    assert "trained end to end" not in report(folder).text
+    best = [trial for trial in record.leaderboard() if trial.miou is not None][:6]
+    events = [SearchOpened("demo re-ranked, seed 0", {}, {}, 0.0)]
+    for number, trial in enumerate(best):
+        miou = 0.5 + 0.01 * number  # the other way round
+        events.append(CellProposed(number, trial.cell, 0, 1, 1, 0.0))
+        events.append(RungReached(number, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
+        events.append(TrialEnded(number, Status.COMPLETED, "", 5.0, 0.0))
+    path = folder / "demo" / "rerank" / "seed-0" / "journal.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(map(encode, events)))
+    page = report(folder)
+    assert page.says("The best cells, trained end to end", f"The best of 6, {best[5].cell.digest[:8]}, was 6th by proxy.")
+    assert page.says("rho of both scores is -1.00")
