@@ -9,12 +9,15 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.evaluation import Status
 from search.journal import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited, read_events
+from search.leaderboard import percent, quantity
 from search.record import SearchRecord, TrialRecord
 from search.tracking.cells import cell_params, cell_tag, flat_params
 from search.tracking.client import Point, Tracker
@@ -25,6 +28,8 @@ if TYPE_CHECKING:  # for the names of types alone
 
 SEARCH_TAG, TRIAL_TAG = "dpc.search", "dpc.trial"
 """Tags by which runs are found again."""
+DESCRIBED = 10
+"""Cells in the description of a search's run."""
 
 
 class Projection:
@@ -68,8 +73,9 @@ class Projection:
             raise
 
     def attach(self, files: Sequence[Path]) -> None:
-        """Put those of ``files`` that exist into the search's run; a file of the same name is replaced."""
+        """Put those of ``files`` that exist into the search's run, and the best cells into its description."""
         if self._runs is not None:
+            self._runs.describe(self.record)
             self._runs.attach([file for file in files if file.exists()])
 
     def close(self) -> None:
@@ -160,6 +166,17 @@ class SearchRuns:
         elif status != self._status_told:
             self._tracker.client.update_run(self._search_run, status=status)
         self._status_told = status
+
+    def describe(self, record: SearchRecord) -> None:
+        """A table that the dashboard shows on the run's page."""
+        best = nlargest(DESCRIBED, (trial for trial in record.finished if trial.miou is not None), key=attrgetter("merit"))
+        rows = [
+            f"| {rank} | {percent(trial.miou)} | {len(trial.rungs)} | {quantity(trial.proposed.params)} | "
+            f"{quantity(trial.proposed.madds)} | {_trial_name(trial)} | {trial.cell} |"
+            for rank, trial in enumerate(best, start=1)
+        ]
+        head = "| rank | mIoU, % | rung | params | multiply-adds | run | cell |\n|---|---|---|---|---|---|---|"
+        self._tracker.log(self._search_run, tags={"mlflow.note.content": "\n".join([head, *rows])})
 
     def attach(self, files: Sequence[Path]) -> None:
         for file in files:

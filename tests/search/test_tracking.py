@@ -248,6 +248,16 @@ def test_files_are_attached_to_the_run_of_the_search(tracking, journal, request,
     assert Path(tracking.sqlite_file.parent / "mlartifacts").is_dir()
 
 
+def test_the_best_cells_stand_in_the_description_of_the_search(tracking, journal, request):
+    record = track(journal, tracking)
+    search, _ = runs_of(tracking, request.node.name)
+    lines = search.data.tags["mlflow.note.content"].splitlines()
+    scored = [trial for trial in record.leaderboard() if trial.miou is not None]
+    assert len(lines) == 2 + len(scored)
+    assert lines[2].startswith(f"| 1 | {100 * scored[0].miou:.2f} |")
+    assert str(scored[0].cell) in lines[2]
+
+
 def test_a_journal_without_a_search_is_refused(tracking, tmp_path):
     with pytest.raises(TrackingError, match="no search"):
         track(tmp_path / "journal.jsonl", tracking)
