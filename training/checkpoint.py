@@ -11,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+_NOT_WHOLE = (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError)
+
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, metadata: Mapping[str, Any]) -> None:
     """Write model, optimiser and JSON ``metadata``; a kill leaves the old checkpoint or the new one.
@@ -32,13 +34,22 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         partial.unlink(missing_ok=True)
 
 
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata of a checkpoint; None where there is none whose header is whole."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads(file.metadata()["json"]))
+    except _NOT_WHOLE:
+        return None
+
+
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
     """Restore what ``save_checkpoint`` wrote and return its metadata; None where there is no whole checkpoint."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, Any] = json.loads(file.metadata()["json"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError):
+    except _NOT_WHOLE:
         return None
     model.load_state_dict({name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")})
     state: dict[int, dict[str, Any]] = {}

@@ -19,7 +19,7 @@ from models.backbones import BackboneSettings
 from models.segmenter import Segmenter
 from models.spec import CellSpec
 from training.augmented import AugmentedSamples
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from training.evaluation import Scores, evaluate
 from training.loop import train
 from training.losses import segmentation_loss
@@ -146,11 +146,14 @@ def _resume(
     checkpoint: Path | None, states: nn.Module, optimizer: torch.optim.Optimizer, origin: Mapping[str, Any]
 ) -> list[Validation]:
     """The validations of the training that ``checkpoint`` holds, with its state loaded; none where there is no whole one."""
-    loaded = load_checkpoint(checkpoint, states, optimizer) if checkpoint else None
+    kept = read_metadata(checkpoint) if checkpoint else None
+    if kept is None or checkpoint is None:
+        return []
+    if kept["origin"] != json.loads(json.dumps(origin)):
+        raise ValueError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
+    loaded = load_checkpoint(checkpoint, states, optimizer)
     if loaded is None:
         return []
-    if loaded["origin"] != json.loads(json.dumps(origin)):
-        raise ValueError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
     return [Validation(**{**told, "scores": Scores(**told["scores"])}) for told in loaded["validations"]]
 
 

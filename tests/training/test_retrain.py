@@ -225,10 +225,11 @@ def test_a_state_cut_at_any_byte_is_no_state_and_training_starts_again(tmp_path)
         assert all(validation.model is not None for validation in resumed)
 
 
-def test_a_state_of_other_settings_is_refused(tmp_path):
-    trained(tmp_path, iterations=2)
+@pytest.mark.parametrize("changes", [{"iterations": 3}, {"cell": CellSettings(filters=4)}], ids=["longer", "smaller"])
+def test_a_state_of_other_settings_is_refused(changes, tmp_path):
+    trained(tmp_path)
     with pytest.raises(ValueError, match=f"{tmp_path / STATE_FILE}: the state of a training with other settings; delete it"):
-        trained(tmp_path, iterations=3)
+        trained(tmp_path, **changes)
 
 
 # Accumulation and average
