@@ -11,7 +11,7 @@ from rich.console import Console
 
 from search.commands.hints import from_here
 from search.commands.plan import differences
-from search.commands.track import follow, tracking_settings
+from search.commands.track import dashboard, follow, tracking_settings
 from search.config import Config, ConfigError
 from search.disk import DiskPatience
 from search.display import SearchDisplay
@@ -43,7 +43,7 @@ def execute(
     console: Console,
     parent: Path | None = None,
     write_results: Callable[[SearchRecord], None] = lambda record: None,
-) -> Study:
+) -> tuple[Study, dict[str, str]]:
     """Run ``plan`` from where the journal in ``folder`` left it, or from its beginning.
 
     Args:
@@ -53,18 +53,21 @@ def execute(
         parent: the journal of the search that this one is forked from.
         write_results: called from time to time, at the end, and again while the disk is full.
 
+    Returns:
+        The study, and lines that open its dashboard.
+
     Raises:
         ConfigError: the journal holds a search with other settings, or one that is no fork of ``parent``.
     """
     resources, faults = config.build("resources", Resources), config.build("faults", FaultTolerance)
-    operators = plan.space.operator_kinds
+    tracking, operators = tracking_settings(config), plan.space.operator_kinds
     say = partial(console.print, soft_wrap=True)
     patience = DiskPatience(DISK_PATIENCE_S, lambda error: say(f"Waiting for disk space: {error}"))
     with Journal(folder / "journal.jsonl", operators, patience) as journal:
         record = _begin(journal, parent, opened, plan.space, cure)
         say(_headline(title, record))
         write = _one_at_a_time(write_results)
-        with follow(journal.path, tracking_settings(config), operators, folder, console, write):
+        with follow(journal.path, tracking, operators, folder, console, write) as tracked:
             with SearchDisplay(record, plan.trials, console) as display:
                 study = Study(journal, record, plan, opened, on_event=display)
                 connect(config.optional("ray.address", str))
@@ -73,7 +76,7 @@ def execute(
                     say(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
                 run_study(study, task, resources, faults, folder / "checkpoints", operators)
             patience(lambda: write(record))
-    return study
+    return study, dashboard(tracking, tracked.link)
 
 
 def exit_code(study: Study, folder: Path, console: Console) -> int:

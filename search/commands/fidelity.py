@@ -16,7 +16,7 @@ from models.spec import CellSpec
 from search.algorithms.listed import Listed
 from search.code_version import search_code
 from search.commands.execute import check_running, execute, exit_code
-from search.commands.hints import from_here
+from search.commands.hints import from_here, print_lines
 from search.commands.scoring import Scoring, by_proxy, end_to_end
 from search.config import Config, ConfigError, load
 from search.figures.rerank import draw_rerank
@@ -52,7 +52,7 @@ def run(config: Config) -> int:
             now_s(),
         )
         title = f"{side.capitalize()} protocol: {len(cells)} cells, {scoring.rungs[-1]} iterations each"
-        study = execute(of_side, plan, opened, scoring.task, folder / side, title, "another label=...", console)
+        study, _ = execute(of_side, plan, opened, scoring.task, folder / side, title, "another label=...", console)
         if not study.is_complete:
             return exit_code(study, folder / side, console)
         records[side] = study.record
@@ -114,5 +114,4 @@ def _report(
         console.print(
             f"Spearman's rho {fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}, of {fitted.pairs} cells"
         )
-    console.print(f"{'scores':<11}{from_here(folder / 'fidelity.csv')}", soft_wrap=True)
-    console.print(f"{'picture':<11}{from_here(folder / 'fidelity.png')}", soft_wrap=True)
+    print_lines({"scores": from_here(folder / "fidelity.csv"), "picture": from_here(folder / "fidelity.png")}, console)

@@ -2,7 +2,10 @@
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+from rich.console import Console
 
 from search.config import Config
 
@@ -25,3 +28,9 @@ def from_here(path: Path) -> str:
 def overrides_of(config: Config, *groups: str) -> list[str]:
     """What was given on the command line for some groups of settings."""
     return [text for text in config.overrides if text.split("=")[0].split(".")[0].lstrip("+~") in groups]
+
+
+def print_lines(lines: Mapping[str, str], console: Console) -> None:
+    """What a person may do next: a title, and what to copy."""
+    for title, text in lines.items():
+        console.print(f"{title:<11}{text}", soft_wrap=True)

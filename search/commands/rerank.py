@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,8 @@ from models.spec import CellSpec
 from search.algorithms.listed import Listed
 from search.code_version import search_code
 from search.commands.execute import check_running, execute, exit_code
-from search.commands.hints import from_here, overrides_of, program
+from search.commands.hints import from_here, overrides_of, print_lines, program
 from search.commands.scoring import Scoring, end_to_end
-from search.commands.track import dashboard, tracking_settings
 from search.config import Config, ConfigError
 from search.figures.rerank import draw_rerank
 from search.files import replace_text
@@ -60,13 +59,13 @@ def run(config: Config) -> int:
         )
         title = f"Seed {seed + 1} of {seeds}: the {len(cells)} best cells of {source}, {scoring.rungs[-1]} iterations each"
         into = folder / f"seed-{seed}"
-        study = execute(config, plan, opened, scoring.task, into, title, "another label=...", console)
+        study, dashboard = execute(config, plan, opened, scoring.task, into, title, "another label=...", console)
         if not study.is_complete:
             return exit_code(study, into, console)
         records.append(study.record)
     rows = reranked(chosen, records)
     _write(rows, folder, source)
-    _report(rows, folder, config, console)
+    _report(rows, folder, dashboard, config, console)
     return 0
 
 
@@ -104,7 +103,7 @@ def _write(rows: Sequence[Reranked], folder: Path, source: str) -> None:
         replace_text(folder / "best.json", json.dumps(best, indent=2) + "\n")
 
 
-def _report(rows: Sequence[Reranked], folder: Path, config: Config, console: Console) -> None:
+def _report(rows: Sequence[Reranked], folder: Path, dashboard: Mapping[str, str], config: Config, console: Console) -> None:
     table = Table(title="Leaderboard, re-ranked", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("rank", "mIoU", "sd", "proxy rank", "proxy mIoU", "params", "madds", "cell"):
         table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
@@ -133,8 +132,7 @@ def _report(rows: Sequence[Reranked], folder: Path, config: Config, console: Con
     lines = {
         "results": from_here(folder),
         "picture": from_here(folder / "rerank.png"),
-        "dashboard": dashboard(tracking_settings(config)),
+        **dashboard,
         "next": shlex.join([program("dpc"), "retrain", *kept, f"cell={best}"]),
     }
-    for title, text in lines.items():
-        console.print(f"{title:<11}{text}", soft_wrap=True)
+    print_lines(lines, console)

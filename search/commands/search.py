@@ -1,6 +1,7 @@
 """``dpc search``: the main job."""
 
 import shlex
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -11,10 +12,10 @@ from rich.console import Console
 from models.cost import FeatureShape
 from search.code_version import search_code
 from search.commands.execute import check_running, execute, exit_code
-from search.commands.hints import SHARED, from_here, overrides_of, program
+from search.commands.hints import SHARED, from_here, overrides_of, print_lines, program
 from search.commands.plan import DECIDING, build_plan
 from search.commands.scoring import by_proxy
-from search.commands.track import dashboard, tracking_settings
+from search.commands.track import tracking_settings
 from search.config import Config, ConfigError
 from search.evaluation import Status
 from search.figures.cells import draw_cell
@@ -35,7 +36,7 @@ def run(config: Config) -> int:
     parent = _parent(config, folder)
     config.build("proxy", ProxySettings)
     check_running(config)
-    tracking = tracking_settings(config)
+    tracking_settings(config)
     build_plan(config, FeatureShape(1, 1, 1))  # whatever is wrong is said before features are extracted
 
     scoring = by_proxy(config, console)
@@ -46,8 +47,8 @@ def run(config: Config) -> int:
     write = partial(_write_results, folder=folder)
     title = f"Search {name}: {plan.trials} of {plan.space.size:,} encodings, {plan.space.num_distinct:,} different cells"
     cure = f"another name=..., which goes on from its cells with fork=true from={name}"
-    study = execute(config, plan, opened, scoring.task, folder, title, cure, console, parent, write)
-    _report(study, folder, dashboard(tracking), config, console)
+    study, dashboard = execute(config, plan, opened, scoring.task, folder, title, cure, console, parent, write)
+    _report(study, folder, dashboard, config, console)
     return exit_code(study, folder, console)
 
 
@@ -76,7 +77,7 @@ def _write_results(record: SearchRecord, folder: Path) -> None:
         draw_cell(best.cell, folder / "best_cell.png", f"{best.cell.digest}: {percent(best.miou)} mIoU")
 
 
-def _report(study: Study, folder: Path, dashboard_line: str, config: Config, console: Console) -> None:
+def _report(study: Study, folder: Path, dashboard: Mapping[str, str], config: Config, console: Console) -> None:
     """The leaderboard, where things lie, and what to run next."""
     console.print()
     if study.record.best is not None:
@@ -89,12 +90,11 @@ def _report(study: Study, folder: Path, dashboard_line: str, config: Config, con
     lines = {
         "results": from_here(folder),
         "picture": from_here(folder / "best_cell.png"),
-        "dashboard": dashboard_line,
+        **dashboard,
         "report": shlex.join([program("dpc"), "report", *overrides_of(config, "output_dir", "space"), f"name={folder.name}"]),
         "next": shlex.join([program("dpc"), "retrain", *kept, f"from={folder.name}", "rank=1"]),
     }
-    for title, text in lines.items():
-        console.print(f"{title:<11}{text}", soft_wrap=True)
+    print_lines(lines, console)
 
 
 def _spread(record: SearchRecord) -> str:

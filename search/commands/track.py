@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from models.spec import Operator
-from search.commands.hints import from_here, program
+from search.commands.hints import from_here, print_lines, program
 from search.config import Config, ConfigError
 from search.record import SearchRecord
 from search.space import CellSpace
@@ -24,10 +24,10 @@ def run(config: Config) -> int:
     if not (folder / "journal.jsonl").is_file():
         raise ConfigError(f"name: no search {name!r}, {folder / 'journal.jsonl'} does not exist.")
     tracking = tracking_settings(config)
-    record = track(folder / "journal.jsonl", tracking, config.build("space", CellSpace).operator_kinds, result_files(folder))
+    shown = track(folder / "journal.jsonl", tracking, config.build("space", CellSpace).operator_kinds, result_files(folder))
     console = Console(highlight=False)
-    console.print(f"{len(record.trials)} trials of {name} are in {tracking}", soft_wrap=True)
-    console.print(f"dashboard  {dashboard(tracking)}", soft_wrap=True)
+    console.print(f"{len(shown.record.trials)} trials of {name} are in {tracking}", soft_wrap=True)
+    print_lines(dashboard(tracking, shown.link), console)
     return 0
 
 
@@ -45,7 +45,7 @@ def follow(
     folder: Path,
     console: Console,
     write_results: Callable[[SearchRecord], None],
-) -> Iterator[None]:
+) -> Iterator[TrackingThread]:
     """Keep the tracker up to date beside what runs within; say so where it is left behind.
 
     Args:
@@ -59,7 +59,7 @@ def follow(
     thread = TrackingThread(journal, tracking, operators, renewed)
     thread.start()
     try:
-        yield
+        yield thread
     finally:
         if not thread.close(CLOSE_TIMEOUT_S, result_files(folder)):
             cure = f"{program('dpc')} track name={folder.name}"
@@ -71,8 +71,9 @@ def result_files(folder: Path) -> list[Path]:
     return [folder / name for name in ("leaderboard.csv", "best.json", "best_cell.png", "progress.png")]
 
 
-def dashboard(tracking: Tracking) -> str:
-    """The line that opens the dashboard."""
+def dashboard(tracking: Tracking, link: str) -> dict[str, str]:
+    """Lines that open the dashboard: the command where there is no server, and the ``link`` to a search's cells."""
+    cells = {"cells": link} if link else {}
     if not tracking.sqlite_file:
-        return str(tracking)
-    return f"{program('mlflow')} ui --backend-store-uri sqlite:///{from_here(tracking.sqlite_file)}"
+        return cells or {"dashboard": str(tracking)}
+    return {"dashboard": f"{program('mlflow')} ui --backend-store-uri sqlite:///{from_here(tracking.sqlite_file)}", **cells}

@@ -3,8 +3,6 @@
 It takes two seconds to import, which is left to the first connection: in a search, to the tracking thread.
 """
 
-import json
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.journal import JournalError
 from search.tracking.settings import Tracking, TrackingError, public_uri
+from search.tracking.view import VIEW_TAG, view_link
 
 if TYPE_CHECKING:  # for the names of types alone
     import numpy.typing as npt
     from mlflow.entities import Run
 
 _T = TypeVar("_T")
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,6 @@ class Tracker:
 
         self._tracking = tracking
         self._experiment: str | None = None
-        self._has_artifact_store = True
         if tracking.sqlite_file:
             tracking.sqlite_file.absolute().parent.mkdir(parents=True, exist_ok=True)
         self.client = MlflowClient(tracking.uri)
@@ -55,6 +52,11 @@ class Tracker:
             found = self.client.get_experiment_by_name(self._tracking.experiment)
             self._experiment = found.experiment_id if found else self._create_experiment()
         return self._experiment
+
+    def keep_view(self, key: str, view: str) -> str:
+        """Keep a view of the experiment's runs, and say where a dashboard shows it."""
+        self.client.set_experiment_tag(self.experiment, f"{VIEW_TAG}{key}", view)
+        return view_link(self._tracking.dashboard, self.experiment, key)
 
     def run(self, run_id: str) -> "Run":
         return self.client.get_run(run_id)
@@ -100,15 +102,6 @@ class Tracker:
             _batches(metrics, 800), _batches(texts, 80), [marks], fillvalue=()
         ):
             self.client.log_batch(run_id, few_metrics, few_texts, all_marks)
-
-    def attach_json(self, run_id: str, name: str, value: object) -> None:
-        """Keep ``value`` as a file, unless the store of files fails: the tracker may answer where that does not."""
-        if self._has_artifact_store:
-            try:
-                self.client.log_text(run_id, json.dumps(value, indent=2) + "\n", name)
-            except Exception as error:
-                self._has_artifact_store = False
-                _LOG.info("no %s is kept: %s", name, error)
 
     def register_onnx(
         self, run_id: str, file: Path, name: str, example: "npt.NDArray[Any]", output: "npt.NDArray[Any]"

@@ -24,7 +24,7 @@ def track(
     tracking: Tracking,
     operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
     files: Sequence[Path] = (),
-) -> SearchRecord:
+) -> Projection:
     """Bring the tracker up to date with a journal, here and now.
 
     Args:
@@ -32,7 +32,7 @@ def track(
         files: artifacts for the search's run, such as its leaderboard.
 
     Returns:
-        What the tracker now shows.
+        What the tracker now shows, closed.
 
     Raises:
         TrackingError: the journal has no search, the tracker fails, or another process is tracking this journal.
@@ -47,7 +47,7 @@ def track(
             projection.attach(files)
     finally:
         projection.close()
-    return projection.record
+    return projection
 
 
 class TrackingThread(threading.Thread):
@@ -75,6 +75,11 @@ class TrackingThread(threading.Thread):
         self._closing, self._abandoned = threading.Event(), threading.Event()
         self._is_complete = False
         self._results, self._results_at_s = results, time.monotonic() + RESULTS_S
+
+    @property
+    def link(self) -> str:
+        """To the cells in a dashboard; empty until the tracker has answered."""
+        return self._projection.link
 
     def run(self) -> None:
         """Sync until closed; an error is kept, waited for, and tried again."""

@@ -22,6 +22,7 @@ from search.record import SearchRecord, TrialRecord
 from search.tracking.cells import cell_params, cell_tag, flat_params
 from search.tracking.client import Point, Tracker
 from search.tracking.settings import Tracking, TrackingError
+from search.tracking.view import cells_view
 
 if TYPE_CHECKING:  # for the names of types alone
     from mlflow.entities import Run
@@ -39,10 +40,15 @@ class Projection:
     FAILED run without; one that did not end is RUNNING. ``best_miou`` of the search is that of the leaderboard's first.
 
     Only one projection at a time writes a journal's runs. After a failed write it asks the tracker what arrived.
+
+    Attributes:
+        record: what the journal held when it was last read.
+        link: to the cells in a dashboard; empty until the tracker has answered.
     """
 
     def __init__(self, journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> None:
         self.record = SearchRecord()
+        self.link = ""
         self._journal, self._tracking, self._operators = journal, tracking, operators
         self._offset = 0
         self._ends: list[SearchPoint] = []
@@ -60,6 +66,7 @@ class Projection:
         try:
             if self._runs is None:
                 self._runs = SearchRuns(Tracker(self._tracking), self.record.opened)
+                self.link = self._runs.link
                 self._untold = set(self.record.trials) - self._runs.ended
             for trial in sorted(self._untold):
                 if is_abandoned():
@@ -104,7 +111,11 @@ class SearchPoint:
 
 
 class SearchRuns:
-    """The runs of one search as the tracker has them: that of the search, and one for each trial."""
+    """The runs of one search as the tracker has them: that of the search, and one for each trial.
+
+    Attributes:
+        link: to the cells in a dashboard.
+    """
 
     def __init__(self, tracker: "Tracker", opened: SearchOpened) -> None:
         self._tracker, self._opened = tracker, opened
@@ -113,7 +124,9 @@ class SearchRuns:
         self._search: Run | None = None
         self._trials: dict[int, str] = {}
         self._rungs_told: dict[int, int] = {}
-        for run in tracker.find(f"tags.`{SEARCH_TAG}` = '{self._id}'"):
+        ours = f"tags.`{SEARCH_TAG}` = '{self._id}'"
+        self.link = tracker.keep_view(self._id, cells_view(f"{ours} and tags.stage != 'search'"))
+        for run in tracker.find(ours):
             self._take_in(run)
         self._search_run = self._search.info.run_id if self._search else self._create_search()
         self._ends_told = int(self._search.data.metrics.get("trials_finished", 0)) if self._search else 0
@@ -130,7 +143,6 @@ class SearchRuns:
         params: dict[str, str] = {}
         tags: dict[str, str] = {}
         if told < 0:
-            self._tracker.attach_json(run_id, "cell.json", trial.cell.to_json())
             proposed = trial.proposed
             params = {"trial": str(number), "seed": str(proposed.seed)} | cell_params(trial.cell)
             costs = {"params": proposed.params, "madds": proposed.madds, "rung": 0}

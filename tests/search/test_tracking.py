@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import requests
@@ -228,14 +230,29 @@ def test_the_cell_of_a_run_is_read_back(tracking, journal, request):
     kept, digest = child_run_cell(trials["0"].info.run_id, tracking.uri)
     assert CellSpec.from_json(kept) == CELLS[0]
     assert digest == CELLS[0].digest
-    file = MlflowClient(tracking.uri).download_artifacts(trials["0"].info.run_id, "cell.json")
-    assert CellSpec.read(file) == CELLS[0]
     with pytest.raises(ValueError, match="has no cell"):
         child_run_cell(search.info.run_id, tracking.uri)
     with pytest.raises(ValueError, match="no such file"):
         child_run_cell(search.info.run_id, "sqlite:////nowhere/mlflow.db")
     with pytest.raises(ValueError, match=r"not found"):
         child_run_cell(32 * "0", tracking.uri)
+
+
+def test_a_search_has_a_link_to_its_cells_with_columns_for_scores_costs_and_branches(tracking, journal, request):
+    link = track(journal, tracking).link
+    assert link == track(journal, tracking).link
+    place, _, query = link.partition("?")
+    search, trials = runs_of(tracking, request.node.name)
+    assert place == f"http://127.0.0.1:5000/#/experiments/{search.info.experiment_id}/runs"
+    key = parse_qs(query)["viewStateShareKey"][0]
+    client = MlflowClient(tracking.uri)
+    view = json.loads(client.get_experiment(search.info.experiment_id).tags[f"mlflow.sharedViewState.{key}"])
+    shown = client.search_runs([search.info.experiment_id], view["searchFilter"])
+    assert {run.info.run_id for run in shown} == {run.info.run_id for run in trials.values()}
+    known = {f"metrics.`{name}`" for name in trials["0"].data.metrics} | {
+        f"params.`{name}`" for name in trials["0"].data.params
+    }
+    assert {*view["selectedColumns"][:4], "params.`branch_1`", "params.`branch_3`"} <= known
 
 
 def test_files_are_attached_to_the_run_of_the_search(tracking, journal, request, tmp_path):
@@ -249,7 +266,7 @@ def test_files_are_attached_to_the_run_of_the_search(tracking, journal, request,
 
 
 def test_the_best_cells_stand_in_the_description_of_the_search(tracking, journal, request):
-    record = track(journal, tracking)
+    record = track(journal, tracking).record
     search, _ = runs_of(tracking, request.node.name)
     lines = search.data.tags["mlflow.note.content"].splitlines()
     scored = [trial for trial in record.leaderboard() if trial.miou is not None]
@@ -303,7 +320,7 @@ def test_a_tracker_that_is_down_neither_stops_nor_delays_and_is_told_later(track
     assert thread.last_error.endswith("it does not answer.")
     assert not thread.close(timeout_s=60)
     assert not thread.is_alive()  # it gave up by itself
-    assert len(track(journal, tracking).trials) == 5
+    assert len(track(journal, tracking).record.trials) == 5
     assert len(runs_of(tracking, request.node.name)[1]) == 5
 
 

@@ -1,0 +1,40 @@
+"""A search's cells in MLflow's dashboard, best first, with the columns that a reviewer wants.
+
+MLflow keeps the views that people share as tags of an experiment; this is one.
+"""
+
+import json
+from typing import Any
+
+VIEW_TAG = "mlflow.sharedViewState."
+"""With a view's key: the tag that holds it."""
+MOST_BRANCHES = 8
+"""MLflow leaves out columns that no run has."""
+
+
+def cells_view(condition: str) -> str:
+    """The view of the runs that ``condition`` (MLflow's filter string) holds for, as MLflow stores it."""
+    score = "metrics.`final_miou`"
+    widths_px = {
+        score: 90,
+        "metrics.`rung`": 60,
+        "metrics.`params`": 90,
+        "metrics.`madds`": 110,
+        **{f"params.`branch_{branch}`": 150 for branch in range(1, MOST_BRANCHES + 1)},
+        "tags.`status`": 100,
+        "tags.`reason`": 300,
+    }
+    view: dict[str, Any] = {
+        "searchFilter": condition,
+        "orderByKey": score,
+        "orderByAsc": False,
+        "selectedColumns": list(widths_px),
+        "columnOrder": list(widths_px),
+        "columnWidths": widths_px,
+    }
+    return json.dumps(view)
+
+
+def view_link(dashboard: str, experiment: str, key: str) -> str:
+    """Where ``dashboard``, such as http://127.0.0.1:5000, shows a view."""
+    return f"{dashboard}/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={key}"
