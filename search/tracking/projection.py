@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from heapq import nlargest
 from operator import attrgetter
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # for the names of types alone
 
 SEARCH_TAG, TRIAL_TAG = "dpc.search", "dpc.trial"
 """Tags by which runs are found again."""
+SENDERS = 8
+"""Cells that a server is told of at once. A data base file has one writer."""
 DESCRIBED = 10
 """Cells in the description of a search's run."""
 
@@ -68,11 +71,9 @@ class Projection:
                 self._runs = SearchRuns(Tracker(self._tracking), self.record.opened)
                 self.link = self._runs.link
                 self._untold = set(self.record.trials) - self._runs.ended
-            for trial in sorted(self._untold):
-                if is_abandoned():
-                    return
-                self._runs.tell_trial(self.record.trials[trial])
-                self._untold.remove(trial)
+            self._tell_trials(self._runs, is_abandoned)
+            if self._untold:
+                return
             self._runs.tell_search(self.record, self._ends)
             self._is_search_untold = False
         except Exception:
@@ -89,6 +90,16 @@ class Projection:
         """Let another projection write."""
         if self._lock:
             self._lock.close()
+
+    def _tell_trials(self, runs: "SearchRuns", is_abandoned: Callable[[], bool]) -> None:
+        def tell(trial: int) -> None:
+            if not is_abandoned():
+                runs.tell_trial(self.record.trials[trial])
+                self._untold.remove(trial)
+
+        with ThreadPoolExecutor(SENDERS if self._tracking.is_server else 1) as senders:
+            for _ in senders.map(tell, sorted(self._untold)):
+                pass
 
     def _read(self) -> None:
         events, self._offset = read_events(self._journal, self._offset, self._operators)

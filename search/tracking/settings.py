@@ -51,10 +51,13 @@ class Tracking:
         return Path(str(self.uri).partition("://")[2][1:].partition("?")[0]) if is_file else None
 
     @property
+    def is_server(self) -> bool:
+        return str(self.uri).startswith("http")
+
+    @property
     def dashboard(self) -> str:
         """Where a browser finds it; for a database, once ``mlflow ui`` runs."""
-        uri = public_uri(str(self.uri))
-        return uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+        return public_uri(str(self.uri)).rstrip("/") if self.is_server else "http://127.0.0.1:5000"
 
     def __str__(self) -> str:
         return f"MLflow at {public_uri(str(self.uri))}"
