@@ -2,11 +2,12 @@
 
     python benchmarks/bench_tracking.py [--trials 2000] [--uri sqlite:////tmp/x.db] [--uri http://127.0.0.1:5000]
 
-Writes a made-up search of five branches and five rungs as ``dpc track`` does: a run a cell with 12 parameters, 7 tags, a metric
-history and an artifact. The baseline is MLflow's client alone: the same number of runs with a single metric each.
+Writes a made-up search of five branches and five rungs as ``dpc track`` does: a run a cell with 12 parameters, 7 tags and a
+metric history. The baseline is MLflow's client alone: the same number of runs with a single metric each.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -74,6 +75,7 @@ def write(path: Path, trials: int) -> None:
 
 
 def bare(uri: str) -> None:
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     client = MlflowClient(uri)
     experiment = client.create_experiment(f"bare {time.time():.3f}")
     for index in range(BASELINE_RUNS):

@@ -38,7 +38,20 @@ DRAWN = 3
 
 
 def run(config: Config) -> int:
-    """Write the page of a search, whatever its state, from its journal."""
+    """Write the page of a search, and say what it begins with."""
+    page, report = write_report(config)
+    Console(highlight=False).print(
+        f"{report.state} {report.summary}\nreport     {from_here(page)} ({page.stat().st_size / 1e6:.1f} MB)", soft_wrap=True
+    )
+    return 0
+
+
+def write_report(config: Config) -> tuple[Path, Report]:
+    """Write the page of a search, whatever its state, from its journal.
+
+    Args:
+        config: of ``dpc report``.
+    """
     name, rows = config.value("name", str), config.value("rows", int)
     if rows < 1:
         raise ConfigError(f"rows: must be at least 1, got {rows}.")
@@ -76,12 +89,7 @@ def run(config: Config) -> int:
     page, partial_page = folder / "report.html", folder / "report.html.partial"
     partial_page.write_text(render(report))
     partial_page.replace(page)
-    Console(highlight=False).print(
-        f"{readings.state(gone)} {readings.best_cell(record, gone)}\n"
-        f"report     {from_here(page)} ({page.stat().st_size / 1e6:.1f} MB)",
-        soft_wrap=True,
-    )
-    return 0
+    return page, report
 
 
 def _scores(record: SearchRecord, ranked: Sequence[TrialRecord], rungs: Sequence[RungCourse]) -> list[Picture]:

@@ -14,9 +14,10 @@ from models.spec import CellSpec
 from search.algorithms.listed import Listed
 from search.code_version import search_code
 from search.commands.execute import check_running, execute, exit_code
-from search.commands.hints import from_here, overrides_of, print_lines, program
+from search.commands.hints import SHARED, from_here, overrides_of, print_lines, program
+from search.commands.report import write_report
 from search.commands.scoring import Scoring, end_to_end
-from search.config import Config, ConfigError
+from search.config import Config, ConfigError, load
 from search.figures.rerank import draw_rerank
 from search.files import replace_text
 from search.journal import SearchOpened, now_s, read_events
@@ -65,7 +66,8 @@ def run(config: Config) -> int:
         records.append(study.record)
     rows = reranked(chosen, records)
     _write(rows, folder, source)
-    _report(rows, folder, dashboard, config, console)
+    page, _ = write_report(load("report", [f"name={source}", *overrides_of(config, *SHARED)], config.config_dir))
+    _report(rows, folder, {"report": from_here(page), **dashboard}, config, console)
     return 0
 
 
@@ -103,7 +105,7 @@ def _write(rows: Sequence[Reranked], folder: Path, source: str) -> None:
         replace_text(folder / "best.json", json.dumps(best, indent=2) + "\n")
 
 
-def _report(rows: Sequence[Reranked], folder: Path, dashboard: Mapping[str, str], config: Config, console: Console) -> None:
+def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], config: Config, console: Console) -> None:
     table = Table(title="Leaderboard, re-ranked", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("rank", "mIoU", "sd", "proxy rank", "proxy mIoU", "params", "madds", "cell"):
         table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
@@ -132,7 +134,7 @@ def _report(rows: Sequence[Reranked], folder: Path, dashboard: Mapping[str, str]
     lines = {
         "results": from_here(folder),
         "picture": from_here(folder / "rerank.png"),
-        **dashboard,
+        **pages,
         "next": shlex.join([program("dpc"), "retrain", *kept, f"cell={best}"]),
     }
     print_lines(lines, console)

@@ -14,9 +14,10 @@ from search.code_version import search_code
 from search.commands.execute import check_running, execute, exit_code
 from search.commands.hints import SHARED, from_here, overrides_of, print_lines, program
 from search.commands.plan import DECIDING, build_plan
+from search.commands.report import write_report
 from search.commands.scoring import by_proxy
 from search.commands.track import tracking_settings
-from search.config import Config, ConfigError
+from search.config import Config, ConfigError, load
 from search.evaluation import Status
 from search.figures.cells import draw_cell
 from search.figures.progress import draw_progress
@@ -44,7 +45,8 @@ def run(config: Config) -> int:
     plan.budget.check(plan.space, plan.cost_of)
     fingerprint = {**scoring.fingerprint, **config.plain(*DECIDING), "search_code": search_code()}
     opened = SearchOpened(name, fingerprint, _settings(config), now_s())
-    write = partial(_write_results, folder=folder)
+    of_report = load("report", [f"name={name}", *overrides_of(config, *SHARED)], config.config_dir)
+    write = partial(_write_results, folder=folder, of_report=of_report)
     title = f"Search {name}: {plan.trials} of {plan.space.size:,} encodings, {plan.space.num_distinct:,} different cells"
     cure = f"another name=..., which goes on from its cells with fork=true from={name}"
     study, dashboard = execute(config, plan, opened, scoring.task, folder, title, cure, console, parent, write)
@@ -69,12 +71,13 @@ def _parent(config: Config, folder: Path) -> Path | None:
     return folder.with_name(source) / "journal.jsonl"
 
 
-def _write_results(record: SearchRecord, folder: Path) -> None:
+def _write_results(record: SearchRecord, folder: Path, of_report: Config) -> None:
     write_leaderboard(record, folder)
     draw_progress(record, folder / "progress.png", record.opened.name if record.opened else "")
     best = record.best
     if best is not None and best.miou is not None:
         draw_cell(best.cell, folder / "best_cell.png", f"{best.cell.digest}: {percent(best.miou)} mIoU")
+    write_report(of_report)
 
 
 def _report(study: Study, folder: Path, dashboard: Mapping[str, str], config: Config, console: Console) -> None:
@@ -90,8 +93,8 @@ def _report(study: Study, folder: Path, dashboard: Mapping[str, str], config: Co
     lines = {
         "results": from_here(folder),
         "picture": from_here(folder / "best_cell.png"),
+        "report": from_here(folder / "report.html"),
         **dashboard,
-        "report": shlex.join([program("dpc"), "report", *overrides_of(config, "output_dir", "space"), f"name={folder.name}"]),
         "next": shlex.join([program("dpc"), "retrain", *kept, f"from={folder.name}", "rank=1"]),
     }
     print_lines(lines, console)

@@ -68,7 +68,7 @@ def follow(
 
 def result_files(folder: Path) -> list[Path]:
     """What a search leaves for people, to be kept with its run."""
-    return [folder / name for name in ("leaderboard.csv", "best.json", "best_cell.png", "progress.png")]
+    return [folder / name for name in ("report.html", "leaderboard.csv", "best.json", "best_cell.png", "progress.png")]
 
 
 def dashboard(tracking: Tracking, link: str) -> dict[str, str]:

@@ -70,8 +70,10 @@ def test_a_search_ends_with_a_leaderboard_a_picture_the_dashboard_and_the_next_c
     folder, output = searched
     assert "Leaderboard" in output
     assert f"mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db" in output
+    assert "\ncells      http://127.0.0.1:5000/#/experiments/1/runs?" in output
     assert "dpc retrain" in output
-    assert f"dpc report output_dir={folder} name=tiny" in output.replace(" space.num_branches=2", "")
+    assert f"report     {folder}/tiny/report.html" in output
+    assert "<h1>" in (folder / "tiny" / "report.html").read_text()
     with Image.open(folder / "tiny" / "best_cell.png") as picture:
         assert min(picture.size) > 300
     assert "Traceback" not in output
@@ -265,3 +267,27 @@ def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searche
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("dpc-search").experiment_id
     assert len(client.search_runs([experiment], "tags.stage = 'rerank'")) == 4
+
+
+def test_two_protocols_score_the_same_cells_and_a_second_run_trains_nothing(searched):
+    folder, _ = searched
+    few = (*TINY[1:], "cells.operators.atrous.rates=[6]", "~cells.operators.pooling", "second.overrides=['proxy.rungs=[3,6]']")
+    first = dpc(folder, "fidelity", *few, "second.protocol=proxy")
+    assert first.returncode == 0, first.stderr
+    rows = list(csv.DictReader((folder / "fidelity" / "fidelity.csv").open()))
+    assert len({row["digest"] for row in rows}) == 3
+    assert all(0 < float(row[side]) < 1 for row in rows for side in ("first", "second"))
+    assert (folder / "fidelity" / "fidelity.png").is_file()
+    journals = [folder / "fidelity" / side / "journal.jsonl" for side in ("first", "second")]
+    iterations = [{trial.rungs[-1].iteration for trial in SearchRecord(read_events(path)[0]).finished} for path in journals]
+    assert iterations == [{4}, {6}]
+    before = [path.read_bytes().count(b"rung_reached") for path in journals]
+    again = dpc(folder, "fidelity", *few, "second.protocol=proxy")
+    assert again.stdout.count("3 are done already") == 2
+    assert [path.read_bytes().count(b"rung_reached") for path in journals] == before == [6, 6]
+    other = dpc(folder, "fidelity", *few, "second.protocol=end_to_end")
+    assert other.returncode == 2
+    assert "choose another label=..." in other.stderr
+    wrong = dpc(folder, "fidelity", *few, "second.protocol=guess")
+    assert wrong.returncode == 2
+    assert "second.protocol: accepted are proxy and end_to_end, got 'guess'." in wrong.stderr
