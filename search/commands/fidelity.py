@@ -30,6 +30,7 @@ from search.schedulers import NoStopping
 from search.space import CellSpace
 
 SIDES = ("first", "second")
+PROTOCOLS = ("proxy", "end_to_end")
 
 
 def run(config: Config) -> int:
@@ -39,10 +40,11 @@ def run(config: Config) -> int:
     folder = config.value("output_dir", Path).resolve() / label
     cells = config.build("cells", CellList).cells()
     sides = {side: _of_side(config, side) for side in SIDES}
+    protocols = {side: _protocol(config, side) for side in SIDES}
     check_running(config)
     records = {}
     for side, of_side in sides.items():
-        scoring = _scoring(of_side, config.value(f"{side}.protocol", str), side, console)
+        scoring = by_proxy(of_side, console) if protocols[side] == "proxy" else end_to_end(of_side)
         plan = _plan(of_side, scoring, cells)
         fingerprint = {**scoring.fingerprint, "cells": [cell.digest for cell in cells], "seed": plan.seed}
         opened = SearchOpened(
@@ -66,12 +68,11 @@ def _of_side(config: Config, side: str) -> Config:
     return load("fidelity", [*config.overrides, *changes], config.config_dir)
 
 
-def _scoring(config: Config, protocol: str, side: str, console: Console) -> Scoring:
-    if protocol == "proxy":
-        return by_proxy(config, console)
-    if protocol == "end_to_end":
-        return end_to_end(config)
-    raise ConfigError(f"{side}.protocol: accepted are proxy and end_to_end, got {protocol!r}.")
+def _protocol(config: Config, side: str) -> str:
+    protocol = config.value(f"{side}.protocol", str)
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"{side}.protocol: accepted are {' and '.join(PROTOCOLS)}, got {protocol!r}.")
+    return protocol
 
 
 def _plan(config: Config, scoring: Scoring, cells: Sequence[CellSpec]) -> Plan:
@@ -100,7 +101,7 @@ def _report(
         if scores[0] is not None and scores[1] is not None:
             pairs.append((scores[0], scores[1], cell.digest[:8]))
     replace_text(folder / "fidelity.csv", text.getvalue())
-    protocols = (config.value(f"{side}.protocol", str).replace("_", " ") for side in SIDES)
+    protocols = (_protocol(config, side).replace("_", " ") for side in SIDES)
     first_label, second_label = (
         f"mIoU by the {side} protocol, {name} (%)" for side, name in zip(SIDES, protocols, strict=True)
     )
