@@ -266,7 +266,6 @@ def test_a_silent_driver_elsewhere_loses_its_search_and_hears_of_it(place, quick
 def test_a_search_without_a_driver_is_taken(place, quick_owners, ended):
     told = []
     if ended == "died here":
-        gone = subprocess.run(["true"], check=True, capture_output=True)
         with subprocess.Popen(["true"]) as gone:
             pass
         place.write(owner.FILE, json.dumps({"host": socket.gethostname(), "process": gone.pid, "token": "x"}).encode())
@@ -519,7 +518,7 @@ def test_a_trial_whose_node_and_disk_are_lost_goes_on_from_the_store(cluster, s3
 
 TINY = (
     "name=tiny",
-    "trials=6",
+    "trials=4",
     "dataset.num_train=12",
     "dataset.num_val=4",
     "space.num_branches=2",
@@ -545,7 +544,7 @@ def test_a_search_whose_machine_is_lost_goes_on_from_s3_elsewhere(s3_server, tmp
 
     given = command(here, uri)
     with subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as search:
-        wait_until(lambda: num_stored() >= 2, 200)
+        wait_until(lambda: num_stored() >= 1, 200)
         search.kill()
         search.communicate(timeout=60)
     lost = SearchRecord(read_events(here / "tiny" / "journal.jsonl")[0])
@@ -557,7 +556,7 @@ def test_a_search_whose_machine_is_lost_goes_on_from_s3_elsewhere(s3_server, tmp
     assert f"; {known} are done already" in resumed.stdout
     assert "Waiting" not in resumed.stdout
     events, _ = read_events(there / "tiny" / "journal.jsonl")
-    assert Counter(event.trial for event in events if isinstance(event, TrialEnded)) == Counter(range(6))
+    assert Counter(event.trial for event in events if isinstance(event, TrialEnded)) == Counter(range(4))
     record = SearchRecord(events)
     first_ended = [number for number, trial in lost.trials.items() if trial.ended][:1]
     assert [record.trials[number].rungs for number in first_ended] == [lost.trials[number].rungs for number in first_ended]
@@ -575,7 +574,7 @@ def test_a_search_whose_machine_is_lost_goes_on_from_s3_elsewhere(s3_server, tmp
 def test_a_second_driver_is_refused_in_one_line(s3_server, tmp_path):
     uri = s3_server.uri(uuid4().hex)
     with subprocess.Popen(command(tmp_path / "a", uri), stdout=subprocess.DEVNULL, start_new_session=True) as first:
-        wait_until(lambda: (Store(uri) / "tiny" / "journal").names(), 200)
+        wait_until((Store(uri) / "tiny" / "journal").names, 200)
         first.send_signal(signal.SIGSTOP)  # its search must not end before the other has looked
         second = subprocess.Popen(command(tmp_path / "b", uri), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert any("still runs this search" in line for line in second.stdout)
