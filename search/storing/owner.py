@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from uuid import uuid4
 
 from data.store import Store, StoreError
@@ -83,8 +84,8 @@ class Owner:
 
     def _write(self) -> None:
         self._beats += 1
-        body = {"host": socket.gethostname(), "process": os.getpid(), "token": self._token, "beats": self._beats}
-        self._store.write(FILE, json.dumps(body).encode())
+        driver = {"host": socket.gethostname(), "process": os.getpid(), "container": _container()}
+        self._store.write(FILE, json.dumps({**driver, "token": self._token, "beats": self._beats}).encode())
         self._beat_at_s = time.monotonic()
 
     def _check_held(self) -> None:
@@ -97,7 +98,7 @@ def _has_died_here(held: bytes) -> bool:
     """Whether the driver was a process of this machine that is no more."""
     try:
         driver = json.loads(held)
-        if driver["host"] != socket.gethostname():
+        if (driver["host"], driver["container"]) != (socket.gethostname(), _container()):
             return False
         os.kill(driver["process"], 0)
     except ProcessLookupError:
@@ -105,6 +106,12 @@ def _has_died_here(held: bytes) -> bool:
     except (ValueError, TypeError, KeyError, OSError):
         return False
     return False
+
+
+def _container() -> str:
+    """Whose process numbers these are: containers may share a host's name."""
+    link = Path("/proc/self/ns/pid")
+    return str(link.readlink()) if link.exists() else ""
 
 
 def _named(held: bytes) -> str:

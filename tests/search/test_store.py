@@ -262,13 +262,17 @@ def test_a_silent_driver_elsewhere_loses_its_search_and_hears_of_it(place, quick
     second.beat()
 
 
-@pytest.mark.parametrize("ended", ["died here", "gave it up", "was cut short"])
+@pytest.mark.parametrize("ended", ["died here", "died in another container", "gave it up", "was cut short"])
 def test_a_search_without_a_driver_is_taken(place, quick_owners, ended):
     told = []
-    if ended == "died here":
+    if ended.startswith("died"):
         with subprocess.Popen(["true"]) as gone:
             pass
-        place.write(owner.FILE, json.dumps({"host": socket.gethostname(), "process": gone.pid, "token": "x"}).encode())
+        first = Owner(place)
+        first.claim(told.append)
+        held = json.loads(place.read(owner.FILE))
+        changed = {"container": "another"} if "container" in ended else {}
+        place.write(owner.FILE, json.dumps(held | {"process": gone.pid} | changed).encode())
     elif ended == "gave it up":
         first = Owner(place)
         first.claim(told.append)
@@ -276,7 +280,7 @@ def test_a_search_without_a_driver_is_taken(place, quick_owners, ended):
     else:
         place.write(owner.FILE, b'{"host": "elsewhere", "pro')
     Owner(place).claim(told.append, watch_s=0.1)
-    assert len(told) == (ended == "was cut short")
+    assert len(told) == (ended in ("was cut short", "died in another container"))
 
 
 # Beside a running search
@@ -547,9 +551,9 @@ def test_a_search_whose_machine_is_lost_goes_on_from_s3_elsewhere(s3_server, tmp
         wait_until(lambda: num_stored() >= 1, 200)
         search.kill()
         search.communicate(timeout=60)
-    lost = SearchRecord(read_events(here / "tiny" / "journal.jsonl")[0])
     known = num_stored()
-    shutil.rmtree(here)
+    here.rename(tmp_path / "lost")
+    lost = SearchRecord(read_events(tmp_path / "lost" / "tiny" / "journal.jsonl")[0])
 
     resumed = dpc(there, uri)
     assert resumed.returncode == 0, resumed.stderr
