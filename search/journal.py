@@ -147,7 +147,7 @@ class Journal:
         patience: DiskPatience | None = None,
     ) -> None:
         self.path = Path(path)
-        self._patience = patience or DiskPatience()
+        self._patience, self._operators = patience or DiskPatience(), operators
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _Lock(self.path.with_suffix(".lock"))
         try:
@@ -168,6 +168,12 @@ class Journal:
         lines = b"".join(map(encode, events))
         self._patience(lambda: self._write(lines))
 
+    def extend(self, lines: bytes) -> None:
+        """Write lines that another copy of this journal holds, and read their events."""
+        end = self._file.seek(0, os.SEEK_END)
+        self._patience(lambda: self._write(lines))
+        self.events += read_events(self.path, end, self._operators)[0]
+
     def _write(self, lines: bytes) -> None:
         end = self._file.seek(0, os.SEEK_END)
         try:
@@ -181,6 +187,7 @@ class Journal:
     def clear(self) -> None:
         """Forget everything."""
         os.ftruncate(self._file.fileno(), 0)
+        self.events = []
 
     def close(self) -> None:
         """Let another process write."""
@@ -218,7 +225,7 @@ def _decode_all(
     end = offset
     for index, line in enumerate(lines):
         place = f"line {index + 1}" if offset == 0 else f"the line at byte {end}"
-        if not _is_whole(line):
+        if not is_whole(line):
             if index == len(lines) - 1:
                 break
             raise JournalError(f"{path}: {place} is damaged (its checksum does not fit).")
@@ -268,7 +275,8 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _is_whole(line: bytes) -> bool:
+def is_whole(line: bytes) -> bool:
+    """Whether a line's checksum fits."""
     text, _, checksum = line.rpartition(b', "crc32": "')
     return checksum == f'{zlib.crc32(text + b"}"):08x}"}}\n'.encode()
 

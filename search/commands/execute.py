@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from search.commands.hints import from_here
 from search.commands.plan import differences
-from search.commands.track import dashboard, follow, tracking_settings
+from search.commands.store import kept, restored, store_of
+from search.commands.track import dashboard, follow, result_files, tracking_settings
 from search.config import Config, ConfigError
 from search.disk import DiskPatience
 from search.display import SearchDisplay
@@ -25,7 +27,9 @@ from search.space import CellSpace
 from search.study import Study
 from search.termination import handle_sigterm, interrupted_code
 from search.tuning.cluster import connect, slots
+from search.tuning.kept_checkpoint import KeptTask
 from search.tuning.run import run_study
+from search.tuning.store_check import check_nodes
 from search.tuning.trial import CellTask
 
 DISK_PATIENCE_S = 3600.0
@@ -63,15 +67,26 @@ def execute(
     tracking, operators = tracking_settings(config), plan.space.operator_kinds
     say = partial(console.print, soft_wrap=True)
     patience = DiskPatience(DISK_PATIENCE_S, lambda error: say(f"Waiting for disk space: {error}"))
-    with Journal(folder / "journal.jsonl", operators, patience) as journal:
+    with (
+        Journal(folder / "journal.jsonl", operators, patience) as journal,
+        restored(config, journal, say) as stored,
+    ):
         record = _begin(journal, parent, opened, plan.space, cure)
         say(_headline(title, record))
         write = _one_at_a_time(write_results)
-        with follow(journal.path, tracking, operators, folder, console, write) as tracked:
+        if stored:
+            opened = replace(opened, settings={**opened.settings, "store": str(stored.place)})
+            task = KeptTask(task, stored.checkpoints)
+        with (
+            follow(journal.path, tracking, operators, folder, console, write) as tracked,
+            kept(stored, record, result_files(folder), say),
+        ):
             with SearchDisplay(record, plan.trials, console) as display:
                 study = Study(journal, record, plan, opened, on_event=display)
                 connect(config.optional("ray.address", str))
                 handle_sigterm()
+                if stored:
+                    check_nodes(stored.checkpoints, folder / "checkpoints")
                 if plan.window is not None and slots(resources) > plan.window:
                     say(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
                 run_study(study, task, resources, faults, folder / "checkpoints", operators)
@@ -92,14 +107,17 @@ def exit_code(study: Study, folder: Path, console: Console) -> int:
 
 
 def check_running(config: Config) -> None:
-    """Check how trials are to run, and, where no cluster is named, that this machine can hold one.
+    """Check how trials are to run, that this machine can use the store, and, where no cluster is named, hold a trial.
 
     Raises:
-        ResourcesError: it cannot.
+        ResourcesError: it cannot hold one.
+        StoreError: it cannot use the store.
     """
     resources, _ = config.build("resources", Resources), config.build("faults", FaultTolerance)
     if config.optional("ray.address", str) is None and "RAY_ADDRESS" not in os.environ:
         resources.check_fits(os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
+    if store := store_of(config):
+        store.check()
 
 
 def _one_at_a_time(write_results: Callable[[SearchRecord], None]) -> Callable[[SearchRecord], None]:
