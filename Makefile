@@ -21,10 +21,11 @@ demo: $(INSTALLED) ## search the embedded data set, in about two minutes after s
 test: $(INSTALLED) ## run the tests
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: $(INSTALLED) ## style and import contracts
+lint: $(INSTALLED) ## style, import contracts, known vulnerabilities of dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit
 
 types: $(INSTALLED) ## static types
 	$(BIN)/mypy

@@ -1,5 +1,7 @@
 """What holds for the project as a whole."""
 
+import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -44,3 +46,20 @@ def test_the_wheel_holds_every_config_and_the_page_of_reports(tmp_path):
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*") if path.is_file()}
     assert configs
     assert configs | {"search/reporting/page.html", "search/reporting/page.css"} <= held
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "line"),
+    [
+        ({"name": "a", "version": "1", "vulns": []}, 0, "0 of 1 dependencies are known to be vulnerable"),
+        ({"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}, 1, "a 1: PYSEC-1 (fixed in 2)"),
+        ({"name": "a", "skip_reason": "not found"}, 0, "skipped, no data base of vulnerabilities answers here"),
+    ],
+)
+def test_a_known_vulnerability_fails_lint_and_a_missing_data_base_is_said(tmp_path, answer, code, line):
+    stand_in = f"print({json.dumps({'dependencies': [answer]})!r})"
+    (tmp_path / "pip_audit.py").write_text(stand_in)
+    command = [sys.executable, str(ROOT / ".ci" / "audit")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert line in done.stdout
