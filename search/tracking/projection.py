@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # for the names of types alone
 
 SEARCH_TAG, TRIAL_TAG = "dpc.search", "dpc.trial"
 """Tags by which runs are found again."""
+CODE_VERSIONS = ("scoring_code", "search_code")
+"""Parts of a fingerprint that are tags of their own."""
 SENDERS = 8
 """Cells that a server is told of at once. A data base file has one writer."""
 DESCRIBED = 10
@@ -219,7 +221,9 @@ class SearchRuns:
             self._tracker.client.delete_run(run.info.run_id)
 
     def _create_search(self) -> str:
-        tags = {SEARCH_TAG: self._id, "stage": "search", "fingerprint": short_digest(dict(self._opened.fingerprint))}
+        fingerprint = dict(self._opened.fingerprint)
+        tags = {SEARCH_TAG: self._id, "stage": "search", "fingerprint": short_digest(fingerprint)}
+        tags |= {code: str(fingerprint[code]) for code in CODE_VERSIONS if code in fingerprint}
         return self._tracker.create(self._opened.name, self._opened.time_s, tags)
 
     def _create_trial(self, trial: TrialRecord) -> str:

@@ -39,7 +39,7 @@ MANY = {f"setting_{index}": index for index in range(150)}
 
 
 def opened(name: str, time_s: float = 1000.0) -> SearchOpened:
-    return SearchOpened(name, {"dataset": "shapes"}, SETTINGS | {"many": MANY}, time_s)
+    return SearchOpened(name, {"dataset": "shapes", "search_code": "5ea7c4"}, SETTINGS | {"many": MANY}, time_s)
 
 
 def trial(number: int, mious: Sequence[float], status: Status | None, reason: str = "") -> list[Event]:
@@ -180,6 +180,7 @@ def test_the_run_of_a_search_shows_its_best_over_the_trials_finished(tracking, j
     assert [point[:2] for point in histories["best_miou"]] == [(n, 0.4) for n in (1, 2, 3, 4)]
     assert [point[:2] for point in histories["trials_finished"]] == [(n, n) for n in (1, 2, 3, 4)]
     assert search.data.tags["best"].startswith("#0000 ")
+    assert search.data.tags["search_code"] == "5ea7c4"
     assert search.info.status == "RUNNING"
 
 
