@@ -1,0 +1,117 @@
+"""A submitted search whose nodes die, drain, join and fall silent: real heads and workers, a real search, a shared disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from search.journal import CellProposed, RungReached, TrialEnded, read_events
+from training.checkpoint import read_metadata
+
+from .conftest import running_head, running_worker
+
+NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
+FAST = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""As the launch files set them."""
+SEARCH = (
+    "dataset.num_train=12",
+    "dataset.num_val=4",
+    "space.num_branches=2",
+    "proxy.rungs=[10,20,30,40,50,60,70,80]",
+    "proxy.cell.filters=8",
+    "scheduler=none",
+    "trials=3",
+    "deterministic=true",
+    "window=2",
+)
+
+
+def dpc(*arguments):
+    command = [sys.executable, "-m", "search.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=os.environ | NO_TOKEN)
+
+
+def wait_for(value):
+    """What ``value`` gives, as soon as it gives something."""
+    deadline_s = time.monotonic() + 120
+    while not (found := value()):
+        assert time.monotonic() < deadline_s, "waited for nothing"
+        time.sleep(0.02)
+    return found
+
+
+def cells_on(worker):
+    """The digests of the cells whose watchdog's file a process of the worker holds open: those that it trains."""
+    paths = (path for pid in worker.family() for path in Path(f"/proc/{pid}/fd").glob("*"))
+    names = (Path(os.readlink(path)) for path in paths if path.exists())
+    return {name.stem for name in names if name.suffix == ".hung"}
+
+
+def drain(worker, head):
+    """As a cloud's notice that it takes a machine back."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", f"--address={head.gcs_address}"]
+    command += [f"--node-id={worker.node_id}", "--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot"]
+    subprocess.run([*command, "--deadline-remaining-seconds=120"], check=True, env=os.environ | NO_TOKEN)
+
+
+def rungs_in(checkpoint):
+    metadata = read_metadata(checkpoint)
+    return len(metadata["scores"]) if metadata else 0
+
+
+def scores(journal):
+    return {(event.trial, event.rung): event.miou for event in read_events(journal)[0] if isinstance(event, RungReached)}
+
+
+def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(tmp_path):
+    folder = tmp_path / "shared"
+    with ExitStack() as nodes:
+        head = nodes.enter_context(running_head(NO_TOKEN | FAST, cpus=0))
+        dying, other = (nodes.enter_context(running_worker(head, NO_TOKEN)) for _ in range(2))
+        address = f"address={head.dashboard_url}"
+        sent = dpc("submit", address, "job=search", "wait=false", "--", "search", *SEARCH, f"output_dir={folder}", "name=sent")
+        assert sent.returncode == 0, sent.stdout + sent.stderr
+        checkpoints = folder / "sent" / "checkpoints"
+
+        wait_for(lambda: cells_on(dying) and cells_on(other))
+        joined = nodes.enter_context(running_worker(head, NO_TOKEN))
+        (cell,) = wait_for(lambda: {cell for cell in cells_on(dying) if rungs_in(checkpoints / f"{cell}.safetensors")})
+        checkpoint = checkpoints / f"{cell}.safetensors"
+        dying.signal(signal.SIGKILL)
+        died_s = time.monotonic()
+        wait_for(lambda: cell in cells_on(joined))
+        print(f"a trial of a node that died runs elsewhere after {time.monotonic() - died_s:.1f} s")
+        saved = rungs_in(checkpoint)
+        assert wait_for(lambda: rungs_in(checkpoint) != saved and rungs_in(checkpoint)) == saved + 1, "it began anew"
+
+        last = nodes.enter_context(running_worker(head, NO_TOKEN))
+        wait_for(lambda: cells_on(other))
+        drain(other, head)
+        (cell,) = wait_for(lambda: cells_on(other))
+        drained_s = time.monotonic()
+        wait_for(lambda: cell in cells_on(last))
+        print(f"a trial of a node that drains runs elsewhere after {time.monotonic() - drained_s:.1f} s")
+        other.process.wait(timeout=60)
+
+        followed = dpc("submit", address, "logs=search")
+        assert followed.returncode == 0, followed.stdout
+    events, _ = read_events(folder / "sent" / "journal.jsonl")
+    assert Counter(event.trial for event in events if isinstance(event, CellProposed)) == Counter(range(3))
+    assert Counter((event.trial, event.status) for event in events if isinstance(event, TrialEnded)) == Counter(
+        (trial, "completed") for trial in range(3)
+    )
+    assert set(Counter((event.trial, event.rung) for event in events if isinstance(event, RungReached)).values()) == {1}
+
+    undisturbed = dpc("search", *SEARCH, f"output_dir={folder}", "name=undisturbed")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert scores(folder / "sent" / "journal.jsonl") == scores(folder / "undisturbed" / "journal.jsonl")
