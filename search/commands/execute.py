@@ -71,7 +71,8 @@ def execute(
                 handle_sigterm()
                 if plan.window is not None and slots(resources) > plan.window:
                     say(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
-                run_study(study, task, resources, faults, folder / "checkpoints", operators, config.value("ray.max_pending", int))
+                pending = config.value("ray.max_pending", int)
+                run_study(study, task, resources, faults, folder / "checkpoints", operators, pending)
             patience(lambda: write(record))
     return study
 

@@ -5,10 +5,11 @@ Ray publishes no node types. Its autoscaler v2 says which requests no node type 
 
 import json
 import time
+from typing import Any
 
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray.autoscaler.v2.utils import is_autoscaler_v2
-from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
+from ray.core.generated import autoscaler_pb2
 from ray.experimental.internal_kv import internal_kv_get_gcs_client
 from ray.util import placement_group, remove_placement_group
 
@@ -56,7 +57,7 @@ def check_growth(resources: Resources) -> None:
         remove_placement_group(room)
 
 
-def _status() -> GetClusterStatusReply:
-    reply = GetClusterStatusReply()
+def _status() -> Any:
+    reply = autoscaler_pb2.GetClusterStatusReply()  # type: ignore[attr-defined]  # made when it is imported
     reply.ParseFromString(internal_kv_get_gcs_client().get_cluster_status())
     return reply

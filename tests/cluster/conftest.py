@@ -95,6 +95,13 @@ def running_worker(head: RayHead, own: dict[str, str]) -> Iterator[RayWorker]:
         _end(process)
 
 
+def worker_ids(head: RayHead, state: str = "ALIVE") -> set[str]:
+    """The workers that the head knows, ALIVE or DEAD."""
+    answer = requests.get(f"{head.dashboard_url}/api/v0/nodes?limit=100", timeout=10).json()
+    nodes = answer["data"]["result"]["result"]
+    return {node["node_id"] for node in nodes if node["state"] == state and not node["is_head_node"]}
+
+
 def _start(folder: Path, log: str, own: dict[str, str], *options: str) -> subprocess.Popen[bytes]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"  # a job starts `python`

@@ -10,19 +10,22 @@ import sys
 import time
 
 import pytest
-import requests
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FakeMultiNodeProvider
+from ray.autoscaler._private.fake_multi_node.node_provider import (
+    FAKE_HEAD_NODE_ID,
+    FAKE_HEAD_NODE_TYPE,
+    FakeMultiNodeProvider,
+)
 
 from search.journal import read_events
 from search.record import SearchRecord
 
-from .conftest import free_ports, running_head
+from .conftest import free_ports, running_head, worker_ids
 
 V2 = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_enable_autoscaler_v2": "1",
     "RAY_FAKE_CLUSTER": "1",
-    "RAY_NODE_TYPE_NAME": "head",
+    "RAY_NODE_TYPE_NAME": FAKE_HEAD_NODE_TYPE,
     "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
     "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
     "AUTOSCALER_UPDATE_INTERVAL_S": "1",
@@ -32,10 +35,10 @@ TINY = (
     "dataset.num_train=12",
     "dataset.num_val=4",
     "space.num_branches=2",
-    "proxy.rungs=[10,20,30,40]",
+    "proxy.rungs=[20,40]",
     "proxy.cell.filters=8",
     "scheduler=none",
-    "trials=6",
+    "trials=5",
 )
 
 
@@ -57,22 +60,19 @@ def growing_head(tmp_path_factory):
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
         },
-        "head_node_type": "head",
+        "head_node_type": FAKE_HEAD_NODE_TYPE,
         "available_node_types": {
-            "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            FAKE_HEAD_NODE_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
             "worker": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 3},
         },
     }
+    config |= {f"{what}_commands": [] for what in ("setup", "initialization")}
+    config |= {f"{node}_{what}_commands": [] for node in ("head", "worker") for what in ("setup", "start_ray")}
+    config |= {"auth": {}, "docker": {}, "file_mounts": {}, "cluster_synced_files": [], "file_mounts_sync_continuously": False}
     path = tmp_path_factory.mktemp("autoscaler") / "config.json"
     path.write_text(json.dumps(config))
     with running_head(V2, f"--autoscaling-config={path}", cpus=0, gcs=gcs) as head:
         yield head
-
-
-def workers(head, state):
-    answer = requests.get(f"{head.dashboard_url}/api/v0/nodes?limit=100", timeout=10).json()
-    nodes = answer["data"]["result"]["result"]
-    return {node["node_id"] for node in nodes if node["state"] == state and not node["is_head_node"]}
 
 
 def submit(head, *command):
@@ -82,14 +82,14 @@ def submit(head, *command):
 
 
 def test_a_search_starts_the_nodes_it_needs_from_none_and_they_go_when_it_ends(growing_head, tmp_path):
-    assert workers(growing_head, "ALIVE") == set()
+    assert worker_ids(growing_head, "ALIVE") == set()
     sent = submit(growing_head, *TINY, f"output_dir={tmp_path}")
     assert sent.returncode == 0, sent.stdout + sent.stderr
     record = SearchRecord(read_events(tmp_path / "grown" / "journal.jsonl")[0])
-    assert [trial.status for trial in record.finished] == ["completed"] * 6
-    assert len(workers(growing_head, "ALIVE") | workers(growing_head, "DEAD")) == 3
+    assert [trial.status for trial in record.finished] == ["completed"] * 5
+    assert len(worker_ids(growing_head, "ALIVE") | worker_ids(growing_head, "DEAD")) == 3
     ended_s = time.monotonic()
-    while workers(growing_head, "ALIVE"):
+    while worker_ids(growing_head, "ALIVE"):
         assert time.monotonic() < ended_s + 60, "idle workers stay"
         time.sleep(0.2)
     print(f"the last worker is given back {time.monotonic() - ended_s:.1f} s after the search, of which 3 s idle")

@@ -6,15 +6,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from ray._raylet import GcsClient
+from ray.core.generated import autoscaler_pb2
 
 from search.journal import CellProposed, RungReached, TrialEnded, read_events
 from training.checkpoint import read_metadata
 
-from .conftest import running_head, running_worker
+from .conftest import running_head, running_worker, worker_ids
 
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
 FAST = {
@@ -27,7 +29,7 @@ SEARCH = (
     "dataset.num_train=12",
     "dataset.num_val=4",
     "space.num_branches=2",
-    "proxy.rungs=[10,20,30,40,50,60,70,80]",
+    "proxy.rungs=[20,40,60,80,100,120,140]",
     "proxy.cell.filters=8",
     "scheduler=none",
     "trials=3",
@@ -41,6 +43,12 @@ def dpc(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=os.environ | NO_TOKEN)
 
 
+def send(head, folder):
+    search = ["search", *SEARCH, f"output_dir={folder}", "name=sent"]
+    sent = dpc("submit", f"address={head.dashboard_url}", "job=search", "wait=false", "--", *search)
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+
+
 def wait_for(value):
     """What ``value`` gives, as soon as it gives something."""
     deadline_s = time.monotonic() + 120
@@ -52,16 +60,19 @@ def wait_for(value):
 
 def cells_on(worker):
     """The digests of the cells whose watchdog's file a process of the worker holds open: those that it trains."""
-    paths = (path for pid in worker.family() for path in Path(f"/proc/{pid}/fd").glob("*"))
-    names = (Path(os.readlink(path)) for path in paths if path.exists())
+    names = set()
+    for pid in worker.family():
+        with suppress(FileNotFoundError):  # a process that ends, a file that closes
+            names |= {path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()}
     return {name.stem for name in names if name.suffix == ".hung"}
 
 
 def drain(worker, head):
     """As a cloud's notice that it takes a machine back."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", f"--address={head.gcs_address}"]
-    command += [f"--node-id={worker.node_id}", "--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot"]
-    subprocess.run([*command, "--deadline-remaining-seconds=120"], check=True, env=os.environ | NO_TOKEN)
+    in_two_minutes_ms = round(1000 * (time.time() + 120))
+    preempted = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    accepted, reason = GcsClient(head.gcs_address).drain_node(worker.node_id, preempted, "spot", in_two_minutes_ms)
+    assert accepted, reason
 
 
 def rungs_in(checkpoint):
@@ -78,9 +89,8 @@ def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(t
     with ExitStack() as nodes:
         head = nodes.enter_context(running_head(NO_TOKEN | FAST, cpus=0))
         dying, other = (nodes.enter_context(running_worker(head, NO_TOKEN)) for _ in range(2))
-        address = f"address={head.dashboard_url}"
-        sent = dpc("submit", address, "job=search", "wait=false", "--", "search", *SEARCH, f"output_dir={folder}", "name=sent")
-        assert sent.returncode == 0, sent.stdout + sent.stderr
+        wait_for(lambda: {dying.node_id, other.node_id} == worker_ids(head))
+        send(head, folder)
         checkpoints = folder / "sent" / "checkpoints"
 
         wait_for(lambda: cells_on(dying) and cells_on(other))
@@ -89,21 +99,22 @@ def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(t
         checkpoint = checkpoints / f"{cell}.safetensors"
         dying.signal(signal.SIGKILL)
         died_s = time.monotonic()
+        wait_for(lambda: dying.node_id not in worker_ids(head))
+        print(f"a node that died is given up after {time.monotonic() - died_s:.1f} s")
         wait_for(lambda: cell in cells_on(joined))
         print(f"a trial of a node that died runs elsewhere after {time.monotonic() - died_s:.1f} s")
         saved = rungs_in(checkpoint)
         assert wait_for(lambda: rungs_in(checkpoint) != saved and rungs_in(checkpoint)) == saved + 1, "it began anew"
 
         last = nodes.enter_context(running_worker(head, NO_TOKEN))
-        wait_for(lambda: cells_on(other))
-        drain(other, head)
         (cell,) = wait_for(lambda: cells_on(other))
+        drain(other, head)
         drained_s = time.monotonic()
         wait_for(lambda: cell in cells_on(last))
         print(f"a trial of a node that drains runs elsewhere after {time.monotonic() - drained_s:.1f} s")
         other.process.wait(timeout=60)
 
-        followed = dpc("submit", address, "logs=search")
+        followed = dpc("submit", f"address={head.dashboard_url}", "logs=search")
         assert followed.returncode == 0, followed.stdout
     events, _ = read_events(folder / "sent" / "journal.jsonl")
     assert Counter(event.trial for event in events if isinstance(event, CellProposed)) == Counter(range(3))
@@ -115,3 +126,21 @@ def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(t
     undisturbed = dpc("search", *SEARCH, f"output_dir={folder}", "name=undisturbed")
     assert undisturbed.returncode == 0, undisturbed.stderr
     assert scores(folder / "sent" / "journal.jsonl") == scores(folder / "undisturbed" / "journal.jsonl")
+
+
+@pytest.mark.parametrize("checks", [FAST, pytest.param({}, marks=pytest.mark.slow)], ids=["fast", "default"])
+def test_a_node_that_falls_silent_is_given_up_and_its_trial_runs_elsewhere(tmp_path, checks):
+    with ExitStack() as nodes:
+        head = nodes.enter_context(running_head(NO_TOKEN | checks, cpus=0))
+        silent = nodes.enter_context(running_worker(head, NO_TOKEN))
+        wait_for(lambda: worker_ids(head) == {silent.node_id})
+        send(head, tmp_path)
+        (cell,) = wait_for(lambda: cells_on(silent))
+        other = nodes.enter_context(running_worker(head, NO_TOKEN))
+        wait_for(lambda: other.node_id in worker_ids(head))
+        silent.signal(signal.SIGSTOP)  # its connections stay open, as when a network is cut
+        silent_s = time.monotonic()
+        wait_for(lambda: silent.node_id not in worker_ids(head))
+        print(f"a node that fell silent is given up after {time.monotonic() - silent_s:.1f} s")
+        wait_for(lambda: cell in cells_on(other))
+        print(f"its trial runs elsewhere after {time.monotonic() - silent_s:.1f} s")
