@@ -83,16 +83,17 @@ def running_head(own: dict[str, str], *options: str, cpus: int = 2, gcs: int | N
 
 @contextmanager
 def running_worker(head: RayHead, own: dict[str, str]) -> Iterator[RayWorker]:
-    """A worker with one CPU. It shares the head's address and disk, as Ray tells nodes apart by their ids alone."""
-    node_id = secrets.token_hex(28)
-    command = [f"--address={head.gcs_address}", "--num-cpus=1", "--dashboard-agent-listen-port=0"]
-    process = _start(head.folder, f"{node_id}.log", own | {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": node_id}, *command)
+    """A worker with one CPU and a folder of its own. It shares the head's address: Ray tells nodes apart by their ids."""
+    node_id, folder = secrets.token_hex(28), Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    command = [f"--address={head.gcs_address}", "--num-cpus=1", "--dashboard-agent-listen-port=0", f"--temp-dir={folder}"]
+    process = _start(folder, "start.log", own | {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": node_id}, *command)
     worker = RayWorker(process, node_id)
     try:
         yield worker
     finally:
         worker.signal(signal.SIGCONT)
         _end(process)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def worker_ids(head: RayHead, state: str = "ALIVE") -> set[str]:

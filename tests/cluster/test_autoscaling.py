@@ -75,16 +75,17 @@ def growing_head(tmp_path_factory):
         yield head
 
 
-def submit(head, *command):
-    sent = [sys.executable, "-m", "search.cli", "submit", f"address={head.dashboard_url}", "--", "search", *command]
+def search(head, *overrides):
+    """On the head's machine, not submitted: its workers here would replace the job's folder, which they share."""
+    command = [sys.executable, "-m", "search.cli", "search", f"ray.address={head.gcs_address}", *overrides]
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
-    return subprocess.run(sent, capture_output=True, text=True, timeout=200, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=environment)
 
 
 def test_a_search_starts_the_nodes_it_needs_from_none_and_they_go_when_it_ends(growing_head, tmp_path):
     assert worker_ids(growing_head, "ALIVE") == set()
-    sent = submit(growing_head, *TINY, f"output_dir={tmp_path}")
-    assert sent.returncode == 0, sent.stdout + sent.stderr
+    ended = search(growing_head, *TINY, f"output_dir={tmp_path}")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     record = SearchRecord(read_events(tmp_path / "grown" / "journal.jsonl")[0])
     assert [trial.status for trial in record.finished] == ["completed"] * 5
     assert len(worker_ids(growing_head, "ALIVE") | worker_ids(growing_head, "DEAD")) == 3
@@ -96,7 +97,7 @@ def test_a_search_starts_the_nodes_it_needs_from_none_and_they_go_when_it_ends(g
 
 
 def test_a_trial_that_no_node_type_holds_is_refused_in_one_line(growing_head, tmp_path):
-    refused = submit(growing_head, *TINY, f"output_dir={tmp_path}", "resources.gpu=1")
+    refused = search(growing_head, *TINY, f"output_dir={tmp_path}", "resources.gpu=1")
     assert refused.returncode == 2
-    assert "resources: a trial asks for 1 CPUs and 1 GPUs, and no node type of the autoscaler has them" in refused.stdout
-    assert "Traceback" not in refused.stdout
+    assert "resources: a trial asks for 1 CPUs and 1 GPUs, and no node type of the autoscaler has them" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -20,8 +20,8 @@ from .conftest import running_head, running_worker, worker_ids
 
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
 FAST = {
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
 }
 """As the launch files set them."""
