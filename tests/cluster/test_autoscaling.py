@@ -93,7 +93,6 @@ def test_a_search_starts_the_nodes_it_needs_from_none_and_they_go_when_it_ends(g
     while worker_ids(growing_head, "ALIVE"):
         assert time.monotonic() < ended_s + 60, "idle workers stay"
         time.sleep(0.2)
-    print(f"the last worker is given back {time.monotonic() - ended_s:.1f} s after the search, of which 3 s idle")
 
 
 def test_a_trial_that_no_node_type_holds_is_refused_in_one_line(growing_head, tmp_path):

@@ -29,7 +29,7 @@ SEARCH = (
     "dataset.num_train=12",
     "dataset.num_val=4",
     "space.num_branches=2",
-    "proxy.rungs=[20,40,60,80,100,120,140]",
+    "proxy.rungs=[15,30,45,60,75,90,105,120]",
     "proxy.cell.filters=8",
     "scheduler=none",
     "trials=3",
@@ -77,7 +77,7 @@ def drain(worker, head):
 
 def rungs_in(checkpoint):
     metadata = read_metadata(checkpoint)
-    return len(metadata["scores"]) if metadata else 0
+    return len(metadata["scores"]) if metadata else 0  # of a cell that has ended, too
 
 
 def scores(journal):
@@ -88,31 +88,29 @@ def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(t
     folder = tmp_path / "shared"
     with ExitStack() as nodes:
         head = nodes.enter_context(running_head(NO_TOKEN | FAST, cpus=0))
-        dying, other = (nodes.enter_context(running_worker(head, NO_TOKEN)) for _ in range(2))
-        wait_for(lambda: {dying.node_id, other.node_id} == worker_ids(head))
+        workers = [nodes.enter_context(running_worker(head, NO_TOKEN)) for _ in range(3)]
+        wait_for(lambda: {worker.node_id for worker in workers} == worker_ids(head))
         send(head, folder)
         checkpoints = folder / "sent" / "checkpoints"
+        wait_for(lambda: sum(rungs_in(path) >= 2 for path in checkpoints.glob("*.safetensors")) == 2)
+        dying, draining, spare = sorted(workers, key=lambda worker: not cells_on(worker))
+        (moved,), (drained,) = wait_for(lambda: cells_on(dying)), wait_for(lambda: cells_on(draining))
 
-        wait_for(lambda: cells_on(dying) and cells_on(other))
-        joined = nodes.enter_context(running_worker(head, NO_TOKEN))
-        (cell,) = wait_for(lambda: {cell for cell in cells_on(dying) if rungs_in(checkpoints / f"{cell}.safetensors")})
-        checkpoint = checkpoints / f"{cell}.safetensors"
+        joining = nodes.enter_context(running_worker(head, NO_TOKEN))
         dying.signal(signal.SIGKILL)
         died_s = time.monotonic()
+        drain(draining, head)
+        drained_s = time.monotonic()
+        wait_for(lambda: drained not in cells_on(draining))
+        print(f"a trial leaves a node that drains after {time.monotonic() - drained_s:.1f} s")
         wait_for(lambda: dying.node_id not in worker_ids(head))
         print(f"a node that died is given up after {time.monotonic() - died_s:.1f} s")
-        wait_for(lambda: cell in cells_on(joined))
-        print(f"a trial of a node that died runs elsewhere after {time.monotonic() - died_s:.1f} s")
-        saved = rungs_in(checkpoint)
-        assert wait_for(lambda: rungs_in(checkpoint) != saved and rungs_in(checkpoint)) == saved + 1, "it began anew"
-
-        last = nodes.enter_context(running_worker(head, NO_TOKEN))
-        (cell,) = wait_for(lambda: cells_on(other))
-        drain(other, head)
-        drained_s = time.monotonic()
-        wait_for(lambda: cell in cells_on(last))
-        print(f"a trial of a node that drains runs elsewhere after {time.monotonic() - drained_s:.1f} s")
-        other.process.wait(timeout=60)
+        saved = {cell: rungs_in(checkpoints / f"{cell}.safetensors") for cell in (moved, drained)}
+        wait_for(lambda: {moved, drained} <= cells_on(spare) | cells_on(joining))
+        print(f"both trials run elsewhere after {time.monotonic() - died_s:.1f} s")
+        for cell, rungs in saved.items():
+            path = checkpoints / f"{cell}.safetensors"
+            assert wait_for(lambda path=path, rungs=rungs: rungs_in(path) != rungs and rungs_in(path)) >= rungs, "it began anew"
 
         followed = dpc("submit", f"address={head.dashboard_url}", "logs=search")
         assert followed.returncode == 0, followed.stdout
