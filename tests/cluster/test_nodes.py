@@ -18,6 +18,8 @@ from training.checkpoint import read_metadata
 
 from .conftest import running_head, running_worker, worker_ids
 
+pytestmark = pytest.mark.timeout(600)  # of a busy machine: five Ray nodes and two searches
+
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
 FAST = {
     "RAY_health_check_period_ms": "2000",
