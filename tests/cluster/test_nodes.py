@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 from ray._raylet import GcsClient
 from ray.core.generated import autoscaler_pb2
+from rich.console import Console
 
+from search.commands.plan import build_plan
+from search.commands.scoring import by_proxy
+from search.config import load
 from search.journal import CellProposed, RungReached, TrialEnded, read_events
+from search.replay import replay
 from training.checkpoint import read_metadata
 
 from .conftest import running_head, running_worker, worker_ids
 
-pytestmark = pytest.mark.timeout(600)  # of a busy machine: five Ray nodes and two searches
+pytestmark = pytest.mark.timeout(600)  # of a busy machine: it starts five Ray nodes
 
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
 FAST = {
@@ -82,11 +87,7 @@ def rungs_in(checkpoint):
     return len(metadata["scores"]) if metadata else 0  # of a cell that has ended, too
 
 
-def scores(journal):
-    return {(event.trial, event.rung): event.miou for event in read_events(journal)[0] if isinstance(event, RungReached)}
-
-
-def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(tmp_path):
+def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(tmp_path, one_thread):
     folder = tmp_path / "shared"
     with ExitStack() as nodes:
         head = nodes.enter_context(running_head(NO_TOKEN | FAST, cpus=0))
@@ -123,9 +124,16 @@ def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(t
     )
     assert set(Counter((event.trial, event.rung) for event in events if isinstance(event, RungReached)).values()) == {1}
 
-    undisturbed = dpc("search", *SEARCH, f"output_dir={folder}", "name=undisturbed")
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    assert scores(folder / "sent" / "journal.jsonl") == scores(folder / "undisturbed" / "journal.jsonl")
+    config = load("search", [*SEARCH, f"output_dir={folder}"])
+    scoring = by_proxy(config, Console(quiet=True))
+    assert replay(events, build_plan(config, scoring.features)).differences == ()
+    undisturbed = {
+        (event.trial, score.rung): score.miou
+        for event in events
+        if isinstance(event, CellProposed)
+        for score in scoring.task(event.cell, event.seed, None)
+    }
+    assert {(event.trial, event.rung): event.miou for event in events if isinstance(event, RungReached)} == undisturbed
 
 
 @pytest.mark.parametrize("checks", [FAST, pytest.param({}, marks=pytest.mark.slow)], ids=["fast", "default"])
