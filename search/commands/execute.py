@@ -89,7 +89,8 @@ def execute(
                     check_nodes(stored.checkpoints, folder / "checkpoints")
                 if plan.window is not None and slots(resources) > plan.window:
                     say(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
-                run_study(study, task, resources, faults, folder / "checkpoints", operators)
+                pending = config.value("ray.max_pending", int)
+                run_study(study, task, resources, faults, folder / "checkpoints", operators, pending)
             patience(lambda: write(record))
     return study, dashboard(tracking, tracked.link)
 
@@ -110,9 +111,12 @@ def check_running(config: Config) -> None:
     """Check how trials are to run, that this machine can use the store, and, where no cluster is named, hold a trial.
 
     Raises:
+        ConfigError: no trial might ever wait for a place, so that none would run.
         ResourcesError: it cannot hold one.
         StoreError: it cannot use the store.
     """
+    if (max_pending := config.value("ray.max_pending", int)) < 1:
+        raise ConfigError(f"ray.max_pending must be at least 1, got {max_pending}.")
     resources, _ = config.build("resources", Resources), config.build("faults", FaultTolerance)
     if config.optional("ray.address", str) is None and "RAY_ADDRESS" not in os.environ:
         resources.check_fits(os.cpu_count() or 1, torch.cuda.device_count(), "this machine")

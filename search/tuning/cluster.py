@@ -5,8 +5,10 @@ import os
 import socket
 
 import ray
+from ray._private.state import state
 
-from search.resources import Resources
+from search.resources import Resources, ResourcesError
+from search.tuning.autoscaler import autoscales, check_growth
 
 
 def connect(address: str | None) -> None:
@@ -40,12 +42,31 @@ def slots(resources: Resources) -> int:
     return max(1, min(int(there.get(name, 0) / amount) for name, amount in wanted.items() if amount))
 
 
+def most_pending(resources: Resources, bound: int) -> int:
+    """How many trials may wait for a place: where nodes are started for them, all that the search may ask for."""
+    return bound if autoscales() else min(slots(resources), bound)
+
+
 def check_cluster(resources: Resources) -> None:
-    """Some node must hold a trial; an autoscaling cluster may still grow one, a cluster without nodes cannot be asked."""
+    """Some node must hold a trial, or be one that the autoscaler can start.
+
+    Raises:
+        ResourcesError: there is none.
+    """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     most_cpu = max(node.get("CPU", 0) for node in nodes)
     most_gpu = max(node.get("GPU", 0) for node in nodes)
-    resources.check_fits(most_cpu, most_gpu, "the largest node of the cluster")
+    try:
+        resources.check_fits(most_cpu, most_gpu, "the largest node of the cluster")
+    except ResourcesError:
+        if not autoscales():
+            raise
+        check_growth(resources)
+
+
+def is_node_draining() -> bool:
+    """Whether the node of this process is about to go: a spot machine's notice, or an autoscaler that takes it back."""
+    return ray.get_runtime_context().get_node_id() in state.get_draining_nodes()
 
 
 def _check_answers(address: str) -> None:

@@ -22,12 +22,10 @@ from search.evaluation import Status
 from search.faults import FaultTolerance
 from search.resources import Resources
 from search.study import Study
-from search.tuning.cluster import check_cluster, slots
+from search.tuning.cluster import check_cluster, most_pending
 from search.tuning.trial import CellTask, CellTrial, checkpoint_path, hang_path
 from training.score import RungScore
 
-MAX_PENDING = 16
-"""Trials that wait for an actor at most; the more start at once, the sooner a large cluster is full."""
 MAX_REASON = 240
 """Characters of a failure's reason: Ray explains at length."""
 
@@ -39,19 +37,21 @@ def run_study(
     faults: FaultTolerance,
     checkpoints: Path,
     operators: tuple[type[Operator], ...],
+    max_pending: int = 32,
 ) -> None:
     """Run the study's trials on the connected cluster until none is left or the user interrupts.
 
     Args:
         checkpoints: folder for the state of unfinished trials; on a cluster, one that all nodes see.
         operators: the kinds of operator that cells may hold.
+        max_pending: trials that wait for a place at most; the more start at once, the sooner a large cluster is full.
 
     Raises:
-        ResourcesError: no node can hold a single trial.
+        ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
     """
     check_cluster(resources)
     os.environ.update(_DRIVER_ENVIRONMENT)
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(slots(resources), MAX_PENDING))
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending(resources, max_pending))
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what failed is in the journal
     scratch = Path(tempfile.mkdtemp(prefix="dpc-tune-"))
     trainable = tune.with_parameters(

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ray import cloudpickle, tune
+from ray.exceptions import RayActorError
 
 from models.spec import CellSpec, Operator
 from search.evaluation import Status
+from search.tuning.cluster import is_node_draining
 from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
 
@@ -51,8 +53,10 @@ class CellTrial(tune.Trainable):
         """The next rung's score.
 
         What the cell itself is to blame for is a result. Trouble with memory, disk or process is raised, or kills the
-        process: Tune then starts the trial again.
+        process: Tune then starts the trial again. From a node that drains it does so elsewhere, and counts no retry.
         """
+        if is_node_draining():
+            raise RayActorError(error_msg="the node of this trial is about to go", preempted=True)
         cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
         try:
             with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):

@@ -30,10 +30,28 @@ class RayHead:
     token: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RayWorker:
+    """A worker of a head: one machine more, as far as Ray can tell."""
+
+    process: subprocess.Popen[bytes]
+    node_id: str
+
+    def signal(self, number: int) -> None:
+        """Send all of its processes a signal: SIGKILL is a machine that is gone, SIGSTOP one that falls silent."""
+        for pid in self.family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def family(self) -> set[int]:
+        """Its processes, trials included."""
+        return _family(self.process.pid)
+
+
 @pytest.fixture(scope="session")
 def ray_head() -> Iterator[RayHead]:
     """A head without authentication, which else depends on whether this user ever ran `ray.init`: that leaves a token."""
-    with _running_head({"RAY_AUTH_MODE": "disabled"}) as head:
+    with running_head({"RAY_AUTH_MODE": "disabled"}) as head:
         yield head
 
 
@@ -41,33 +59,60 @@ def ray_head() -> Iterator[RayHead]:
 def token_head() -> Iterator[RayHead]:
     """A head that asks for a token."""
     token = secrets.token_hex(32)
-    with _running_head({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}) as head:
+    with running_head({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}) as head:
         yield replace(head, token=token)
 
 
 @contextmanager
-def _running_head(authentication: dict[str, str]) -> Iterator[RayHead]:
-    gcs, dashboard, agent, client = _free_ports(4)
+def running_head(own: dict[str, str], *options: str, cpus: int = 2, gcs: int | None = None) -> Iterator[RayHead]:
+    """A head with environment variables of its own."""
+    dashboard, agent, client, free = free_ports(4)
+    gcs = gcs or free
     folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # short: the path of a unix socket has at most 107 bytes
     head = RayHead(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", folder)
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"  # a job starts `python`
-    variables |= authentication
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
-    command += ["--node-ip-address=127.0.0.1", f"--port={gcs}", f"--ray-client-server-port={client}"]
+    command = ["--head", "--node-ip-address=127.0.0.1", f"--port={gcs}", f"--ray-client-server-port={client}"]
     command += [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
-    command += ["--num-cpus=2", f"--object-store-memory={100 * 2**20}", f"--temp-dir={folder}"]
-    with (folder / "start.log").open("w") as log:
-        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
+    process = _start(folder, "start.log", own, *command, f"--num-cpus={cpus}", f"--temp-dir={folder}", *options)
     try:
-        _wait_for_jobs_api(head, authentication, process, folder / "start.log")
+        _wait_for_jobs_api(head, own, process, folder / "start.log")
         yield head
     finally:
         _end(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_ports(count: int) -> list[int]:
+@contextmanager
+def running_worker(head: RayHead, own: dict[str, str]) -> Iterator[RayWorker]:
+    """A worker with one CPU and a folder of its own. It shares the head's address: Ray tells nodes apart by their ids."""
+    node_id, folder = secrets.token_hex(28), Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    command = [f"--address={head.gcs_address}", "--num-cpus=1", "--dashboard-agent-listen-port=0", f"--temp-dir={folder}"]
+    process = _start(folder, "start.log", own | {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": node_id}, *command)
+    worker = RayWorker(process, node_id)
+    try:
+        yield worker
+    finally:
+        worker.signal(signal.SIGCONT)
+        _end(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def worker_ids(head: RayHead, state: str = "ALIVE") -> set[str]:
+    """The workers that the head knows, ALIVE or DEAD."""
+    answer = requests.get(f"{head.dashboard_url}/api/v0/nodes?limit=100", timeout=10).json()
+    nodes = answer["data"]["result"]["result"]
+    return {node["node_id"] for node in nodes if node["state"] == state and not node["is_head_node"]}
+
+
+def _start(folder: Path, log: str, own: dict[str, str], *options: str) -> subprocess.Popen[bytes]:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"  # a job starts `python`
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *options]
+    command += [f"--object-store-memory={100 * 2**20}"]
+    with (folder / log).open("w") as file:
+        return subprocess.Popen(command, env=variables | own, stdout=file, stderr=file, start_new_session=True)
+
+
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in sockets]
     for listener in sockets:
@@ -75,8 +120,8 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait_for_jobs_api(head: RayHead, authentication: dict[str, str], process: subprocess.Popen[bytes], log: Path) -> None:
-    headers = {"Authorization": f"Bearer {authentication.get('RAY_AUTH_TOKEN', '')}"}
+def _wait_for_jobs_api(head: RayHead, own: dict[str, str], process: subprocess.Popen[bytes], log: Path) -> None:
+    headers = {"Authorization": f"Bearer {own.get('RAY_AUTH_TOKEN', '')}"}
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline_s:
         with suppress(requests.RequestException):

@@ -15,6 +15,11 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
+HEALTH_CHECKS = {
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
+}
 RAY_VERSION = re.search(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
 
 
@@ -29,7 +34,10 @@ def test_ray_up_accepts_its_file_and_starts_every_node_with_the_token():
     assert head["resources"] == {"CPU": 0}
     assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert worker["resources"]["GPU"] > 0
-    assert worker["min_workers"] == 1, "a search refuses a cluster where no node can hold a trial"
+    assert worker["min_workers"] == 0
+    assert {f"--env={name}={value}" for name, value in {**HEALTH_CHECKS, "RAY_enable_autoscaler_v2": "1"}.items()} <= set(
+        config["docker"]["run_options"]
+    )
     with pytest.raises(jsonschema.ValidationError):
         validate_config(config | {"max_worker": 8})
 
@@ -57,7 +65,7 @@ CLUSTER = fields(
         "rayVersion": {"type": "string"},
         "authOptions": fields({"mode": {"enum": ["disabled", "token"]}}, {}),
         "enableInTreeAutoscaling": {"type": "boolean"},
-        "autoscalerOptions": fields({}, {"idleTimeoutSeconds": COUNT, "upscalingMode": ANY}),
+        "autoscalerOptions": fields({}, {"version": {"enum": ["v1", "v2"]}, "idleTimeoutSeconds": COUNT, "upscalingMode": ANY}),
         "workerGroupSpecs": {"type": "array", "items": WORKERS, "minItems": 1},
     },
 )
@@ -83,7 +91,10 @@ def test_a_kuberay_file_is_what_the_operator_takes(name, kind, spec):
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     (workers,) = cluster["workerGroupSpecs"]
-    assert 1 <= workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    assert cluster["autoscalerOptions"]["version"] == "v2", "a search relies on what it says (search/tuning/autoscaler.py)"
+    assert 0 == workers["minReplicas"] == workers["replicas"] < workers["maxReplicas"]
+    variables = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]
+    assert {variable["name"]: variable["value"] for variable in variables} == HEALTH_CHECKS
     assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 

@@ -10,11 +10,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import ray
 from ray import cloudpickle
+from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
 
 from models.cost import CellCost
 from search.algorithms.uniform import Uniform
@@ -154,6 +157,27 @@ def test_trials_run_on_every_node(cluster, tmp_path):
     search(tmp_path, plan(9, NoStopping()), rung_s=0.5)
     nodes = {line.split()[1] for line in (tmp_path / "visits.txt").read_text().splitlines()}
     assert len(nodes) == 2
+
+
+def test_trials_leave_a_node_that_drains_after_their_rung_and_count_no_retry(cluster, tmp_path):
+    node = cluster.add_node(num_cpus=1)
+    drained = Thread(target=drain_once_visited, args=(cluster, node, tmp_path / "visits.txt"))
+    drained.start()
+    record = search(tmp_path, plan(8, NoStopping()), rung_s=0.5, tolerance=FaultTolerance(retries=0)).record
+    drained.join()
+    assert {trial.status for trial in record.finished} == {Status.COMPLETED}
+    visits = Counter(line.split()[0] for line in (tmp_path / "visits.txt").read_text().splitlines())
+    assert len(visits) == 8
+    assert sum(visits.values()) > 8, "no trial ran on the node when it began to drain"
+
+
+def drain_once_visited(cluster, node, visits):
+    while not visits.exists() or node.node_id not in visits.read_text():
+        time.sleep(0.1)
+    no_deadline_ms = 0
+    preempted = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    accepted, reason = GcsClient(cluster.address).drain_node(node.node_id, preempted, "spot", no_deadline_ms)
+    assert accepted, reason
 
 
 FAULTS = {

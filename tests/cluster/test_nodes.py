@@ -1,0 +1,154 @@
+"""A submitted search whose nodes die, drain, join and fall silent: real heads and workers, a real search, a shared disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from ray._raylet import GcsClient
+from ray.core.generated import autoscaler_pb2
+from rich.console import Console
+
+from search.commands.plan import build_plan
+from search.commands.scoring import by_proxy
+from search.config import load
+from search.journal import CellProposed, RungReached, TrialEnded, read_events
+from search.replay import replay
+from training.checkpoint import read_metadata
+
+from .conftest import running_head, running_worker, worker_ids
+
+pytestmark = pytest.mark.timeout(600)  # of a busy machine: it starts five Ray nodes
+
+NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
+FAST = {
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""As the launch files set them."""
+SEARCH = (
+    "dataset.num_train=12",
+    "dataset.num_val=4",
+    "space.num_branches=2",
+    "proxy.rungs=[15,30,45,60,75,90,105,120]",
+    "proxy.cell.filters=8",
+    "scheduler=none",
+    "trials=3",
+    "deterministic=true",
+    "window=2",
+)
+
+
+def dpc(*arguments):
+    command = [sys.executable, "-m", "search.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=os.environ | NO_TOKEN)
+
+
+def send(head, folder):
+    search = ["search", *SEARCH, f"output_dir={folder}", "name=sent"]
+    sent = dpc("submit", f"address={head.dashboard_url}", "job=search", "wait=false", "--", *search)
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+
+
+def wait_for(value):
+    """What ``value`` gives, as soon as it gives something."""
+    deadline_s = time.monotonic() + 120
+    while not (found := value()):
+        assert time.monotonic() < deadline_s, "waited for nothing"
+        time.sleep(0.02)
+    return found
+
+
+def cells_on(worker):
+    """The digests of the cells whose watchdog's file a process of the worker holds open: those that it trains."""
+    names = set()
+    for pid in worker.family():
+        with suppress(FileNotFoundError):  # a process that ends, a file that closes
+            names |= {path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()}
+    return {name.stem for name in names if name.suffix == ".hung"}
+
+
+def drain(worker, head):
+    """As a cloud's notice that it takes a machine back."""
+    in_two_minutes_ms = round(1000 * (time.time() + 120))
+    preempted = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    accepted, reason = GcsClient(head.gcs_address).drain_node(worker.node_id, preempted, "spot", in_two_minutes_ms)
+    assert accepted, reason
+
+
+def rungs_in(checkpoint):
+    metadata = read_metadata(checkpoint)
+    return len(metadata["scores"]) if metadata else 0  # of a cell that has ended, too
+
+
+def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(tmp_path, one_thread):
+    folder = tmp_path / "shared"
+    with ExitStack() as nodes:
+        head = nodes.enter_context(running_head(NO_TOKEN | FAST, cpus=0))
+        workers = [nodes.enter_context(running_worker(head, NO_TOKEN)) for _ in range(3)]
+        wait_for(lambda: {worker.node_id for worker in workers} == worker_ids(head))
+        send(head, folder)
+        checkpoints = folder / "sent" / "checkpoints"
+        wait_for(lambda: sum(rungs_in(path) >= 2 for path in checkpoints.glob("*.safetensors")) == 2)
+        dying, draining, spare = sorted(workers, key=lambda worker: not cells_on(worker))
+        (moved,), (drained,) = wait_for(lambda: cells_on(dying)), wait_for(lambda: cells_on(draining))
+
+        joining = nodes.enter_context(running_worker(head, NO_TOKEN))
+        dying.signal(signal.SIGKILL)
+        died_s = time.monotonic()
+        drain(draining, head)
+        drained_s = time.monotonic()
+        wait_for(lambda: drained not in cells_on(draining))
+        print(f"a trial leaves a node that drains after {time.monotonic() - drained_s:.1f} s")
+        wait_for(lambda: dying.node_id not in worker_ids(head))
+        print(f"a node that died is given up after {time.monotonic() - died_s:.1f} s")
+        saved = {cell: rungs_in(checkpoints / f"{cell}.safetensors") for cell in (moved, drained)}
+        wait_for(lambda: {moved, drained} <= cells_on(spare) | cells_on(joining))
+        print(f"both trials run elsewhere after {time.monotonic() - died_s:.1f} s")
+        for cell, rungs in saved.items():
+            path = checkpoints / f"{cell}.safetensors"
+            assert wait_for(lambda path=path, rungs=rungs: rungs_in(path) != rungs and rungs_in(path)) >= rungs, "it began anew"
+
+        followed = dpc("submit", f"address={head.dashboard_url}", "logs=search")
+        assert followed.returncode == 0, followed.stdout
+    events, _ = read_events(folder / "sent" / "journal.jsonl")
+    assert Counter(event.trial for event in events if isinstance(event, CellProposed)) == Counter(range(3))
+    assert Counter((event.trial, event.status) for event in events if isinstance(event, TrialEnded)) == Counter(
+        (trial, "completed") for trial in range(3)
+    )
+    assert set(Counter((event.trial, event.rung) for event in events if isinstance(event, RungReached)).values()) == {1}
+
+    config = load("search", [*SEARCH, f"output_dir={folder}"])
+    scoring = by_proxy(config, Console(quiet=True))
+    assert replay(events, build_plan(config, scoring.features)).differences == ()
+    undisturbed = {
+        (event.trial, score.rung): score.miou
+        for event in events
+        if isinstance(event, CellProposed)
+        for score in scoring.task(event.cell, event.seed, None)
+    }
+    assert {(event.trial, event.rung): event.miou for event in events if isinstance(event, RungReached)} == undisturbed
+
+
+@pytest.mark.parametrize("checks", [FAST, pytest.param({}, marks=pytest.mark.slow)], ids=["fast", "default"])
+def test_a_node_that_falls_silent_is_given_up_and_its_trial_runs_elsewhere(tmp_path, checks):
+    with ExitStack() as nodes:
+        head = nodes.enter_context(running_head(NO_TOKEN | checks, cpus=0))
+        silent = nodes.enter_context(running_worker(head, NO_TOKEN))
+        wait_for(lambda: worker_ids(head) == {silent.node_id})
+        send(head, tmp_path)
+        (cell,) = wait_for(lambda: cells_on(silent))
+        other = nodes.enter_context(running_worker(head, NO_TOKEN))
+        wait_for(lambda: other.node_id in worker_ids(head))
+        silent.signal(signal.SIGSTOP)  # its connections stay open, as when a network is cut
+        silent_s = time.monotonic()
+        wait_for(lambda: silent.node_id not in worker_ids(head))
+        print(f"a node that fell silent is given up after {time.monotonic() - silent_s:.1f} s")
+        wait_for(lambda: cell in cells_on(other))
+        print(f"its trial runs elsewhere after {time.monotonic() - silent_s:.1f} s")
