@@ -35,6 +35,9 @@ def run(config: Config) -> int:
     folder = config.value("output_dir", Path).resolve() / "simulation"
     workers, seeds = config.value("workers", int), config.value("seeds", int)
     processes = process_count(config, "processes")
+    driver_s = config.value("driver_s", float)
+    if driver_s < 0:
+        raise ConfigError(f"driver_s: must be at least 0, got {driver_s:g}.")
     for name, value in (("workers", workers), ("seeds", seeds)):
         if value < 1:
             raise ConfigError(f"{name}: must be at least 1, got {value}.")
@@ -56,7 +59,7 @@ def run(config: Config) -> int:
         goal, goal_name = top_quality(table, plan.space, share), f"top {100 * share:g} %"
         title = f"A landscape of {plan.space.num_distinct:,} cells, {workers} workers"
     with progress_bar(console, "simulated searches") as progress:
-        results = compare(table, contenders, workers, seeds, processes, progress)
+        results = compare(table, contenders, workers, seeds, processes, driver_s, progress)
     console.print(_printed(results, goal, goal_name, title))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "simulation.csv").write_text(_csv(results, goal))
@@ -108,7 +111,7 @@ def _on_recorded(contender: Contender, table: RecordedTable) -> Contender:
     return replace(contender, plan=plan)
 
 
-_COLUMNS = ("algorithm", "scheduler", "mIoU", "sd", "hours", "trials to", "hours to", "seeds")
+_COLUMNS = ("algorithm", "scheduler", "mIoU", "sd", "clock", "hours", "trials to", "hours to", "seeds")
 
 
 def _rows(results: Sequence[Result], goal: float) -> list[tuple[str, ...]]:
@@ -122,6 +125,7 @@ def _rows(results: Sequence[Result], goal: float) -> list[tuple[str, ...]]:
                 result.contender.scheduler,
                 percent(mean),
                 percent(deviation),
+                _hours(float(np.mean([run.hours[-1] for run in result.runs]))),
                 _hours(float(np.mean([run.worker_hours[-1] for run in result.runs]))),
                 f"{reached.trials:.0f}" if math.isfinite(reached.trials) else "never",
                 _hours(reached.worker_hours),
@@ -138,7 +142,7 @@ def _hours(value: float) -> str:
 
 def _printed(results: Sequence[Result], goal: float, goal_name: str, title: str) -> Printed:
     caption = (
-        "mIoU: without luck, of the best cell found; hours: of workers; "
+        "mIoU: without luck, of the best cell found; clock: hours until the end; hours: of workers; "
         f"to: median until it is as good as {goal_name} ({percent(goal)}); seeds: that got there"
     )
     printed = Printed(title=title, caption=caption, title_justify="left", caption_justify="left", box=None, pad_edge=False)

@@ -62,12 +62,13 @@ def compare(
     workers: int,
     seeds: int,
     processes: int,
+    driver_s: float = 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Result]:
     """Search with each contender and seed, in so many processes at once."""
     jobs = [(contender, seed) for contender in contenders for seed in range(seeds)]
     runs: dict[tuple[str, int], Simulated] = {}
-    for index, run in _results(table, jobs, workers, min(processes, len(jobs))):
+    for index, run in _results(table, jobs, workers, min(processes, len(jobs)), driver_s):
         contender, seed = jobs[index]
         runs[contender.name, seed] = run
         progress(len(runs), len(jobs))
@@ -82,17 +83,17 @@ def top_quality(table: Table, space: CellSpace, share: float, samples: int = 50_
 
 
 def _results(
-    table: Table, jobs: Sequence[tuple[Contender, int]], workers: int, processes: int
+    table: Table, jobs: Sequence[tuple[Contender, int]], workers: int, processes: int, driver_s: float
 ) -> Iterator[tuple[int, Simulated]]:
     if processes == 1:
         for index, job in enumerate(jobs):
-            yield index, _run(table, *job, workers)
+            yield index, _run(table, *job, workers, driver_s)
         return
     with process_pool(processes) as pool:
-        futures = {pool.submit(_run, table, *job, workers): index for index, job in enumerate(jobs)}
+        futures = {pool.submit(_run, table, *job, workers, driver_s): index for index, job in enumerate(jobs)}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
 
-def _run(table: Table, contender: Contender, seed: int, workers: int) -> Simulated:
-    return simulate(table, replace(contender.plan, seed=seed), workers)
+def _run(table: Table, contender: Contender, seed: int, workers: int, driver_s: float) -> Simulated:
+    return simulate(table, replace(contender.plan, seed=seed), workers, driver_s)

@@ -47,27 +47,38 @@ class Simulated:
         return next((index for index, value in enumerate(self.quality) if value >= quality), None)
 
 
-def simulate(table: Table, plan: Plan, workers: int) -> Simulated:
-    """Search with so many workers, each of which starts its next trial when the one before ends."""
+def simulate(table: Table, plan: Plan, workers: int, driver_s: float = 0.0) -> Simulated:
+    """Search with so many workers, each of which starts its next trial when the one before ends.
+
+    Args:
+        driver_s: that the one driver needs to start a trial and to answer a score, one after the other; workers wait for it.
+    """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}.")
+    if driver_s < 0:
+        raise ValueError(f"driver_s must be at least 0, got {driver_s}.")
     study = Study(_NoJournal(), SearchRecord(), plan, SearchOpened("simulated", {}, {}, 0.0))
     events: list[tuple[float, int, int]] = []  # when, trial, index of its score
     running: dict[int, Sequence[RungScore]] = {}
     worker_s, now_s = 0.0, 0.0
     worker_hours, hours, quality = [], [], []
 
+    def pass_until(time_s: float) -> None:
+        nonlocal now_s, worker_s
+        worker_s += len(running) * (time_s - now_s)
+        now_s = time_s
+
     def start_trials() -> None:
         while len(running) < workers and (proposed := study.propose()) is not None:
+            pass_until(now_s + driver_s)
             scores = table.scores(proposed.cell, proposed.seed)
             running[proposed.trial] = scores
             heapq.heappush(events, (now_s + scores[0].elapsed_s, proposed.trial, 0))
 
     start_trials()
     while events:
-        before_s = now_s
-        now_s, trial, index = heapq.heappop(events)
-        worker_s += len(running) * (now_s - before_s)
+        ready_s, trial, index = heapq.heappop(events)
+        pass_until(max(ready_s, now_s) + driver_s)
         scores = running[trial]
         if study.reached(trial, scores[index]):
             took_s = scores[index + 1].elapsed_s - scores[index].elapsed_s

@@ -115,6 +115,16 @@ def test_early_stopping_saves_hours_and_more_workers_save_time_on_the_clock():
     assert simulate(table, plan(200), workers=16).hours[-1] < full.hours[-1] / 3
 
 
+def test_one_driver_answers_one_worker_at_a_time_and_the_others_wait():
+    table = landscape()
+    alone, answered = (simulate(table, plan(10), workers=1, driver_s=driver_s) for driver_s in (0.0, 60.0))
+    asked = 10 * (1 + len(RUNGS))
+    assert answered.hours[-1] == pytest.approx(alone.hours[-1] + asked * 60 / 3600)
+    crowded = simulate(table, plan(300), workers=300, driver_s=60.0)
+    assert crowded.hours[-1] >= 300 * (1 + len(RUNGS)) * 60 / 3600
+    assert crowded.hours[-1] > 3 * simulate(table, plan(300), workers=300).hours[-1]
+
+
 def test_processes_change_no_result():
     contenders = [Contender("uniform", "none", plan(30)), Contender("near_best", "asha", plan(30, NearBest(), Asha(RUNGS[0])))]
     one, two = (compare(landscape(), contenders, workers=4, seeds=2, processes=processes) for processes in (1, 2))
