@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -145,7 +146,8 @@ def _printed(results: Sequence[Result], goal: float, goal_name: str, title: str)
         "mIoU: without luck, of the best cell found; clock: hours until the end; hours: of workers; "
         f"to: median until it is as good as {goal_name} ({percent(goal)}); seeds: that got there"
     )
-    printed = Printed(title=title, caption=caption, title_justify="left", caption_justify="left", box=None, pad_edge=False)
+    left: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
+    printed = Printed(title=title, caption=caption, box=None, pad_edge=False, collapse_padding=True, **left)
     for column in _COLUMNS:
         printed.add_column(column, justify="left" if column in ("algorithm", "scheduler") else "right", no_wrap=True)
     for row in _rows(results, goal):
