@@ -91,6 +91,10 @@ class CacheBuild:
             self._entry_file(index).unlink(missing_ok=True)
         return missing
 
+    def images_in(self, shards: Sequence[int]) -> int:
+        """Of the shards of some numbers."""
+        return sum(len(self.shards[index]) for index in shards)
+
     def fill(
         self,
         extract: Extract,
@@ -210,7 +214,7 @@ def build_cache(
     if build.is_finished():
         return build.folder
     total = len(build.samples)
-    done = total - sum(len(build.shards[index]) for index in build.unfinished())
+    done = total - build.images_in(build.unfinished())
 
     def tell(images: int) -> None:
         nonlocal done
