@@ -24,7 +24,17 @@ import numpy as np
 import numpy.typing as npt
 
 from data.datasets import DatasetInfo, Sample, UInt8Array
-from data.feature_cache import FORMAT, MANIFEST, CacheError, CacheKey, FeatureCache, has_size, is_undamaged, read_manifest
+from data.feature_cache import (
+    FORMAT,
+    MANIFEST,
+    CacheError,
+    CacheKey,
+    FeatureCache,
+    files_of,
+    has_size,
+    is_undamaged,
+    read_manifest,
+)
 
 _T = TypeVar("_T")
 
@@ -77,7 +87,7 @@ class CacheBuild:
             manifest = read_manifest(self.folder)
         except CacheError:
             return False
-        if not all(has_size(self.folder, entry[part]) for entry in manifest["shards"] for part in _PARTS):
+        if not all(has_size(self.folder, entry) for entry in files_of(manifest)):
             return False
         FeatureCache(self.folder, self.key)
         return True
