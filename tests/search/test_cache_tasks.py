@@ -23,7 +23,7 @@ from search.tuning.cache_tasks import fill_by_tasks
 from search.tuning.cluster import connect
 from training.extraction import CacheSettings, cache_features
 
-SIDE_PX = 33
+SIDE_PX = 321
 NUM_TRAIN = 12
 BACKBONE = BackboneSettings("local")
 
