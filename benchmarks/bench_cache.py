@@ -26,7 +26,8 @@ from data.pool import process_pool
 from models.backbones import BackboneSettings, build_backbone
 from search.config import load
 from training.allocator import keep_freed_memory
-from training.extraction import CacheSettings, FeatureExtractor, plan_cache
+from training.extraction import CacheSettings, plan_cache
+from training.extractor import FeatureExtractor
 
 CITY = ["dataset=folder", "dataset.classes=[a,b]", "backbone=mobilenetv2", "backbone.weights=null"]
 IMAGES, ROUNDS = 8, 5

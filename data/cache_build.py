@@ -24,7 +24,17 @@ import numpy as np
 import numpy.typing as npt
 
 from data.datasets import DatasetInfo, Sample, UInt8Array
-from data.feature_cache import FORMAT, MANIFEST, CacheError, CacheKey, FeatureCache, has_size, is_undamaged, read_manifest
+from data.feature_cache import (
+    FORMAT,
+    MANIFEST,
+    CacheError,
+    CacheKey,
+    FeatureCache,
+    files_of,
+    has_size,
+    is_undamaged,
+    read_manifest,
+)
 
 _T = TypeVar("_T")
 
@@ -77,7 +87,7 @@ class CacheBuild:
             manifest = read_manifest(self.folder)
         except CacheError:
             return False
-        if not all(has_size(self.folder, entry[part]) for entry in manifest["shards"] for part in _PARTS):
+        if not all(has_size(self.folder, entry) for entry in files_of(manifest)):
             return False
         FeatureCache(self.folder, self.key)
         return True
@@ -90,6 +100,10 @@ class CacheBuild:
         for index in missing:
             self._entry_file(index).unlink(missing_ok=True)
         return missing
+
+    def images_in(self, shards: Sequence[int]) -> int:
+        """Of the shards of some numbers."""
+        return sum(len(self.shards[index]) for index in shards)
 
     def fill(
         self,
@@ -210,7 +224,7 @@ def build_cache(
     if build.is_finished():
         return build.folder
     total = len(build.samples)
-    done = total - sum(len(build.shards[index]) for index in build.unfinished())
+    done = total - build.images_in(build.unfinished())
 
     def tell(images: int) -> None:
         nonlocal done

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 _READERS = 8
 """Threads that read: hashing does not hold Python's lock, and files may lie on a slow network."""
@@ -19,14 +20,15 @@ class FileDigests:
 
     Args:
         memory: where digests are remembered; None remembers nothing.
+        algorithm: as ``hashlib.file_digest`` takes it; None for the fastest, 32 hexadecimal digits. A memory holds one kind.
     """
 
-    def __init__(self, memory: Path | None = None) -> None:
-        self._memory = memory
+    def __init__(self, memory: Path | None = None, algorithm: str | None = None) -> None:
+        self._memory, self._algorithm = memory, algorithm or _blake2b_128
         self._known: dict[str, list[object]] = _load(memory)
 
     def of(self, paths: Sequence[Path]) -> list[str]:
-        """The digest of each file, 32 hexadecimal digits.
+        """The digest of each file, in hexadecimal digits.
 
         Raises:
             OSError: a file cannot be read; it names the file.
@@ -35,12 +37,16 @@ class FileDigests:
         unknown = {name: state for name, state in states if self._known.get(name, [None])[0] != state}
         if unknown:
             with ThreadPoolExecutor(_READERS) as readers:
-                digests = readers.map(_digest, unknown)
+                digests = readers.map(self._digest, unknown)
                 self._known.update(
                     {name: [state, digest] for (name, state), digest in zip(unknown.items(), digests, strict=True)}
                 )
             self._save()
         return [str(self._known[name][1]) for name, _ in states]
+
+    def _digest(self, path: str) -> str:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, self._algorithm).hexdigest()
 
     def _save(self) -> None:
         if self._memory is None:
@@ -65,6 +71,5 @@ def _state(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _digest(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def _blake2b_128() -> Any:
+    return hashlib.blake2b(digest_size=16)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class FeatureCache:
         )
         self.channels, self.height, self.width = (self._manifest[axis] for axis in ("channels", "height", "width"))
         self._mapped: dict[int, tuple[Any, Any]] = {}
-        for entry in self._files():
+        for entry in files_of(self._manifest):
             if not has_size(self.folder, entry):
                 raise CacheError(f"{self.folder / entry['file']}: missing or of another size; {_CURE}.")
 
@@ -102,7 +102,7 @@ class FeatureCache:
     @property
     def bytes(self) -> int:
         """On disk, features and labels."""
-        return sum(entry["bytes"] for entry in self._files())
+        return sum(entry["bytes"] for entry in files_of(self._manifest))
 
     def verify(self) -> None:
         """Read every byte and compare checksums.
@@ -110,8 +110,9 @@ class FeatureCache:
         Raises:
             CacheError: names the damaged file.
         """
+        entries = list(files_of(self._manifest))
         with ThreadPoolExecutor() as readers:
-            for entry, is_whole in readers.map(lambda entry: (entry, is_undamaged(self.folder, entry)), self._files()):
+            for entry, is_whole in zip(entries, readers.map(partial(is_undamaged, self.folder), entries), strict=True):
                 if not is_whole:
                     raise CacheError(f"{self.folder / entry['file']}: damaged; {_CURE}.")
 
@@ -162,10 +163,6 @@ class FeatureCache:
             self._mapped[shard] = features, labels
         return self._mapped[shard]
 
-    def _files(self) -> Iterator[dict[str, Any]]:
-        for entry in self._manifest["shards"]:
-            yield from (entry["features"], entry["labels"])
-
 
 _CURE = "delete it, and `dpc cache` makes it anew"
 
@@ -184,6 +181,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise CacheError(f"{folder / MANIFEST}: damaged ({error}); {_CURE}.") from error
     return dict(manifest)
+
+
+def files_of(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The entries of its files: name, bytes, checksum."""
+    for shard in manifest["shards"]:
+        yield from (shard["features"], shard["labels"])
 
 
 def has_size(folder: Path, entry: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from data.feature_cache import FeatureCache
+from data.local_copy import local_copy
 from models.dpc import classifier_on
 from models.operators import CellSettings
 from models.spec import CellSpec
@@ -73,11 +74,16 @@ class ProxySettings:
 
 @dataclass(frozen=True)
 class ProxyTask:
-    """Scores a cell: a plain callable over two finished feature caches."""
+    """Scores a cell: a plain callable over two finished feature caches.
+
+    Attributes:
+        local: where copies of both are made and read on the machine that trains; None reads them where they lie.
+    """
 
     train_folder: Path
     val_folder: Path
     settings: ProxySettings
+    local: Path | None = None
 
     def __call__(self, cell: CellSpec, seed: int, checkpoint: Path | None = None) -> Iterator[RungScore]:
         """Train ``cell`` and score it at each rung. On one CPU thread the same arguments give the same bits.
@@ -156,11 +162,14 @@ class ProxyTask:
 
     @cached_property
     def _train(self) -> FeatureCache:
-        return FeatureCache(self.train_folder)
+        return self._opened(self.train_folder)
 
     @cached_property
     def _val(self) -> FeatureCache:
-        return FeatureCache(self.val_folder)
+        return self._opened(self.val_folder)
+
+    def _opened(self, folder: Path) -> FeatureCache:
+        return FeatureCache(local_copy(folder, self.local) if self.local else folder)
 
     @cached_property
     def _train_features(self) -> Features:

@@ -1,18 +1,24 @@
 """``dpc cache``: extract the backbone's features once, for every trial."""
 
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data.datasets import DatasetError, SegmentationDataset
 from data.feature_cache import FeatureCache
 from models.backbones import BackboneSettings, build_backbone
 from search.commands.hints import overrides_of, program
+from search.commands.nodes import join_cluster
+from search.commands.progress import progress_bar
 from search.config import Config
-from training.extraction import CacheSettings, cache_features, refuse_leaks
+from search.faults import FaultTolerance
+from search.resources import Resources
+from search.tuning.cache_tasks import fill_by_tasks
+from training.extraction import CacheSettings, Fill, cache_features, refuse_leaks
+from training.extraction_pool import fill_in_processes
+from training.extractor import Extraction
 
 
 def run(config: Config) -> int:
@@ -27,16 +33,23 @@ def run(config: Config) -> int:
     return 0
 
 
-def build_caches(config: Config, splits: Sequence[str], console: Console) -> dict[str, FeatureCache]:
+def build_caches(
+    config: Config, splits: Sequence[str], console: Console, written: Sequence[str] = ("cache.folder",)
+) -> dict[str, FeatureCache]:
     """The feature caches of some splits, built where they are missing, and verified.
+
+    Args:
+        written: settings of folders that the nodes of a cluster must be able to write to.
 
     Raises:
         DatasetError: the data set has errors; it names the command that shows them all.
+        SharedFolderError: a node of the cluster does not see, or cannot use, what all must share.
     """
     dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
     backbone_settings = config.build("backbone", BackboneSettings)
     settings = config.build("cache", CacheSettings)
     backbone = build_backbone(backbone_settings)
+    fill = _by_tasks(config) if join_cluster(config, written) else fill_in_processes
     caches = {}
     try:
         refuse_leaks(dataset, splits, settings)
@@ -44,7 +57,7 @@ def build_caches(config: Config, splits: Sequence[str], console: Console) -> dic
             for line in dataset.split(split).warnings:
                 console.print(f"Warning: {line}", soft_wrap=True)
             with progress_bar(console, f"features of {split}") as progress:
-                folder = cache_features(dataset, split, backbone, backbone_settings, settings, progress)
+                folder = cache_features(dataset, split, backbone, backbone_settings, settings, progress, fill)
             caches[split] = FeatureCache(folder.resolve())
             caches[split].verify()
     except DatasetError as error:
@@ -53,26 +66,11 @@ def build_caches(config: Config, splits: Sequence[str], console: Console) -> dic
     return caches
 
 
-class LazyBar:
-    """A progress bar that appears with the first news."""
+def _by_tasks(config: Config) -> Fill:
+    resources, faults = config.build("resources", Resources), config.build("faults", FaultTolerance)
 
-    def __init__(self, bar: Progress, title: str) -> None:
-        self._bar, self._title = bar, title
+    def fill(extraction: Extraction, workers: int | None, progress: Callable[[int, int], None]) -> Path:
+        join_cluster(config, read=("dataset.root",))  # a finished cache needs no images
+        return fill_by_tasks(extraction, workers, progress, resources, faults.retries, config.value("ray.max_pending", int))
 
-    def __call__(self, done: int, total: int) -> None:
-        if not self._bar.tasks:
-            self._bar.add_task(self._title, total=total)
-            self._bar.start()
-        self._bar.update(self._bar.tasks[0].id, completed=done)
-
-
-@contextmanager
-def progress_bar(console: Console, title: str) -> Iterator[LazyBar]:
-    """A progress bar for a function that reports images done and in all."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console)
-    try:
-        yield LazyBar(bar, title)
-    finally:
-        if bar.tasks:
-            bar.stop()
+    return fill

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from data.check import Finding, Report, SplitReport, check_dataset
 from data.datasets import SegmentationDataset
-from search.commands.cache import progress_bar
 from search.commands.hints import from_here
 from search.commands.processes import process_count
+from search.commands.progress import progress_bar
 from search.config import Config, ConfigError
 from search.figures.contact_sheet import draw_contact_sheet
 from search.leaderboard import percent

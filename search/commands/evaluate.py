@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data.datasets import SegmentationDataset
-from search.commands.cache import progress_bar
 from search.commands.checkpoint import load_model
+from search.commands.progress import progress_bar
 from search.config import Config
 from search.figures.confusion import draw_confusion
 from search.leaderboard import percent

@@ -26,7 +26,7 @@ from search.resources import Resources
 from search.space import CellSpace
 from search.study import Study
 from search.termination import handle_sigterm, interrupted_code
-from search.tuning.cluster import connect, slots
+from search.tuning.cluster import connect, names_cluster, slots
 from search.tuning.kept_checkpoint import KeptTask
 from search.tuning.run import run_study
 from search.tuning.store_check import check_nodes
@@ -118,7 +118,7 @@ def check_running(config: Config) -> None:
     if (max_pending := config.value("ray.max_pending", int)) < 1:
         raise ConfigError(f"ray.max_pending must be at least 1, got {max_pending}.")
     resources, _ = config.build("resources", Resources), config.build("faults", FaultTolerance)
-    if config.optional("ray.address", str) is None and "RAY_ADDRESS" not in os.environ:
+    if not names_cluster(config.optional("ray.address", str)):
         resources.check_fits(os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
     if store := store_of(config):
         store.check()

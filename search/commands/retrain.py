@@ -13,8 +13,9 @@ from models.backbones import BackboneSettings
 from models.export import export_model
 from models.segmenter import Segmenter
 from models.spec import CellSpec
-from search.commands.cache import LazyBar, progress_bar
 from search.commands.cell import read_cell
+from search.commands.nodes import DATA, join_cluster
+from search.commands.progress import LazyBar, progress_bar
 from search.commands.track import tracking_settings
 from search.config import Config, ConfigError
 from search.faults import FaultTolerance
@@ -99,6 +100,7 @@ def _reached(
     if processes == 1:
         return retrain(cell, dataset, backbone, settings, seed, folder, progress)
     resources = config.build("resources", Resources)
+    join_cluster(config, ("output_dir",), DATA)
     connect(config.optional("ray.address", str))
     each = {"CPU": resources.cpu, "GPU": resources.gpu}
     retries = config.build("faults", FaultTolerance).retries

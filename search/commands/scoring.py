@@ -13,7 +13,9 @@ from models.backbones import BackboneSettings, build_backbone, weights_digest
 from models.cost import FeatureShape
 from search.code_version import scoring_code
 from search.commands.cache import build_caches
+from search.commands.nodes import DATA, check_copies, join_cluster, on_shared, shared_data
 from search.config import Config
+from search.tuning.shared_folders import SharedPath
 from search.tuning.trial import CellTask
 from training.end_to_end import EndToEndTask
 from training.extraction import CacheSettings, refuse_leaks
@@ -41,12 +43,17 @@ class Scoring:
 def by_proxy(config: Config, console: Console) -> Scoring:
     """On cached features, which are extracted where they are missing."""
     settings = config.build("proxy", ProxySettings)
-    caches = build_caches(config, ("search_train", "search_val"), console)
+    caches = build_caches(config, ("search_train", "search_val"), console, ("output_dir", "cache.folder"))
     train, val = caches["search_train"], caches["search_val"]
     shape = [train.channels, train.height, train.width]
     features = {**{split: cache.content for split, cache in caches.items()}, "shape": shape}
+    folders, local = (train.folder, val.folder), config.build("cache", CacheSettings).local
+    copies = Path(local).absolute() if local else None  # not resolved: a link may lead elsewhere on each node
+    if copies:
+        check_copies(config, folders, copies)
+    seen = [SharedPath.seen("cache.folder", folder) for folder in folders]
     return Scoring(
-        ProxyTask(train.folder, val.folder, settings),
+        on_shared(config, ProxyTask(*folders, settings, copies), seen),
         settings.rungs,
         FeatureShape(*shape),
         settings.cell.filters,
@@ -60,13 +67,14 @@ def end_to_end(config: Config) -> Scoring:
     dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
     backbone_settings = config.build("backbone", BackboneSettings)
     cache = config.build("cache", CacheSettings)
+    join_cluster(config, ("output_dir",), DATA)
     refuse_leaks(dataset, ("train", "val"), cache)
     backbone = build_backbone(backbone_settings)
     memory = FileDigests(Path(cache.folder) / "digests.json")
     height, width = ((side - 1) // backbone_settings.output_stride + 1 for side in (settings.height_px, settings.width_px))
     channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
     return Scoring(
-        EndToEndTask(dataset, backbone_settings, settings),
+        on_shared(config, EndToEndTask(dataset, backbone_settings, settings), shared_data(config)),
         settings.stops,
         FeatureShape(channels[-1], height, width),
         settings.cell.filters,

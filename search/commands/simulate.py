@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from models.cost import FeatureShape
-from search.commands.cache import progress_bar
 from search.commands.hints import from_here
 from search.commands.plan import build_plan
 from search.commands.processes import process_count
+from search.commands.progress import progress_bar
 from search.config import Config, ConfigError, load
 from search.figures.simulation import draw_simulation
 from search.journal import read_events

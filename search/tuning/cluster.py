@@ -22,8 +22,8 @@ def connect(address: str | None) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    is_local = not names_cluster(address)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    is_local = address == "local"
     if ":" in address:
         _check_answers(address)
     ray.init(
@@ -33,6 +33,11 @@ def connect(address: str | None) -> None:
         include_dashboard=False if is_local else None,
         runtime_env={"env_vars": _WORKER_ENVIRONMENT},
     )
+
+
+def names_cluster(address: str | None) -> bool:
+    """Whether ``connect`` joins a cluster, and does not start Ray on this machine."""
+    return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
 
 
 def slots(resources: Resources) -> int:
