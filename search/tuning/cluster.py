@@ -6,7 +6,7 @@ import socket
 
 import ray
 
-from search.resources import Resources
+from search.resources import Node, Resources
 
 
 def connect(address: str | None) -> None:
@@ -35,17 +35,17 @@ def connect(address: str | None) -> None:
 
 def slots(resources: Resources) -> int:
     """How many trials the cluster holds at once."""
-    there = ray.cluster_resources()
-    wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
-    return max(1, min(int(there.get(name, 0) / amount) for name, amount in wanted.items() if amount))
+    return max(1, sum(resources.slots_on(node) for node in nodes()))
+
+
+def nodes() -> list[Node]:
+    """The machines of the cluster that are alive."""
+    return [Node(node["Resources"], node["Labels"]) for node in ray.nodes() if node["Alive"]]
 
 
 def check_cluster(resources: Resources) -> None:
     """Some node must hold a trial; an autoscaling cluster may still grow one, a cluster without nodes cannot be asked."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most_cpu = max(node.get("CPU", 0) for node in nodes)
-    most_gpu = max(node.get("GPU", 0) for node in nodes)
-    resources.check_fits(most_cpu, most_gpu, "the largest node of the cluster")
+    resources.check_fits(nodes(), "the largest node of the cluster")
 
 
 def _check_answers(address: str) -> None:
@@ -62,6 +62,8 @@ def _check_answers(address: str) -> None:
 _WORKER_ENVIRONMENT = {
     # Waiting OpenMP threads sleep instead of spinning against the other trials of the machine.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # OpenCV would start a thread for every CPU of the machine.
+    "OPENCV_FOR_THREADS_NUM": "1",
     # Big temporaries are reused instead of unmapped: 1.13 to 1.2 times the steps on CPU (docs/log.md).
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
