@@ -11,10 +11,11 @@ class ResourcesError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine of a cluster: what it has, under Ray's names, and its labels."""
+    """A machine of a cluster: what it has, under Ray's names, its labels, and Ray's id of it."""
 
     resources: Mapping[str, float]
     labels: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

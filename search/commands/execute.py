@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -20,7 +21,7 @@ from search.fork import inherit
 from search.journal import Journal, SearchOpened
 from search.policy import Plan
 from search.record import SearchRecord
-from search.resources import Resources
+from search.resources import Node, Resources
 from search.space import CellSpace
 from search.study import Study
 from search.termination import handle_sigterm, interrupted_code
@@ -71,7 +72,7 @@ def execute(
                 handle_sigterm()
                 if plan.window is not None and slots(resources) > plan.window:
                     say(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
-                run_study(study, task, resources, faults, folder / "checkpoints", operators)
+                run_study(study, task, resources, faults, folder / "checkpoints", operators, say)
             patience(lambda: write(record))
     return study
 
@@ -96,7 +97,8 @@ def check_running(config: Config) -> None:
     """
     resources, _ = config.build("resources", Resources), config.build("faults", FaultTolerance)
     if config.optional("ray.address", str) is None and "RAY_ADDRESS" not in os.environ:
-        resources.check_fits(os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
+        machine = Node({"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()})
+        replace(resources, custom=None, label_selector=None).check_fits([machine], "this machine")
 
 
 def _one_at_a_time(write_results: Callable[[SearchRecord], None]) -> Callable[[SearchRecord], None]:

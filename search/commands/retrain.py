@@ -100,9 +100,10 @@ def _reached(
         return retrain(cell, dataset, backbone, settings, seed, folder, progress)
     resources = config.build("resources", Resources)
     connect(config.optional("ray.address", str))
-    each = {"CPU": resources.cpu, "GPU": resources.gpu}
     retries = config.build("faults", FaultTolerance).retries
-    return retrain_on_cluster(cell, dataset, backbone, settings, seed, folder, processes, each, retries)
+    return retrain_on_cluster(
+        cell, dataset, backbone, settings, seed, folder, processes, resources.bundle, retries, resources.label_selector
+    )
 
 
 def _source(config: Config) -> tuple[CellSpec, str]:

@@ -1,8 +1,10 @@
 """Attempts at a study's trials: who tries again, where, and when it is enough."""
 
 import json
+import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ from search.faults import FaultTolerance
 from search.journal import CellProposed
 from search.resources import Resources
 from search.study import Study
+from search.tuning.cluster import nodes
 from search.tuning.device_faults import DeviceFaults
 from search.tuning.faults import Device, DeviceError, OutOfMemory, Short
 from search.tuning.held_devices import HeldDevices
-from search.tuning.placement import placement
 from search.tuning.trial import checkpoint_path
 from training.score import RungScore
+
+PATIENCE_S = 60.0
+"""How long trials wait for GPUs that are held while no other trial runs: longer than a process takes to start."""
 
 
 class Attempts:
@@ -41,6 +46,7 @@ class Attempts:
         self._current: dict[int, str] = {}
         self._retried: Counter[int] = Counter()
         self._alone: dict[int, Short] = {}
+        self._last_run_s = time.monotonic()
         self._faults = DeviceFaults(max(2, faults.retries + 1))
         self._held = HeldDevices(self._faults, resources, checkpoints, self._leave_out)
 
@@ -63,7 +69,7 @@ class Attempts:
             "trial": number,
             "cell": json.dumps(proposed.cell.to_json()),
             "seed": proposed.seed,
-            "alone": self._alone.get(number),
+            "room": self._room(self._alone.get(number)),
         }
 
     def is_current(self, number: int, attempt: str) -> bool:
@@ -91,12 +97,19 @@ class Attempts:
         if isinstance(fault, OutOfMemory):
             ray.kill(actor)
             self.ran_out(number, fault)
-        elif not self._held.hold(number, fault, actor):
-            self.died(number, fault.reason)
-        elif fault.device in self._faults.left_out or not self._faults.failed(number, fault.device):
+            return
+        is_left_out = fault.device in self._faults.left_out
+        is_held = self._held.hold(number, fault, actor)
+        if is_left_out:
             self._try_again(number)
-        else:
+            if not is_held:
+                self._use_again()
+        elif not is_held:
+            self.died(number, fault.reason)
+        elif self._faults.failed(number, fault.device):
             self.failed(number, Status.FAILED, f"device errors wherever it was tried: {fault.reason}")
+        else:
+            self._try_again(number)
 
     def ran_out(self, number: int, fault: OutOfMemory) -> None:
         """An attempt ran out of memory: the next one is alone, and the last."""
@@ -115,11 +128,16 @@ class Attempts:
         self._retried[number] += 1
         self._try_again(number)
 
-    def make_room(self) -> None:
-        """See that held GPUs never leave trials without any place."""
-        if self._held.leave_no_room:
-            self._say("Trials have no other place: GPUs that were left out are used again.")
-            self._held.release_all()
+    def see_to_room(self, running: Sequence[tuple[int, str]]) -> None:
+        """See that GPUs which are held do not keep trials waiting for ever: for a large one, or because nodes went away.
+
+        Args:
+            running: number and attempt of what runs now, in vain or not.
+        """
+        if not self._held.places or any(self.is_current(*attempt) for attempt in running):
+            self._last_run_s = time.monotonic()
+        elif time.monotonic() - self._last_run_s > PATIENCE_S:
+            self._use_again()
 
     def release(self) -> None:
         """Free all GPUs that are held."""
@@ -127,13 +145,30 @@ class Attempts:
 
     def _try_again(self, number: int) -> None:
         del self._current[number]
-        alone = self._alone.get(number)
-        is_larger = placement(self._resources, alone) != placement(self._resources, None)
-        (self._last if is_larger else self._again).append(self._study.record.trials[number].proposed)
+        needs_more = self._room(self._alone.get(number)) != self._resources.bundle
+        (self._last if needs_more else self._again).append(self._study.record.trials[number].proposed)
+
+    def _room(self, alone: Short | None) -> dict[str, float]:
+        """What an attempt reserves; one that is alone shares no GPU, or not even the node, with another.
+
+        No other trial of ours has room on a node whose CPUs are all taken, so that the largest node's are asked for.
+        """
+        bundle = self._resources.bundle
+        if alone and self._resources.gpu:
+            bundle["GPU"] = ceil(self._resources.gpu)
+        if alone == Short.NODE:
+            able = [node for node in nodes() if self._resources.slots_on(node)]
+            free = [node.resources["CPU"] - self._resources.cpu * self._held.places[node.id] for node in able]
+            bundle["CPU"] = max(free, default=self._resources.cpu)
+        return bundle
 
     def _forget(self, number: int) -> None:
         self._current.pop(number, None)
         checkpoint_path(self._checkpoints, self._study.record.trials[number].cell.digest).unlink(missing_ok=True)
+
+    def _use_again(self) -> None:
+        self._held.give_up()
+        self._say("Trials find no other place: GPUs that were left out are used again, and their errors count as retries.")
 
     def _leave_out(self, device: Device, reason: str) -> None:
         self._study.left_out(str(device), reason)

@@ -40,7 +40,7 @@ def slots(resources: Resources) -> int:
 
 def nodes() -> list[Node]:
     """The machines of the cluster that are alive."""
-    return [Node(node["Resources"], node["Labels"]) for node in ray.nodes() if node["Alive"]]
+    return [Node(node["Resources"], node["Labels"], node["NodeID"]) for node in ray.nodes() if node["Alive"]]
 
 
 def check_cluster(resources: Resources) -> None:

@@ -84,7 +84,8 @@ def death_of(reason: str) -> OutOfMemory | None:
 
 def one_line(error: BaseException) -> str:
     """An error as the reason of a trial's end."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _gpu() -> str:

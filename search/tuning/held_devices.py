@@ -1,5 +1,6 @@
 """GPUs that are kept from trials: the process that met a device error stays there, so that Ray gives its place to nobody."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ class _Held:
 
 
 class HeldDevices:
-    """Holds the place of each device error until its trial has shown whether the device or the cell is to blame.
+    """Holds the place of a device error until its trial has shown whether the device or the cell is to blame.
 
     Ray cannot be told to avoid a GPU. A place that is occupied it avoids by itself, and the trial starts again elsewhere.
 
@@ -40,11 +41,17 @@ class HeldDevices:
     ) -> None:
         self._faults, self._resources, self._checkpoints, self._on_left_out = faults, resources, checkpoints, on_left_out
         self._held: list[_Held] = []
+        self._is_possible = True
         self.release_all()  # what an earlier run has left out may have been repaired
+
+    @property
+    def places(self) -> Counter[str]:
+        """How many are held on each node, by Ray's id of it."""
+        return Counter(held.error.device.node for held in self._held)
 
     def hold(self, trial: int, error: DeviceError, actor: Any) -> bool:
         """Occupy the place of a failed attempt; False, and the place is free again, if trials had none left otherwise."""
-        if len(self._held) + 1 >= slots(self._resources):
+        if not self._is_possible or len(self._held) + 1 >= slots(self._resources):
             ray.kill(actor)
             return False
         self._held.append(_Held(trial, error, actor))
@@ -64,10 +71,10 @@ class HeldDevices:
         self._faults.ended(trial)
         self._release(trial)
 
-    @property
-    def leave_no_room(self) -> bool:
-        """Whether trials have no place left: nodes that had some are gone."""
-        return bool(self._held) and len(self._held) >= slots(self._resources)
+    def give_up(self) -> None:
+        """Free all places, and hold none from now on: trials need them all."""
+        self._is_possible = False
+        self.release_all()
 
     def release_all(self) -> None:
         """Free all places, and leave no device out."""

@@ -25,7 +25,6 @@ from search.study import Study
 from search.tuning.attempts import Attempts
 from search.tuning.cluster import check_cluster, slots
 from search.tuning.faults import death_of
-from search.tuning.placement import placement
 from search.tuning.trial import CellTask, CellTrial, checkpoint_path, hang_path
 from training.score import RungScore
 
@@ -67,9 +66,12 @@ def run_study(
         timeout_s=faults.rung_timeout_s,
         threads=resources.threads,
     )
+    labels = [dict(resources.label_selector)] if resources.label_selector else None
     attempts = Attempts(study, faults, resources, checkpoints, say)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, lambda attempt: placement(resources, attempt["alone"])),
+        tune.with_resources(
+            trainable, lambda attempt: tune.PlacementGroupFactory([attempt["room"]], bundle_label_selector=labels)
+        ),
         tune_config=tune.TuneConfig(
             metric="miou",
             mode="max",
@@ -151,8 +153,9 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The oldest live trial that waits: Tune's own scans every trial ever run, at every event."""
-        self._attempts.make_room()
-        return next((trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING"), None)
+        trials = tune_controller.get_live_trials()
+        self._attempts.see_to_room([(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == "RUNNING"])
+        return next((trial for trial in trials if trial.status == "PENDING"), None)
 
 
 class _StudyFailures(_NotSaved, tune.Callback):

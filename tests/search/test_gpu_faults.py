@@ -176,7 +176,7 @@ def test_a_trial_that_runs_out_of_memory_beside_others_is_scored_alone(cluster, 
     ("fault", "reason"),
     [
         ("is large", r"out of memory even alone on a GPU: RuntimeError: CUDA out of memory\. Tried to allocate 20\.00 GiB\."),
-        ("is large in the node", r"out of memory even alone on [\d.]+: MemoryError: "),
+        ("is large in the node", r"out of memory even alone on [\d.]+: MemoryError"),
     ],
 )
 def test_a_trial_that_runs_out_of_memory_even_alone_has_no_score(cluster, tmp_path, fault, reason):
