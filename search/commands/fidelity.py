@@ -70,7 +70,7 @@ def _scoring(config: Config, protocol: str, side: str, console: Console) -> Scor
     if protocol == "proxy":
         return by_proxy(config, console)
     if protocol == "end_to_end":
-        return end_to_end(config)
+        return end_to_end(config, console)
     raise ConfigError(f"{side}.protocol: accepted are proxy and end_to_end, got {protocol!r}.")
 
 

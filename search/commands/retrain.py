@@ -101,9 +101,8 @@ def _reached(
     resources = config.build("resources", Resources)
     connect(config.optional("ray.address", str))
     retries = config.build("faults", FaultTolerance).retries
-    return retrain_on_cluster(
-        cell, dataset, backbone, settings, seed, folder, processes, resources.bundle, retries, resources.label_selector
-    )
+    each, labels = resources.bundle, resources.label_selector
+    return retrain_on_cluster(cell, dataset, backbone, settings, seed, folder, processes, each, retries, labels)
 
 
 def _source(config: Config) -> tuple[CellSpec, str]:

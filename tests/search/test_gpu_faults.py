@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 import pytest
 import ray
@@ -26,6 +27,7 @@ from search.resources import Resources, ResourcesError
 from search.schedulers import NoStopping
 from search.space import AtrousConvs, CellSpace
 from search.study import Study
+from search.tuning import attempts
 from search.tuning.cluster import connect
 from search.tuning.run import run_study
 from training.score import RungScore
@@ -219,6 +221,42 @@ def test_where_there_is_one_gpu_its_errors_count_as_retries(cluster, tmp_path):
     assert ended.pop(some_cell()).ended.reason == f"after 1 retries: RuntimeError: {DEVICE_ERROR}"
     assert {trial.status for trial in ended.values()} == {Status.COMPLETED}
     assert Counter(visit.digest for visit in visits(tmp_path))[some_cell()] == 2
+
+
+def test_gpus_that_are_left_out_are_used_again_when_all_others_have_gone(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(attempts, "PATIENCE_S", 5.0)
+    broken, sound = (cluster.add_node(num_cpus=2, num_gpus=1, labels={"pool": "extra"}) for _ in range(2))
+    toy = Toy(tmp_path, broken=f"{broken.node_id[-6:]}:0", rung_s=3)
+    said = []
+
+    def take_the_sound_node():
+        while not said:
+            time.sleep(0.2)
+        cluster.remove_node(sound)
+
+    taking = Thread(target=take_the_sound_node, daemon=True)
+    taking.start()
+    record = search(tmp_path, toy, Resources(cpu=0.5, gpu=0.25, label_selector={"pool": "extra"}), retries=1, said=said)
+    taking.join()
+    cluster.remove_node(broken)
+    assert "is left out" in said[0]
+    assert said[-1].startswith("Trials find no other place: GPUs that were left out are used again")
+    assert record.finished[-1].status == Status.FAILED
+    assert record.ends[Status.COMPLETED] + record.ends[Status.FAILED] == 10
+
+
+def test_a_search_that_is_resumed_tries_a_large_trial_beside_others_first_and_alone_again(cluster, tmp_path):
+    toy = Toy(tmp_path, faults=((some_cell(), "is large"),))
+    resources = Resources(cpu=0.5, gpu=0.5, label_selector=SMALL)
+    search(tmp_path, toy, resources, trials=3)
+    path = tmp_path / "journal.jsonl"
+    ends = (b'"search_closed"', b'"failed"')
+    path.write_bytes(b"".join(line for line in path.read_bytes().splitlines(keepends=True) if not any(e in line for e in ends)))
+    record = search(tmp_path, toy, resources, trials=3)
+    assert record.ends == {Status.COMPLETED: 2, Status.FAILED: 1}
+    assert Counter(visit.digest for visit in visits(tmp_path)) == {some_cell(): 4} | {
+        trial.cell.digest: 1 for trial in record.finished if trial.status == Status.COMPLETED
+    }
 
 
 @pytest.mark.parametrize(("cpu", "threads"), [(0.5, "1/1"), (1, "1/1"), (2, "2/1")])
