@@ -47,4 +47,5 @@ class DeviceFaults:
     def use_again(self) -> None:
         """Give all devices another chance."""
         self.left_out.clear()
+        self._suspected.clear()
         self._confirmed.clear()

@@ -71,7 +71,7 @@ def fault_of(error: Exception, device: Device) -> OutOfMemory | DeviceError | No
     if type(error).__name__ == "OutOfMemoryError" or _IS_GPU_MEMORY.search(str(error)):
         return OutOfMemory(Short.GPU, f"on {_gpu()}", one_line(error))
     if isinstance(error, LeftOutError) or type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error)):
-        return DeviceError(device, one_line(error))
+        return DeviceError(device, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
     return None
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -61,8 +62,9 @@ class HeldDevices:
         """A trial was scored on ``device``: what it held elsewhere is broken, or free again."""
         for broken in self._faults.went_well(trial, device):
             path = left_out_path(self._checkpoints, broken)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            with suppress(OSError):  # on a full disk, each place of a shared GPU is told by an error of its own
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
             self._on_left_out(broken, next(held.error.reason for held in reversed(self._held) if held.error.device == broken))
         self._release(trial)
 

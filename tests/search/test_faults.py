@@ -36,7 +36,7 @@ def test_errors_that_say_that_memory_is_short_say_which(error, short):
     [
         torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"),
         RuntimeError("CUDA error: an illegal memory access was encountered"),
-        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported"),
         RuntimeError("CUDA error: unspecified launch failure"),
         RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
         RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"),
@@ -48,6 +48,7 @@ def test_errors_of_a_device_name_it_where_the_trial_has_one(error):
     fault = fault_of(error, GPU)
     assert isinstance(fault, DeviceError)
     assert str(fault.device) == "10.0.0.3 GPU 0"
+    assert fault.reason == f"{type(error).__name__}: {str(error).splitlines()[0]}"
     assert fault_of(error, CPU) is None
 
 
