@@ -112,8 +112,14 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
         config_dir: a folder of the user's own, searched beside conf/.
 
     Raises:
-        ConfigError: an override names something that does not exist.
+        ConfigError: an override names something that does not exist, or holds a password.
     """
+    for override in overrides:
+        if _PASSWORD.search(override):
+            raise ConfigError(
+                f"{override.partition('=')[0]}: a password on a command line stands in Ray's list of jobs and in its logs; "
+                "put it into the environment, and '${oc.env:NAME}' in its place."
+            )
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     if config_dir and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir: no folder {config_dir}.")
@@ -126,6 +132,10 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
         for cell in cells:
             OmegaConf.update(settings, "cell", cell)
         return Config(settings, overrides, config_dir, passed_on)
+
+
+_PASSWORD = re.compile(r"://[^/@\s:]*:(?!\$\{)[^/@\s]+@")
+"""In a URI, as it is and not the name of a variable."""
 
 
 def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:

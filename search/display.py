@@ -59,6 +59,8 @@ class SearchDisplay:
             ("trials", f"{record.num_ended}/{self._trials} done" + (f" ({ends})" if ends else "")),
             ("under way", str(record.num_proposed - record.num_ended)),
         ]
+        if record.left_out:
+            facts.append(("left out", ", ".join(event.device for event in record.left_out)))
         best = record.best
         if best is not None and best.miou is not None:
             costs = f"{quantity(best.proposed.params)} params, {quantity(best.proposed.madds)} madds"

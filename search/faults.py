@@ -1,4 +1,4 @@
-"""What is done about trials whose process dies, hangs, or runs out of memory or disk."""
+"""What is done about trials whose process dies, hangs, or runs out of disk."""
 
 from dataclasses import dataclass
 

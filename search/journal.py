@@ -115,13 +115,23 @@ class SearchClosed:
     time_s: float
 
 
-Event = SearchOpened | TrialInherited | CellProposed | RungReached | TrialEnded | SearchClosed
+@dataclass(frozen=True, slots=True)
+class DeviceLeftOut:
+    """A GPU gets no further trials until the search is resumed: some failed there that went well elsewhere."""
+
+    device: str
+    reason: str
+    time_s: float
+
+
+Event = SearchOpened | TrialInherited | CellProposed | RungReached | TrialEnded | DeviceLeftOut | SearchClosed
 _EVENTS: dict[str, type[Event]] = {
     "search_opened": SearchOpened,
     "trial_inherited": TrialInherited,
     "cell_proposed": CellProposed,
     "rung_reached": RungReached,
     "trial_ended": TrialEnded,
+    "device_left_out": DeviceLeftOut,
     "search_closed": SearchClosed,
 }
 _NAMES = {kind: name for name, kind in _EVENTS.items()}

@@ -7,7 +7,16 @@ from operator import attrgetter
 
 from models.spec import CellSpec
 from search.evaluation import Evaluation, Status
-from search.journal import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
+from search.journal import (
+    CellProposed,
+    DeviceLeftOut,
+    Event,
+    RungReached,
+    SearchClosed,
+    SearchOpened,
+    TrialEnded,
+    TrialInherited,
+)
 
 
 @dataclass(slots=True)
@@ -65,6 +74,7 @@ class SearchRecord:
     Attributes:
         trials: by number, inherited ones included.
         best: the leaderboard's first, if any trial has ended.
+        left_out: GPUs that get no further trials since the search was last opened.
         ends: how many of the search's own trials ended in which way.
     """
 
@@ -74,6 +84,7 @@ class SearchRecord:
         self.trials: dict[int, TrialRecord] = {}
         self.best: TrialRecord | None = None
         self.ends: Counter[Status] = Counter()
+        self.left_out: list[DeviceLeftOut] = []
         self.num_inherited = 0
         for event in events:
             self.apply(event)
@@ -83,6 +94,7 @@ class SearchRecord:
         match event:
             case SearchOpened():
                 self.opened, self.closed = self.opened or event, None
+                self.left_out = []
             case TrialInherited():
                 self.trials[event.trial] = _inherited(event)
                 self.num_inherited += 1
@@ -95,6 +107,8 @@ class SearchRecord:
                 self.trials[event.trial].ended = event
                 self.ends[event.status] += 1
                 self._rank(self.trials[event.trial])
+            case DeviceLeftOut():
+                self.left_out.append(event)
             case SearchClosed():
                 self.closed = event
 

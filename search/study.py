@@ -6,7 +6,7 @@ from typing import Protocol
 
 from search.algorithms.base import SpaceExhaustedError, training_seed
 from search.evaluation import Status
-from search.journal import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, now_s
+from search.journal import CellProposed, DeviceLeftOut, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, now_s
 from search.policy import Plan, Policy
 from search.record import SearchRecord
 from training.score import RungScore
@@ -103,6 +103,10 @@ class Study:
     def failed(self, trial: int, status: Status, reason: str) -> None:
         """A trial ended without a score."""
         self._append(TrialEnded(trial, status, reason, self.record.trials[trial].elapsed_s, now_s()))
+
+    def left_out(self, device: str, reason: str) -> None:
+        """A device is broken and gets no further trials."""
+        self._append(DeviceLeftOut(device, reason, now_s()))
 
     def close(self) -> None:
         """Say that the search is complete, if every trial that will ever be proposed has ended."""

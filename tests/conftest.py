@@ -1,14 +1,23 @@
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads it when it is first imported
+os.environ |= {
+    "RAY_worker_niceness": "0",  # Ray's workers give way to all else: tests beside them would starve them
+    # Ray learns within a second or two, and not twenty, that a node is gone.
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "3",
+}
 
 
 @pytest.fixture
@@ -27,16 +36,14 @@ class S3Server:
     """A real S3 server of this test run alone, with one bucket; moto takes any key."""
 
     port: int
-    bucket: str = "bucket"
-    secret: str = "s3cret-of-the-tests"
 
     def uri(self, folder):
-        options = f"endpoint_override=127.0.0.1:{self.port}&scheme=http&region=us-east-1"
-        return f"s3://key:{self.secret}@{self.bucket}/{folder}?{options}"
+        return f"s3://bucket/{folder}?endpoint_override=127.0.0.1:{self.port}&scheme=http&region=us-east-1"
 
 
 @pytest.fixture(scope="session")
 def s3_server():
+    os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "of-the-tests"}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
@@ -56,3 +63,40 @@ def s3_server():
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.fixture
+def mlflow_server():
+    """Starts a real MLflow server of one worker, which ends with the block: `with mlflow_server(folder, port)`."""
+    return _running_mlflow
+
+
+@contextmanager
+def _running_mlflow(folder, port):
+    command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
+    command += [f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--artifacts-destination={folder}/artifacts"]
+    log = folder / "server.log"
+    variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # starts three times as fast
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=file, stderr=file, start_new_session=True)
+    try:
+        deadline_s = time.monotonic() + 60
+        while not _answers(port):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline_s, log.read_text()
+            time.sleep(0.1)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _answers(port):
+    with suppress(OSError):
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).status == 200
+    return False

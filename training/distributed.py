@@ -1,7 +1,7 @@
 """Full training shared by several processes of a Ray cluster: data parallel, through Ray Train."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,7 @@ def retrain_on_cluster(
     workers: int,
     resources: dict[str, float],
     retries: int = 0,
+    labels: Mapping[str, str] | None = None,
 ) -> Iterator[Validation]:
     """``training.retrain.retrain`` by ``workers`` processes of the connected Ray cluster, each on its share of every batch.
 
@@ -62,6 +63,7 @@ def retrain_on_cluster(
         folder: on storage that every node sees; the first worker writes there.
         resources: of each worker, such as ``{"CPU": 1, "GPU": 1}``.
         retries: how often the workers are started again when one dies; they go on from the last validation.
+        labels: that the nodes of the workers must have, in Ray's syntax.
 
     Raises:
         ValueError: the batch cannot be shared equally.
@@ -74,7 +76,10 @@ def retrain_on_cluster(
         _work,
         train_loop_config={"told": told, "train": partial(retrain, cell, dataset, backbone, settings, seed, folder)},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=workers, use_gpu=resources.get("GPU", 0) > 0, resources_per_worker=resources
+            num_workers=workers,
+            use_gpu=resources.get("GPU", 0) > 0,
+            resources_per_worker=resources,
+            label_selector=dict(labels) if labels else None,  # type: ignore[call-arg]  # the class has two versions
         ),
         run_config=ray.train.RunConfig(
             name="ray-train",

@@ -22,7 +22,7 @@ from search.fork import inherit
 from search.journal import Journal, SearchOpened
 from search.policy import Plan
 from search.record import SearchRecord
-from search.resources import Resources
+from search.resources import Node, Resources
 from search.space import CellSpace
 from search.study import Study
 from search.termination import handle_sigterm, interrupted_code
@@ -90,7 +90,7 @@ def execute(
                 if plan.window is not None and slots(resources) > plan.window:
                     say(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
                 pending = config.value("ray.max_pending", int)
-                run_study(study, task, resources, faults, folder / "checkpoints", operators, pending)
+                run_study(study, task, resources, faults, folder / "checkpoints", operators, pending, say)
             patience(lambda: write(record))
     return study, dashboard(tracking, tracked.link)
 
@@ -119,7 +119,8 @@ def check_running(config: Config) -> None:
         raise ConfigError(f"ray.max_pending must be at least 1, got {max_pending}.")
     resources, _ = config.build("resources", Resources), config.build("faults", FaultTolerance)
     if not names_cluster(config.optional("ray.address", str)):
-        resources.check_fits(os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
+        machine = Node({"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()})
+        replace(resources, custom=None, label_selector=None).check_fits([machine], "this machine")
     if store := store_of(config):
         store.check()
 

@@ -44,7 +44,7 @@ def run(config: Config) -> int:
     check_running(config)
     records = {}
     for side, of_side in sides.items():
-        scoring = by_proxy(of_side, console) if protocols[side] == "proxy" else end_to_end(of_side)
+        scoring = by_proxy(of_side, console) if protocols[side] == "proxy" else end_to_end(of_side, console)
         plan = _plan(of_side, scoring, cells)
         fingerprint = {**scoring.fingerprint, "cells": [cell.digest for cell in cells], "seed": plan.seed}
         opened = SearchOpened(

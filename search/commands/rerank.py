@@ -46,7 +46,7 @@ def run(config: Config) -> int:
     if not chosen:
         raise ConfigError(f"from: no cell of search {source} has a score yet.")
     cells = [trial.cell for _, trial in chosen]
-    scoring = end_to_end(config)
+    scoring = end_to_end(config, console)
     fingerprint = {**scoring.fingerprint, **config.plain("scheduler"), "cells": [cell.digest for cell in cells]}
     records = []
     for seed in range(seeds):

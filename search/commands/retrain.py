@@ -102,9 +102,9 @@ def _reached(
     resources = config.build("resources", Resources)
     join_cluster(config, ("output_dir",), DATA)
     connect(config.optional("ray.address", str))
-    each = {"CPU": resources.cpu, "GPU": resources.gpu}
     retries = config.build("faults", FaultTolerance).retries
-    return retrain_on_cluster(cell, dataset, backbone, settings, seed, folder, processes, each, retries)
+    each, labels = resources.bundle, resources.label_selector
+    return retrain_on_cluster(cell, dataset, backbone, settings, seed, folder, processes, each, retries, labels)
 
 
 def _source(config: Config) -> tuple[CellSpec, str]:

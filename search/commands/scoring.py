@@ -1,7 +1,7 @@
 """How cells are scored, from a command's settings: the task for workers, and all that its scores depend on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from search.code_version import scoring_code
 from search.commands.cache import build_caches
 from search.commands.nodes import DATA, check_copies, join_cluster, on_shared, shared_data
 from search.config import Config
+from search.resources import Resources
 from search.tuning.shared_folders import SharedPath
 from search.tuning.trial import CellTask
 from training.end_to_end import EndToEndTask
@@ -61,9 +62,12 @@ def by_proxy(config: Config, console: Console) -> Scoring:
     )
 
 
-def end_to_end(config: Config) -> Scoring:
-    """Backbone and cell together, on images."""
+def end_to_end(config: Config, console: Console) -> Scoring:
+    """Backbone and cell together, on images. A trial loads them in no more processes than it has CPUs: no score changes."""
     settings = config.build("training", RetrainSettings)
+    if settings.workers > (threads := config.build("resources", Resources).threads):
+        console.print(f"training.workers: a trial loads images in {threads}, not {settings.workers}: resources.cpu={threads}.")
+        settings = replace(settings, workers=threads)
     dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
     backbone_settings = config.build("backbone", BackboneSettings)
     cache = config.build("cache", CacheSettings)

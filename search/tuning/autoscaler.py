@@ -41,15 +41,15 @@ def check_growth(resources: Resources) -> None:
     """
     if not is_autoscaler_v2():
         return
-    room = placement_group([{"CPU": resources.cpu, "GPU": resources.gpu}])  # gone with this process, whatever happens
+    room = placement_group([resources.bundle], bundle_label_selector=resources.bundle_labels)  # gone with this process
     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
     try:
         while not room.wait(0.5) and time.monotonic() < deadline_s:
             answer = _status().autoscaling_state
             if any(room.id.hex() in request.details for request in answer.infeasible_gang_resource_requests):
                 raise ResourcesError(
-                    f"resources: a trial asks for {resources.cpu:g} CPUs and {resources.gpu:g} GPUs, and no node type of the "
-                    "autoscaler has them; see available_node_types (ray up) or workerGroupSpecs (KubeRay)."
+                    f"resources: a trial asks for {resources}, and no node type of the autoscaler has that; "
+                    "see available_node_types (ray up) or workerGroupSpecs (KubeRay)."
                 )
             if answer.pending_instance_requests or answer.pending_instances:
                 return

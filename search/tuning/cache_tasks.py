@@ -44,25 +44,21 @@ def fill_by_tasks(
     total = len(build.samples)
     counter: Any = ray.remote(_Count)
     count = counter.options(num_cpus=0, scheduling_strategy=driver_node()).remote(total - build.images_in(missing))
-    each = {"num_cpus": resources.cpu, "num_gpus": resources.gpu, "max_retries": retries}
-    task: Any = ray.remote(_fill).options(**each, scheduling_strategy="SPREAD")
-    sent, threads = ray.put(extraction), max(1, int(resources.cpu))
+    task: Any = ray.remote(_fill).options(**resources.of_task, max_retries=retries, scheduling_strategy="SPREAD")
+    sent = ray.put(extraction)
     at_most = workers or slots(resources) + most_pending(resources, max_pending)
-    running = [task.remote(sent, threads, count) for _ in range(min(len(missing), at_most))]
-    try:
-        while running and not _is_filled(running):
-            progress(min(total, ray.get(count.images.remote())), total)
-    finally:
-        for left in running:
-            ray.cancel(left)
+    running = [task.remote(sent, resources.threads, count) for _ in range(min(len(missing), at_most))]
+    while running and not _is_filled(running):
+        progress(min(total, ray.get(count.images.remote())), total)
     progress(total, total)
     return build.finish()
 
 
 def _is_filled(running: list[ray.ObjectRef[None]]) -> bool:
-    """Whether a task has ended well, before the next poll: then all shards are there, whatever others are still doing.
+    """Whether a task has ended well, before the next poll: then all shards are there, and the others end by themselves.
 
-    Tasks that died are dropped from ``running``; those that are left go on.
+    Tasks that died are dropped from ``running``; those that are left go on. None is cancelled: Ray 2.60 may crash on one that
+    ends at that moment.
     """
     ended, _ = ray.wait(running, timeout=POLL_S)
     for task in ended:

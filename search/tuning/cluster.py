@@ -7,7 +7,7 @@ import socket
 import ray
 from ray._private.state import state
 
-from search.resources import Resources, ResourcesError
+from search.resources import Node, Resources, ResourcesError
 from search.tuning.autoscaler import autoscales, check_growth
 
 
@@ -42,9 +42,12 @@ def names_cluster(address: str | None) -> bool:
 
 def slots(resources: Resources) -> int:
     """How many trials the cluster holds at once."""
-    there = ray.cluster_resources()
-    wanted = {"CPU": resources.cpu, "GPU": resources.gpu}
-    return max(1, min(int(there.get(name, 0) / amount) for name, amount in wanted.items() if amount))
+    return max(1, sum(resources.slots_on(node) for node in nodes()))
+
+
+def nodes() -> list[Node]:
+    """The machines of the cluster that are alive."""
+    return [Node(node["Resources"], node["Labels"], node["NodeID"]) for node in ray.nodes() if node["Alive"]]
 
 
 def most_pending(resources: Resources, bound: int) -> int:
@@ -58,11 +61,8 @@ def check_cluster(resources: Resources) -> None:
     Raises:
         ResourcesError: there is none.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most_cpu = max(node.get("CPU", 0) for node in nodes)
-    most_gpu = max(node.get("GPU", 0) for node in nodes)
     try:
-        resources.check_fits(most_cpu, most_gpu, "the largest node of the cluster")
+        resources.check_fits(nodes(), "the largest node of the cluster")
     except ResourcesError:
         if not autoscales():
             raise
@@ -88,6 +88,8 @@ def _check_answers(address: str) -> None:
 _WORKER_ENVIRONMENT = {
     # Waiting OpenMP threads sleep instead of spinning against the other trials of the machine.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # OpenCV would start a thread for every CPU of the machine.
+    "OPENCV_FOR_THREADS_NUM": "1",
     # Big temporaries are reused instead of unmapped: 1.13 to 1.2 times the steps on CPU (docs/log.md).
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",

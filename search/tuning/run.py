@@ -1,19 +1,20 @@
 """Ray Tune executes a study.
 
-Tune asks the study for trials, runs them as actors, starts them again when their process dies, and asks the study who goes on.
-It remembers nothing: its own restore is not used, the journal is the truth (docs/decisions.md).
+Tune asks for attempts at the study's trials, runs them as actors, tells how they fare, and is told who goes on. It remembers
+nothing: its own restore is not used, the journal is the truth (docs/decisions.md).
 """
 
-import json
 import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from ray import cloudpickle, tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -22,7 +23,9 @@ from search.evaluation import Status
 from search.faults import FaultTolerance
 from search.resources import Resources
 from search.study import Study
+from search.tuning.attempts import Attempts
 from search.tuning.cluster import check_cluster, most_pending
+from search.tuning.faults import death_of
 from search.tuning.trial import CellTask, CellTrial, checkpoint_path, hang_path
 from training.score import RungScore
 
@@ -38,6 +41,7 @@ def run_study(
     checkpoints: Path,
     operators: tuple[type[Operator], ...],
     max_pending: int = 32,
+    say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Run the study's trials on the connected cluster until none is left or the user interrupts.
 
@@ -45,6 +49,7 @@ def run_study(
         checkpoints: folder for the state of unfinished trials; on a cluster, one that all nodes see.
         operators: the kinds of operator that cells may hold.
         max_pending: trials that wait for a place at most; the more start at once, the sooner a large cluster is full.
+        say: told in one line what a person should know meanwhile.
 
     Raises:
         ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
@@ -52,6 +57,7 @@ def run_study(
     check_cluster(resources)
     os.environ.update(_DRIVER_ENVIRONMENT)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending(resources, max_pending))
+    class_cache.ENV_VARS_TO_PROPAGATE -= _SECRETS
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what failed is in the journal
     scratch = Path(tempfile.mkdtemp(prefix="dpc-tune-"))
     trainable = tune.with_parameters(
@@ -60,14 +66,19 @@ def run_study(
         checkpoints=checkpoints,
         operators=operators,
         timeout_s=faults.rung_timeout_s,
+        threads=resources.threads,
     )
+    attempts = Attempts(study, faults, resources, checkpoints, say)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
+        tune.with_resources(
+            trainable,
+            lambda attempt: tune.PlacementGroupFactory([attempt["room"]], bundle_label_selector=resources.bundle_labels),
+        ),
         tune_config=tune.TuneConfig(
             metric="miou",
             mode="max",
-            search_alg=_StudySearcher(study),
-            scheduler=_StudyScheduler(study, checkpoints),
+            search_alg=_StudySearcher(attempts),
+            scheduler=_StudyScheduler(attempts),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -76,8 +87,8 @@ def run_study(
             storage_path=str(scratch),
             name="tune",
             verbose=0,
-            callbacks=[_StudyFailures(study, faults, checkpoints)],
-            failure_config=tune.FailureConfig(max_failures=faults.retries),
+            callbacks=[_StudyFailures(study, attempts, faults, checkpoints)],
+            failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
@@ -99,17 +110,17 @@ class _NotSaved:
 
 
 class _StudySearcher(_NotSaved, Searcher):
-    """Hands the study's trials to Tune."""
+    """Hands attempts to Tune."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, attempts: Attempts) -> None:
         super().__init__(metric="miou", mode="max")
-        self._study = study
+        self._attempts = attempts
 
     def suggest(self, trial_id: str) -> Any:
-        proposed = self._study.propose()
-        if proposed is None:
-            return None if self._study.has_more else Searcher.FINISHED
-        return {"trial": proposed.trial, "cell": json.dumps(proposed.cell.to_json()), "seed": proposed.seed}
+        if self._attempts.are_over:
+            self._attempts.release()
+            return Searcher.FINISHED
+        return self._attempts.next(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The scheduler has told the study."""
@@ -122,48 +133,53 @@ class _StudySearcher(_NotSaved, Searcher):
 
 
 class _StudyScheduler(_NotSaved, FIFOScheduler):
-    """Tells the study each score, and Tune whether the trial goes on."""
+    """Tells each result, and Tune whether the attempt goes on."""
 
-    def __init__(self, study: Study, checkpoints: Path) -> None:
+    def __init__(self, attempts: Attempts) -> None:
         super().__init__()
-        self._study, self._checkpoints = study, checkpoints
+        self._attempts = attempts
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number = trial.config["trial"]
+        if not self._attempts.is_current(number, trial.trial_id):
+            return str(FIFOScheduler.STOP)
+        if "fault" in result:
+            self._attempts.met(number, result["fault"], trial.temporary_state.ray_actor)
+            return str(FIFOScheduler.CONTINUE)  # it waits, and is ended by whoever needs its place
         if "failed" in result:
-            self._study.failed(number, Status(result["failed"]), result["reason"])
-        else:
-            values = {key.removeprefix("score/"): value for key, value in result.items() if key.startswith("score/")}
-            if self._study.reached(number, RungScore(**values)):
-                return str(FIFOScheduler.CONTINUE)
-        _forget_checkpoint(self._study, number, self._checkpoints)
-        return str(FIFOScheduler.STOP)
+            self._attempts.failed(number, Status(result["failed"]), result["reason"])
+            return str(FIFOScheduler.STOP)
+        values = {key.removeprefix("score/"): value for key, value in result.items() if key.startswith("score/")}
+        goes_on = self._attempts.scored(number, RungScore(**values), result["device"])
+        return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The oldest live trial that waits: Tune's own scans every trial ever run, at every event."""
-        return next((trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING"), None)
+        trials = tune_controller.get_live_trials()
+        self._attempts.see_to_room([(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == "RUNNING"])
+        return next((trial for trial in trials if trial.status == "PENDING"), None)
 
 
 class _StudyFailures(_NotSaved, tune.Callback):
-    """Tells the study of trials whose process failed once too often."""
+    """Tells of attempts whose process ended. Those that the driver itself ended are past by then."""
 
-    def __init__(self, study: Study, faults: FaultTolerance, checkpoints: Path) -> None:
-        self._study, self._faults, self._checkpoints = study, faults, checkpoints
+    def __init__(self, study: Study, attempts: Attempts, faults: FaultTolerance, checkpoints: Path) -> None:
+        self._study, self._attempts, self._faults, self._checkpoints = study, attempts, faults, checkpoints
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         number = trial.config["trial"]
-        reason = shorten(Path(trial.error_file).read_text().strip().splitlines()[-1], MAX_REASON)
+        if not self._attempts.is_current(number, trial.trial_id):
+            return
+        text = Path(trial.error_file).read_text().strip()
         trace = hang_path(self._checkpoints, self._study.record.trials[number].cell)
         if trace.exists() and trace.stat().st_size:
-            reason = f"hung: no score within {self._faults.rung_timeout_s:g} s, see {trace}"
+            self._attempts.died(number, f"hung: no score within {self._faults.rung_timeout_s:g} s, see {trace}")
+            return
+        trace.unlink(missing_ok=True)
+        if death := death_of(text):
+            self._attempts.ran_out(number, death)
         else:
-            trace.unlink(missing_ok=True)
-        self._study.failed(number, Status.FAILED, f"after {self._faults.retries} retries: {reason}")
-        _forget_checkpoint(self._study, number, self._checkpoints)
-
-
-def _forget_checkpoint(study: Study, trial: int, checkpoints: Path) -> None:
-    checkpoint_path(checkpoints, study.record.trials[trial].cell.digest).unlink(missing_ok=True)
+            self._attempts.died(number, shorten(text.splitlines()[-1], MAX_REASON))
 
 
 _DRIVER_ENVIRONMENT = {
@@ -176,3 +192,5 @@ _DRIVER_ENVIRONMENT = {
     # Tune's snapshots of the experiment are never read.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
+_SECRETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
+"""Tune would copy them from the driver to the description of every trial's actor, which the dashboard shows."""

@@ -72,12 +72,15 @@ def check_shared(written: Sequence[SharedPath], read: Sequence[SharedPath]) -> N
     """
     with ExitStack() as stack:
         probes = [stack.enter_context(_probe(folder)) for folder in written]
-        for node, answers in on_every_node(partial(_look, probes, read)).items():
-            for probe, answer in zip(probes, answers, strict=True):
-                if not probe.file.with_name(answer).exists():
-                    on_every_node(partial(_forget, probes))
-                    what = f"writes to {probe.folder.path} what the driver does not see"
-                    raise SharedFolderError(f"{probe.folder.setting}: {node} {what}; {_CURE}.")
+        try:
+            for node, answers in on_every_node(partial(_look, probes, read)).items():
+                for probe, answer in zip(probes, answers, strict=True):
+                    if not probe.file.with_name(answer).exists():
+                        what = f"writes to {probe.folder.path} what the driver does not see"
+                        raise SharedFolderError(f"{probe.folder.setting}: {node} {what}; {_CURE}.")
+        except SharedFolderError:
+            on_every_node(partial(_forget, probes))  # a node with a folder of its own has them there
+            raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import faulthandler
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,11 +16,15 @@ from ray.exceptions import RayActorError
 from models.spec import CellSpec, Operator
 from search.evaluation import Status
 from search.tuning.cluster import is_node_draining
+from search.tuning.faults import Device, LeftOutError, fault_of, one_line, this_device
 from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
 
 CellTask = Callable[[CellSpec, int, Path | None], Iterator[RungScore]]
 """Scores a cell at each rung, given its training seed and a checkpoint file; ``training.proxy.ProxyTask`` is one."""
+
+LEFT_OUT = "left-out"
+"""Folder beside the checkpoints that names GPUs which are known to be broken."""
 
 
 class CellTrial(tune.Trainable):
@@ -36,11 +41,15 @@ class CellTrial(tune.Trainable):
         checkpoints: Path,
         operators: tuple[type[Operator], ...],
         timeout_s: float | None,
+        threads: int,
     ) -> None:
         keep_freed_memory()
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is imported
         self._pickled_task, self._timeout_s = pickled_task, timeout_s
         self._checkpoints, self._operators = checkpoints, operators
         self._task: CellTask | None = None
+        self._device = this_device()
+        self._has_met_fault = False
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -52,24 +61,35 @@ class CellTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """The next rung's score.
 
-        What the cell itself is to blame for is a result. Trouble with memory, disk or process is raised, or kills the
-        process: Tune then starts the trial again. From a node that drains it does so elsewhere, and counts no retry.
+        What the cell itself is to blame for is a result, and so is what it may be to blame for: a lack of memory, a device
+        error. Then this process does nothing but hold its place until the driver ends it. Other trouble, with disk or
+        process, is raised or kills the process. On a node that drains Tune starts the trial again elsewhere.
         """
+        if self._has_met_fault:
+            threading.Event().wait()
         if is_node_draining():
             raise RayActorError(error_msg="the node of this trial is about to go", preempted=True)
         cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
         try:
+            self._check_device()
             with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):
-                return {"score": asdict(next(self._running(cell)))}
+                return {"score": asdict(next(self._running(cell))), "device": self._device}
         except DivergedError as error:
             return {"failed": Status.DIVERGED.value, "reason": str(error)}
         except Exception as error:
-            if _is_passing(error):
+            if fault := fault_of(error, self._device):
+                self._has_met_fault = True
+                return {"fault": fault}
+            if isinstance(error, OSError):
                 raise
-            return {"failed": Status.FAILED.value, "reason": _one_line(error)}
+            return {"failed": Status.FAILED.value, "reason": one_line(error)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The task's own checkpoint holds all of its state."""
+
+    def _check_device(self) -> None:
+        if self._scores is None and self._device.gpus and left_out_path(self._checkpoints, self._device).exists():
+            raise LeftOutError(f"{self._device} is left out")
 
     def _running(self, cell: CellSpec) -> Iterator[RungScore]:
         if self._scores is None:
@@ -86,6 +106,11 @@ def checkpoint_path(checkpoints: Path, digest: str) -> Path:
 def hang_path(checkpoints: Path, cell: CellSpec) -> Path:
     """Where the traceback of a hung trial lies; the file is empty or missing where nothing hung."""
     return checkpoints / f"{cell.digest}.hung"
+
+
+def left_out_path(checkpoints: Path, device: Device) -> Path:
+    """A file that is there where a device is known to be broken."""
+    return checkpoints / LEFT_OUT / f"{device.node}-{'-'.join(device.gpus)}"
 
 
 @contextmanager
@@ -110,13 +135,3 @@ def _open_or_devnull(path: Path) -> TextIO:
         return path.open("w")
     except OSError:
         return Path(os.devnull).open("w")
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether another try, elsewhere or later, may do better. Torch says that memory is short in errors of several kinds."""
-    is_out_of_memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError | OSError) or is_out_of_memory
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

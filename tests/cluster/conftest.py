@@ -104,7 +104,8 @@ def worker_ids(head: RayHead, state: str = "ALIVE") -> set[str]:
 
 
 def _start(folder: Path, log: str, own: dict[str, str], *options: str) -> subprocess.Popen[bytes]:
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    kept = "RAY_worker_niceness"  # see tests/conftest.py
+    variables = {name: value for name, value in os.environ.items() if name == kept or not name.startswith("RAY_")}
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"  # a job starts `python`
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *options]
     command += [f"--object-store-memory={100 * 2**20}"]

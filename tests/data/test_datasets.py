@@ -562,7 +562,7 @@ def test_a_remembered_file_is_read_again_only_after_it_was_written(tmp_path, mon
     file.write_bytes(b"one")
     [first] = FileDigests(memory).of([file])
     with monkeypatch.context() as no_reading:
-        no_reading.setattr("data.digests._digest", None)
+        no_reading.setattr("data.digests.FileDigests._digest", None)
         assert FileDigests(memory).of([file]) == [first]
     status = file.stat()
     file.write_bytes(b"two")

@@ -131,21 +131,21 @@ def test_the_tasks_are_spread_over_the_nodes(cluster, tmp_path):
 
 def test_a_task_whose_node_is_lost_starts_again_on_another_and_keeps_the_shards_that_are_there(cluster, tmp_path):
     visits = tmp_path / "visits"
-    spot = cluster.add_node(num_cpus=2)  # the only one that holds a task of two CPUs
+    spots = [cluster.add_node(num_cpus=2) for _ in range(2)]  # none but they hold a task of two CPUs
 
-    def replace_spot():
+    def lose_the_one_that_reads():
         while not visits.exists() or len(visits.read_text().splitlines()) < 5:
             time.sleep(0.05)
-        cluster.remove_node(spot, allow_graceful=False)
-        cluster.add_node(num_cpus=2)
+        [reading] = nodes_that_read(visits)
+        cluster.remove_node(next(spot for spot in spots if spot.node_id == reading), allow_graceful=False)
 
     def fill(extraction, workers, progress):
-        return by_tasks(extraction, workers, progress, Resources(cpu=2), retries=1)
+        return by_tasks(extraction, 1, progress, Resources(cpu=2), retries=1)
 
-    replacement = threading.Thread(target=replace_spot)
-    replacement.start()
+    loss = threading.Thread(target=lose_the_one_that_reads)
+    loss.start()
     cache = built(tmp_path / "cache", Scenes(visits, seconds=0.3), fill)
-    replacement.join()
+    loss.join()
     assert_holds_every_scene(cache)
     assert len(nodes_that_read(visits)) == 2
     read = [int(line.split()[0]) for line in visits.read_text().splitlines()]

@@ -11,6 +11,7 @@ from search.disk import DiskPatience
 from search.evaluation import Status
 from search.journal import (
     CellProposed,
+    DeviceLeftOut,
     Journal,
     JournalError,
     RungReached,
@@ -31,6 +32,7 @@ EVENTS = [
     CellProposed(0, CELL, 7, 100, 1000, 2.0),
     RungReached(0, 1, 40, 0.25, 1.25, 3.5, False, "full budget", 3.0),
     TrialEnded(0, Status.COMPLETED, 'with "quotes" and ünicode', 3.5, 4.0),
+    DeviceLeftOut("10.0.0.3 GPU 1", "CUDA error: uncorrectable ECC error encountered", 4.5),
     SearchClosed("1 trials", 5.0),
 ]
 
@@ -56,7 +58,8 @@ def test_a_journal_reads_back_what_was_written(recorded):
 
 def test_lines_are_json_that_any_tool_reads(recorded):
     events = [json.loads(line)["event"] for line in recorded.read_text().splitlines()]
-    assert events == ["trial_inherited", "search_opened", "cell_proposed", "rung_reached", "trial_ended", "search_closed"]
+    opening = ["trial_inherited", "search_opened", "cell_proposed"]
+    assert events == [*opening, "rung_reached", "trial_ended", "device_left_out", "search_closed"]
 
 
 def test_every_truncation_keeps_the_whole_lines_and_can_be_written_on(recorded, tmp_path):
@@ -103,7 +106,7 @@ def test_an_event_of_another_version_is_an_error_even_in_the_last_line_and_nothi
     with recorded.open("a") as file:
         file.write(line)
     before = recorded.read_bytes()
-    with pytest.raises(JournalError, match="line 7 is not an event that this version of dpc can read"):
+    with pytest.raises(JournalError, match="line 8 is not an event that this version of dpc can read"):
         Journal(recorded)
     assert recorded.read_bytes() == before
 

@@ -1,21 +1,18 @@
 import json
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -390,7 +387,7 @@ def test_the_terminal_stays_clean(journal, tmp_path):
     assert done.stdout + done.stderr == ""
 
 
-def test_a_server_shows_the_same_after_an_outage(tracking, journal, request, tmp_path):
+def test_a_server_shows_the_same_after_an_outage(tracking, journal, request, tmp_path, mlflow_server):
     folder = tmp_path / "server"
     folder.mkdir()
     track(journal, tracking)
@@ -436,32 +433,3 @@ def unavailable_server(port: int) -> Iterator[list[str]]:
             yield asked
         finally:
             server.shutdown()
-
-
-@contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator[None]:
-    """A real server of one worker; it and what it started end with the block."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
-    command += [f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--artifacts-destination={folder}/artifacts"]
-    log = folder / "server.log"
-    variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # starts three times as fast
-    with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=file, stderr=file, start_new_session=True)
-    try:
-        wait_until(lambda: process.poll() is not None or _answers(port), timeout_s=60)
-        assert process.poll() is None, log.read_text()
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _answers(port: int) -> bool:
-    with suppress(requests.RequestException):
-        return requests.get(f"http://127.0.0.1:{port}/health", timeout=1).ok
-    return False

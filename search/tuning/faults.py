@@ -1,0 +1,104 @@
+"""Trouble of a trial that its cell may not be to blame for: memory that others took, or a GPU that is broken."""
+
+import re
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from errno import ENOMEM
+
+import ray
+
+
+class LeftOutError(RuntimeError):
+    """A trial was given a GPU that is known to be broken."""
+
+
+class Short(StrEnum):
+    """What a trial ran out of, and so what it gets to itself when it is tried again."""
+
+    GPU = "gpu"
+    NODE = "node"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The GPU that a trial was given, or GPUs.
+
+    Attributes:
+        node: Ray's id of the node.
+        address: of the node, for people.
+        gpus: as the node names them: an index, or a UUID where its CUDA_VISIBLE_DEVICES holds those; none on a CPU.
+    """
+
+    node: str
+    address: str
+    gpus: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.address} GPU {' and '.join(self.gpus)}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfMemory:
+    """There was not enough memory. ``place`` is what a trial can have to itself at most, in words."""
+
+    short: Short
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceError:
+    """A GPU failed, or a cell made it fail: only other trials and other GPUs can tell."""
+
+    device: Device
+    reason: str
+
+
+def this_device() -> Device:
+    """What Ray gave to this process."""
+    gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    return Device(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), tuple(gpus))
+
+
+def fault_of(error: Exception, device: Device) -> OutOfMemory | DeviceError | None:
+    """What ``error``, raised by a trial on ``device``, may mean beyond the cell; None if nothing."""
+    is_out_of_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == ENOMEM)
+    if is_out_of_memory or "can't allocate memory" in str(error):
+        return OutOfMemory(Short.NODE, f"on {device.address}", one_line(error))
+    if not device.gpus:
+        return None
+    if type(error).__name__ == "OutOfMemoryError" or _IS_GPU_MEMORY.search(str(error)):
+        return OutOfMemory(Short.GPU, f"on {_gpu()}", one_line(error))
+    if isinstance(error, LeftOutError) or type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error)):
+        return DeviceError(device, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+    return None
+
+
+def death_of(reason: str) -> OutOfMemory | None:
+    """What Ray says of a process that ended: whether its node was short of memory."""
+    if "node running low on memory" not in reason:
+        return None
+    return OutOfMemory(Short.NODE, "on a node", "Ray ended the process because its node was running low on memory")
+
+
+def one_line(error: BaseException) -> str:
+    """An error as the reason of a trial's end."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _gpu() -> str:
+    torch = sys.modules.get("torch")  # what ran out of a GPU's memory has imported it
+    if torch is None or not torch.cuda.is_available():
+        return "a GPU"
+    return f"a GPU of {torch.cuda.get_device_properties(0).total_memory / 2**30:.1f} GiB"
+
+
+_IS_GPU_MEMORY = re.compile(r"out of memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
+_IS_DEVICE = re.compile(
+    r"(CUDA|HIP|cuDNN|NCCL) error|(CUDNN|CUBLAS|CUSOLVER|CUFFT)_STATUS_|Triton Error|device-side assert"
+    r"|illegal memory access|unspecified launch failure|uncorrectable ECC",
+    re.IGNORECASE,
+)
+"""Torch, its libraries and Triton say so in errors of several kinds."""
