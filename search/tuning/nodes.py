@@ -14,8 +14,8 @@ TIMEOUT_S = 60.0
 """For a node to answer: it may first have to start a process and unpack the job's code."""
 
 
-def on_every_node(function: Callable[[], T]) -> dict[str, T]:
-    """What ``function`` returns on each node, by the node's name. A node that goes away meanwhile is left out.
+def on_every_node(function: Callable[[], T]) -> list[tuple[str, T]]:
+    """Each node's name, and what ``function`` returns there. A node that goes away meanwhile is left out.
 
     Raises:
         TimeoutError: a node does not answer.
@@ -25,11 +25,11 @@ def on_every_node(function: Callable[[], T]) -> dict[str, T]:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     strategies = (NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes)
     running = [call.options(scheduling_strategy=strategy).remote(function) for strategy in strategies]
-    answers = {}
+    answers = []
     for node, answer in zip(nodes, running, strict=True):
         name = _name(node["NodeManagerAddress"], node["NodeManagerHostname"])
         try:
-            answers[name] = ray.get(answer, timeout=TIMEOUT_S)
+            answers.append((name, ray.get(answer, timeout=TIMEOUT_S)))
         except (NodeDiedError, TaskUnschedulableError):
             continue
         except GetTimeoutError:

@@ -73,7 +73,7 @@ def check_shared(written: Sequence[SharedPath], read: Sequence[SharedPath]) -> N
     with ExitStack() as stack:
         probes = [stack.enter_context(_probe(folder)) for folder in written]
         try:
-            for node, answers in on_every_node(partial(_look, probes, read)).items():
+            for node, answers in on_every_node(partial(_look, probes, read)):
                 for probe, answer in zip(probes, answers, strict=True):
                     if not probe.file.with_name(answer).exists():
                         what = f"writes to {probe.folder.path} what the driver does not see"

@@ -19,7 +19,7 @@ def check_nodes(store: Store, checkpoints: Path) -> None:
     name = f"probe-{uuid4().hex}"
     store.write(name, name.encode())
     try:
-        for node, trouble in on_every_node(partial(_trouble, store, name, checkpoints)).items():
+        for node, trouble in on_every_node(partial(_trouble, store, name, checkpoints)):
             if trouble:
                 raise StoreError(f"store: {node} cannot use it: {trouble}")
     finally:

@@ -76,8 +76,8 @@ def assert_no_probe(*folders):
 
 
 def test_a_function_runs_on_every_node_and_what_it_raises_is_raised_here(cluster):
-    ids = on_every_node(lambda: ray.get_runtime_context().get_node_id())
-    assert set(ids.values()) <= {node["NodeID"] for node in alive()}
+    ids = {node_id for _, node_id in on_every_node(lambda: ray.get_runtime_context().get_node_id())}
+    assert ids == {node["NodeID"] for node in alive()}
     with pytest.raises(ZeroDivisionError):
         on_every_node(lambda: 1 // 0)
 
@@ -115,7 +115,7 @@ def test_a_node_that_does_not_share_a_folder_is_named_with_what_it_cannot_do(clu
         assert "\n" not in str(caught.value)
         assert "every node must share it" in str(caught.value)
         assert_no_probe(folder)
-        assert set(on_every_node(partial(probes_in, folder)).values()) == {0}
+        assert {number for _, number in on_every_node(partial(probes_in, folder))} == {0}
     check_shared(written(folder), [])
 
 
