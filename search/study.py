@@ -51,13 +51,18 @@ class Study:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to run."""
+        """Whether the journal says that nothing is left to run."""
         return self.record.closed is not None
 
     @property
     def has_more(self) -> bool:
         """Whether ``propose`` will give another trial, now or once running ones have ended."""
         return bool(self._interrupted) or (self.record.num_proposed < self.plan.trials and not self._exhausted)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial that will ever be proposed has ended."""
+        return not self.has_more and self.record.num_ended == self.record.num_proposed
 
     def propose(self) -> CellProposed | None:
         """The next trial to run; None when there is none, or while a deterministic search waits for a running one."""
@@ -109,8 +114,8 @@ class Study:
         self._append(DeviceLeftOut(device, reason, now_s()))
 
     def close(self) -> None:
-        """Say that the search is complete, if every trial that will ever be proposed has ended."""
-        if not self.has_more and self.record.num_ended == self.record.num_proposed:
+        """Say that the search is complete, if it is over."""
+        if self.is_over:
             self._append(SearchClosed(self._exhausted or f"{self.plan.trials} trials", now_s()))
 
     def _end_of(self, last: RungReached) -> TrialEnded:

@@ -24,6 +24,7 @@ from search.policy import Plan
 from search.record import SearchRecord
 from search.resources import Node, Resources
 from search.space import CellSpace
+from search.storing.keeper import StoredSearch
 from search.study import Study
 from search.termination import handle_sigterm, interrupted_code
 from search.tuning.cluster import connect, names_cluster, slots
@@ -64,6 +65,7 @@ def execute(
         ConfigError: the journal holds a search with other settings, or one that is no fork of ``parent``.
     """
     resources, faults = config.build("resources", Resources), config.build("faults", FaultTolerance)
+    pending, checkpoints = config.value("ray.max_pending", int), folder / "checkpoints"
     tracking, operators = tracking_settings(config), plan.space.operator_kinds
     say = partial(console.print, soft_wrap=True)
     patience = DiskPatience(DISK_PATIENCE_S, lambda error: say(f"Waiting for disk space: {error}"))
@@ -83,16 +85,22 @@ def execute(
         ):
             with SearchDisplay(record, plan.trials, console) as display:
                 study = Study(journal, record, plan, opened, on_event=display)
-                connect(config.optional("ray.address", str))
-                handle_sigterm()
-                if stored:
-                    check_nodes(stored.checkpoints, folder / "checkpoints")
-                if plan.window is not None and slots(resources) > plan.window:
-                    say(f"window: a deterministic search keeps {plan.window} of {slots(resources)} slots busy at most.")
-                pending = config.value("ray.max_pending", int)
-                run_study(study, task, resources, faults, folder / "checkpoints", operators, pending, say)
+                if not study.is_over:
+                    _join(config, plan, stored, checkpoints, say)
+                run_study(study, task, resources, faults, checkpoints, operators, pending, say)
             patience(lambda: write(record))
     return study, dashboard(tracking, tracked.link)
+
+
+def _join(config: Config, plan: Plan, stored: StoredSearch | None, checkpoints: Path, say: Callable[[str], None]) -> None:
+    """Connect to the cluster, and see that its nodes can use the store."""
+    connect(config.optional("ray.address", str))
+    handle_sigterm()
+    if stored:
+        check_nodes(stored.checkpoints, checkpoints)
+    there = slots(config.build("resources", Resources))
+    if plan.window is not None and there > plan.window:
+        say(f"window: a deterministic search keeps {plan.window} of {there} slots busy at most.")
 
 
 def exit_code(study: Study, folder: Path, console: Console) -> int:

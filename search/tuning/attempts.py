@@ -50,12 +50,6 @@ class Attempts:
         self._faults = DeviceFaults(max(2, faults.retries + 1))
         self._held = HeldDevices(self._faults, resources, checkpoints, self._leave_out)
 
-    @property
-    def are_over(self) -> bool:
-        """Whether every trial that will ever be proposed has ended."""
-        record = self._study.record
-        return not self._study.has_more and record.num_ended == record.num_proposed
-
     def next(self, attempt: str) -> dict[str, Any] | None:
         """What the next attempt, to be known by that name, shall do; None while it must wait."""
         proposed = self._again.popleft() if self._again else self._study.propose()

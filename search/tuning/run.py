@@ -43,7 +43,9 @@ def run_study(
     max_pending: int = 32,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run the study's trials on the connected cluster until none is left or the user interrupts.
+    """Run the study's trials on the connected cluster until none is left or the user interrupts, and close it.
+
+    One that is over is only closed, and needs no cluster.
 
     Args:
         checkpoints: folder for the state of unfinished trials; on a cluster, one that all nodes see.
@@ -54,6 +56,24 @@ def run_study(
     Raises:
         ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
     """
+    if not study.is_over:
+        _tune(study, task, resources, faults, checkpoints, operators, max_pending, say)
+    study.close()
+    if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
+        for path in checkpoints.glob(checkpoint_path(checkpoints, "*").name):
+            path.unlink(missing_ok=True)
+
+
+def _tune(
+    study: Study,
+    task: CellTask,
+    resources: Resources,
+    faults: FaultTolerance,
+    checkpoints: Path,
+    operators: tuple[type[Operator], ...],
+    max_pending: int,
+    say: Callable[[str], None],
+) -> None:
     check_cluster(resources)
     os.environ.update(_DRIVER_ENVIRONMENT)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending(resources, max_pending))
@@ -77,7 +97,7 @@ def run_study(
         tune_config=tune.TuneConfig(
             metric="miou",
             mode="max",
-            search_alg=_StudySearcher(attempts),
+            search_alg=_StudySearcher(study, attempts),
             scheduler=_StudyScheduler(attempts),
             num_samples=-1,
             reuse_actors=True,
@@ -96,10 +116,6 @@ def run_study(
         tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    study.close()
-    if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
-        for path in checkpoints.glob(checkpoint_path(checkpoints, "*").name):
-            path.unlink(missing_ok=True)
 
 
 class _NotSaved:
@@ -112,12 +128,12 @@ class _NotSaved:
 class _StudySearcher(_NotSaved, Searcher):
     """Hands attempts to Tune."""
 
-    def __init__(self, attempts: Attempts) -> None:
+    def __init__(self, study: Study, attempts: Attempts) -> None:
         super().__init__(metric="miou", mode="max")
-        self._attempts = attempts
+        self._study, self._attempts = study, attempts
 
     def suggest(self, trial_id: str) -> Any:
-        if self._attempts.are_over:
+        if self._study.is_over:
             self._attempts.release()
             return Searcher.FINISHED
         return self._attempts.next(trial_id)

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from ray._raylet import GcsClient
@@ -36,7 +37,7 @@ SEARCH = (
     "dataset.num_train=12",
     "dataset.num_val=4",
     "space.num_branches=2",
-    "proxy.rungs=[15,30,45,60,75,90,105,120]",
+    "proxy.rungs=[10,20,30,40,50,60,70,80]",
     "proxy.cell.filters=8",
     "scheduler=none",
     "trials=3",
@@ -87,36 +88,60 @@ def rungs_in(checkpoint):
     return len(metadata["scores"]) if metadata else 0  # of a cell that has ended, too
 
 
-def test_a_search_outlives_a_dead_node_and_a_drained_one_on_nodes_that_join_it(tmp_path, one_thread):
+class FewestRungs(Thread):
+    """Watches checkpoints: the fewest rungs that any held, by cell. A trial that begins anew holds one."""
+
+    def __init__(self, checkpoints, cells):
+        super().__init__(daemon=True)
+        self.seen = {cell: [rungs_in(checkpoints / f"{cell}.safetensors")] for cell in cells}
+        self._checkpoints, self._is_over = checkpoints, Event()
+
+    def run(self):
+        while not self._is_over.wait(0.05):
+            for cell, seen in self.seen.items():
+                if rungs := rungs_in(self._checkpoints / f"{cell}.safetensors"):
+                    seen.append(rungs)
+
+    def __exit__(self, *_):
+        self._is_over.set()
+        self.join()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+
+def test_a_search_outlives_a_dead_node_and_a_drained_one_on_a_node_that_joins_it(tmp_path, one_thread):
     folder = tmp_path / "shared"
     with ExitStack() as nodes:
         head = nodes.enter_context(running_head(NO_TOKEN | FAST, cpus=0))
-        workers = [nodes.enter_context(running_worker(head, NO_TOKEN)) for _ in range(3)]
+        dying, draining = workers = [nodes.enter_context(running_worker(head, NO_TOKEN)) for _ in range(2)]
         wait_for(lambda: {worker.node_id for worker in workers} == worker_ids(head))
         send(head, folder)
         checkpoints = folder / "sent" / "checkpoints"
         wait_for(lambda: sum(rungs_in(path) >= 2 for path in checkpoints.glob("*.safetensors")) == 2)
-        dying, draining, spare = sorted(workers, key=lambda worker: not cells_on(worker))
         (moved,), (drained,) = wait_for(lambda: cells_on(dying)), wait_for(lambda: cells_on(draining))
 
-        joining = nodes.enter_context(running_worker(head, NO_TOKEN))
-        dying.signal(signal.SIGKILL)
-        died_s = time.monotonic()
-        drain(draining, head)
-        drained_s = time.monotonic()
-        wait_for(lambda: drained not in cells_on(draining))
-        print(f"a trial leaves a node that drains after {time.monotonic() - drained_s:.1f} s")
-        wait_for(lambda: dying.node_id not in worker_ids(head))
-        print(f"a node that died is given up after {time.monotonic() - died_s:.1f} s")
-        saved = {cell: rungs_in(checkpoints / f"{cell}.safetensors") for cell in (moved, drained)}
-        wait_for(lambda: {moved, drained} <= cells_on(spare) | cells_on(joining))
-        print(f"both trials run elsewhere after {time.monotonic() - died_s:.1f} s")
-        for cell, rungs in saved.items():
-            path = checkpoints / f"{cell}.safetensors"
-            assert wait_for(lambda path=path, rungs=rungs: rungs_in(path) != rungs and rungs_in(path)) >= rungs, "it began anew"
-
-        followed = dpc("submit", f"address={head.dashboard_url}", "logs=search")
-        assert followed.returncode == 0, followed.stdout
+        with FewestRungs(checkpoints, (moved, drained)) as rungs:
+            dying.signal(signal.SIGKILL)
+            died_s = time.monotonic()
+            drain(draining, head)
+            drained_s = time.monotonic()
+            joining = nodes.enter_context(running_worker(head, NO_TOKEN))
+            wait_for(lambda: drained not in cells_on(draining))
+            print(f"a trial leaves a node that drains after {time.monotonic() - drained_s:.1f} s")
+            wait_for(lambda: dying.node_id not in worker_ids(head))
+            print(f"a node that died is given up after {time.monotonic() - died_s:.1f} s")
+            elsewhere = set()
+            wait_for(lambda: elsewhere.update(cells_on(joining)) or {moved, drained} & elsewhere)
+            print(f"one of their trials runs on a node that joined after {time.monotonic() - died_s:.1f} s")
+            wait_for(lambda: elsewhere.update(cells_on(joining)) or {moved, drained} <= elsewhere)
+            followed = dpc("submit", f"address={head.dashboard_url}", "logs=search")
+            assert followed.returncode == 0, followed.stdout
+        for seen in rungs.seen.values():
+            assert seen == sorted(seen), "a trial began anew"
+            assert seen[0] >= 2
+            assert seen[-1] > seen[0]
     events, _ = read_events(folder / "sent" / "journal.jsonl")
     assert Counter(event.trial for event in events if isinstance(event, CellProposed)) == Counter(range(3))
     assert Counter((event.trial, event.status) for event in events if isinstance(event, TrialEnded)) == Counter(

@@ -10,6 +10,9 @@ from uuid import uuid4
 import pytest
 import requests
 
+from search.journal import read_events
+from search.record import SearchRecord
+
 from .conftest import free_ports
 
 SEARCH = (
@@ -42,6 +45,7 @@ def test_secrets_stand_in_nothing_that_a_submitted_search_writes(token_head, s3_
             "submit", f"address={token_head.dashboard_url}", "job=sent", f"env=[{','.join(PASSED_ON)}]", "--", *search, **given
         )
     assert sent.returncode == 0, sent.stdout + sent.stderr
+    assert len(SearchRecord(read_events(tmp_path / "sent" / "journal.jsonl")[0]).finished) == 2
     status, logs = (
         dpc("submit", f"address={token_head.dashboard_url}", f"{about}=sent", **given) for about in ("status", "logs")
     )

@@ -116,7 +116,7 @@ def test_a_fixed_size_is_for_encoders_that_cannot_take_any(file_format, tmp_path
         run(photos(1, 3, 65, 65))
 
 
-@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("output_stride", [16, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_timm_encoder_with_tensorflows_padding_is_exported_to_onnx(output_stride, tmp_path):
     needs("onnx")
     model = small(encoder_name="tu-mobilenetv2_100", pad_type="same", output_stride=output_stride)

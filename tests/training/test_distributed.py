@@ -72,7 +72,9 @@ class DiesOnce(OneImage):
 @pytest.fixture(scope="module")
 def cluster():
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})
+    ray.init(
+        "local", num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}}
+    )
     connect(None)  # does nothing: this process has joined a cluster
     yield
     ray.shutdown()
