@@ -56,24 +56,9 @@ def run_study(
     Raises:
         ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
     """
-    if not study.is_over:
-        _tune(study, task, resources, faults, checkpoints, operators, max_pending, say)
-    study.close()
-    if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
-        for path in checkpoints.glob(checkpoint_path(checkpoints, "*").name):
-            path.unlink(missing_ok=True)
-
-
-def _tune(
-    study: Study,
-    task: CellTask,
-    resources: Resources,
-    faults: FaultTolerance,
-    checkpoints: Path,
-    operators: tuple[type[Operator], ...],
-    max_pending: int,
-    say: Callable[[str], None],
-) -> None:
+    if study.is_over:
+        _close(study, checkpoints)
+        return
     check_cluster(resources)
     os.environ.update(_DRIVER_ENVIRONMENT)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending(resources, max_pending))
@@ -116,6 +101,14 @@ def _tune(
         tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    _close(study, checkpoints)
+
+
+def _close(study: Study, checkpoints: Path) -> None:
+    study.close()
+    if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
+        for path in checkpoints.glob(checkpoint_path(checkpoints, "*").name):
+            path.unlink(missing_ok=True)
 
 
 class _NotSaved:

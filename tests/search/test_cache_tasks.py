@@ -11,7 +11,6 @@ import pytest
 import ray
 import torch
 from ray import cloudpickle
-from ray.cluster_utils import Cluster
 from torch import nn
 
 from data.datasets import DatasetError, DatasetInfo, Sample, palette_of
@@ -20,7 +19,6 @@ from data.shapes import Shapes
 from models.backbones import BackboneSettings, build_backbone
 from search.resources import Resources, ResourcesError
 from search.tuning.cache_tasks import fill_by_tasks
-from search.tuning.cluster import connect
 from training.extraction import CacheSettings, cache_features
 
 SIDE_PX = 321
@@ -28,17 +26,6 @@ NUM_TRAIN = 12
 BACKBONE = BackboneSettings("local")
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
-    connect(nodes.address)
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +95,7 @@ def assert_holds_every_scene(cache):
         np.testing.assert_allclose(cache[index][0], (index / 255 - 0.5) / 0.5, atol=1e-3)
 
 
-def test_tasks_build_the_cache_that_processes_build_byte_for_byte(cluster, tmp_path):
+def test_tasks_build_the_cache_that_processes_build_byte_for_byte(two_nodes, tmp_path):
     dataset, told = Shapes(num_train=6, num_val=2, size_px=SIDE_PX), []
     caches = []
     for name, fill in (("tasks", by_tasks), ("processes", None)):
@@ -124,20 +111,20 @@ def test_tasks_build_the_cache_that_processes_build_byte_for_byte(cluster, tmp_p
     assert told[-1] == (6, 6)
 
 
-def test_the_tasks_are_spread_over_the_nodes(cluster, tmp_path):
+def test_the_tasks_are_spread_over_the_nodes(two_nodes, tmp_path):
     assert_holds_every_scene(built(tmp_path / "cache", Scenes(tmp_path / "visits", seconds=0.3)))
     assert len(nodes_that_read(tmp_path / "visits")) == 2
 
 
-def test_a_task_whose_node_is_lost_starts_again_on_another_and_keeps_the_shards_that_are_there(cluster, tmp_path):
+def test_a_task_whose_node_is_lost_starts_again_on_another_and_keeps_the_shards_that_are_there(two_nodes, tmp_path):
     visits = tmp_path / "visits"
-    spots = [cluster.add_node(num_cpus=2) for _ in range(2)]  # none but they hold a task of two CPUs
+    spots = [two_nodes.add_node(num_cpus=2) for _ in range(2)]  # none but they hold a task of two CPUs
 
     def lose_the_one_that_reads():
         while not visits.exists() or len(visits.read_text().splitlines()) < 5:
             time.sleep(0.05)
         [reading] = nodes_that_read(visits)
-        cluster.remove_node(next(spot for spot in spots if spot.node_id == reading), allow_graceful=False)
+        two_nodes.remove_node(next(spot for spot in spots if spot.node_id == reading), allow_graceful=False)
 
     def fill(extraction, workers, progress):
         return by_tasks(extraction, 1, progress, Resources(cpu=2), retries=1)
@@ -156,20 +143,20 @@ def test_a_task_whose_node_is_lost_starts_again_on_another_and_keeps_the_shards_
 @pytest.mark.parametrize(
     "error", [DatasetError("5: label 77 at row 0"), OSError(errno.ENOSPC, "No space left on device", "/shared")], ids=type
 )
-def test_what_a_task_raises_is_raised_here(cluster, tmp_path, error):
+def test_what_a_task_raises_is_raised_here(two_nodes, tmp_path, error):
     with pytest.raises(type(error)) as caught:
         built(tmp_path / "cache", Scenes(tmp_path / "visits", error=error))
     assert str(caught.value) == str(error)
 
 
-def test_tasks_that_all_die_end_the_build_and_the_next_one_goes_on(cluster, tmp_path):
+def test_tasks_that_all_die_end_the_build_and_the_next_one_goes_on(two_nodes, tmp_path):
     scenes = Scenes(tmp_path / "visits")
     with pytest.raises(CacheError, match=r"each task that extracted features died .* cache.workers=1 needs the least memory"):
         built(tmp_path / "cache", scenes, backbone=DiesAlways())
     assert_holds_every_scene(built(tmp_path / "cache", scenes))
 
 
-def test_a_task_that_no_node_can_hold_is_refused(cluster, tmp_path):
+def test_a_task_that_no_node_can_hold_is_refused(two_nodes, tmp_path):
     def fill(extraction, workers, progress):
         return by_tasks(extraction, workers, progress, Resources(cpu=64))
 

@@ -11,25 +11,12 @@ from functools import partial
 import pytest
 import ray
 from ray import cloudpickle
-from ray.cluster_utils import Cluster
 
-from search.tuning.cluster import connect
 from search.tuning.nodes import on_every_node, this_node
 from search.tuning.shared_folders import SharedFolderError, SharedPath, check_shared
 from search.tuning.shared_task import SharedTask
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
-    connect(nodes.address)
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
 
 
 @contextmanager
@@ -75,14 +62,14 @@ def assert_no_probe(*folders):
         assert not [path for path in folder.rglob("*") if "probe" in path.name]
 
 
-def test_a_function_runs_on_every_node_and_what_it_raises_is_raised_here(cluster):
+def test_a_function_runs_on_every_node_and_what_it_raises_is_raised_here(two_nodes):
     ids = {node_id for _, node_id in on_every_node(lambda: ray.get_runtime_context().get_node_id())}
     assert ids == {node["NodeID"] for node in alive()}
     with pytest.raises(ZeroDivisionError):
         on_every_node(lambda: 1 // 0)
 
 
-def test_folders_and_files_that_all_nodes_share_pass_and_no_probe_remains(cluster, tmp_path):
+def test_folders_and_files_that_all_nodes_share_pass_and_no_probe_remains(two_nodes, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     (data / "train").mkdir()
@@ -105,11 +92,11 @@ MOUNTS = {
 
 
 @pytest.mark.parametrize("trouble", MOUNTS)
-def test_a_node_that_does_not_share_a_folder_is_named_with_what_it_cannot_do(cluster, tmp_path, trouble):
+def test_a_node_that_does_not_share_a_folder_is_named_with_what_it_cannot_do(two_nodes, tmp_path, trouble):
     folder, upper = tmp_path / "shared" / "outputs", tmp_path / "upper"
     folder.mkdir(parents=True)
     upper.mkdir()
-    with node_with(cluster, MOUNTS[trouble].format(folder=folder, parent=folder.parent, upper=upper)):
+    with node_with(two_nodes, MOUNTS[trouble].format(folder=folder, parent=folder.parent, upper=upper)):
         with pytest.raises(SharedFolderError, match=rf"^output_dir: node \S+ \(\S+\) {trouble} {folder}") as caught:
             check_shared(written(folder), [])
         assert "\n" not in str(caught.value)
@@ -123,13 +110,13 @@ def probes_in(folder):
     return len(list(folder.glob(".probe*")))
 
 
-def test_a_node_that_misses_data_that_is_only_read_is_named(cluster, tmp_path):
+def test_a_node_that_misses_data_that_is_only_read_is_named(two_nodes, tmp_path):
     root, weights = tmp_path / "data", tmp_path / "weights.safetensors"
     (root / "train").mkdir(parents=True)
     weights.write_bytes(b"1234")
     read = [SharedPath.seen("dataset.root", root), SharedPath.seen("backbone.weights", weights)]
     with (
-        node_with(cluster, f"mount -t tmpfs tmpfs {root}"),
+        node_with(two_nodes, f"mount -t tmpfs tmpfs {root}"),
         pytest.raises(SharedFolderError, match=f"dataset.root: node .* sees another folder of the name {root};"),
     ):
         check_shared([], read)
@@ -138,7 +125,7 @@ def test_a_node_that_misses_data_that_is_only_read_is_named(cluster, tmp_path):
         check_shared([], read)
 
 
-def test_a_folder_that_this_process_cannot_write_is_said_of_it(cluster, tmp_path):
+def test_a_folder_that_this_process_cannot_write_is_said_of_it(two_nodes, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SharedFolderError, match="output_dir: node .* cannot write to .*file .File exists."):
         check_shared(written(tmp_path / "file"), [])
