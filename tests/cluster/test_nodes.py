@@ -35,6 +35,7 @@ FAST = {
 """As the launch files set them."""
 SEARCH = (
     "dataset.num_train=12",
+    "cache.workers=1",
     "dataset.num_val=4",
     "space.num_branches=2",
     "proxy.rungs=[10,20,30,40,50,60,70,80]",

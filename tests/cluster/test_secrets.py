@@ -18,6 +18,7 @@ from .conftest import free_ports
 SEARCH = (
     "name=sent",
     "dataset.num_train=12",
+    "cache.workers=1",
     "dataset.num_val=4",
     "space.num_branches=2",
     "proxy.rungs=[2,4]",

@@ -22,6 +22,7 @@ from search.record import SearchRecord
 TINY = (
     "name=tiny",
     "dataset.num_train=12",
+    "cache.workers=1",
     "dataset.num_val=4",
     "space.num_branches=2",
     "proxy.rungs=[2,4]",

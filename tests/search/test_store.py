@@ -523,6 +523,7 @@ TINY = (
     "name=tiny",
     "trials=4",
     "dataset.num_train=12",
+    "cache.workers=1",
     "dataset.num_val=4",
     "space.num_branches=2",
     "proxy.rungs=[2,4]",
