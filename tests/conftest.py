@@ -12,6 +12,7 @@ import pytest
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads it when it is first imported
 os.environ |= {
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the CPU to other tests
     "RAY_worker_niceness": "0",  # Ray's workers give way to all else: tests beside them would starve them
     # Ray learns within a second or two, and not twenty, that a node is gone.
     "RAY_health_check_initial_delay_ms": "0",
