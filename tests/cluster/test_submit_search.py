@@ -23,14 +23,14 @@ TINY = (
 def submit(head, *arguments):
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}  # noqa: PTH120
     command = [sys.executable, "-m", "search.cli", "submit", f"address={head.dashboard_url}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=environment)
 
 
 def test_a_stopped_job_says_how_to_go_on_and_the_same_command_does(ray_head, tmp_path):
     journal = tmp_path / "sent" / "journal.jsonl"
     search = ["--", "search", *TINY, "proxy.rungs=[20,40,60]", "trials=6", "scheduler=none", f"output_dir={tmp_path}"]
     assert submit(ray_head, "job=to-stop", "wait=false", *search).returncode == 0
-    deadline_s = time.monotonic() + 120
+    deadline_s = time.monotonic() + 300
     while not (journal.exists() and b"rung_reached" in journal.read_bytes()):
         assert time.monotonic() < deadline_s
         time.sleep(0.05)

@@ -38,7 +38,7 @@ TINY = (
 def dpc(folder, command, *overrides, **options):
     given = [command, *overrides, f"output_dir={folder}"]
     return subprocess.run(
-        [sys.executable, "-m", "search.cli", *given], capture_output=True, text=True, timeout=200, check=False, **options
+        [sys.executable, "-m", "search.cli", *given], capture_output=True, text=True, timeout=500, check=False, **options
     )
 
 
@@ -53,7 +53,7 @@ def started(folder, command, *overrides):
 
 
 def wait_until(is_true):
-    deadline_s = time.monotonic() + 120
+    deadline_s = time.monotonic() + 300
     while not is_true() and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert is_true()

@@ -47,7 +47,7 @@ def alive():
 
 
 def wait_until(is_true):
-    deadline_s = time.monotonic() + 100
+    deadline_s = time.monotonic() + 300
     while not is_true() and time.monotonic() < deadline_s:
         time.sleep(0.1)
     assert is_true()
