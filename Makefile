@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## search the embedded data set, in about two minutes after s
 	@$(BIN)/dpc search experiment=demo
 
 test: $(INSTALLED) ## run the tests
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED) ## style, import contracts, known vulnerabilities of dependencies
 	$(BIN)/ruff check .

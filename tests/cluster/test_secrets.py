@@ -23,6 +23,7 @@ SEARCH = (
     "space.num_branches=2",
     "proxy.rungs=[2,4]",
     "proxy.cell.filters=8",
+    "resources.cpu=2",  # one worker
     "trials=2",
 )
 PASSED_ON = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN", "OF_THE_TRACKER")

@@ -17,6 +17,7 @@ TINY = (
     "space.num_branches=2",
     "proxy.rungs=[2,4]",
     "proxy.cell.filters=8",
+    "resources.cpu=2",  # one worker
 )
 
 

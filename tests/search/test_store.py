@@ -25,6 +25,7 @@ from data.store import Store, StoreError
 from models.cost import CellCost
 from models.spec import AtrousConv, Branch, CellSpec
 from search.algorithms.uniform import Uniform
+from search.cli import main
 from search.evaluation import Status
 from search.faults import FaultTolerance
 from search.journal import (
@@ -528,6 +529,7 @@ TINY = (
     "space.num_branches=2",
     "proxy.rungs=[2,4]",
     "proxy.cell.filters=8",
+    "resources.cpu=2",  # one trial at a time on two cores: starting a second worker costs more than all trials
 )
 
 
@@ -587,10 +589,10 @@ def test_a_second_driver_is_refused_in_one_line(s3_server, tmp_path):
 
 
 @pytest.mark.parametrize("uri", ["s3//bucket", "fsspec+nonsense://bucket/x", "missing bucket"])
-def test_a_store_that_cannot_be_used_is_one_line_before_anything_is_done(s3_server, tmp_path, uri):
+def test_a_store_that_cannot_be_used_is_one_line_before_anything_is_done(s3_server, tmp_path, capsys, uri):
     given = s3_server.uri("x").replace("bucket", "other") if uri == "missing bucket" else uri
-    refused = dpc(tmp_path / "outputs", given)
-    assert refused.returncode == 2
-    assert refused.stderr.count("\n") == 1
-    assert refused.stderr.startswith("dpc: ")
+    assert main(command(tmp_path / "outputs", given)[3:]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("dpc: ")
+    assert errors.count("\n") == 1
     assert not (tmp_path / "outputs").exists()
