@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from models.spec import CellSpec
-from search.algorithms.base import Algorithm, proposal_seed, propose_new
+from search.algorithms.base import Algorithm, proposal_seed, propose_new, training_seed
 from search.budget import Budget, CostOf
 from search.evaluation import Finished
 from search.journal import CellProposed, Event, RungReached, TrialEnded, TrialInherited
@@ -27,6 +27,7 @@ class Plan:
         budget: the most a cell may cost.
         window: None lets a decision see all results that have arrived. A number makes the search deterministic: proposal n
             waits for the ends of trials up to n - window, and it and its trial's rungs see those alone.
+        paired: every training has the study's own seed, so that all cells see the same batches; else it follows from the cell.
     """
 
     space: CellSpace
@@ -38,12 +39,17 @@ class Plan:
     cost_of: CostOf
     budget: Budget = field(default_factory=Budget)
     window: int | None = None
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise ValueError(f"trials must be at least 1, got {self.trials}.")
         if self.window is not None and self.window < 1:
             raise ValueError(f"window must be at least 1, got {self.window}.")
+
+    def seed_of(self, cell: CellSpec) -> int:
+        """Of a cell's training."""
+        return self.seed if self.paired else training_seed(self.seed, cell)
 
 
 class Policy:

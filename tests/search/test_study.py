@@ -234,3 +234,12 @@ def test_an_event_is_in_the_journal_before_anyone_is_told(tmp_path):
 def test_zero_trials_are_refused(trials):
     with pytest.raises(ValueError, match="trials must be at least 1"):
         plan(trials)
+
+
+def test_paired_trainings_have_the_seed_of_the_study_and_others_one_of_their_cell(tmp_path):
+    for paired in (True, False):
+        with Journal(tmp_path / f"{paired}.jsonl") as journal:
+            study = open_study(journal, plan(4, paired=paired))
+            run(study)
+            seeds = {trial.proposed.seed for trial in study.record.trials.values()}
+        assert seeds == {0} if paired else len(seeds) == 4
