@@ -7,6 +7,7 @@ runs, where it goes on after a kill) follows from these lines alone.
 import errno
 import fcntl
 import gc
+import gzip
 import json
 import os
 import socket
@@ -216,14 +217,19 @@ def read_events(
 ) -> tuple[list[Event], int]:
     """The events from byte ``offset`` on, and the byte after the last whole line: a reader beside the writer goes on there.
 
+    A finished journal may be kept compressed, as ``.gz``.
+
     Raises:
-        JournalError: a line that is not the last is damaged; the message gives its number.
+        JournalError: a line that is not the last is damaged; the message gives its number. Or a compressed file is.
     """
     if not path.exists():
         return [], 0
-    with path.open("rb") as file:
-        file.seek(offset)
-        lines = file.read().splitlines(keepends=True)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            file.seek(offset)
+            lines = file.read().splitlines(keepends=True)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise JournalError(f"{path}: damaged ({error}).") from error
     with _without_garbage_collection():
         return _decode_all(path, lines, offset, operators)
 
