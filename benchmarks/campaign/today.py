@@ -1,0 +1,47 @@
+"""The campaign's cells as the H100's table scored them: a search that `dpc rerank from=today` trains end to end.
+
+python benchmarks/campaign/today.py OUTPUTS writes OUTPUTS/today-0/journal.jsonl and today-1, one for each of two seeds.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+from models.spec import CellSpec
+from search.journal import CellProposed, Journal, RungReached, SearchClosed, SearchOpened, TrialEnded, read_events
+from search.record import SearchRecord, TrialRecord
+
+HERE = Path(__file__).parent
+TABLES = HERE.parent / "tables"
+SEEDS = ((1, 2), (11, 12))
+"""Of the study, and of what a search found: not those that it was found by."""
+
+
+def main() -> None:
+    """Write both journals."""
+    (outputs,) = sys.argv[1:]
+    cells = [CellSpec.from_json(entry) for entry in json.loads((HERE / "cells.json").read_text())]
+    trials: dict[str, dict[int, TrialRecord]] = defaultdict(dict)
+    for branches in (5, 2):
+        events, _ = read_events(TABLES / f"camvid-h100-f256-400-{branches}.jsonl.gz")
+        for trial in SearchRecord(events).finished:
+            trials[trial.cell.digest][trial.proposed.seed] = trial
+    for number in range(2):
+        name = f"today-{number}"
+        with Journal(Path(outputs) / name / "journal.jsonl") as journal:
+            journal.append(SearchOpened(name, {"features": {"shape": [320, 24, 31]}}, {"protocol": "f256-400"}, 0.0))
+            for index, cell in enumerate(cells):
+                seeded = next(seeds for seeds in SEEDS if seeds[number] in trials[cell.digest])
+                journal.append(*_renumbered(trials[cell.digest][seeded[number]], index))
+            journal.append(SearchClosed(f"{len(cells)} trials", 0.0))
+
+
+def _renumbered(trial: TrialRecord, number: int) -> list[CellProposed | RungReached | TrialEnded]:
+    assert trial.ended is not None
+    return [replace(event, trial=number) for event in (trial.proposed, *trial.rungs, trial.ended)]
+
+
+if __name__ == "__main__":
+    main()
