@@ -97,10 +97,12 @@ class Cityscapes:
     Attributes:
         root: folder of ``leftImg8bit/`` and ``gtFine/``.
         coarse: add the images of train_extra to ``train``.
+        folds: validate a search on cities of train in turn, in so many parts, instead of on val.
     """
 
     root: str
     coarse: bool = False
+    folds: int | None = None
 
     info = INFO
 
@@ -134,6 +136,7 @@ class Cityscapes:
             tuple((str(image.relative_to(root)), str(labels.relative_to(root)) if labels else None) for image, labels in pairs),
             class_of=None if has_train_ids else TRAIN_IDS,
             warnings=tuple(line for folder, found in images.items() for line in _warnings(folder, found)),
+            groups=[image.parent.name for image, _ in pairs],
         )
 
     @staticmethod

@@ -48,6 +48,7 @@ class FileSplit:
         class_of: class ids of file values; None where files hold class ids. Other values are errors.
         read_labels: values of a label file (H, W); None reads images.
         warnings: what the data set's own lists or published counts say is missing.
+        groups: of each pair, the sequence, city or scene whose images are alike; empty where nothing is known of that.
     """
 
     info: DatasetInfo
@@ -56,6 +57,7 @@ class FileSplit:
     class_of: Mapping[int, int] | None = None
     read_labels: Callable[[Path], Array] | None = None
     warnings: Sequence[str] = ()
+    groups: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.pairs:

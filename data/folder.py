@@ -1,5 +1,6 @@
 """A user's own data: pairs of image and mask, in folders or in lists."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,11 +24,26 @@ class Folder:
         root: the folder.
         classes: names in order of the ids; None reads them from ``<root>/classes.txt``, one a line.
         ignore_label: value of pixels that do not count.
+        folds: validate a search on parts of train in turn, so many, instead of on ``search_val``.
+        group: a regular expression; images for whose file stem its first part in brackets is the same belong together, such as
+            the frames of a sequence, and no fold parts them. None: each image is on its own.
     """
 
     root: str
     classes: Sequence[str] | None = None
     ignore_label: int = 255
+    folds: int | None = None
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.group is None:
+            return
+        try:
+            has_part = re.compile(self.group).groups > 0
+        except re.error as error:
+            raise ValueError(f"dataset.group: {self.group!r} is no regular expression ({error}).") from error
+        if not has_part:
+            raise ValueError(f"dataset.group: {self.group!r} has no part in brackets, such as '(.+)_[0-9]+'.")
 
     @cached_property
     def info(self) -> DatasetInfo:
@@ -43,7 +59,14 @@ class Folder:
             raise unknown_split("folder", name)
         list_file = root / f"{name}.txt"
         pairs = read_list(list_file, 2, "image labels") if list_file.exists() else _pairs_in(root, name)
-        return FileSplit(self.info, root, tuple((image, labels) for image, labels in pairs))
+        groups = [self._group(Path(image).stem) for image, _ in pairs] if self.group and name == "train" else ()
+        return FileSplit(self.info, root, tuple((image, labels) for image, labels in pairs), groups=groups)
+
+    def _group(self, stem: str) -> str:
+        found = re.match(self.group or "", stem)
+        if not found:
+            raise DatasetError(f"dataset.group: {self.group!r} does not match the image {stem!r}.")
+        return found[1] or ""
 
     def _has(self, name: str) -> bool:
         return (Path(self.root) / f"{name}.txt").exists() or (Path(self.root) / name / "images").is_dir()

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ from torch import nn
 _NOT_WHOLE = (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError)
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, metadata: Mapping[str, Any]) -> None:
-    """Write model, optimiser and JSON ``metadata``; a kill leaves the old checkpoint or the new one.
+def save_checkpoint(
+    path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], metadata: Mapping[str, Any]
+) -> None:
+    """Write model, optimisers and JSON ``metadata``; a kill leaves the old checkpoint or the new one.
 
     Raises:
         OSError: the disk is full or cannot be written.
     """
     tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")  # a worker that outlives its driver may still be writing, too
     try:
@@ -43,7 +46,7 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any] | None:
     """Restore what ``save_checkpoint`` wrote and return its metadata; None where there is no whole checkpoint."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -52,10 +55,11 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     except _NOT_WHOLE:
         return None
     model.load_state_dict({name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")})
-    state: dict[int, dict[str, Any]] = {}
+    states: list[dict[int, dict[str, Any]]] = [{} for _ in optimizers]
     for name, value in tensors.items():
         if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            _, number, index, key = name.split(".", 3)
+            states[int(number)].setdefault(int(index), {})[key] = value
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return metadata

@@ -102,7 +102,7 @@ def end_to_end(
         yield told[-1]
         if checkpoint:
             validations = [asdict(replace(validation, model=None)) for validation in told]
-            save_checkpoint(checkpoint, states, optimizer, {"origin": origin, "validations": validations})
+            save_checkpoint(checkpoint, states, [optimizer], {"origin": origin, "validations": validations})
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _resume(
         return []
     if kept["origin"] != json.loads(json.dumps(origin)):
         raise ValueError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
-    loaded = load_checkpoint(checkpoint, states, optimizer)
+    loaded = load_checkpoint(checkpoint, states, [optimizer])
     if loaded is None:
         return []
     return [Validation(**{**told, "scores": Scores(**told["scores"])}) for told in loaded["validations"]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data.datasets import DatasetError, SegmentationDataset
+from data.datasets import DatasetError, SegmentationDataset, search_splits
 from data.feature_cache import FeatureCache
 from models.backbones import BackboneSettings, build_backbone
 from search.commands.hints import overrides_of, program
@@ -16,7 +16,7 @@ from search.config import Config
 from search.faults import FaultTolerance
 from search.resources import Resources
 from search.tuning.cache_tasks import fill_by_tasks
-from training.extraction import CacheSettings, Fill, cache_features, refuse_leaks
+from training.extraction import CacheSettings, Fill, cache_features, refuse_leaks, search_folds
 from training.extraction_pool import fill_in_processes
 from training.extractor import Extraction
 
@@ -24,7 +24,12 @@ from training.extractor import Extraction
 def run(config: Config) -> int:
     """Build what is missing, verify what is there, and say where it lies."""
     console = Console(highlight=False)
-    for split, cache in build_caches(config, config.value("splits", list[str]), console).items():
+    splits = config.optional("splits", list[str])
+    if splits is None:
+        dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
+        search_folds(dataset, config.build("cache", CacheSettings))
+        splits = [*search_splits(dataset)]
+    for split, cache in build_caches(config, splits, console).items():
         shape = f"{cache.channels} x {cache.height} x {cache.width}"
         console.print(
             f"{split:<14}{len(cache):>6} images of {shape}, {cache.bytes / 1e6:.0f} MB, verified: {cache.folder}",

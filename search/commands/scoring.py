@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from data.datasets import SegmentationDataset
+from data.datasets import SegmentationDataset, search_splits
 from data.digests import FileDigests
+from data.folds import folds_digest
 from models.backbones import BackboneSettings, build_backbone, weights_digest
 from models.cost import FeatureShape
 from search.code_version import scoring_code
@@ -19,7 +20,7 @@ from search.resources import Resources
 from search.tuning.shared_folders import SharedPath
 from search.tuning.trial import CellTask
 from training.end_to_end import EndToEndTask
-from training.extraction import CacheSettings, refuse_leaks
+from training.extraction import CacheSettings, refuse_leaks, search_folds
 from training.proxy import ProxySettings, ProxyTask
 from training.retrain_settings import RetrainSettings
 
@@ -43,18 +44,22 @@ class Scoring:
 
 def by_proxy(config: Config, console: Console) -> Scoring:
     """On cached features, which are extracted where they are missing."""
-    settings = config.build("proxy", ProxySettings)
-    caches = build_caches(config, ("search_train", "search_val"), console, ("output_dir", "cache.folder"))
-    train, val = caches["search_train"], caches["search_val"]
+    settings, cache_settings = config.build("proxy", ProxySettings), config.build("cache", CacheSettings)
+    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
+    folds, splits = search_folds(dataset, cache_settings), search_splits(dataset)
+    caches = build_caches(config, splits, console, ("output_dir", "cache.folder"))
+    train, val = caches[splits[0]], caches[splits[-1]]
     shape = [train.channels, train.height, train.width]
-    features = {**{split: cache.content for split, cache in caches.items()}, "shape": shape}
-    folders, local = (train.folder, val.folder), config.build("cache", CacheSettings).local
+    features: dict[str, Any] = {**{split: cache.content for split, cache in caches.items()}, "shape": shape}
+    if folds:
+        features["folds"] = folds_digest(folds)
+    folders, local = tuple(cache.folder for cache in caches.values()), cache_settings.local
     copies = Path(local).absolute() if local else None  # not resolved: a link may lead elsewhere on each node
     if copies:
         check_copies(config, folders, copies)
     seen = [SharedPath.seen("cache.folder", folder) for folder in folders]
     return Scoring(
-        on_shared(config, ProxyTask(*folders, settings, copies), seen),
+        on_shared(config, ProxyTask(train.folder, val.folder, settings, copies, folds), seen),
         settings.rungs,
         FeatureShape(*shape),
         settings.cell.filters,
