@@ -19,10 +19,10 @@ from result_file import save
 from rich.console import Console
 
 from models.spec import CellSpec
-from search.commands.cache import build_caches
-from search.commands.cell import read_cell
 from search.config import load
-from search.space import AnyCell
+from search.deciding.space import AnyCell
+from search.session.caches import build_caches
+from search.session.named_cells import read_cell
 from training.proxy import ProxySettings, ProxyTask
 
 CELLS = Path(__file__).parent / "cells"

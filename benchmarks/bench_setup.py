@@ -2,7 +2,7 @@
 
     python benchmarks/bench_setup.py
 
-Runs the trial itself (``search.tuning.trial.CellTrial``) as a Ray actor on a made-up cache of CamVid's shape. The baseline of
+Runs the trial itself (``search.running.trial.CellTrial``) as a Ray actor on a made-up cache of CamVid's shape. The baseline of
 a new cell is what it would cost on a worker of its own.
 """
 
@@ -24,9 +24,9 @@ from data.datasets import DatasetInfo, Sample, palette_of
 from data.feature_cache import CacheKey
 from models.spec import AtrousConv, Conv1x1, PyramidPooling
 from search.config import load
-from search.space import CellSpace
-from search.tuning.cluster import connect
-from search.tuning.trial import CellTrial
+from search.deciding.space import CellSpace
+from search.running.nodes.cluster import connect
+from search.running.trial import CellTrial
 from training.proxy import ProxySettings, ProxyTask
 
 IMAGES, CELLS = 16, 5

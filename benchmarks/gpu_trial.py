@@ -30,7 +30,7 @@ from models.cost import FeatureShape, cell_cost
 from models.dpc import classifier_on
 from models.operators import CellSettings
 from models.spec import BACKBONE, AtrousConv, CellSpec
-from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from training import losses
 from training.graph_step import EAGER_STEPS, GraphStep
 from training.losses import loss_and_gradient_in_strips, segmentation_loss

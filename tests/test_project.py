@@ -18,10 +18,10 @@ HEAVY = ("torch", "ray", "mlflow", "hydra", "matplotlib", "timm", "albumentation
     [
         "models.spec",
         "models.cost",
-        "search.space",
-        "search.algorithms.near_best",
-        "search.journal",
-        "search.study",
+        "search.deciding.space",
+        "search.deciding.algorithms.near_best",
+        "search.journal.journal",
+        "search.journal.study",
         "search.tracking.follower",
         "training.score",
     ],
@@ -33,7 +33,7 @@ def test_the_pure_core_loads_nothing_heavy(module):
 
 
 def test_a_worker_that_waits_for_a_cell_has_not_loaded_torch():
-    code = "import sys, search.tuning.trial; print('torch' in sys.modules)"
+    code = "import sys, search.running.trial; print('torch' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert loaded.stdout.strip() == "False"
 
@@ -45,7 +45,7 @@ def test_the_wheel_holds_every_config_and_the_page_of_reports(tmp_path):
     held = set(zipfile.ZipFile(wheel).namelist())
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*") if path.is_file()}
     assert configs
-    assert configs | {"search/reporting/page.html", "search/reporting/page.css"} <= held
+    assert configs | {"search/views/report/page.html", "search/views/report/page.css"} <= held
 
 
 @pytest.mark.parametrize(

@@ -13,20 +13,20 @@ from models.backbones import BackboneSettings
 from models.export import export_model
 from models.segmenter import Segmenter
 from models.spec import CellSpec
-from search.commands.cell import read_cell
-from search.commands.nodes import DATA, join_cluster
-from search.commands.progress import LazyBar, progress_bar
-from search.commands.track import tracking_settings
 from search.config import Config, ConfigError
-from search.faults import FaultTolerance
-from search.journal import read_events
-from search.leaderboard import percent
-from search.record import SearchRecord
-from search.resources import Resources
-from search.space import AnyCell, CellSpace
+from search.deciding.space import AnyCell, CellSpace
+from search.findings.leaderboard import percent
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
+from search.running.faults.tolerance import FaultTolerance
+from search.running.nodes.cluster import connect
+from search.running.resources import Resources
+from search.session.named_cells import read_cell
+from search.session.nodes import DATA, join_cluster
+from search.session.progress import LazyBar, progress_bar
+from search.session.tracking import tracking_settings
 from search.tracking.cells import child_run_cell
 from search.tracking.retrain_run import RetrainRun
-from search.tuning.cluster import connect
 from training.distributed import retrain_on_cluster
 from training.end_to_end import Validation
 from training.retrain import retrain

@@ -7,7 +7,7 @@ from models.dpc import DensePredictionCell
 from models.operators import CellSettings
 from models.spec import CellSpec
 from search.config import CONF
-from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 
 CITYSCAPES = {"height": 65, "width": 129}  # 1025 x 2049 pixels at stride 16
 SPACE = CellSpace(

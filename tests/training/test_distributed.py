@@ -13,7 +13,7 @@ from models.backbones import BackboneSettings
 from models.operators import CellSettings
 from models.segmenter import Segmenter
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
-from search.tuning.cluster import connect
+from search.running.nodes.cluster import connect
 from training.distributed import retrain_on_cluster
 from training.optim import OptimizerSettings
 from training.retrain import retrain

@@ -1,0 +1,91 @@
+"""How cells are scored, from a command's settings: the task for workers, and all that its scores depend on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from data.datasets import SegmentationDataset
+from data.digests import FileDigests
+from models.backbones import BackboneSettings, build_backbone, weights_digest
+from models.cost import FeatureShape
+from search.config import Config
+from search.running.nodes.shared_folders import SharedPath
+from search.running.resources import Resources
+from search.running.trial import CellTask
+from search.session.caches import build_caches
+from search.session.code_version import scoring_code
+from search.session.nodes import DATA, check_copies, join_cluster, on_shared, shared_data
+from training.end_to_end import EndToEndTask
+from training.extraction import CacheSettings, refuse_leaks
+from training.proxy import ProxySettings, ProxyTask
+from training.retrain_settings import RetrainSettings
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What scores a cell.
+
+    Attributes:
+        rungs: iterations at which it does.
+        features: that cells read, and ``filters`` that their branches have: a cell's cost follows.
+        fingerprint: all that a score depends on, but the cell and its seed.
+    """
+
+    task: CellTask
+    rungs: Sequence[int]
+    features: FeatureShape
+    filters: int
+    fingerprint: Mapping[str, Any]
+
+
+def by_proxy(config: Config, console: Console) -> Scoring:
+    """On cached features, which are extracted where they are missing."""
+    settings = config.build("proxy", ProxySettings)
+    caches = build_caches(config, ("search_train", "search_val"), console, ("output_dir", "cache.folder"))
+    train, val = caches["search_train"], caches["search_val"]
+    shape = [train.channels, train.height, train.width]
+    features = {**{split: cache.content for split, cache in caches.items()}, "shape": shape}
+    folders, local = (train.folder, val.folder), config.build("cache", CacheSettings).local
+    copies = Path(local).absolute() if local else None  # not resolved: a link may lead elsewhere on each node
+    if copies:
+        check_copies(config, folders, copies)
+    seen = [SharedPath.seen("cache.folder", folder) for folder in folders]
+    return Scoring(
+        on_shared(config, ProxyTask(*folders, settings, copies), seen),
+        settings.rungs,
+        FeatureShape(*shape),
+        settings.cell.filters,
+        {**config.plain("proxy"), "features": features, "scoring_code": scoring_code()},
+    )
+
+
+def end_to_end(config: Config, console: Console) -> Scoring:
+    """Backbone and cell together, on images. A trial loads them in no more processes than it has CPUs: no score changes."""
+    settings = config.build("training", RetrainSettings)
+    if settings.workers > (threads := config.build("resources", Resources).threads):
+        console.print(f"training.workers: a trial loads images in {threads}, not {settings.workers}: resources.cpu={threads}.")
+        settings = replace(settings, workers=threads)
+    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
+    backbone_settings = config.build("backbone", BackboneSettings)
+    cache = config.build("cache", CacheSettings)
+    join_cluster(config, ("output_dir",), DATA)
+    refuse_leaks(dataset, ("train", "val"), cache)
+    backbone = build_backbone(backbone_settings)
+    memory = FileDigests(Path(cache.folder) / "digests.json")
+    height, width = ((side - 1) // backbone_settings.output_stride + 1 for side in (settings.height_px, settings.width_px))
+    channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
+    return Scoring(
+        on_shared(config, EndToEndTask(dataset, backbone_settings, settings), shared_data(config)),
+        settings.stops,
+        FeatureShape(channels[-1], height, width),
+        settings.cell.filters,
+        {
+            **config.plain("training", "backbone"),
+            "weights": weights_digest(backbone),
+            "data": {split: dataset.split(split).fingerprint(memory) for split in ("train", "val")},
+            "scoring_code": scoring_code(),
+        },
+    )
