@@ -106,11 +106,17 @@ class Segmenter(nn.Module):
         """
         height, width = images_BCHW.shape[-2:]
         padded = [padded_px(size, self.backbone_settings.output_stride) for size in (height, width)]
-        maps = self.encoder(F.pad(images_BCHW, (0, padded[1] - width, 0, padded[0] - height)))
+        logits_BKhw = self.coarse_logits(F.pad(images_BCHW, (0, padded[1] - width, 0, padded[0] - height)))
+        return F.interpolate(logits_BKhw, size=padded, mode="bilinear", align_corners=True)
+
+    def coarse_logits(self, images_BCHW: Tensor) -> Tensor:
+        """Logits (B, classes, h, w) before their last resize, of images whose sides are padded already."""
+        maps = self.encoder(images_BCHW)
         features = self.cell(maps[-1])
         if self.decoder is not None:
             features = self.decoder(features, maps[2])
-        return F.interpolate(self.classifier(features), size=padded, mode="bilinear", align_corners=True)
+        logits_BKhw: Tensor = self.classifier(features)
+        return logits_BKhw
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write ``model.safetensors``, which holds weights and configuration, and ``config.json`` for people to read.
@@ -147,6 +153,17 @@ class Segmenter(nn.Module):
             reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one a line
             raise ModelFileError(f"checkpoint: {path} is not a model of dpc-search, or is damaged ({reason}).") from error
         return model
+
+
+class CoarseLogits(nn.Module):
+    """A segmenter as it is called in a training step: the loss does the last resize of the logits by itself."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return self.segmenter.coarse_logits(images_BCHW)
 
 
 class StrideFourDecoder(nn.Module):

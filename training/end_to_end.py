@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from data.datasets import SegmentationDataset
 from data.transforms import Augmentation
 from models.backbones import BackboneSettings
-from models.segmenter import Segmenter
+from models.segmenter import CoarseLogits, Segmenter
 from models.spec import CellSpec
 from training.augmented import AugmentedSamples
 from training.checkpoint import load_checkpoint, read_metadata, save_checkpoint
@@ -80,7 +80,7 @@ def end_to_end(
         yield from told
     before_s, start = (told[-1].elapsed_s, told[-1].iteration) if told else (0.0, 0)
     step = Step(
-        workers.wrap(model),
+        workers.wrap(CoarseLogits(model)),
         optimizer,
         settings.optimizer,
         _batches(dataset, backbone, settings, seed, start, workers),

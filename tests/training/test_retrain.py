@@ -1,21 +1,25 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from data.datasets import DatasetInfo, Sample, palette_of
 from data.shapes import Shapes
 from models.backbones import BackboneSettings, build_backbone, weights_digest
 from models.operators import CellSettings
-from models.segmenter import Segmenter
+from models.segmenter import CoarseLogits, Segmenter
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
+from training.end_to_end import end_to_end
 from training.evaluation import evaluate
+from training.losses import segmentation_loss
 from training.optim import OptimizerSettings
 from training.retrain import STATE_FILE, retrain
 from training.retrain_settings import PAPER_SCALES, RetrainSettings
+from training.workers import Alone
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))
 SHAPES = Shapes(num_train=4, num_val=2)
@@ -153,6 +157,40 @@ def test_a_model_of_another_number_of_classes_is_not_evaluated(tmp_path):
     _, model = trained(tmp_path)
     with pytest.raises(ValueError, match="the model has 3 classes, shapes has 7"):
         evaluate(model, SHAPES.split("val"), SHAPES.info)
+
+
+# The loss
+
+
+@dataclass(frozen=True)
+class Watching(Alone):
+    """Notes the sizes of what the model gives that the processes of a data-parallel training share."""
+
+    sizes: list = field(default_factory=list)
+
+    def wrap(self, model):
+        model.register_forward_hook(lambda module, inputs, output: self.sizes.append(tuple(output.shape[-2:])))
+        return model
+
+
+@pytest.mark.parametrize(("decoder", "size"), [(False, (4, 3)), (True, (13, 9))], ids=["plain", "decoder"])
+def test_a_step_takes_logits_before_their_last_resize(decoder, size):
+    workers = Watching()
+    list(end_to_end(CELL, ToyDataset(), LOCAL, settings(decoder=decoder), 0, workers=workers))
+    assert workers.sizes == [size, size]
+
+
+@pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
+def test_loss_and_gradients_of_a_step_are_those_of_plain_pytorch(decoder):
+    torch.manual_seed(0)
+    model = Segmenter(CELL.to_json(), 3, "local", filters=8, dropout=0.0, decoder=decoder).double()
+    images_BCHW, labels_BHW = torch.randn(2, 3, 49, 33).double(), torch.randint(0, 4, (2, 49, 33), dtype=torch.uint8)
+    expected = F.cross_entropy(model(images_BCHW), labels_BHW.long(), ignore_index=3)
+    loss = segmentation_loss(CoarseLogits(model)(images_BCHW), labels_BHW, ignore_label=3)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    weights = list(model.parameters())
+    for found, exact in zip(torch.autograd.grad(loss, weights), torch.autograd.grad(expected, weights), strict=True):
+        assert (found - exact).norm() <= 1e-5 * exact.norm()
 
 
 # Batch norm
