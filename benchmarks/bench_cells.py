@@ -23,7 +23,8 @@ from search.config import load
 from search.deciding.space import AnyCell
 from search.session.caches import build_caches
 from search.session.named_cells import read_cell
-from training.proxy import ProxySettings, ProxyTask
+from training.proxy import ProxyTask
+from training.settings import ProxySettings
 
 CELLS = Path(__file__).parent / "cells"
 DEFAULT = "pointwise,short_rates,aspp,dpc_top1,fitting_rates"

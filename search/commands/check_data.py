@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from data.check import Finding, Report, SplitReport, check_dataset
-from data.datasets import SegmentationDataset
+from data.datasets.check import Finding, Report, SplitReport, check_dataset
+from data.datasets.contract import SegmentationDataset
 from search.config import Config, ConfigError
 from search.findings.leaderboard import percent
 from search.session.hints import from_here

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from data.datasets import SegmentationDataset
-from models.backbones import BackboneSettings
+from data.datasets.contract import SegmentationDataset
 from models.export import export_model
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings
 from models.spec import CellSpec
 from search.config import Config, ConfigError
 from search.deciding.space import AnyCell, CellSpace
@@ -28,9 +28,8 @@ from search.session.tracking import tracking_settings
 from search.tracking.cells import child_run_cell
 from search.tracking.retrain_run import RetrainRun
 from training.distributed import retrain_on_cluster
-from training.end_to_end import Validation
-from training.retrain import retrain
-from training.retrain_settings import RetrainSettings
+from training.end_to_end import Validation, retrain
+from training.settings import RetrainSettings
 
 EXAMPLE_PX = (65, 97)
 """Size of the image that goes with a registered model."""

@@ -26,7 +26,7 @@ from search.session.scoring import by_proxy
 from search.session.tracking import tracking_settings
 from search.views.figures.cells import draw_cell
 from search.views.figures.progress import draw_progress
-from training.proxy import ProxySettings
+from training.settings import ProxySettings
 
 
 def run(config: Config) -> int:

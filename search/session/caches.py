@@ -6,9 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data.datasets import DatasetError, SegmentationDataset
-from data.feature_cache import FeatureCache
-from models.backbones import BackboneSettings, build_backbone
+from data.cache.feature_cache import FeatureCache
+from data.cache.settings import CacheSettings
+from data.datasets.contract import DatasetError, SegmentationDataset
+from models.backbones import build_backbone
+from models.settings import BackboneSettings
 from search.config import Config
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cache_tasks import fill_by_tasks
@@ -16,9 +18,8 @@ from search.running.resources import Resources
 from search.session.hints import overrides_of, program
 from search.session.nodes import join_cluster
 from search.session.progress import progress_bar
-from training.extraction import CacheSettings, Fill, cache_features, refuse_leaks
-from training.extraction_pool import fill_in_processes
-from training.extractor import Extraction
+from training.extraction import Fill, cache_features, refuse_leaks
+from training.extractor import Extraction, fill_in_processes
 
 
 def build_caches(

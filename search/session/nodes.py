@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from data.local_copy import check_local_room
-from models.backbones import HUB
+from data.cache.local_copy import check_local_room
+from models.settings import HUB
 from search.config import Config, ConfigError
 from search.running.nodes.cluster import connect, names_cluster
 from search.running.nodes.every_node import on_every_node

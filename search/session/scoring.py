@@ -7,10 +7,12 @@ from typing import Any
 
 from rich.console import Console
 
-from data.datasets import SegmentationDataset
+from data.cache.settings import CacheSettings
+from data.datasets.contract import SegmentationDataset
 from data.digests import FileDigests
-from models.backbones import BackboneSettings, build_backbone, weights_digest
+from models.backbones import build_backbone, weights_digest
 from models.cost import FeatureShape
+from models.settings import BackboneSettings
 from search.config import Config
 from search.running.nodes.shared_folders import SharedPath
 from search.running.resources import Resources
@@ -19,9 +21,9 @@ from search.session.caches import build_caches
 from search.session.code_version import scoring_code
 from search.session.nodes import DATA, check_copies, join_cluster, on_shared, shared_data
 from training.end_to_end import EndToEndTask
-from training.extraction import CacheSettings, refuse_leaks
-from training.proxy import ProxySettings, ProxyTask
-from training.retrain_settings import RetrainSettings
+from training.extraction import refuse_leaks
+from training.proxy import ProxyTask
+from training.settings import ProxySettings, RetrainSettings
 
 
 @dataclass(frozen=True)

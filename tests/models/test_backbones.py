@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from models.backbones import BackboneError, BackboneSettings, build_backbone, features_of, pad_symmetrically, weights_digest
+from models.backbones import BackboneError, build_backbone, features_of, pad_symmetrically, weights_digest
+from models.settings import BackboneSettings
 
 MOBILENET = BackboneSettings("tu-mobilenetv2_100")
 LOCAL = BackboneSettings("local")

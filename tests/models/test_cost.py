@@ -4,7 +4,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.cost import FeatureShape, cell_cost
 from models.dpc import DensePredictionCell
-from models.operators import CellSettings
+from models.settings import CellSettings
 from models.spec import CellSpec
 from search.config import CONF
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from models.dpc import DensePredictionCell, classifier_on
-from models.operators import CellSettings, build_operator
+from models.operators import build_operator
+from models.settings import CellSettings
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 

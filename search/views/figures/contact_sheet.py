@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from data.datasets import DatasetError, DatasetInfo, Sample, SegmentationDataset, Split, colorize
+from data.datasets.contract import DatasetError, DatasetInfo, Sample, SegmentationDataset, Split, colorize
 from search.views.figures.style import DPI, GREY, save_figure
 
 COLUMNS = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data.datasets import UInt8Array, colorize
+from data.datasets.contract import UInt8Array, colorize
 from search.views.figures.style import GREY, INK
 
 Palette = Sequence[tuple[int, int, int]]

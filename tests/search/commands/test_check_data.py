@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.datasets import palette_of
-from data.folder import Folder
+from data.datasets.contract import palette_of
+from data.datasets.folder import Folder
 from search.cli import main
 from search.views.figures.contact_sheet import IGNORED, draw_contact_sheet
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.shapes import Shapes
+from data.datasets.shapes import Shapes
 from models.segmenter import Segmenter
 from models.spec import Branch, CellSpec, Conv1x1
 from search.cli import main

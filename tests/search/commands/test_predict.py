@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from data.datasets import palette_of
+from data.datasets.contract import palette_of
 from models.segmenter import Segmenter
 from models.spec import Branch, CellSpec, Conv1x1, PyramidPooling
 from search.cli import main
-from training.prediction import Inference, predict_labels
+from training.prediction import predict_labels
+from training.settings import Inference
 
 CELL = CellSpec((Branch(-1, Conv1x1()), Branch(-1, PyramidPooling((2, 2)))))
 NAMES = ["background", "cat", "dog", "house"]

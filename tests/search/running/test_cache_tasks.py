@@ -13,13 +13,15 @@ import torch
 from ray import cloudpickle
 from torch import nn
 
-from data.datasets import DatasetError, DatasetInfo, Sample, palette_of
-from data.feature_cache import CacheError, FeatureCache
-from data.shapes import Shapes
-from models.backbones import BackboneSettings, build_backbone
+from data.cache.feature_cache import CacheError, FeatureCache
+from data.cache.settings import CacheSettings
+from data.datasets.contract import DatasetError, DatasetInfo, Sample, palette_of
+from data.datasets.shapes import Shapes
+from models.backbones import build_backbone
+from models.settings import BackboneSettings
 from search.running.nodes.cache_tasks import fill_by_tasks
 from search.running.resources import Resources, ResourcesError
-from training.extraction import CacheSettings, cache_features
+from training.extraction import cache_features
 
 SIDE_PX = 321
 NUM_TRAIN = 12

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from models.dpc import DensePredictionCell
-from models.operators import CellSettings
+from models.settings import CellSettings
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.deciding.outcomes import Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings

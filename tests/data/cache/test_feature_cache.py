@@ -9,9 +9,9 @@ from itertools import count
 import numpy as np
 import pytest
 
-from data.cache_build import CacheBuild, build_cache, pad_sample
-from data.datasets import DatasetInfo, Sample, palette_of
-from data.feature_cache import CacheError, CacheKey, FeatureCache
+from data.cache.build import CacheBuild, build_cache, pad_sample
+from data.cache.feature_cache import CacheError, CacheKey, FeatureCache
+from data.datasets.contract import DatasetInfo, Sample, palette_of
 
 INFO = DatasetInfo("toy", ("a", "b", "c"), palette_of(3))
 KEY = CacheKey(

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from data.datasets import SPLITS, DatasetError, SegmentationDataset
+from data.datasets.contract import SPLITS, DatasetError, SegmentationDataset
+from data.datasets.shapes import FAMILIES, LAMP_COLOURS, Shapes
 from data.digests import FileDigests
-from data.shapes import FAMILIES, LAMP_COLOURS, Shapes
 
 SMALL = Shapes(num_train=12, num_val=4)
 

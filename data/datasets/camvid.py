@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.datasets import SPLITS, DatasetError, DatasetInfo, unknown_split
-from data.file_split import FileSplit, count_warning, read_list, require_folder
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, unknown_split
+from data.datasets.file_split import FileSplit, count_warning, read_list, require_folder
 
 INFO = DatasetInfo(
     name="camvid",

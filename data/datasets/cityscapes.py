@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.datasets import SPLITS, DatasetError, DatasetInfo, unknown_split
-from data.file_split import FileSplit, count_warning, require_folder
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, unknown_split
+from data.datasets.file_split import FileSplit, count_warning, require_folder
 
 INFO = DatasetInfo(
     name="cityscapes",

@@ -7,18 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from data.datasets import DatasetInfo, Sample, palette_of
-from data.shapes import Shapes
-from models.backbones import BackboneSettings, build_backbone, weights_digest
-from models.operators import CellSettings
+from data.datasets.contract import DatasetInfo, Sample, palette_of
+from data.datasets.shapes import Shapes
+from models.backbones import build_backbone, weights_digest
 from models.segmenter import CoarseLogits, Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
-from training.end_to_end import end_to_end
+from training.end_to_end import STATE_FILE, end_to_end, retrain
 from training.evaluation import evaluate
 from training.losses import segmentation_loss
-from training.optim import OptimizerSettings
-from training.retrain import STATE_FILE, retrain
-from training.retrain_settings import PAPER_SCALES, RetrainSettings
+from training.settings import PAPER_SCALES, OptimizerSettings, RetrainSettings
 from training.workers import Alone
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))

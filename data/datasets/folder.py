@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from data.datasets import SPLITS, DatasetError, DatasetInfo, UnreadableError, palette_of, unknown_split
-from data.file_split import SUFFIXES, FileSplit, read_list, require_folder
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, UnreadableError, palette_of, unknown_split
+from data.datasets.file_split import SUFFIXES, FileSplit, read_list, require_folder
 
 _LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels (or lists train.txt and val.txt)"
 

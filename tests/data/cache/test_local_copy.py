@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from data.cache_build import CacheBuild, build_cache
-from data.datasets import DatasetInfo, Sample, palette_of
-from data.feature_cache import CacheError, CacheKey, FeatureCache
-from data.local_copy import check_local_room, local_copy
+from data.cache.build import CacheBuild, build_cache
+from data.cache.feature_cache import CacheError, CacheKey, FeatureCache
+from data.cache.local_copy import check_local_room, local_copy
+from data.datasets.contract import DatasetInfo, Sample, palette_of
 
 NUM_SAMPLES = 6
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data.datasets import DatasetError, DatasetInfo, LabelRangeError, SegmentationDataset, Split
+from data.datasets.contract import DatasetError, DatasetInfo, LabelRangeError, SegmentationDataset, Split
 from data.digests import FileDigests
 from data.pool import process_pool
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.sampling import corners_at, sample_at, samples_at
+from training.batches import corners_at, sample_at, samples_at
 
 
 @pytest.mark.parametrize("num_samples", [1, 7, 32])

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from data.camvid import CamVid
-from data.cityscapes import PUBLISHED, Cityscapes
-from data.datasets import (
+from data.datasets.camvid import CamVid
+from data.datasets.cityscapes import PUBLISHED, Cityscapes
+from data.datasets.contract import (
     SPLITS,
     DatasetError,
     DatasetInfo,
@@ -25,13 +25,13 @@ from data.datasets import (
     colorize,
     palette_of,
 )
+from data.datasets.folder import Folder
+from data.datasets.pascal import PersonPart, Voc2012
+from data.datasets.shapes import Shapes
 from data.digests import FileDigests
-from data.folder import Folder
-from data.pascal import PersonPart, Voc2012
-from data.shapes import Shapes
 
 WIDTH, HEIGHT = 20, 12
-REAL_CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
+REAL_CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
 
 
 def write_image(path, seed):

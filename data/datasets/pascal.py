@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
-from data.datasets import SPLITS, DatasetError, DatasetInfo, UInt8Array, UnreadableError, palette_of, unknown_split
-from data.file_split import FileSplit, count_warning, read_label_image, read_list, require_folder
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, UInt8Array, UnreadableError, palette_of, unknown_split
+from data.datasets.file_split import FileSplit, count_warning, read_label_image, read_list, require_folder
 
 VOC = DatasetInfo(
     name="voc2012",
@@ -162,6 +161,8 @@ def read_labels(path: Path) -> UInt8Array:
     """
     if path.suffix != ".mat":
         return read_label_image(path)
+    from scipy.io import loadmat
+
     try:
         if path.stat().st_size > MAX_MAT_BYTES:
             raise ValueError(f"more than {MAX_MAT_BYTES:,} bytes")

@@ -23,8 +23,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from data.datasets import DatasetInfo, Sample, UInt8Array
-from data.feature_cache import (
+from data.cache.feature_cache import (
     FORMAT,
     MANIFEST,
     CacheError,
@@ -35,6 +34,7 @@ from data.feature_cache import (
     is_undamaged,
     read_manifest,
 )
+from data.datasets.contract import DatasetInfo, Sample, UInt8Array
 
 _T = TypeVar("_T")
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.datasets import DatasetInfo, Sample, UInt8Array, unknown_split
+from data.datasets.contract import DatasetInfo, Sample, UInt8Array, unknown_split
 from data.digests import FileDigests
 
 VERSION = 1

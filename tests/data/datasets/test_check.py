@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.check import IN_PROCESS, check_dataset, shared_images
-from data.datasets import DatasetError, palette_of
+from data.datasets.check import IN_PROCESS, check_dataset, shared_images
+from data.datasets.contract import DatasetError, palette_of
+from data.datasets.folder import Folder
 from data.digests import FileDigests
-from data.folder import Folder
 
 SIDE = 24
 CLASSES = ("cat", "dog", "house")
@@ -142,7 +142,7 @@ def test_doubles_equal_names_empty_classes_rare_ones_and_unlabelled_samples_are_
 
 
 def test_a_class_that_hardly_occurs_is_warned_of_with_its_share(folder, monkeypatch):
-    monkeypatch.setattr("data.check.RARE", 0.01)
+    monkeypatch.setattr("data.datasets.check.RARE", 0.01)
     for name in "abcd":
         labels_HW = np.zeros((SIDE, SIDE), np.uint8)
         labels_HW[:, 0] = 1

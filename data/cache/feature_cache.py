@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.datasets import DatasetInfo, UInt8Array
+from data.datasets.contract import DatasetInfo, UInt8Array
 
 MANIFEST = "manifest.json"
 FORMAT = 2

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from data.cache.feature_cache import MANIFEST, CacheError, files_of, has_size, read_manifest
 from data.digests import FileDigests
-from data.feature_cache import MANIFEST, CacheError, files_of, has_size, read_manifest
 
 _COPIERS = 8
 """Threads that copy: one alone leaves a network half idle."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data.datasets import (
+from data.datasets.contract import (
     DatasetError,
     DatasetInfo,
     LabelFormatError,
