@@ -19,14 +19,16 @@ import torch
 from PIL import Image
 from result_file import save
 
-from data.cache_build import CacheBuild, build_cache, pad_sample
-from data.datasets import DatasetInfo, Sample, SegmentationDataset, palette_of
-from data.feature_cache import CacheKey, FeatureCache
+from data.cache.build import CacheBuild, build_cache, pad_sample
+from data.cache.feature_cache import CacheKey, FeatureCache
+from data.cache.settings import CacheSettings
+from data.datasets.contract import DatasetInfo, Sample, SegmentationDataset, palette_of
 from data.pool import process_pool
-from models.backbones import BackboneSettings, build_backbone
+from models.backbones import build_backbone
+from models.settings import BackboneSettings
 from search.config import load
 from training.allocator import keep_freed_memory
-from training.extraction import CacheSettings, plan_cache
+from training.extraction import plan_cache
 from training.extractor import FeatureExtractor
 
 CITY = ["dataset=folder", "dataset.classes=[a,b]", "backbone=mobilenetv2", "backbone.weights=null"]

@@ -19,11 +19,12 @@ from result_file import save
 from rich.console import Console
 
 from models.spec import CellSpec
-from search.commands.cell import read_cell
-from search.commands.scoring import by_proxy
 from search.config import load
-from search.space import AnyCell
-from training.proxy import ProxySettings, ProxyTask
+from search.deciding.space import AnyCell
+from search.session.named_cells import read_cell
+from search.session.scoring import by_proxy
+from training.proxy import ProxyTask
+from training.settings import ProxySettings
 
 CELLS = Path(__file__).parent / "cells"
 DEFAULT = "pointwise,short_rates,aspp,dpc_top1,fitting_rates"

@@ -18,16 +18,17 @@ from ray import cloudpickle
 from result_file import save
 
 from models.cost import FeatureShape
-from search.commands.plan import build_plan
 from search.config import load
-from search.evaluation import Status
-from search.faults import FaultTolerance
-from search.journal import Journal, SearchOpened, TrialEnded
-from search.record import SearchRecord
-from search.resources import Resources
-from search.study import Study
-from search.tuning.cluster import connect
-from search.tuning.run import run_study
+from search.deciding.outcomes import Status
+from search.journal.events import SearchOpened, TrialEnded
+from search.journal.journal import Journal
+from search.journal.record import SearchRecord
+from search.journal.study import Study
+from search.running.faults.tolerance import FaultTolerance
+from search.running.nodes.cluster import connect
+from search.running.resources import Resources
+from search.running.run import run_study
+from search.session.plan import build_plan
 from training.score import RungScore
 
 RUNGS = (1, 2, 4, 8, 16)

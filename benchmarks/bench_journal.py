@@ -16,13 +16,16 @@ from statistics import median
 from result_file import save
 
 from models.cost import CellCost
-from search.algorithms.uniform import Uniform
-from search.journal import Journal, SearchOpened, read_events
-from search.policy import Plan, Policy
-from search.record import SearchRecord
-from search.schedulers import NoStopping
-from search.space import AtrousConvs, CellSpace, OperatorFamily, PointwiseConvs, PyramidPoolings
-from search.study import Study
+from search.deciding.algorithms.uniform import Uniform
+from search.deciding.policy import Plan
+from search.deciding.schedulers import NoStopping
+from search.deciding.space import AtrousConvs, CellSpace, OperatorFamily, PointwiseConvs, PyramidPoolings
+from search.journal.events import SearchOpened
+from search.journal.journal import Journal
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
+from search.journal.study import Study
+from search.journal.telling import policy_of
 from training.score import RungScore
 
 RUNGS = (1, 2, 4, 8, 16, 32)
@@ -51,7 +54,7 @@ def main() -> None:
         started_s = time.perf_counter()
         record = SearchRecord(read_events(path)[0])
         read_s = time.perf_counter() - started_s
-        Policy(plan, record)
+        policy_of(plan, record)
         all_s = time.perf_counter() - started_s
         print(f"json.loads alone: {json_s:.2f} s; checked events and record: {read_s:.2f} s ({read_s / json_s:.1f}x)")
         print(f"ready to go on, with the algorithm's history and the rungs: {all_s:.2f} s ({all_s / json_s:.1f}x)")

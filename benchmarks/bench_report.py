@@ -16,15 +16,16 @@ from pathlib import Path
 from random import Random
 
 from models.cost import FeatureShape, cell_cost
-from search.algorithms.uniform import Uniform
-from search.evaluation import Status
-from search.journal import Event, SearchOpened, encode, now_s
-from search.policy import Plan
-from search.record import SearchRecord
-from search.schedulers import Asha
+from search.deciding.algorithms.uniform import Uniform
+from search.deciding.outcomes import Status
+from search.deciding.policy import Plan
+from search.deciding.schedulers import Asha
+from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.journal.events import Event, SearchOpened, now_s
+from search.journal.lines import encode
+from search.journal.record import SearchRecord
+from search.journal.study import Study
 from search.simulation.landscape import Landscape, LandscapeSettings
-from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
-from search.study import Study
 
 RUNGS = (1875, 3750, 7500, 15000, 30000)
 FEATURES = FeatureShape(320, 49, 49)
@@ -41,7 +42,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "bench" / "journal.jsonl"
         write(path, options.trials)
-        reading = "import sys; from pathlib import Path; from search.journal import *; from search.record import *; "
+        reading = (
+            "import sys; from pathlib import Path; from search.journal.lines import *; from search.journal.record import *; "
+        )
         read_s, read_mb = measured("-c", reading + "SearchRecord(read_events(Path(sys.argv[1]))[0])", str(path))
         report_s, report_mb = measured("-m", "search.cli", "report", "name=bench", f"output_dir={folder}")
         page = path.with_name("report.html").stat().st_size

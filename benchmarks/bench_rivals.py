@@ -21,13 +21,13 @@ from result_file import save
 
 from models.cost import FeatureShape
 from models.spec import Branch, CellSpec
-from search.commands.plan import build_plan
 from search.config import load
-from search.policy import Plan
+from search.deciding.policy import Plan
+from search.deciding.space import CellSpace
+from search.session.plan import build_plan
 from search.simulation.compare import top_quality
 from search.simulation.engine import simulate
 from search.simulation.landscape import Landscape, LandscapeSettings
-from search.space import CellSpace
 
 OURS = ("uniform", "near_best", "evolution", "local_search", "tpe", "predictor")
 

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_setup.py
 
-Runs the trial itself (``search.tuning.trial.CellTrial``) as a Ray actor on a made-up cache of CamVid's shape. The baseline of
+Runs the trial itself (``search.running.trial.CellTrial``) as a Ray actor on a made-up cache of CamVid's shape. The baseline of
 a new cell is what it would cost on a worker of its own.
 """
 
@@ -19,15 +19,16 @@ import ray
 from ray import cloudpickle
 from result_file import save
 
-from data.cache_build import CacheBuild, build_cache
-from data.datasets import DatasetInfo, Sample, palette_of
-from data.feature_cache import CacheKey
+from data.cache.build import CacheBuild, build_cache
+from data.cache.feature_cache import CacheKey
+from data.datasets.contract import DatasetInfo, Sample, palette_of
 from models.spec import AtrousConv, Conv1x1, PyramidPooling
 from search.config import load
-from search.space import CellSpace
-from search.tuning.cluster import connect
-from search.tuning.trial import CellTrial
-from training.proxy import ProxySettings, ProxyTask
+from search.deciding.space import CellSpace
+from search.running.nodes.cluster import connect
+from search.running.trial import CellTrial
+from training.proxy import ProxyTask
+from training.settings import ProxySettings
 
 IMAGES, CELLS = 16, 5
 SHAPE, PIXELS = (320, 24, 31), (369, 481)

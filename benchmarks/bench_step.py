@@ -27,14 +27,15 @@ from torch import Tensor, nn
 from models.depthwise import AtrousDepthwise
 from models.dpc import classifier_on
 from models.dropout import Dropout
-from models.operators import CellSettings
 from models.segmenter import CoarseLogits, Segmenter
+from models.settings import CellSettings
 from models.spec import CellSpec
 from search.config import CONF
 from training.allocator import keep_freed_memory
 from training.losses import segmentation_loss
-from training.optim import OptimizerSettings
-from training.step import Precision, predicted, update
+from training.optim import build_optimizer
+from training.settings import OptimizerSettings, Precision
+from training.step import predicted, update
 from training.upsampling import upsample_logits
 
 SIZES = {"CamVid": ((24, 31), (369, 481), 11), "City": ((49, 49), (769, 769), 19)}
@@ -205,7 +206,7 @@ def end_to_end_work(name: str, way: str) -> Work:
     labels_BHW = torch.randint(0, recipe.classes, (BATCH, recipe.height_px, recipe.width_px), dtype=torch.uint8)
     cell = CELL.to_json()
     segmenter = Segmenter(cell, recipe.classes, recipe.encoder, filters=recipe.filters, decoder=recipe.decoder)
-    optimizer = OptimizerSettings().build(segmenter.parameters())
+    optimizer = build_optimizer(OptimizerSettings(), segmenter.parameters())
     model = CoarseLogits(segmenter)
     with torch.inference_mode():
         size = model(images_BCHW[:1]).shape[1:]

@@ -18,13 +18,14 @@ from mlflow import MlflowClient
 from result_file import save
 
 from models.cost import CellCost
-from search.algorithms.uniform import Uniform
-from search.journal import Journal, SearchOpened
-from search.policy import Plan
-from search.record import SearchRecord
-from search.schedulers import NoStopping
-from search.space import CellSpace
-from search.study import Study
+from search.deciding.algorithms.uniform import Uniform
+from search.deciding.policy import Plan
+from search.deciding.schedulers import NoStopping
+from search.deciding.space import CellSpace
+from search.journal.events import SearchOpened
+from search.journal.journal import Journal
+from search.journal.record import SearchRecord
+from search.journal.study import Study
 from search.tracking.follower import track
 from search.tracking.settings import Tracking
 from training.score import RungScore

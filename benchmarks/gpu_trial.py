@@ -28,13 +28,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from models import fused
 from models.cost import FeatureShape, cell_cost
 from models.dpc import classifier_on
-from models.operators import CellSettings
+from models.settings import CellSettings
 from models.spec import BACKBONE, AtrousConv, CellSpec
-from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from training import losses
 from training.graph_step import EAGER_STEPS, GraphStep
 from training.losses import loss_and_gradient_in_strips, segmentation_loss
-from training.optim import OptimizerSettings
+from training.optim import build_optimizer
+from training.settings import OptimizerSettings
 
 BATCH, CHANNELS, FILTERS, CLASSES, STRIDE, IMAGES = 8, 320, 256, 19, 16, 64
 STEPS_A_TRIAL, CELLS_A_SEARCH = 30_000, 28_000
@@ -144,7 +145,7 @@ def run(
 ) -> tuple[float, float]:
     torch.manual_seed(0)
     model = classifier_on(cell, CHANNELS, CLASSES, CellSettings(bn_momentum=0.01)).to(device).train()
-    optimizer = OptimizerSettings("sgd", 0.01).build(model.parameters())
+    optimizer = build_optimizer(OptimizerSettings("sgd", 0.01), model.parameters())
     features_NHWC = torch.randn(IMAGES, side, side, CHANNELS, device=device).half()
     labels_NHW = torch.randint(0, CLASSES, (IMAGES, *2 * [STRIDE * (side - 1) + 1]), dtype=torch.uint8, device=device)
     total = EAGER_STEPS + 1 + 2 * steps

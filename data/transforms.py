@@ -1,4 +1,4 @@
-"""Image and label augmentation: the only file that knows albumentations."""
+"""Image and label augmentation: the only file that knows albumentations, which it imports when it is used."""
 
 import os
 from collections.abc import Sequence
@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from data.datasets.contract import Sample, UInt8Array
+
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
-
-import albumentations as A
-
-from data.datasets import Sample, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,8 @@ class Augmentation:
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """``sample`` as the seed changes it, of the crop's size."""
+        import albumentations as A
+
         jitter = self.color_jitter
         compose = A.Compose(
             [
@@ -66,4 +66,6 @@ def mirrored(sample: Sample) -> Sample:
 
 def normalize(image_HWC: UInt8Array, mean: Sequence[float], std: Sequence[float]) -> npt.NDArray[np.float32]:
     """An RGB image as the backbone's weights want it, (3, H, W) float32."""
+    import albumentations as A
+
     return A.Normalize(mean, std)(image=image_HWC)["image"].transpose(2, 0, 1)  # type: ignore[no-any-return]

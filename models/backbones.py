@@ -2,64 +2,21 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import segmentation_models_pytorch as smp
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from models.local_encoder import LocalEncoder
-
-HUB = "hub"
-"""The ``weights`` that downloads the encoder's own pre-trained ones."""
+from models.settings import HUB, BackboneSettings
 
 
 class BackboneError(ValueError):
     """A backbone that cannot be built or whose weights do not fit."""
-
-
-@dataclass(frozen=True)
-class BackboneSettings:
-    """Which backbone, and what belongs to its weights.
-
-    Attributes:
-        name: ``tu-<timm model>`` (``tu-mobilenetv2_100`` ends in 320 channels as the paper's), an encoder of
-            segmentation-models-pytorch, or ``local``, a tiny untrained one for the embedded data set.
-        output_stride: image pixels between neighbouring features of the last map.
-        weights: a safetensors file in timm's naming, ``hub`` to download the encoder's own, or None for the
-            reproducible random initialisation of ``seed``.
-        pad_type: timm's, ``same`` for weights trained with TensorFlow's padding; None for the model's own. On sizes of
-            16k + 1 pixels both are the same at stride 16.
-        mean: of each channel of images scaled to 0 to 1, which the weights were trained with.
-        std: likewise.
-        seed: of the random initialisation.
-    """
-
-    name: str
-    output_stride: int = 16
-    weights: str | None = None
-    pad_type: str | None = None
-    mean: Sequence[float] = (0.5, 0.5, 0.5)
-    std: Sequence[float] = (0.5, 0.5, 0.5)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.output_stride not in (4, 8, 16):
-            raise ValueError(f"backbone.output_stride must be 4, 8 or 16, got {self.output_stride}.")
-        if self.pad_type not in (None, "same"):
-            raise ValueError(f"backbone.pad_type must be 'same' or null, got {self.pad_type!r}.")
-        for field in ("mean", "std"):
-            if len(getattr(self, field)) != 3:
-                raise ValueError(f"backbone.{field} must be three numbers (red, green, blue), got {getattr(self, field)}.")
-        if min(self.std) <= 0:
-            raise ValueError(f"backbone.std must be above 0, got {list(self.std)}.")
 
 
 def build_backbone(settings: BackboneSettings) -> nn.Module:
@@ -86,6 +43,8 @@ def pad_symmetrically(backbone: nn.Module) -> None:
 
     TensorFlow's depends on the size of the map, which exporters cannot follow where it is not known.
     """
+    from timm.layers.conv2d_same import Conv2dSame
+
     for module in list(backbone.modules()):
         for place, child in module.named_children():
             if isinstance(child, Conv2dSame):
@@ -115,6 +74,9 @@ def _build_encoder(settings: BackboneSettings) -> nn.Module:
                 f"backbone.output_stride: local has {LocalEncoder.output_stride}, got {settings.output_stride}."
             )
         return LocalEncoder(seed=settings.seed)
+    import segmentation_models_pytorch as smp
+    import timm
+
     wants_hub = settings.weights == HUB
     if settings.name.startswith("tu-"):
         model = settings.name.removeprefix("tu-")
@@ -138,13 +100,15 @@ def _unknown(name: str, close: Sequence[str]) -> BackboneError:
 
 
 def _load_weights(encoder: nn.Module, path: Path, is_timm: bool) -> None:
-    """Load a file whose keys cover the encoder; what it has beyond that (a classifier) is left out."""
+    """Load a file whose keys cover the encoder, or a model that was retrained; what it has beyond that is left out."""
     if not path.is_file():
         raise BackboneError(f"backbone.weights: no file {path}; accepted are a safetensors file, 'hub' and null.")
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise BackboneError(f"backbone.weights: {path} is not a safetensors file ({error}).") from error
+    if any(key.startswith("encoder.") for key in state):
+        state = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
     if is_timm:
         state = {f"model.{key.removeprefix('model.')}": value for key, value in state.items()}
     wanted = encoder.state_dict()

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from models.dropout import Dropout
 from models.fused import Layers
-from models.operators import CellSettings, build_operator
+from models.operators import build_operator
+from models.settings import CellSettings
 from models.spec import BACKBONE, CellSpec
 
 

@@ -1,6 +1,5 @@
 """Operators as torch modules: ``build_operator`` turns what a branch says into what it computes."""
 
-from dataclasses import dataclass
 from functools import singledispatch
 
 import torch.nn.functional as F
@@ -8,42 +7,8 @@ from torch import Tensor, nn
 
 from models.depthwise import AtrousDepthwise
 from models.fused import Layers
+from models.settings import CellSettings
 from models.spec import AtrousConv, Conv1x1, Operator, PyramidPooling
-
-PAPER_OUTPUT_STRIDE = 16
-"""The output stride at which rates are written; at stride 8 they are doubled to see the same context."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellSettings:
-    """How any cell is built, whatever its architecture.
-
-    Attributes:
-        filters: output channels of every branch and of the cell (256 in the paper).
-        output_stride: pixels between neighbouring features; rates are multiplied by 16 / output_stride.
-        bn_momentum: of batch norm's running statistics, in torch's sense. DeepLab's decay 0.9997 is 0.0003, which is too
-            slow for runs of a few thousand iterations.
-        dropout: share of the concatenated branches' values dropped before the projection (0.1 in the released code).
-    """
-
-    filters: int = 256
-    output_stride: int = 16
-    bn_momentum: float = 0.1
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.filters < 1:
-            raise ValueError(f"cell.filters must be at least 1, got {self.filters}.")
-        if self.output_stride not in (4, 8, 16):
-            raise ValueError(f"cell.output_stride must be 4, 8 or 16, got {self.output_stride}.")
-        if not 0 < self.bn_momentum <= 1:
-            raise ValueError(f"cell.bn_momentum must be above 0 and at most 1, got {self.bn_momentum}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"cell.dropout must be at least 0 and below 1, got {self.dropout}.")
-
-    @property
-    def rate_multiplier(self) -> int:
-        return PAPER_OUTPUT_STRIDE // self.output_stride
 
 
 @singledispatch

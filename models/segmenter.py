@@ -13,9 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.backbones import BackboneSettings, build_backbone
+from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
-from models.operators import PAPER_OUTPUT_STRIDE, CellSettings, build_operator
+from models.operators import build_operator
+from models.settings import PAPER_OUTPUT_STRIDE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, CellSpec, Conv1x1
 
 WEIGHTS_FILE = "model.safetensors"
@@ -35,7 +36,7 @@ class Segmenter(nn.Module):
     Args:
         cell: the architecture in DeepLab's published JSON format.
         classes: channels of the logits.
-        encoder_name: as in ``models.backbones.BackboneSettings``, whose fields the next five and ``encoder_seed`` are.
+        encoder_name: as in ``models.settings.BackboneSettings``, whose fields the next five and ``encoder_seed`` are.
         encoder_weights: where to start training from. A saved model does not need it again.
         filters: channels of every branch and of the cell.
         decoder: add DeepLabv3+'s decoder, which refines the cell's output with stride-4 features.

@@ -28,7 +28,7 @@ class Operator(Protocol):
     """One operation of a branch. Values that compare equal are the same operator.
 
     A new operator is a frozen dataclass with these methods, a family in the search space that lists it
-    (``search.space.OperatorFamily``), and a module (``models.operators.build_operator.register``) with its cost
+    (``search.deciding.space.OperatorFamily``), and a module (``models.operators.build_operator.register``) with its cost
     (``models.cost.operator_cost.register``).
     """
 

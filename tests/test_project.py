@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -18,10 +19,10 @@ HEAVY = ("torch", "ray", "mlflow", "hydra", "matplotlib", "timm", "albumentation
     [
         "models.spec",
         "models.cost",
-        "search.space",
-        "search.algorithms.near_best",
-        "search.journal",
-        "search.study",
+        "search.deciding.space",
+        "search.deciding.algorithms.near_best",
+        "search.journal.journal",
+        "search.journal.study",
         "search.tracking.follower",
         "training.score",
     ],
@@ -33,9 +34,35 @@ def test_the_pure_core_loads_nothing_heavy(module):
 
 
 def test_a_worker_that_waits_for_a_cell_has_not_loaded_torch():
-    code = "import sys, search.tuning.trial; print('torch' in sys.modules)"
+    code = "import sys, search.running.trial; print('torch' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert loaded.stdout.strip() == "False"
+
+
+def test_every_setting_is_read_without_anything_heavy():
+    targets = {
+        target for file in (ROOT / "conf").rglob("*.yaml") for target in re.findall(r"_target_: (\S+)", file.read_text())
+    }
+    modules = sorted({target.rpartition(".")[0] for target in targets})
+    assert {"models.settings", "training.settings", "data.cache.settings", "data.datasets.pascal"} <= set(modules)
+    assert loaded_by(modules) & {*HEAVY, "segmentation_models_pytorch", "torchvision"} == set()
+
+
+def test_what_a_worker_and_a_driver_import_waits_at_the_doors_of_heavy_packages():
+    files = (file.relative_to(ROOT) for floor in ("models", "data", "training") for file in (ROOT / floor).rglob("*.py"))
+    modules = [
+        ".".join(file.with_suffix("").parts) for file in files if file.stem != "__init__" and "kernels" not in file.parts
+    ]
+    assert "training.proxy" in modules
+    modules.remove("training.distributed")  # Ray Train's door
+    heavy = {*HEAVY, "segmentation_models_pytorch", "torchvision", "torch._dynamo", "scipy"}
+    assert loaded_by(modules) & heavy == {"torch"}
+
+
+def loaded_by(modules):
+    code = f"import sys; from importlib import import_module; [import_module(m) for m in {modules!r}]; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(run.stdout.split())
 
 
 def test_the_wheel_holds_every_config_and_the_page_of_reports(tmp_path):
@@ -45,7 +72,7 @@ def test_the_wheel_holds_every_config_and_the_page_of_reports(tmp_path):
     held = set(zipfile.ZipFile(wheel).namelist())
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*") if path.is_file()}
     assert configs
-    assert configs | {"search/reporting/page.html", "search/reporting/page.css"} <= held
+    assert configs | {"search/views/report/page.html", "search/views/report/page.css"} <= held
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,22 @@
-"""The batches of a proxy trial: which cached images a step takes, and which part of each."""
+"""What each step of a training draws: functions of the seed and of its number, whoever asks and in whatever order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from data.feature_cache import FeatureCache
+from data.cache.feature_cache import FeatureCache
 from training.features import Features, ResidentFeatures
-from training.sampling import IntArray, corners_at, samples_at
 from training.step import Batch
+
+IntArray = npt.NDArray[np.int64]
+
+_BLOCK = 4096
+"""Corners that are drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +60,37 @@ class Batches:
 
     def _places(self, side: int) -> tuple[int, int]:
         return self.cache.height - side + 1, self.cache.width - side + 1
+
+
+def sample_at(number: int, num_samples: int, seed: int) -> int:
+    """The index of the ``number``-th sample of a training: each epoch is a permutation drawn from (seed, epoch)."""
+    epoch, offset = divmod(number, num_samples)
+    return int(_permutation(num_samples, seed, epoch)[offset])
+
+
+def samples_at(first: int, count: int, num_samples: int, seed: int) -> IntArray:
+    """``sample_at`` of ``count`` numbers from ``first`` on."""
+    epochs = range(first // num_samples, (first + count - 1) // num_samples + 1)
+    drawn = np.concatenate([_permutation(num_samples, seed, epoch) for epoch in epochs])
+    return drawn[first - epochs.start * num_samples :][:count]
+
+
+def corners_at(first: int, count: int, places: tuple[int, int], seed: int) -> IntArray:
+    """Top and left of the crops of ``count`` samples from number ``first`` on, (count, 2).
+
+    Args:
+        places: where a crop can begin: 0 up to these rows and columns, not included.
+    """
+    blocks = range(first // _BLOCK, (first + count - 1) // _BLOCK + 1)
+    drawn = np.concatenate([_corners(places, seed, block) for block in blocks])
+    return drawn[first - blocks.start * _BLOCK :][:count]
+
+
+@lru_cache(maxsize=4)
+def _permutation(num_samples: int, seed: int, epoch: int) -> IntArray:
+    return np.random.default_rng([seed, epoch]).permutation(num_samples)
+
+
+@lru_cache(maxsize=4)
+def _corners(places: tuple[int, int], seed: int, block: int) -> IntArray:
+    return np.random.default_rng([seed, block, 1]).integers(places, size=(_BLOCK, 2))

@@ -15,12 +15,11 @@ import torch.distributed
 from ray.util.queue import Empty, Queue
 from torch import Tensor, nn
 
-from data.datasets import SegmentationDataset
-from models.backbones import BackboneSettings
+from data.datasets.contract import SegmentationDataset
+from models.settings import BackboneSettings
 from models.spec import CellSpec
-from training.end_to_end import Validation
-from training.retrain import retrain
-from training.retrain_settings import RetrainSettings
+from training.end_to_end import Validation, retrain
+from training.settings import RetrainSettings
 
 _POLL_S = 0.5
 
@@ -57,7 +56,7 @@ def retrain_on_cluster(
     retries: int = 0,
     labels: Mapping[str, str] | None = None,
 ) -> Iterator[Validation]:
-    """``training.retrain.retrain`` by ``workers`` processes of the connected Ray cluster, each on its share of every batch.
+    """``training.end_to_end.retrain`` by ``workers`` processes of the connected Ray cluster, each on its share of every batch.
 
     Args:
         folder: on storage that every node sees; the first worker writes there.

@@ -1,4 +1,4 @@
-"""Training backbone and cell end to end, on images."""
+"""Training backbone and cell end to end, on images: an interruption costs no more than the steps since the last validation."""
 
 import json
 import time
@@ -11,22 +11,23 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
-from data.datasets import SegmentationDataset
-from data.transforms import Augmentation
-from models.backbones import BackboneSettings
+from data.datasets.contract import SegmentationDataset
 from models.segmenter import CoarseLogits, Segmenter
+from models.settings import BackboneSettings
 from models.spec import CellSpec
-from training.augmented import AugmentedSamples
+from training.augmented import image_batches
 from training.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from training.evaluation import Scores, evaluate
 from training.loop import train
 from training.losses import segmentation_loss
-from training.retrain_settings import RetrainSettings
+from training.optim import build_optimizer
 from training.score import RungScore
-from training.step import Batch, Step
+from training.settings import RetrainSettings
+from training.step import Step
 from training.workers import ALONE, Workers
+
+STATE_FILE = "state.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,30 @@ class Validation:
     model: Segmenter | None = field(default=None, compare=False)
 
 
+def retrain(
+    cell: CellSpec,
+    dataset: SegmentationDataset,
+    backbone: BackboneSettings,
+    settings: RetrainSettings,
+    seed: int,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    workers: Workers = ALONE,
+) -> Iterator[Validation]:
+    """``end_to_end`` with the best model on ``val`` kept in ``folder``.
+
+    Args:
+        folder: receives ``model.safetensors`` and ``config.json`` of the best model and ``scores.json`` beside them; a training
+            that was interrupted goes on from its ``state.safetensors``.
+    """
+    for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, workers):
+        if validation.is_best and validation.model is not None:
+            validation.model.save_pretrained(folder)
+            record = {"iteration": validation.iteration, "digest": cell.digest, **asdict(validation.scores)}
+            (folder / "scores.json").write_text(json.dumps(record, indent=2) + "\n")
+        yield validation
+
+
 def end_to_end(
     cell: CellSpec,
     dataset: SegmentationDataset,
@@ -56,7 +81,7 @@ def end_to_end(
     progress: Callable[[int, int], None] = lambda done, total: None,
     workers: Workers = ALONE,
 ) -> Iterator[Validation]:
-    """Train a model with ``cell`` on the split ``train`` and score it on ``val`` at each of ``settings.stops``.
+    """Train a model with ``cell`` on one split and score it on another, by default on ``val``, at each of ``settings.stops``.
 
     Args:
         checkpoint: where the state is kept between stops. Where one lies, earlier validations are told again and training goes
@@ -71,19 +96,19 @@ def end_to_end(
     started_s = time.monotonic()
     torch.manual_seed(seed)
     model = _segmenter(cell, dataset, backbone, settings).to(workers.device)
-    optimizer = settings.optimizer.build(model.parameters())
+    optimizer = build_optimizer(settings.optimizer, model.parameters())
     averaged = _averaged(model, settings)
     states = nn.ModuleList([model, averaged] if averaged else [model])
     origin = {"digest": cell.digest, "seed": seed, "settings": asdict(settings), "backbone": asdict(backbone)}
-    told = _resume(checkpoint, states, optimizer, origin)
+    history = _resume(checkpoint, states, optimizer, origin)
     if workers.rank == 0:
-        yield from told
-    before_s, start = (told[-1].elapsed_s, told[-1].iteration) if told else (0.0, 0)
+        yield from history
+    before_s, start = (history[-1].elapsed_s, history[-1].iteration) if history else (0.0, 0)
     step = Step(
         workers.wrap(CoarseLogits(model)),
         optimizer,
         settings.optimizer,
-        _batches(dataset, backbone, settings, seed, start, workers),
+        image_batches(dataset, backbone, settings, seed, start, workers),
         partial(segmentation_loss, ignore_label=dataset.info.ignore_label),
         settings.iterations,
         settings.precision,
@@ -91,17 +116,17 @@ def end_to_end(
     )
     set_mode = partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm)
     scored = cast(Segmenter, averaged.module) if averaged else model
-    val = dataset.split("val")
-    for reached in train(model, _shared(step, workers, model, averaged), seed, settings.stops, start, set_mode):
+    val = dataset.split(settings.val_split)
+    for stop in train(model, _shared(step, workers, model, averaged), seed, settings.stops, start, set_mode):
         if workers.rank > 0:
             continue
         scores = evaluate(scored, val, dataset.info, progress)
         elapsed_s = before_s + time.monotonic() - started_s
-        is_best = scores.miou > max((earlier.scores.miou for earlier in told), default=-1.0)
-        told.append(Validation(reached.iteration, reached.loss, scores, elapsed_s, is_best, scored))
-        yield told[-1]
+        is_best = scores.miou > max((earlier.scores.miou for earlier in history), default=-1.0)
+        history.append(Validation(stop.iteration, stop.loss, scores, elapsed_s, is_best, scored))
+        yield history[-1]
         if checkpoint:
-            validations = [asdict(replace(validation, model=None)) for validation in told]
+            validations = [asdict(replace(validation, model=None)) for validation in history]
             save_checkpoint(checkpoint, states, [optimizer], {"origin": origin, "validations": validations})
 
 
@@ -115,8 +140,8 @@ class EndToEndTask:
 
     def __call__(self, cell: CellSpec, seed: int, checkpoint: Path | None = None) -> Iterator[RungScore]:
         """As ``training.proxy.ProxyTask``, with a rung at each of ``settings.stops``."""
-        reached = end_to_end(cell, self.dataset, self.backbone, self.settings, seed, checkpoint)
-        for rung, validation in enumerate(reached, start=1):
+        validations = end_to_end(cell, self.dataset, self.backbone, self.settings, seed, checkpoint)
+        for rung, validation in enumerate(validations, start=1):
             yield RungScore(rung, validation.iteration, validation.scores.miou, validation.loss, validation.elapsed_s)
 
 
@@ -146,15 +171,15 @@ def _resume(
     checkpoint: Path | None, states: nn.Module, optimizer: torch.optim.Optimizer, origin: Mapping[str, Any]
 ) -> list[Validation]:
     """The validations of the training that ``checkpoint`` holds, with its state loaded; none where there is no whole one."""
-    kept = read_metadata(checkpoint) if checkpoint else None
-    if kept is None or checkpoint is None:
+    metadata = read_metadata(checkpoint) if checkpoint else None
+    if metadata is None or checkpoint is None:
         return []
-    if kept["origin"] != json.loads(json.dumps(origin)):
+    if metadata["origin"] != json.loads(json.dumps(origin)):
         raise ValueError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
     loaded = load_checkpoint(checkpoint, states, [optimizer])
     if loaded is None:
         return []
-    return [Validation(**{**told, "scores": Scores(**told["scores"])}) for told in loaded["validations"]]
+    return [Validation(**{**fields, "scores": Scores(**fields["scores"])}) for fields in loaded["validations"]]
 
 
 def _averaged(model: Segmenter, settings: RetrainSettings) -> AveragedModel | None:
@@ -173,37 +198,6 @@ def _shared(step: Step, workers: Workers, model: Segmenter, averaged: AveragedMo
         return loss
 
     return shared
-
-
-def _batches(
-    dataset: SegmentationDataset,
-    backbone: BackboneSettings,
-    settings: RetrainSettings,
-    seed: int,
-    start: int,
-    workers: Workers,
-) -> Callable[[int], Batch]:
-    """The batches from iteration ``start`` on, in their order: of each, the share of this worker."""
-    augmentation = Augmentation(
-        height_px=settings.height_px,
-        width_px=settings.width_px,
-        mean=backbone.mean,
-        ignore_label=dataset.info.ignore_label,
-        scales=settings.scales,
-        flip=0.5 if settings.flip else 0.0,
-        color_jitter=settings.color_jitter,
-    )
-    samples = AugmentedSamples(dataset.split("train"), augmentation, backbone, seed)
-    share = settings.batch_size // workers.size
-    starts = range(start * settings.batch_size, settings.iterations * settings.batch_size, settings.batch_size)
-    numbers = [[first + workers.rank * share + place for place in range(share)] for first in starts]
-    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=settings.workers))
-
-    def batch_at(iteration: int) -> Batch:
-        images_BCHW, labels_BHW = next(batches)
-        return images_BCHW.to(workers.device), labels_BHW.to(workers.device)
-
-    return batch_at
 
 
 def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:

@@ -7,10 +7,11 @@ from typing import Self
 
 import torch
 
-from data.datasets import DatasetInfo, Split
+from data.datasets.contract import DatasetInfo, Split
 from models.segmenter import Segmenter
 from training.metrics import ConfusionMatrix
-from training.prediction import Inference, predict_labels
+from training.prediction import predict_labels
+from training.settings import Inference
 
 SINGLE_SCALE = Inference()
 

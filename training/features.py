@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from data.feature_cache import FeatureCache, Window
+from data.cache.feature_cache import FeatureCache, Window
 from training.step import Batch
 
 RESIDENT_SHARE = 0.5

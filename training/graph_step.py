@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from training.step import Batch, Precision, update
+from training.settings import Precision
+from training.step import Batch, update
 
 _LOG = logging.getLogger(__name__)
 

@@ -8,35 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.datasets import UInt8Array
+from data.datasets.contract import UInt8Array
 from data.transforms import normalize
 from models.segmenter import Segmenter
-
-
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """What is asked of a model to label one image.
-
-    Attributes:
-        scales: factors that the image is resized by; class probabilities are averaged at the image's size.
-        flip: average over each scale's mirror image, too.
-        tile_px: images with a longer side are labelled in tiles of at most this height and width, so that memory is bounded.
-            A tile's cell sees no further than the tile.
-        overlap_px: what neighbouring tiles share at least; each keeps the half on its side.
-    """
-
-    scales: Sequence[float] = (1.0,)
-    flip: bool = False
-    tile_px: int = 2048
-    overlap_px: int = 256
-
-    def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0:
-            raise ValueError(f"inference.scales must be at least one factor above 0, got {list(self.scales)}.")
-        if self.tile_px < 64:
-            raise ValueError(f"inference.tile_px must be at least 64, got {self.tile_px}.")
-        if not 0 <= self.overlap_px <= self.tile_px // 2:
-            raise ValueError(f"inference.overlap_px must be from 0 to half of tile_px, got {self.overlap_px}.")
+from training.settings import Inference
 
 
 @torch.inference_mode()

@@ -7,73 +7,34 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import get_args
 
 import numpy as np
 import torch
 from torch import nn
 
-from data.feature_cache import FeatureCache
+from data.cache.feature_cache import FeatureCache
+from data.cache.local_copy import local_copy
 from data.folds import Fold
-from data.local_copy import local_copy
 from models.dpc import classifier_on
-from models.operators import CellSettings
 from models.spec import CellSpec
-from training.batches import Batches
+from training.batches import Batches, IntArray
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.features import Features, ResidentFeatures, features_on
 from training.graph_step import GraphStep
 from training.loop import train
 from training.losses import segmentation_loss
 from training.metrics import ConfusionMatrix
-from training.optim import OptimizerSettings
-from training.sampling import IntArray
+from training.optim import build_optimizer
 from training.score import RungScore
-from training.step import Precision, Step, predicted
+from training.settings import ProxySettings
+from training.step import Step, predicted
 from training.upsampling import upsampled_argmax
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ProxySettings:
-    """The budget and settings of one proxy trial.
-
-    Attributes:
-        rungs: iterations after which the cell is scored on the whole validation split; the last is the full budget.
-        batch_size: images a step.
-        crop_px: side of the random square crop, a multiple of the output stride plus one; None for whole images. Crops are
-            cut out of the cached features of the whole image.
-        eval_batch_size: images a validation step; it changes no result.
-        precision: of activations, in training and validation; bfloat16 is faster where the processor has it.
-    """
-
-    rungs: Sequence[int]
-    batch_size: int = 8
-    crop_px: int | None = None
-    eval_batch_size: int = 8
-    precision: Precision = "float32"
-    cell: CellSettings = field(default_factory=CellSettings)
-    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-
-    def __post_init__(self) -> None:
-        rungs = tuple(self.rungs)
-        if not rungs or rungs[0] < 1 or any(later <= earlier for earlier, later in pairwise(rungs)):
-            raise ValueError(f"proxy.rungs must be ascending iterations of at least 1, got {list(rungs)}.")
-        if self.batch_size < 2:
-            raise ValueError(f"proxy.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
-        if self.eval_batch_size < 1:
-            raise ValueError(f"proxy.eval_batch_size must be at least 1, got {self.eval_batch_size}.")
-        if self.precision not in get_args(Precision):
-            raise ValueError(f"proxy.precision must be float32 or bfloat16, got {self.precision!r}.")
-        stride = self.cell.output_stride
-        if self.crop_px is not None and (self.crop_px <= stride or self.crop_px % stride != 1):
-            raise ValueError(f"proxy.crop_px must be a multiple of {stride} plus 1, or null, got {self.crop_px}.")
 
 
 @dataclass(frozen=True)
@@ -107,7 +68,7 @@ class ProxyTask:
         started_s = time.monotonic()
         parts = self._parts
         models = nn.ModuleList(self._model(cell, seed) for _ in parts)
-        optimizers = [self.settings.optimizer.build(model.parameters()) for model in models]
+        optimizers = [build_optimizer(self.settings.optimizer, model.parameters()) for model in models]
         state = load_checkpoint(checkpoint, models, optimizers) if checkpoint else None
         scores = [RungScore(**score) for score in state["scores"]] if state else []
         yield from scores

@@ -2,18 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from training.optim import OptimizerSettings
+from training.settings import OptimizerSettings, Precision
 
 Batch = tuple[Tensor, Tensor]
 """Inputs (B, C, H, W) and labels (B, H, W)."""
-
-Precision = Literal["float32", "bfloat16"]
-"""Of activations and their gradients; weights and optimiser are float32 in either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from models.spec import CellSpec
-from search.journal import CellProposed, Journal, RungReached, SearchClosed, SearchOpened, TrialEnded, read_events
-from search.record import SearchRecord, TrialRecord
+from search.journal.events import CellProposed, RungReached, SearchClosed, SearchOpened, TrialEnded
+from search.journal.journal import Journal
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord, TrialRecord
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "tables"
@@ -40,7 +42,8 @@ def main() -> None:
 
 def _renumbered(trial: TrialRecord, number: int) -> list[CellProposed | RungReached | TrialEnded]:
     assert trial.ended is not None
-    return [replace(event, trial=number) for event in (trial.proposed, *trial.rungs, trial.ended)]
+    rungs = [replace(rung, trial=number) for rung in trial.rungs]
+    return [replace(trial.proposed, trial=number), *rungs, replace(trial.ended, trial=number)]
 
 
 if __name__ == "__main__":

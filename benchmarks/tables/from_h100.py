@@ -14,8 +14,9 @@ from typing import Any
 
 from models.cost import FeatureShape, cell_cost
 from models.spec import CellSpec
-from search.evaluation import Status
-from search.journal import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, encode
+from search.deciding.outcomes import Status
+from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded
+from search.journal.lines import encode
 
 HERE = Path(__file__).parent
 FEATURES = FeatureShape(320, 24, 31)

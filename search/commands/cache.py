@@ -1,24 +1,12 @@
 """``dpc cache``: extract the backbone's features once, for every trial."""
 
-import shlex
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
 from rich.console import Console
 
-from data.datasets import DatasetError, SegmentationDataset, search_splits
-from data.feature_cache import FeatureCache
-from models.backbones import BackboneSettings, build_backbone
-from search.commands.hints import overrides_of, program
-from search.commands.nodes import join_cluster
-from search.commands.progress import progress_bar
+from data.cache.settings import CacheSettings
+from data.datasets.contract import SegmentationDataset, search_splits
 from search.config import Config
-from search.faults import FaultTolerance
-from search.resources import Resources
-from search.tuning.cache_tasks import fill_by_tasks
-from training.extraction import CacheSettings, Fill, cache_features, refuse_leaks, search_folds
-from training.extraction_pool import fill_in_processes
-from training.extractor import Extraction
+from search.session.caches import build_caches
+from training.extraction import search_folds
 
 
 def run(config: Config) -> int:
@@ -36,46 +24,3 @@ def run(config: Config) -> int:
             soft_wrap=True,
         )
     return 0
-
-
-def build_caches(
-    config: Config, splits: Sequence[str], console: Console, written: Sequence[str] = ("cache.folder",)
-) -> dict[str, FeatureCache]:
-    """The feature caches of some splits, built where they are missing, and verified.
-
-    Args:
-        written: settings of folders that the nodes of a cluster must be able to write to.
-
-    Raises:
-        DatasetError: the data set has errors; it names the command that shows them all.
-        SharedFolderError: a node of the cluster does not see, or cannot use, what all must share.
-    """
-    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    backbone_settings = config.build("backbone", BackboneSettings)
-    settings = config.build("cache", CacheSettings)
-    backbone = build_backbone(backbone_settings)
-    fill = _by_tasks(config) if join_cluster(config, written) else fill_in_processes
-    caches = {}
-    try:
-        refuse_leaks(dataset, splits, settings)
-        for split in splits:
-            for line in dataset.split(split).warnings:
-                console.print(f"Warning: {line}", soft_wrap=True)
-            with progress_bar(console, f"features of {split}") as progress:
-                folder = cache_features(dataset, split, backbone, backbone_settings, settings, progress, fill)
-            caches[split] = FeatureCache(folder.resolve())
-            caches[split].verify()
-    except DatasetError as error:
-        command = shlex.join([program("dpc"), "check-data", *overrides_of(config, "experiment", "dataset")])
-        raise DatasetError(f"{error} See all that is wrong with: {command}") from error
-    return caches
-
-
-def _by_tasks(config: Config) -> Fill:
-    resources, faults = config.build("resources", Resources), config.build("faults", FaultTolerance)
-
-    def fill(extraction: Extraction, workers: int | None, progress: Callable[[int, int], None]) -> Path:
-        join_cluster(config, read=("dataset.root",))  # a finished cache needs no images
-        return fill_by_tasks(extraction, workers, progress, resources, faults.retries, config.value("ray.max_pending", int))
-
-    return fill

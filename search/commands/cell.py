@@ -7,12 +7,12 @@ from pathlib import Path
 from rich.console import Console
 
 from models.cost import FeatureShape, cell_cost
-from models.spec import PUBLISHED_OPERATORS, CellError, CellSpec
-from search.config import CONF, Config, ConfigError
-from search.diagram import cell_tree
-from search.figures.cells import draw_cell
-from search.leaderboard import quantity
-from search.space import AnyCell, CellSpace
+from search.config import Config, ConfigError
+from search.deciding.space import AnyCell, CellSpace
+from search.findings.leaderboard import quantity
+from search.session.named_cells import read_cell
+from search.views.diagram import cell_tree
+from search.views.figures.cells import draw_cell
 
 
 def run(config: Config) -> int:
@@ -38,24 +38,3 @@ def run(config: Config) -> int:
     if picture:
         console.print(f"picture         {picture}")
     return 0
-
-
-def read_cell(name: str, space: CellSpace | AnyCell) -> CellSpec:
-    """The cell in conf/cell/ called ``name``, or of a JSON file; a search's best.json is one, too.
-
-    Raises:
-        CellError: there is no such cell, it is malformed, or it is outside ``space``.
-    """
-    named = CONF / "cell" / f"{name}.json"
-    path = named if named.is_file() else Path(name)
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in named.parent.glob("*.json")))
-        raise CellError(f"cell: no file {name}; accepted are a JSON file and the named cells {names}.")
-    kinds = space.operator_kinds if isinstance(space, CellSpace) else PUBLISHED_OPERATORS
-    cell = CellSpec.read(path, kinds)
-    if isinstance(space, CellSpace):
-        try:
-            space.check(cell)
-        except CellError as error:
-            raise CellError(f"{error} (space=any accepts every cell)") from error
-    return cell

@@ -7,14 +7,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from data.check import Finding, Report, SplitReport, check_dataset
-from data.datasets import SegmentationDataset
-from search.commands.hints import from_here
-from search.commands.processes import process_count
-from search.commands.progress import progress_bar
+from data.datasets.check import Finding, Report, SplitReport, check_dataset
+from data.datasets.contract import SegmentationDataset
 from search.config import Config, ConfigError
-from search.figures.contact_sheet import draw_contact_sheet
-from search.leaderboard import percent
+from search.findings.leaderboard import percent
+from search.session.hints import from_here
+from search.session.processes import process_count
+from search.session.progress import progress_bar
+from search.views.figures.contact_sheet import draw_contact_sheet
 
 EXAMPLES = 3
 """Files named of each finding; check.json names all."""

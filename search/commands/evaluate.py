@@ -8,15 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from data.datasets import SegmentationDataset
-from search.commands.checkpoint import load_model
-from search.commands.progress import progress_bar
+from data.datasets.contract import SegmentationDataset
 from search.config import Config
-from search.figures.confusion import draw_confusion
-from search.leaderboard import percent
+from search.findings.leaderboard import percent
+from search.session.progress import progress_bar
+from search.session.saved_model import load_model
+from search.views.figures.confusion import draw_confusion
 from training.evaluation import Scores, count_confusion
 from training.metrics import ConfusionMatrix
-from training.prediction import Inference
+from training.settings import Inference
 
 
 def run(config: Config) -> int:

@@ -13,21 +13,21 @@ from rich.console import Console
 
 from models.cost import cell_cost
 from models.spec import CellSpec
-from search.algorithms.listed import Listed
-from search.code_version import search_code
-from search.commands.execute import check_running, execute, exit_code
-from search.commands.hints import from_here, print_lines
-from search.commands.scoring import Scoring, by_proxy, end_to_end
 from search.config import Config, ConfigError, load
-from search.figures.rerank import draw_rerank
-from search.files import replace_text
-from search.journal import SearchOpened, now_s
-from search.policy import Plan
-from search.rank_correlation import rank_correlation
-from search.record import SearchRecord
-from search.reduced import CellList
-from search.schedulers import NoStopping
-from search.space import CellSpace
+from search.deciding.algorithms.listed import Listed
+from search.deciding.policy import Plan
+from search.deciding.reduced import CellList
+from search.deciding.schedulers import NoStopping
+from search.deciding.space import CellSpace
+from search.findings.rank_correlation import rank_correlation
+from search.journal.events import SearchOpened, now_s
+from search.journal.record import SearchRecord
+from search.session.code_version import search_code
+from search.session.execute import check_running, execute, exit_code
+from search.session.hints import from_here, print_lines
+from search.session.scoring import Scoring, by_proxy, end_to_end
+from search.system.files import replace_text
+from search.views.figures.rerank import draw_rerank
 
 SIDES = ("first", "second")
 PROTOCOLS = ("proxy", "end_to_end")

@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from data.datasets import UnreadableError, palette_of
-from data.file_split import SUFFIXES, read_image
+from data.datasets.contract import UnreadableError, palette_of
+from data.datasets.file_split import SUFFIXES, read_image
 from models.segmenter import Segmenter
-from search.commands.checkpoint import load_model
-from search.commands.progress import progress_bar
 from search.config import Config, ConfigError
-from search.figures.overlay import draw_overlay, palette_image, save_png
-from training.prediction import Inference, predict_labels
+from search.session.progress import progress_bar
+from search.session.saved_model import load_model
+from search.views.figures.overlay import draw_overlay, palette_image, save_png
+from training.prediction import predict_labels
+from training.settings import Inference
 
 
 def run(config: Config) -> int:

@@ -5,12 +5,12 @@ from pathlib import Path
 from rich.console import Console
 
 from models.cost import FeatureShape
-from search.commands.plan import DECIDING, build_plan, differences
 from search.config import Config, ConfigError
-from search.journal import read_events
-from search.record import SearchRecord
-from search.replay import replay
-from search.space import CellSpace
+from search.deciding.space import CellSpace
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
+from search.journal.replay import replay
+from search.session.plan import DECIDING, build_plan, differences
 
 SHOWN = 10
 

@@ -11,22 +11,23 @@ from rich.table import Table
 
 from models.cost import FeatureShape, cell_cost
 from models.spec import CellSpec
-from search.algorithms.listed import Listed
-from search.code_version import search_code
-from search.commands.execute import check_running, execute, exit_code
-from search.commands.hints import SHARED, from_here, overrides_of, print_lines, program
-from search.commands.report import write_report
-from search.commands.scoring import Scoring, end_to_end
 from search.config import Config, ConfigError, load
-from search.figures.rerank import draw_rerank
-from search.files import replace_text
-from search.journal import SearchOpened, now_s, read_events
-from search.leaderboard import percent, quantity
-from search.policy import Plan
-from search.record import SearchRecord
-from search.rerank import Reranked, as_csv, best_cells, proxy_correlation, reranked
-from search.schedulers import Scheduler
-from search.space import CellSpace
+from search.deciding.algorithms.listed import Listed
+from search.deciding.policy import Plan
+from search.deciding.schedulers import Scheduler
+from search.deciding.space import CellSpace
+from search.findings.leaderboard import percent, quantity
+from search.findings.two_rankings import Reranked, as_csv, best_cells, proxy_correlation, reranked
+from search.journal.events import SearchOpened, now_s
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
+from search.session.code_version import search_code
+from search.session.execute import check_running, execute, exit_code
+from search.session.hints import SHARED, from_here, overrides_of, print_lines, program
+from search.session.report import write_report
+from search.session.scoring import Scoring, end_to_end
+from search.system.files import replace_text
+from search.views.figures.rerank import draw_rerank
 
 ROWS = 10
 """Of the table that is printed."""

@@ -8,29 +8,28 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from data.datasets import SegmentationDataset
-from models.backbones import BackboneSettings
+from data.datasets.contract import SegmentationDataset
 from models.export import export_model
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings
 from models.spec import CellSpec
-from search.commands.cell import read_cell
-from search.commands.nodes import DATA, join_cluster
-from search.commands.progress import LazyBar, progress_bar
-from search.commands.track import tracking_settings
 from search.config import Config, ConfigError
-from search.faults import FaultTolerance
-from search.journal import read_events
-from search.leaderboard import percent
-from search.record import SearchRecord
-from search.resources import Resources
-from search.space import AnyCell, CellSpace
+from search.deciding.space import AnyCell, CellSpace
+from search.findings.leaderboard import percent
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
+from search.running.faults.tolerance import FaultTolerance
+from search.running.nodes.cluster import connect
+from search.running.resources import Resources
+from search.session.named_cells import read_cell
+from search.session.nodes import DATA, join_cluster
+from search.session.progress import LazyBar, progress_bar
+from search.session.tracking import tracking_settings
 from search.tracking.cells import child_run_cell
 from search.tracking.retrain_run import RetrainRun
-from search.tuning.cluster import connect
 from training.distributed import retrain_on_cluster
-from training.end_to_end import Validation
-from training.retrain import retrain
-from training.retrain_settings import RetrainSettings
+from training.end_to_end import Validation, retrain
+from training.settings import RetrainSettings
 
 EXAMPLE_PX = (65, 97)
 """Size of the image that goes with a registered model."""
@@ -61,7 +60,7 @@ def run(config: Config) -> int:
                 mark = " (best so far)" if reached.is_best else ""
                 console.print(
                     f"iteration {reached.iteration:>6}/{settings.iterations}  loss {reached.loss:.4f}  "
-                    f"val mIoU {percent(reached.scores.miou)}{mark}"
+                    f"{settings.val_split} mIoU {percent(reached.scores.miou)}{mark}"
                 )
                 best = reached if reached.is_best else best
         tracked.artifacts(folder)

@@ -10,23 +10,23 @@ from typing import Any
 from rich.console import Console
 
 from models.cost import FeatureShape
-from search.code_version import search_code
-from search.commands.execute import check_running, execute, exit_code
-from search.commands.hints import SHARED, from_here, overrides_of, print_lines, program
-from search.commands.plan import DECIDING, build_plan
-from search.commands.report import write_report
-from search.commands.scoring import by_proxy
-from search.commands.track import tracking_settings
 from search.config import Config, ConfigError, load
-from search.evaluation import Status
-from search.figures.cells import draw_cell
-from search.figures.progress import draw_progress
-from search.journal import SearchOpened, now_s
-from search.leaderboard import leaderboard_table, percent, write_leaderboard
-from search.rank_correlation import rung_correlations
-from search.record import SearchRecord
-from search.study import Study
-from training.proxy import ProxySettings
+from search.deciding.outcomes import Status
+from search.findings.leaderboard import leaderboard_table, percent, write_leaderboard
+from search.findings.rank_correlation import rung_correlations
+from search.journal.events import SearchOpened, now_s
+from search.journal.record import SearchRecord
+from search.journal.study import Study
+from search.session.code_version import search_code
+from search.session.execute import check_running, execute, exit_code
+from search.session.hints import SHARED, from_here, overrides_of, print_lines, program
+from search.session.plan import DECIDING, build_plan
+from search.session.report import write_report
+from search.session.scoring import by_proxy
+from search.session.tracking import tracking_settings
+from search.views.figures.cells import draw_cell
+from search.views.figures.progress import draw_progress
+from training.settings import ProxySettings
 
 
 def run(config: Config) -> int:

@@ -14,18 +14,18 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from models.cost import FeatureShape
-from search.commands.hints import from_here
-from search.commands.plan import build_plan
-from search.commands.processes import process_count
-from search.commands.progress import progress_bar
 from search.config import Config, ConfigError, load
-from search.figures.simulation import draw_simulation
-from search.journal import read_events
-from search.leaderboard import percent
-from search.policy import Plan
+from search.deciding.policy import Plan
+from search.findings.leaderboard import percent
+from search.journal.lines import read_events
+from search.session.hints import from_here
+from search.session.plan import build_plan
+from search.session.processes import process_count
+from search.session.progress import progress_bar
 from search.simulation.compare import Contender, Result, compare, top_quality
 from search.simulation.landscape import Landscape, LandscapeSettings
 from search.simulation.recorded import Nearest, RecordedTable
+from search.views.figures.simulation import draw_simulation
 
 CURVE_POINTS = 200
 

@@ -8,9 +8,9 @@ from random import Random
 from statistics import fmean, median, stdev
 
 from data.pool import process_pool
-from search.policy import Plan
+from search.deciding.policy import Plan
+from search.deciding.space import CellSpace
 from search.simulation.engine import Simulated, Table, simulate
-from search.space import CellSpace
 
 
 @dataclass(frozen=True)

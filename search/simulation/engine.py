@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from models.spec import CellSpec
-from search.evaluation import Status
-from search.journal import Event, SearchOpened
-from search.policy import Plan
-from search.record import SearchRecord
-from search.study import Study
+from search.deciding.outcomes import Status
+from search.deciding.policy import Plan
+from search.journal.events import Event, SearchOpened
+from search.journal.record import SearchRecord
+from search.journal.study import Study
 from training.score import RungScore
 
 

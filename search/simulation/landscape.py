@@ -11,8 +11,8 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from models.spec import BACKBONE, Branch, CellSpec, Operator
-from search.budget import CostOf
-from search.space import CellSpace
+from search.deciding.budget import CostOf
+from search.deciding.space import CellSpace
 from training.score import RungScore
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from models.spec import CellSpec
-from search.algorithms.base import Algorithm
-from search.algorithms.predictor import encode_paths
-from search.evaluation import Finished, Status
-from search.journal import Event
-from search.record import SearchRecord, TrialRecord
-from search.space import CellSpace
+from search.deciding.algorithms.base import Algorithm
+from search.deciding.algorithms.predictor import encode_paths
+from search.deciding.outcomes import Finished, Status
+from search.deciding.space import CellSpace
+from search.journal.events import Event
+from search.journal.record import SearchRecord, TrialRecord
 from training.score import RungScore
 
 

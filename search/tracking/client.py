@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from search.journal import JournalError
+from search.journal.lines import JournalError
 from search.tracking.settings import Tracking, TrackingError, public_uri
 from search.tracking.view import VIEW_TAG, view_link
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.spec import PUBLISHED_OPERATORS, Operator
-from search.record import SearchRecord
+from search.journal.record import SearchRecord
 from search.tracking.client import one_line_errors
 from search.tracking.projection import Projection
 from search.tracking.settings import Tracking, TrackingError

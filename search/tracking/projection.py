@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from models.spec import PUBLISHED_OPERATORS, Operator
-from search.evaluation import Status
-from search.journal import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited, read_events
-from search.leaderboard import percent, quantity
-from search.record import SearchRecord, TrialRecord
+from search.deciding.outcomes import Status
+from search.findings.leaderboard import percent, quantity
+from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord, TrialRecord
 from search.tracking.cells import cell_params, cell_tag, flat_params
 from search.tracking.client import Point, Tracker
 from search.tracking.settings import Tracking, TrackingError

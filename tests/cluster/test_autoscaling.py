@@ -16,8 +16,8 @@ from ray.autoscaler._private.fake_multi_node.node_provider import (
     FakeMultiNodeProvider,
 )
 
-from search.journal import read_events
-from search.record import SearchRecord
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
 
 from .conftest import free_ports, running_head, worker_ids
 

@@ -91,7 +91,9 @@ def test_a_kuberay_file_is_what_the_operator_takes(name, kind, spec):
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     (workers,) = cluster["workerGroupSpecs"]
-    assert cluster["autoscalerOptions"]["version"] == "v2", "a search relies on what it says (search/tuning/autoscaler.py)"
+    assert cluster["autoscalerOptions"]["version"] == "v2", (
+        "a search relies on what it says (search/running/nodes/autoscaler.py)"
+    )
     assert 0 == workers["minReplicas"] == workers["replicas"] < workers["maxReplicas"]
     variables = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]
     assert {variable["name"]: variable["value"] for variable in variables} == HEALTH_CHECKS

@@ -15,11 +15,12 @@ from ray._raylet import GcsClient
 from ray.core.generated import autoscaler_pb2
 from rich.console import Console
 
-from search.commands.plan import build_plan
-from search.commands.scoring import by_proxy
 from search.config import load
-from search.journal import CellProposed, RungReached, TrialEnded, read_events
-from search.replay import replay
+from search.journal.events import CellProposed, RungReached, TrialEnded
+from search.journal.lines import read_events
+from search.journal.replay import replay
+from search.session.plan import build_plan
+from search.session.scoring import by_proxy
 from training.checkpoint import read_metadata
 
 from .conftest import running_head, running_worker, worker_ids

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 import requests
 
-from search.journal import read_events
-from search.record import SearchRecord
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
 
 from .conftest import free_ports
 

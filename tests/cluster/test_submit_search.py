@@ -6,8 +6,9 @@ import sys
 import time
 from collections import Counter
 
-from search.journal import CellProposed, read_events
-from search.record import SearchRecord
+from search.journal.events import CellProposed
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
 
 TINY = (
     "name=sent",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.datasets import Sample
+from data.datasets.contract import Sample
 from data.transforms import Augmentation, mirrored, normalize
 
 MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.5)

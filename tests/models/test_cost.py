@@ -4,10 +4,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.cost import FeatureShape, cell_cost
 from models.dpc import DensePredictionCell
-from models.operators import CellSettings
+from models.settings import CellSettings
 from models.spec import CellSpec
 from search.config import CONF
-from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 
 CITYSCAPES = {"height": 65, "width": 129}  # 1025 x 2049 pixels at stride 16
 SPACE = CellSpace(

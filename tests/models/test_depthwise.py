@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from models.depthwise import AtrousDepthwise
 from models.dpc import classifier_on
-from models.operators import CellSettings
+from models.settings import CellSettings
 from models.spec import CellSpec
 from search.config import CONF
 

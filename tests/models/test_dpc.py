@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from models.dpc import DensePredictionCell, classifier_on
-from models.operators import CellSettings, build_operator
+from models.operators import build_operator
+from models.settings import CellSettings
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
-from search.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 
 OPERATORS = (Conv1x1(), AtrousConv((1, 1)), AtrousConv((21, 3)), PyramidPooling((1, 1)), PyramidPooling((4, 8)))
 

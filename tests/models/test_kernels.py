@@ -16,7 +16,7 @@ from models import fused
 from models.depthwise import AtrousDepthwise
 from models.dpc import classifier_on
 from models.fused import check_layer_kernels, kernels_that_work
-from models.operators import CellSettings
+from models.settings import CellSettings
 from models.spec import CellSpec
 from search.config import CONF
 from training.losses import check_loss_kernels, loss_and_gradient_in_strips

@@ -9,7 +9,7 @@ def two_nodes():
     import ray
     from ray.cluster_utils import Cluster
 
-    from search.tuning.cluster import connect
+    from search.running.nodes.cluster import connect
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.optim import OptimizerSettings
+from training.optim import build_optimizer
+from training.settings import OptimizerSettings
 
 METADATA = {"scores": [{"rung": 1, "miou": 0.1 + 0.2}], "note": "mIoU ≥ 0"}
 
@@ -15,7 +16,7 @@ def small_training(seed=0):
     """A model and its optimiser after a few steps, so that both have a state."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
-    optimizer = OptimizerSettings("adamw", 0.01).build(model.parameters())
+    optimizer = build_optimizer(OptimizerSettings("adamw", 0.01), model.parameters())
     for _ in range(3):
         optimizer.zero_grad()
         model(torch.randn(2, 2, 5, 5)).square().mean().backward()

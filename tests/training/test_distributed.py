@@ -8,16 +8,14 @@ import pytest
 import ray
 from ray import cloudpickle
 
-from data.datasets import DatasetInfo, Sample, palette_of
-from models.backbones import BackboneSettings
-from models.operators import CellSettings
+from data.datasets.contract import DatasetInfo, Sample, palette_of
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
-from search.tuning.cluster import connect
+from search.running.nodes.cluster import connect
 from training.distributed import retrain_on_cluster
-from training.optim import OptimizerSettings
-from training.retrain import retrain
-from training.retrain_settings import RetrainSettings
+from training.end_to_end import retrain
+from training.settings import OptimizerSettings, RetrainSettings
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))
 BACKBONE = BackboneSettings("local")

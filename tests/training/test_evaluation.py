@@ -3,11 +3,11 @@ import pytest
 import torch
 from sklearn.metrics import jaccard_score
 
-from data.shapes import Shapes
+from data.datasets.shapes import Shapes
 from models.segmenter import Segmenter
 from models.spec import AtrousConv, Branch, CellSpec, PyramidPooling
 from training.evaluation import Scores, count_confusion, evaluate
-from training.prediction import Inference
+from training.settings import Inference
 
 CELL = CellSpec((Branch(-1, AtrousConv((3, 3))), Branch(-1, PyramidPooling((2, 2)))))
 SHAPES = Shapes(num_train=1, num_val=2)

@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.cache_build import CacheBuild
-from data.datasets import DatasetError, DatasetInfo, Sample, palette_of
-from data.feature_cache import CacheError, CacheKey, FeatureCache
-from data.folder import Folder
+from data.cache.build import CacheBuild
+from data.cache.feature_cache import CacheError, CacheKey, FeatureCache
+from data.cache.settings import CacheSettings
+from data.datasets.contract import DatasetError, DatasetInfo, Sample, palette_of
+from data.datasets.folder import Folder
 from data.transforms import mirrored
-from models.backbones import BackboneSettings
-from training.extraction import CacheSettings, cache_features, plan_cache, refuse_leaks, search_folds
+from models.settings import BackboneSettings
+from training.extraction import cache_features, plan_cache, refuse_leaks, search_folds
 
 HEIGHT_PX, WIDTH_PX = 33, 49
 NUM_TRAIN = 12

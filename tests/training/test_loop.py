@@ -6,8 +6,9 @@ from torch import nn
 
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.loop import train
-from training.optim import OptimizerSettings
+from training.optim import build_optimizer
 from training.score import DivergedError
+from training.settings import OptimizerSettings
 from training.step import Step
 
 STOPS = (3, 5, 9)
@@ -32,7 +33,7 @@ def batch_at(iteration):
 
 
 def trained(model, settings=SGD, optimizer=None, seed=7, stops=STOPS, start=0, **options):
-    optimizer = optimizer or settings.build(model.parameters())
+    optimizer = optimizer or build_optimizer(settings, model.parameters())
     loss_of = options.pop("loss_of", nn.functional.mse_loss)
     step = Step(model, optimizer, settings, options.pop("batch_at", batch_at), loss_of, stops[-1])
     return train(model, step, seed, stops, start, **options)
@@ -63,7 +64,7 @@ def test_a_power_of_one_falls_in_a_straight_line():
 
 def test_every_step_is_taken_at_the_rate_of_its_iteration_whatever_the_stops():
     model = small_model()
-    optimizer = SGD.build(model.parameters())
+    optimizer = build_optimizer(SGD, model.parameters())
     used, step = [], optimizer.step
 
     def remember_the_rate():
@@ -86,7 +87,7 @@ def test_an_optimiser_setting_out_of_range_is_named(field, value):
 def test_frozen_parameters_are_not_given_to_the_optimiser():
     model = small_model().requires_grad_(False)
     model[-1].requires_grad_(True)
-    given = SGD.build(model.parameters()).param_groups[0]["params"]
+    given = build_optimizer(SGD, model.parameters()).param_groups[0]["params"]
     assert [id(parameter) for parameter in given] == [id(parameter) for parameter in model[-1].parameters()]
 
 
@@ -119,13 +120,13 @@ def test_a_training_resumed_at_any_stop_ends_with_the_same_bits(settings, resume
     expected = list(trained(whole, settings))
 
     interrupted, path = small_model(), tmp_path / "state.safetensors"
-    optimizer = settings.build(interrupted.parameters())
+    optimizer = build_optimizer(settings, interrupted.parameters())
     for stop, _ in zip(range(resumed_at + 1), trained(interrupted, settings, optimizer), strict=False):
         save_checkpoint(path, interrupted, [optimizer], {"stop": stop})
 
     torch.manual_seed(99)  # the process that goes on has drawn other numbers
     resumed = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 1))
-    optimizer = settings.build(resumed.parameters())
+    optimizer = build_optimizer(settings, resumed.parameters())
     assert load_checkpoint(path, resumed, [optimizer]) == {"stop": resumed_at}
     assert not same_state(resumed, whole)
     assert list(trained(resumed, settings, optimizer, start=STOPS[resumed_at])) == expected[resumed_at + 1 :]

@@ -6,7 +6,8 @@ import torch
 
 from models.segmenter import Segmenter
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
-from training.prediction import Inference, predict_labels, scaled_px, tiles
+from training.prediction import predict_labels, scaled_px, tiles
+from training.settings import Inference
 
 NEAR = CellSpec((Branch(-1, Conv1x1()), Branch(0, Conv1x1())))
 WIDE = CellSpec((Branch(-1, AtrousConv((3, 3))), Branch(-1, PyramidPooling((1, 1)))))

@@ -8,18 +8,19 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from data.cache_build import CacheBuild, build_cache
-from data.datasets import DatasetInfo, Sample, palette_of
-from data.feature_cache import CacheKey, FeatureCache
+from data.cache.build import CacheBuild, build_cache
+from data.cache.feature_cache import CacheKey, FeatureCache
+from data.datasets.contract import DatasetInfo, Sample, palette_of
 from data.folds import folds_of
-from models.operators import CellSettings
+from models.settings import CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from training.batches import Batches
 from training.features import MappedFeatures, ResidentFeatures, StreamedFeatures
 from training.graph_step import GraphStep
-from training.optim import OptimizerSettings
-from training.proxy import ProxySettings, ProxyTask
+from training.optim import build_optimizer
+from training.proxy import ProxyTask
 from training.score import DivergedError
+from training.settings import OptimizerSettings, ProxySettings
 from training.step import Step, predicted
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1()), Branch(-1, PyramidPooling((1, 1)))))
@@ -362,7 +363,7 @@ def test_a_trial_on_a_device_takes_the_same_steps(optimizer, crop_px, folders):
 def test_which_step_is_taken_follows_from_where_the_features_lie(folders):
     parameters = [nn.Parameter(torch.zeros(1))]
     for task, kind in ((ProxyTask(*folders, SETTINGS), Step), (on_a_device(ProxyTask(*folders, SETTINGS)), GraphStep)):
-        assert type(task._step(nn.Identity(), SETTINGS.optimizer.build(parameters), np.arange(6), 0)) is kind
+        assert type(task._step(nn.Identity(), build_optimizer(SETTINGS.optimizer, parameters), np.arange(6), 0)) is kind
 
 
 def test_a_trial_on_a_device_resumes_with_the_same_bits(folders, tmp_path):

@@ -1,0 +1,326 @@
+"""Filling a feature cache: any number of processes at once, on any number of machines that see the folder.
+
+Each shard is claimed by a lock that dies with its holder, written beside its place and renamed. So a build may be killed at
+any moment, and goes on with the shards that are missing.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from data.cache.feature_cache import (
+    FORMAT,
+    MANIFEST,
+    CacheError,
+    CacheKey,
+    FeatureCache,
+    files_of,
+    has_size,
+    is_undamaged,
+    read_manifest,
+)
+from data.datasets.contract import DatasetInfo, Sample, UInt8Array
+
+_T = TypeVar("_T")
+
+Extract = Callable[[UInt8Array], npt.NDArray[np.floating[Any]]]
+"""Padded RGB images (B, H, W, 3) uint8 to features (B, C, h, w); it pads nothing and normalises itself."""
+POLL_S = 0.5
+"""How often a build looks for shards that another process has claimed."""
+
+
+class Samples(Protocol):
+    """What is cached, in order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class CacheBuild:
+    """A cache to be filled. It can be sent to other processes, which may all ``fill`` it at once.
+
+    Attributes:
+        root: folder of the caches.
+        shard_size: images a file: what a killed process loses at most.
+    """
+
+    root: Path
+    key: CacheKey
+    samples: Samples
+    info: DatasetInfo
+    shard_size: int
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.key.folder
+
+    @property
+    def shards(self) -> Sequence[range]:
+        """The samples of each shard."""
+        starts = range(0, len(self.samples), self.shard_size)
+        return [range(start, min(start + self.shard_size, len(self.samples))) for start in starts]
+
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to do.
+
+        Raises:
+            CacheError: a cache of another key lies there.
+        """
+        try:
+            manifest = read_manifest(self.folder)
+        except CacheError:
+            return False
+        if not all(has_size(self.folder, entry) for entry in files_of(manifest)):
+            return False
+        FeatureCache(self.folder, self.key)
+        return True
+
+    def unfinished(self) -> Sequence[int]:
+        """Numbers of the shards that are missing or damaged; each byte of the others is read."""
+        with ThreadPoolExecutor() as readers:
+            is_whole = list(readers.map(self._is_whole, range(len(self.shards))))
+        missing = [index for index, whole in enumerate(is_whole) if not whole]
+        for index in missing:
+            self._entry_file(index).unlink(missing_ok=True)
+        return missing
+
+    def images_in(self, shards: Sequence[int]) -> int:
+        """Of the shards of some numbers."""
+        return sum(len(self.shards[index]) for index in shards)
+
+    def fill(
+        self,
+        extract: Extract,
+        batch_size: int = 8,
+        readers: int = 1,
+        progress: Callable[[int], None] = lambda images: None,
+    ) -> None:
+        """Write shards until all are there, sharing the work with whoever fills the same cache.
+
+        Args:
+            readers: threads that load images ahead of the backbone.
+            progress: told how many further images are done.
+
+        Raises:
+            DatasetError: a sample cannot be read.
+            ValueError: a sample is larger than the padded size.
+            CacheError: features are not finite in the stored type.
+            OSError: the disk is full, or will be.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        waiting = deque(range(len(self.shards)))
+        held_by_others = 0
+        while waiting:
+            index = waiting.popleft()
+            if self._entry_file(index).exists():
+                continue
+            with _claimed(self._entry_file(index).with_suffix(".lock")) as is_mine:
+                if not is_mine:
+                    waiting.append(index)
+                    held_by_others += 1
+                elif not self._entry_file(index).exists():
+                    self._write_shard(index, extract, batch_size, readers, progress)
+                    held_by_others = 0
+            if held_by_others > len(waiting):
+                time.sleep(POLL_S)
+                held_by_others = 0
+
+    def finish(self) -> Path:
+        """Write the manifest; the folder is a cache from now on."""
+        entries = [json.loads(self._entry_file(index).read_text()) for index in range(len(self.shards))]
+        _, channels, height, width = entries[0]["features"]["shape"]
+        _write_json(
+            self.folder / MANIFEST,
+            {
+                "format": FORMAT,
+                "key": asdict(self.key),
+                "info": asdict(self.info),
+                "channels": channels,
+                "height": height,
+                "width": width,
+                "shards": entries,
+            },
+        )
+        for lock in self.folder.glob("*.lock"):
+            lock.unlink(missing_ok=True)
+        return self.folder
+
+    def _entry_file(self, index: int) -> Path:
+        return self.folder / f"shard-{index:05d}.json"
+
+    def _is_whole(self, index: int) -> bool:
+        """Whether an earlier build finished a shard, its bytes checked."""
+        samples = self.shards[index]
+        try:
+            entry = json.loads(self._entry_file(index).read_text())
+            is_same = entry["samples"] == [samples.start, samples.stop]
+            return is_same and all(is_undamaged(self.folder, entry[part]) for part in _PARTS)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _write_shard(
+        self, index: int, extract: Extract, batch_size: int, readers: int, progress: Callable[[int], None]
+    ) -> None:
+        features, labels = [], []
+        for batch in _batches(_ahead(self._prepared, self.shards[index], readers), batch_size):
+            features.append(extract(np.stack([image_HWC for image_HWC, _ in batch])).astype(self.key.dtype))
+            labels += [labels_HW for _, labels_HW in batch]
+            progress(len(batch))
+        arrays = {"features": np.concatenate(features), "labels": np.stack(labels)}
+        self._check_room(sum(array.nbytes for array in arrays.values()) // len(labels))
+        written = {part: _write_array(self.folder / f"{part}-{index:05d}.npy", array) for part, array in arrays.items()}
+        samples = self.shards[index]
+        _write_json(self._entry_file(index), {"samples": [samples.start, samples.stop], **written})
+
+    def _prepared(self, index: int) -> tuple[UInt8Array, UInt8Array]:
+        key = self.key
+        sample = pad_sample(self.samples[index], key.height_px, key.width_px, key.backbone["mean"], self.info.ignore_label)
+        return sample.image_HWC, sample.labels_HW[:: key.label_stride, :: key.label_stride]
+
+    def _check_room(self, sample_bytes: int) -> None:
+        """Say at the first shard, and not after hours, that a disk is too small."""
+        missing = [samples for index, samples in enumerate(self.shards) if not self._entry_file(index).exists()]
+        needed, free = sample_bytes * sum(map(len, missing)), shutil.disk_usage(self.folder).free
+        if needed > free:
+            reason = f"the features need {needed / 1e9:.2f} GB more, {free / 1e9:.2f} GB are free"
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(self.folder))
+
+
+_PARTS = ("features", "labels")
+
+
+def build_cache(
+    build: CacheBuild,
+    extract: Extract,
+    batch_size: int = 8,
+    readers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Fill a cache in this process, going on where an earlier build stopped. Returns its folder.
+
+    Args:
+        progress: told the images done and in all.
+
+    Raises:
+        As ``CacheBuild.fill``.
+    """
+    if build.is_finished():
+        return build.folder
+    total = len(build.samples)
+    done = total - build.images_in(build.unfinished())
+
+    def tell(images: int) -> None:
+        nonlocal done
+        done += images
+        progress(done, total)
+
+    build.fill(extract, batch_size, readers, tell)
+    return build.finish()
+
+
+def pad_sample(sample: Sample, height_px: int, width_px: int, mean: Sequence[float], ignore_label: int) -> Sample:
+    """``sample`` padded at the bottom and right: the backbone's ``mean`` colour in the image, ``ignore_label`` in the labels.
+
+    Raises:
+        ValueError: it is larger than that.
+    """
+    height, width = sample.labels_HW.shape
+    if height > height_px or width > width_px:
+        raise ValueError(f"{sample.name}: {width}x{height} pixels do not fit the padded size {width_px}x{height_px}.")
+    if (height, width) == (height_px, width_px):
+        return sample
+    below, right = (0, height_px - height), (0, width_px - width)
+    image_HWC = np.empty((height_px, width_px, 3), np.uint8)
+    image_HWC[:] = np.rint(255 * np.asarray(mean))
+    image_HWC[:height, :width] = sample.image_HWC
+    return Sample(sample.name, image_HWC, np.pad(sample.labels_HW, (below, right), constant_values=ignore_label))
+
+
+@contextmanager
+def _claimed(path: Path) -> Iterator[bool]:
+    """Hold a lock if nobody else does, and say whether."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _ahead(function: Callable[[int], _T], numbers: Sequence[int], readers: int) -> Iterator[_T]:
+    """``map`` in threads that run a little ahead."""
+    with ThreadPoolExecutor(readers) as pool:
+        running: deque[Future[_T]] = deque()
+        for number in numbers:
+            running.append(pool.submit(function, number))
+            if len(running) > 2 * readers + 2:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+def _batches(values: Iterator[_T], size: int) -> Iterator[list[_T]]:
+    batch: list[_T] = []
+    for value in values:
+        batch.append(value)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _write_array(path: Path, array: npt.NDArray[Any]) -> dict[str, Any]:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise CacheError(f"{path}: the backbone's features are not finite in {array.dtype}; try cache.dtype=float32.")
+    array = np.ascontiguousarray(array)
+    header = _npy_header(array)
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(header)
+            file.write(array.data)  # np.save would hide a full disk behind "N requested and M written"
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    partial.replace(path)
+    checksum = hashlib.sha256(header)
+    checksum.update(array.data)
+    return {
+        "file": path.name,
+        "shape": array.shape,
+        "bytes": len(header) + array.nbytes,
+        "sha256": checksum.hexdigest(),
+    }
+
+
+def _npy_header(array: npt.NDArray[Any]) -> bytes:
+    file = BytesIO()
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    return file.getvalue()
+
+
+def _write_json(path: Path, value: object) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # several may finish at once
+    partial.write_text(json.dumps(value, indent=1))
+    partial.replace(path)

@@ -1,0 +1,91 @@
+"""A machine's own copy of a finished feature cache, on a disk that is faster than the storage that nodes share."""
+
+import errno
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from data.cache.feature_cache import MANIFEST, CacheError, files_of, has_size, read_manifest
+from data.digests import FileDigests
+
+_COPIERS = 8
+"""Threads that copy: one alone leaves a network half idle."""
+
+
+def local_copy(folder: Path, local: Path) -> Path:
+    """The copy below ``local`` of the cache in ``folder``. The first process that asks makes it, others wait.
+
+    Every byte is checked when it arrives, and again once its file was written to; what is missing or damaged is copied anew.
+
+    Raises:
+        CacheError: the cache is missing or damaged itself.
+        OSError: the disk is full, or will be.
+    """
+    manifest = read_manifest(folder)
+    copy = local / folder.name
+    copy.mkdir(parents=True, exist_ok=True)
+    with (copy / "copy.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if wrong := _wrong(manifest, copy):
+            _check_room(wrong, copy)
+            with ThreadPoolExecutor(_COPIERS) as copiers:
+                list(copiers.map(lambda entry: _copy_file(folder / entry["file"], copy / entry["file"]), wrong))
+            for entry in _wrong(manifest, copy):
+                raise CacheError(f"{folder / entry['file']}: arrives damaged at {copy}; `dpc cache` verifies it.")
+        if not _is_same(manifest, copy):
+            _copy_file(folder / MANIFEST, copy / MANIFEST)
+    return copy
+
+
+def check_local_room(folders: Sequence[Path], local: Path) -> None:
+    """Refuse a disk that cannot take the copies of some caches.
+
+    Raises:
+        OSError: it is too small, or not writable.
+    """
+    local.mkdir(parents=True, exist_ok=True)
+    missing = []
+    for folder in folders:
+        missing += [entry for entry in files_of(read_manifest(folder)) if not has_size(local / folder.name, entry)]
+    _check_room(missing, local)
+
+
+def _wrong(manifest: Mapping[str, Any], copy: Path) -> list[dict[str, Any]]:
+    """The files that are not there or hold something else; those that nobody wrote to since they were read are not read."""
+    entries = list(files_of(manifest))
+    there = [entry for entry in entries if has_size(copy, entry)]
+    digests = FileDigests(copy / "digests.json", "sha256").of([copy / entry["file"] for entry in there])
+    whole = {entry["file"] for entry, digest in zip(there, digests, strict=True) if digest == entry["sha256"]}
+    return [entry for entry in entries if entry["file"] not in whole]
+
+
+def _is_same(manifest: Mapping[str, Any], copy: Path) -> bool:
+    try:
+        return read_manifest(copy) == manifest
+    except CacheError:
+        return False
+
+
+def _check_room(entries: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    needed, free = sum(entry["bytes"] for entry in entries), shutil.disk_usage(folder).free
+    if needed > free:
+        reason = f"the local copy on {socket.gethostname()} needs {needed / 1e9:.2f} GB more, {free / 1e9:.2f} GB are free"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(folder))
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Written beside its place and renamed, so that a process that maps the old file keeps it."""
+    partial = target.with_suffix(".partial")
+    try:
+        shutil.copyfile(source, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    partial.replace(target)

@@ -1,0 +1,294 @@
+"""A data set's whole health in one report, before a GPU-hour is spent on it."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+
+from data.datasets.contract import DatasetError, DatasetInfo, LabelRangeError, SegmentationDataset, Split
+from data.digests import FileDigests
+from data.folds import Fold
+from data.pool import process_pool
+
+RARE = 1e-4
+"""A class with a smaller share of the labelled pixels is told of."""
+IN_PROCESS = 64
+"""Fewer samples are read by this process: starting others would take longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a person should know.
+
+    Attributes:
+        level: errors make scores wrong or end a search; warnings may be as they should.
+        split: where, or two splits.
+        kind: what is wrong, in a few words.
+        text: what it is, and what to do about it where that is known.
+        examples: files or samples, a line each; all that there are.
+    """
+
+    level: Literal["error", "warning"]
+    split: str
+    kind: str
+    text: str
+    examples: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """What one split holds.
+
+    Attributes:
+        num_samples: as listed.
+        num_readable: those without an error.
+        sizes: samples of each size, ``WIDTHxHEIGHT`` in pixels.
+        class_pixels: labelled pixels of each class, by name.
+        class_samples: samples that show a class, by name.
+        ignored_pixels: pixels that do not count.
+    """
+
+    num_samples: int
+    num_readable: int
+    sizes: Mapping[str, int]
+    class_pixels: Mapping[str, int]
+    class_samples: Mapping[str, int]
+    ignored_pixels: int
+
+    @property
+    def num_labelled(self) -> int:
+        """Pixels that count."""
+        return sum(self.class_pixels.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The health of a data set."""
+
+    dataset: str
+    splits: Mapping[str, SplitReport]
+    findings: Sequence[Finding]
+
+    @property
+    def errors(self) -> Sequence[Finding]:
+        return [finding for finding in self.findings if finding.level == "error"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for machines."""
+        return asdict(self)
+
+
+def check_dataset(
+    dataset: SegmentationDataset,
+    split_names: Sequence[str],
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Read every sample of some splits once.
+
+    Args:
+        workers: processes that read.
+        progress: told the samples done and in all.
+
+    Raises:
+        DatasetError: a split cannot be listed at all, or a process died while reading.
+    """
+    info = dataset.info
+    splits = {name: dataset.split(name) for name in split_names}
+    total, done = sum(map(len, splits.values())), 0
+    reports, findings, content = {}, [], {}
+    for name, split in splits.items():
+        seen = []
+        for sample in _read(split, info, workers):
+            seen.append(sample)
+            done += 1
+            progress(done, total)
+        reports[name] = _summary(seen, info)
+        findings += [Finding("warning", name, "published size", line) for line in split.warnings]
+        findings += _unreadable(name, seen, info)
+        findings += _classes(name, reports[name], seen)
+        content[name] = {sample.name: sample.digest for sample in seen if sample.error is None}
+        findings += _doubles(name, seen)
+    findings += [*_leaks(content), *_equal_names(content)]
+    return Report(info.name, reports, sorted(findings, key=lambda finding: finding.level))
+
+
+def shared_images(splits: Mapping[str, Split], digests: FileDigests) -> Sequence[Finding]:
+    """Images that two splits share, told by the bytes of their files alone: quick where digests are remembered.
+
+    Raises:
+        DatasetError: an image cannot be read.
+    """
+    return list(
+        _leaks(
+            {
+                name: {f"#{index}": digest for index, digest in enumerate(split.image_digests(digests))}
+                for name, split in splits.items()
+            }
+        )
+    )
+
+
+def shared_by_folds(split: Split, folds: Sequence[Fold], digests: FileDigests) -> Sequence[Finding]:
+    """Images that a split holds more than once, in parts that different folds hold out, told as ``shared_images`` does.
+
+    Raises:
+        DatasetError: an image cannot be read.
+    """
+    found = split.image_digests(digests)
+    parts = {f"fold {number}": {f"#{index}": found[index] for index in fold.val} for number, fold in enumerate(folds, start=1)}
+    return list(_leaks(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is kept of a sample that was read."""
+
+    name: str
+    error: DatasetError | None = None
+    digest: str = ""
+    size: str = ""
+    counts: Sequence[int] = field(default=())
+
+
+def _read(split: Split, info: DatasetInfo, workers: int) -> Iterator[_Seen]:
+    if workers == 1 or len(split) < IN_PROCESS:
+        yield from (_look(split, info, index) for index in range(len(split)))
+        return
+    try:
+        with process_pool(workers, _keep, (split, info)) as pool:
+            yield from pool.map(_look_kept, range(len(split)), chunksize=4)
+    except BrokenProcessPool as error:
+        raise DatasetError(f"{info.name}: a process that read samples died, maybe for want of memory.") from error
+
+
+def _look(split: Split, info: DatasetInfo, index: int) -> _Seen:
+    try:
+        sample = split[index]
+    except DatasetError as error:
+        return _Seen(f"#{index}", error)
+    height, width = sample.labels_HW.shape
+    counts = np.bincount(sample.labels_HW.ravel(), minlength=256)
+    digest = hashlib.blake2b(sample.image_HWC.tobytes(), digest_size=16).hexdigest()
+    return _Seen(
+        sample.name,
+        digest=digest,
+        size=f"{width}x{height}",
+        counts=[*counts[: info.num_classes].tolist(), int(counts[info.ignore_label])],
+    )
+
+
+_kept: tuple[Split, DatasetInfo]
+
+
+def _keep(split: Split, info: DatasetInfo) -> None:
+    global _kept  # noqa: PLW0603 - a process' own, set once when it starts
+    _kept = split, info
+
+
+def _look_kept(index: int) -> _Seen:
+    return _look(*_kept, index)
+
+
+def _summary(seen: Sequence[_Seen], info: DatasetInfo) -> SplitReport:
+    readable = [sample for sample in seen if sample.error is None]
+    counts = np.array([sample.counts for sample in readable], np.int64).reshape(-1, info.num_classes + 1)
+    pixels, samples = counts.sum(axis=0).tolist(), (counts > 0).sum(axis=0).tolist()
+    return SplitReport(
+        num_samples=len(seen),
+        num_readable=len(readable),
+        sizes=dict(Counter(sample.size for sample in readable).most_common()),
+        class_pixels=dict(zip(info.class_names, pixels, strict=False)),
+        class_samples=dict(zip(info.class_names, samples, strict=False)),
+        ignored_pixels=pixels[-1],
+    )
+
+
+def _unreadable(name: str, seen: Sequence[_Seen], info: DatasetInfo) -> Iterator[Finding]:
+    errors = defaultdict(list)
+    for sample in seen:
+        if sample.error is not None:
+            errors[sample.error.kind].append(sample.error)
+    for kind, found in errors.items():
+        text = f"{len(found):,} of {len(seen):,} samples."
+        counts: Counter[int] = sum((Counter(e.counts) for e in found if isinstance(e, LabelRangeError)), Counter())
+        if counts:
+            values = ", ".join(f"{value} ({pixels:,} px)" for value, pixels in counts.most_common(8))
+            text += f" Values: {values}{', ...' if len(counts) > 8 else ''}.{_explanation(counts, info)}"
+        yield Finding("error", name, kind, text, [str(error) for error in found])
+
+
+def _explanation(counts: Iterable[int], info: DatasetInfo) -> str:
+    """What is known to make label maps hold such values."""
+    values = set(counts)
+    greys = {round(0.299 * red + 0.587 * green + 0.114 * blue) for red, green, blue in info.palette}
+    if len(values) > 1 and values <= greys:
+        return " They are the grey levels of the classes' colours: colour masks were converted to grey instead of to ids."
+    if values == {info.num_classes}:
+        return f" Do ids start from 1, or is {info.num_classes} the label to ignore?"
+    if values == {255} and info.ignore_label != 255:
+        return " Is 255 the label to ignore?"
+    return ""
+
+
+def _classes(name: str, report: SplitReport, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    empty = [sample.name for sample in seen if sample.error is None and not any(sample.counts[:-1])]
+    if report.num_labelled == 0:
+        yield Finding("warning", name, "no labels", "no pixel has a class; such a split can be predicted, not scored.")
+        return
+    if empty:
+        yield Finding("warning", name, "nothing to learn", f"samples without a labelled pixel: {len(empty):,}.", empty)
+    absent = [class_name for class_name, pixels in report.class_pixels.items() if pixels == 0]
+    if absent:
+        yield Finding("warning", name, "empty class", f"no pixel is labelled {', '.join(absent)}.")
+    rare = [
+        f"{class_name} ({100 * pixels / report.num_labelled:.4f} %)"
+        for class_name, pixels in report.class_pixels.items()
+        if 0 < pixels < RARE * report.num_labelled
+    ]
+    if rare:
+        yield Finding("warning", name, "rare class", f"hardly any pixel is labelled {', '.join(rare)}.")
+
+
+def _doubles(name: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    names = defaultdict(list)
+    for sample in seen:
+        if sample.error is None:
+            names[sample.digest].append(sample.name)
+    doubles = [" = ".join(group) for group in names.values() if len(group) > 1]
+    if doubles:
+        yield Finding("warning", name, "duplicates", f"images that occur more than once: {len(doubles):,}.", doubles)
+    named = Counter(sample.name for sample in seen if sample.error is None)
+    repeated = [f"{sample}, {count} times" for sample, count in named.items() if count > 1]
+    if repeated:
+        yield Finding("warning", name, "equal names", f"names that occur more than once: {len(repeated):,}.", repeated)
+
+
+def _leaks(content: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    """Images that two splits share; ``content`` has the digest of each split's samples by name."""
+    for one, other in _apart(content):
+        names = {digest: name for name, digest in content[other].items()}
+        both = [(name, names[digest]) for name, digest in content[one].items() if digest in names]
+        if both:
+            text = f"images in both: {len(both):,}. Scores on {other} would tell what was learnt by heart."
+            yield Finding("error", f"{one}, {other}", "leak", text, [f"{a} of {one} = {b} of {other}" for a, b in both])
+
+
+def _equal_names(content: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    for one, other in _apart(content):
+        equal = [name for name, digest in content[one].items() if content[other].get(name, digest) != digest]
+        if equal:
+            text = f"names in both, of different images: {len(equal):,}."
+            yield Finding("warning", f"{one}, {other}", "equal names", text, equal)
+
+
+def _apart(splits: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of splits that should share nothing: a search's own are parts of the official ones, and trainval of two."""
+    for one, other in combinations(splits, 2):
+        if one.startswith("search_") == other.startswith("search_") and "trainval" not in (one, other):
+            yield one, other

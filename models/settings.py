@@ -1,0 +1,82 @@
+"""Which backbone, and how any cell is built.
+
+Every setting of conf/ is checked before torch is loaded: a folder's ``settings.py`` imports only the standard library and other
+settings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HUB = "hub"
+"""The ``weights`` that downloads the encoder's own pre-trained ones."""
+PAPER_OUTPUT_STRIDE = 16
+"""The output stride at which rates are written; at stride 8 they are doubled to see the same context."""
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """Which backbone, and what belongs to its weights.
+
+    Attributes:
+        name: ``tu-<timm model>`` (``tu-mobilenetv2_100`` ends in 320 channels as the paper's), an encoder of
+            segmentation-models-pytorch, or ``local``, a tiny untrained one for the embedded data set.
+        output_stride: image pixels between neighbouring features of the last map.
+        weights: a safetensors file in timm's naming, ``hub`` to download the encoder's own, or None for the
+            reproducible random initialisation of ``seed``.
+        pad_type: timm's, ``same`` for weights trained with TensorFlow's padding; None for the model's own. On sizes of
+            16k + 1 pixels both are the same at stride 16.
+        mean: of each channel of images scaled to 0 to 1, which the weights were trained with.
+        std: likewise.
+        seed: of the random initialisation.
+    """
+
+    name: str
+    output_stride: int = 16
+    weights: str | None = None
+    pad_type: str | None = None
+    mean: Sequence[float] = (0.5, 0.5, 0.5)
+    std: Sequence[float] = (0.5, 0.5, 0.5)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.output_stride not in (4, 8, 16):
+            raise ValueError(f"backbone.output_stride must be 4, 8 or 16, got {self.output_stride}.")
+        if self.pad_type not in (None, "same"):
+            raise ValueError(f"backbone.pad_type must be 'same' or null, got {self.pad_type!r}.")
+        for field in ("mean", "std"):
+            if len(getattr(self, field)) != 3:
+                raise ValueError(f"backbone.{field} must be three numbers (red, green, blue), got {getattr(self, field)}.")
+        if min(self.std) <= 0:
+            raise ValueError(f"backbone.std must be above 0, got {list(self.std)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class CellSettings:
+    """How any cell is built, whatever its architecture.
+
+    Attributes:
+        filters: output channels of every branch and of the cell (256 in the paper).
+        output_stride: pixels between neighbouring features; rates are multiplied by 16 / output_stride.
+        bn_momentum: of batch norm's running statistics, in torch's sense. DeepLab's decay 0.9997 is 0.0003, which is too
+            slow for runs of a few thousand iterations.
+        dropout: share of the concatenated branches' values dropped before the projection (0.1 in the released code).
+    """
+
+    filters: int = 256
+    output_stride: int = 16
+    bn_momentum: float = 0.1
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.filters < 1:
+            raise ValueError(f"cell.filters must be at least 1, got {self.filters}.")
+        if self.output_stride not in (4, 8, 16):
+            raise ValueError(f"cell.output_stride must be 4, 8 or 16, got {self.output_stride}.")
+        if not 0 < self.bn_momentum <= 1:
+            raise ValueError(f"cell.bn_momentum must be above 0 and at most 1, got {self.bn_momentum}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"cell.dropout must be at least 0 and below 1, got {self.dropout}.")
+
+    @property
+    def rate_multiplier(self) -> int:
+        return PAPER_OUTPUT_STRIDE // self.output_stride

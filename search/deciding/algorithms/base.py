@@ -1,0 +1,93 @@
+"""What an algorithm is, and how its proposals become new cells.
+
+An algorithm has no state: what it proposes is a function of the space, the finished evaluations, the pending cells and
+``rng``. Resuming a search is therefore replaying its journal.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from random import Random
+from typing import Protocol, runtime_checkable
+
+from models.spec import CellSpec
+from search.deciding.outcomes import Finished
+from search.deciding.space import CellSpace
+
+ATTEMPTS = 50
+"""Proposals of known or refused cells in a row before uniform samples fill in."""
+SAMPLES = 20_000
+"""Uniform samples in a row without a new, allowed cell before a large space counts as exhausted."""
+ENUMERABLE = 100_000
+"""Encodings up to which a space is listed to find the cells that sampling missed."""
+
+
+class SpaceExhaustedError(Exception):
+    """Nothing new is left to propose: the space is used up, or sampling found no cell that is new and allowed."""
+
+
+@runtime_checkable
+class Algorithm(Protocol):
+    """Chooses the next cell to evaluate. A frozen dataclass of plain values, so that its settings are JSON."""
+
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
+        """A cell of ``space``; it may be a known one, for which ``propose_new`` asks again.
+
+        Args:
+            finished: ended trials in order of their numbers; their cells are of ``space``.
+            pending: cells that are being evaluated.
+            rng: the only source of randomness.
+        """
+        ...
+
+
+def propose_new(
+    algorithm: Algorithm,
+    space: CellSpace,
+    finished: Finished,
+    pending: Sequence[CellSpec],
+    known: AbstractSet[str],
+    seed: int,
+    allows: Callable[[CellSpec], bool] = lambda cell: True,
+) -> CellSpec:
+    """The algorithm's next cell that is new and allowed, in canonical form.
+
+    Args:
+        known: digests of every cell proposed so far.
+        seed: of this proposal, from ``proposal_seed``.
+        allows: whether a cell may be trained at all.
+
+    Raises:
+        SpaceExhaustedError: there is no such cell, or it was not found.
+    """
+    if len(known) >= space.num_distinct:
+        raise SpaceExhaustedError(f"all {space.num_distinct:,} different cells of the space have been proposed")
+    rng = Random(seed)
+    for _ in range(ATTEMPTS):
+        cell = algorithm.propose(space, finished, pending, rng).canonical()
+        if cell.digest not in known and allows(cell):
+            return cell
+    if space.size <= ENUMERABLE:
+        left = [cell for cell in space.members if cell.digest not in known and allows(cell)]
+        if not left:
+            raise SpaceExhaustedError(f"all {len(known):,} cells of the space that are within the budget have been proposed")
+        return rng.choice(left)
+    for _ in range(SAMPLES):
+        cell = space.sample(rng).canonical()
+        if cell.digest not in known and allows(cell):
+            return cell
+    raise SpaceExhaustedError(f"{SAMPLES:,} samples in a row were known cells or over the budget")
+
+
+def proposal_seed(search_seed: int, trial: int) -> int:
+    """The seed of proposal ``trial``: it depends on nothing that timing could change."""
+    return _hash_seed(f"propose {search_seed} {trial}")
+
+
+def training_seed(search_seed: int, cell: CellSpec) -> int:
+    """The seed of a cell's training: the same whichever trial, worker or moment trains it."""
+    return _hash_seed(f"train {search_seed} {cell.digest}")
+
+
+def _hash_seed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

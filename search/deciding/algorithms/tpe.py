@@ -1,0 +1,119 @@
+"""Tree-structured Parzen estimators, by Optuna: the only file that knows it."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from typing import Self
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from models.spec import BACKBONE, Branch, CellSpec, Operator
+from search.deciding.outcomes import Evaluation, Finished, excerpt
+from search.deciding.space import CellSpace
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Tpe:
+    """Optuna's ``TPESampler``: each branch has a categorical parameter for its operator and one for its input.
+
+    Bergstra et al. 2011; multivariate as in Falkner et al. 2018. Trials that got through fewer rungs than others rank below
+    them, as Optuna ranks pruned ones; running ones count as bad (its constant liar), so that workers spread.
+
+    Attributes:
+        num_initial: trials with a score before the model is used.
+        num_candidates: samples of the model, of which the best is proposed.
+        history: evaluations that the model is made of: the best fifth of them, and the latest. A proposal takes time in
+            proportion.
+    """
+
+    num_initial: int = 20
+    num_candidates: int = 24
+    history: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("num_initial", "num_candidates"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"algorithm.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.history < 10:
+            raise ValueError(f"algorithm.history must be at least 10, got {self.history}.")
+
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
+        if len(finished.scored) < self.num_initial:
+            return space.sample(rng)
+        distributions = _distributions(space.num_branches, len(space.choices))
+        chosen = excerpt(finished.scored, self.history)
+        last_rung = max(evaluation.rung for evaluation in chosen)
+        places = {operator: place for place, operator in enumerate(space.choices)}
+        trials = [_ended(places, evaluation, last_rung, distributions) for evaluation in chosen]
+        trials += [_running(places, cell, distributions) for cell in pending]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = TPESampler(
+                n_startup_trials=0,
+                n_ei_candidates=self.num_candidates,
+                multivariate=True,
+                constant_liar=True,
+                seed=rng.getrandbits(32),
+            )
+        study = optuna.create_study(sampler=sampler, direction="maximize")
+        study.add_trials(trials)
+        return _cell(space, study.ask(dict(distributions)).params)
+
+
+class _Index(CategoricalDistribution):
+    """One of so many things. Optuna compares and copies distributions choice by choice, for each parameter of each trial."""
+
+    def __init__(self, first: int, stop: int) -> None:
+        super().__init__(tuple(range(first, stop)))
+        self._bounds = first, stop
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Index) and self._bounds == other._bounds
+
+    def __hash__(self) -> int:
+        return hash(self._bounds)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+@lru_cache(maxsize=4)
+def _distributions(num_branches: int, num_operators: int) -> Mapping[str, BaseDistribution]:
+    operators = {f"operator_{i}": _Index(0, num_operators) for i in range(num_branches)}
+    return operators | {f"input_{i}": _Index(BACKBONE, i) for i in range(num_branches)}
+
+
+def _params(places: Mapping[Operator, int], cell: CellSpec) -> dict[str, int]:
+    branches = list(enumerate(cell.branches))
+    return {f"operator_{i}": places[branch.operator] for i, branch in branches} | {
+        f"input_{i}": branch.input for i, branch in branches
+    }
+
+
+def _cell(space: CellSpace, params: dict[str, int]) -> CellSpec:
+    branches = range(space.num_branches)
+    return CellSpec(tuple(Branch(params[f"input_{i}"], space.choices[params[f"operator_{i}"]]) for i in branches))
+
+
+def _ended(
+    places: Mapping[Operator, int], evaluation: Evaluation, last_rung: int, distributions: Mapping[str, BaseDistribution]
+) -> FrozenTrial:
+    assert evaluation.miou is not None
+    return create_trial(
+        state=TrialState.COMPLETE if evaluation.rung == last_rung else TrialState.PRUNED,
+        params=_params(places, evaluation.cell),
+        distributions=dict(distributions),
+        value=evaluation.miou,
+        intermediate_values={evaluation.rung: evaluation.miou},
+    )
+
+
+def _running(places: Mapping[Operator, int], cell: CellSpec, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    return create_trial(state=TrialState.RUNNING, params=_params(places, cell), distributions=dict(distributions))

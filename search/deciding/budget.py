@@ -1,0 +1,54 @@
+"""Hard limits on what a cell may cost: one that costs more is never trained."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from models.cost import CellCost
+from models.spec import BACKBONE, Branch, CellSpec
+from search.deciding.space import CellSpace
+
+CostOf = Callable[[CellSpec], CellCost]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that a cell may cost; None is no limit.
+
+    Attributes:
+        madds: multiply-adds on one image, as ``models.cost`` counts them in full.
+        params: parameters, likewise.
+    """
+
+    madds: float | None = None
+    params: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits.items():
+            if limit <= 0:
+                raise ValueError(f"budget.{name} must be above 0, or null for no limit, got {limit:g}.")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """What is limited, by name."""
+        return {name: limit for name in ("madds", "params") if (limit := getattr(self, name)) is not None}
+
+    def allows(self, cost: CellCost) -> bool:
+        """Whether a cell of this cost may be trained."""
+        return all(getattr(cost, name) <= limit for name, limit in self.limits.items())
+
+    def check(self, space: CellSpace, cost_of: CostOf) -> None:
+        """Raise a ValueError if a limit is below the space's cheapest cell."""
+        for name, limit in self.limits.items():
+            least = min(getattr(cost_of(cell), name) for cell in _cheap_cells(space))
+            if limit < least:
+                raise ValueError(f"budget.{name}: the space's cheapest cell has {least:,}, got a limit of {limit:,.0f}.")
+
+
+def _cheap_cells(space: CellSpace) -> list[CellSpec]:
+    """Cells of one operator that read the backbone in all branches, or in the first alone: one of them costs least.
+
+    A branch's cost depends on its operator and on whether it reads the backbone.
+    """
+    first = [Branch(BACKBONE, operator) for operator in space.choices]
+    rest = [Branch(source, operator) for source in (BACKBONE, 0) for operator in space.choices]
+    return [CellSpec((one, *[other] * (space.num_branches - 1))) for one in first for other in rest]

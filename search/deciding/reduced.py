@@ -1,0 +1,44 @@
+"""Spaces small enough to train every cell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Protocol, runtime_checkable
+
+from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Operator
+from search.deciding.space import OperatorFamily
+
+
+@runtime_checkable
+class CellList(Protocol):
+    """Anything that can list cells."""
+
+    def cells(self) -> tuple[CellSpec, ...]: ...
+
+
+@dataclass(frozen=True)
+class SquareAtrousConvs:
+    """3x3 atrous separable convolutions of the rates r x r, as ASPP has them."""
+
+    rates: tuple[int, ...]
+
+    def operators(self) -> tuple[Operator, ...]:
+        return tuple(AtrousConv((rate, rate)) for rate in self.rates)
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Every choice of at least one of n operators, side by side over the backbone's features: 2^n - 1 cells.
+
+    With the five branches of ASPP that makes 31, as many as Chen et al. 2018 train in section 4.1.
+    """
+
+    operators: Mapping[str, OperatorFamily]
+
+    def cells(self) -> tuple[CellSpec, ...]:
+        choices = [operator for family in self.operators.values() for operator in family.operators()]
+        return tuple(
+            CellSpec(tuple(Branch(BACKBONE, operator) for operator in chosen)).canonical()
+            for size in range(1, len(choices) + 1)
+            for chosen in combinations(choices, size)
+        )

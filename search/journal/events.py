@@ -1,0 +1,114 @@
+"""What is recorded of a search: each thing that happens to it, as a value."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.spec import CellSpec
+from search.deciding.outcomes import Status
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOpened:
+    """A process began or resumed the search. ``fingerprint`` is all that must not change under one name."""
+
+    name: str
+    fingerprint: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CellProposed:
+    """The algorithm chose a cell. Costs are those of ``models.cost``; ``seed`` is its training's."""
+
+    trial: int
+    cell: CellSpec
+    seed: int
+    params: int
+    madds: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RungReached:
+    """A trial was validated, and the scheduler decided.
+
+    Attributes:
+        rung: from 1.
+        loss: mean training loss since the rung before.
+        elapsed_s: the trial's training and validation so far.
+        goes_on: False where the trial ends here: stopped, or done with its full budget.
+        reason: why, in words.
+    """
+
+    trial: int
+    rung: int
+    iteration: int
+    miou: float
+    loss: float
+    elapsed_s: float
+    goes_on: bool
+    reason: str
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    """A trial ended, and why. ``elapsed_s`` is its training and validation time."""
+
+    trial: int
+    status: Status
+    reason: str
+    elapsed_s: float
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialInherited:
+    """A finished trial of the search that this one was forked from, under a number of its own.
+
+    Attributes:
+        source: that search's name.
+        is_comparable: whether its scores were got as this search gets them. If not, they guide proposals and nothing else.
+        rungs: iteration, mIoU, loss and elapsed seconds at each rung.
+    """
+
+    trial: int
+    source: str
+    is_comparable: bool
+    cell: CellSpec
+    seed: int
+    params: int
+    madds: int
+    rungs: Sequence[tuple[int, float, float, float]]
+    status: Status
+    reason: str
+    elapsed_s: float
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchClosed:
+    """The search ended on its own terms: every trial done, or nothing left to propose."""
+
+    reason: str
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLeftOut:
+    """A GPU gets no further trials until the search is resumed: some failed there that went well elsewhere."""
+
+    device: str
+    reason: str
+    time_s: float
+
+
+Event = SearchOpened | TrialInherited | CellProposed | RungReached | TrialEnded | DeviceLeftOut | SearchClosed
+
+
+def now_s() -> float:
+    """Seconds since 1970, to the millisecond: for people who read a journal. Nothing is decided by it."""
+    return round(time.time(), 3)

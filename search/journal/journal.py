@@ -1,0 +1,111 @@
+"""The append-only record of a search: the only truth.
+
+One line an event, fsynced before anyone is told. What a search is (its leaderboard, its MLflow runs, where it goes on after a
+kill) follows from these lines alone.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+from pathlib import Path
+from typing import Self
+
+from models.spec import PUBLISHED_OPERATORS, Operator
+from search.journal.events import Event
+from search.journal.lines import JournalError, encode, read_events
+from search.system.disk import DiskPatience
+
+
+class Journal:
+    """The one writer of a journal file.
+
+    Opening repairs a torn last line (a process killed while it wrote) and reads what is there into ``events``.
+
+    Args:
+        operators: the kinds of operator that cells may hold.
+        patience: with a full disk.
+
+    Raises:
+        JournalError: another process holds the journal, or a line before the last is damaged.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
+        patience: DiskPatience | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._patience, self._operators = patience or DiskPatience(), operators
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _Lock(self.path.with_suffix(".lock"))
+        try:
+            self.events, end = read_events(self.path, operators=operators)
+            self._file = self.path.open("ab", buffering=0)
+            if self._file.tell() > end:
+                self._file.truncate(end)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def append(self, *events: Event) -> None:
+        """Write ``events`` in one go; when this returns they are on the disk.
+
+        Raises:
+            OSError: they could not be written, and nothing of them is left behind.
+        """
+        lines = b"".join(map(encode, events))
+        self._patience(lambda: self._write(lines))
+
+    def extend(self, lines: bytes) -> None:
+        """Write lines that another copy of this journal holds, and read their events."""
+        end = self._file.seek(0, os.SEEK_END)
+        self._patience(lambda: self._write(lines))
+        self.events += read_events(self.path, end, self._operators)[0]
+
+    def _write(self, lines: bytes) -> None:
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            if self._file.write(lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            os.fsync(self._file.fileno())
+        except OSError:
+            os.ftruncate(self._file.fileno(), end)
+            raise
+
+    def clear(self) -> None:
+        """Forget everything."""
+        os.ftruncate(self._file.fileno(), 0)
+        self.events = []
+
+    def close(self) -> None:
+        """Let another process write."""
+        self._file.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Lock:
+    """An advisory lock that dies with its process; the file says who holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "another process"
+            self._file.close()
+            raise JournalError(f"{path.parent}: this search is already running ({holder}).") from None
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.close()

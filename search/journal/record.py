@@ -1,0 +1,164 @@
+"""What a journal's events add up to: the trials of a search, as they stand."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from models.spec import CellSpec
+from search.deciding.outcomes import Evaluation, Status
+from search.journal.events import (
+    CellProposed,
+    DeviceLeftOut,
+    Event,
+    RungReached,
+    SearchClosed,
+    SearchOpened,
+    TrialEnded,
+    TrialInherited,
+)
+
+
+@dataclass(slots=True)
+class TrialRecord:
+    """One trial: its cell, the rungs it reached, and its end if it has one.
+
+    Attributes:
+        source: the search that it was inherited from, or "" for one of this search's own.
+        is_comparable: whether its scores were got as this search gets them.
+    """
+
+    proposed: CellProposed
+    rungs: list[RungReached] = field(default_factory=list)
+    ended: TrialEnded | None = None
+    source: str = ""
+    is_comparable: bool = True
+
+    @property
+    def cell(self) -> CellSpec:
+        return self.proposed.cell
+
+    @property
+    def miou(self) -> float | None:
+        """At the last rung; None before the first one and where the trial has no score."""
+        has_score = self.rungs and (self.ended is None or self.ended.status in (Status.COMPLETED, Status.STOPPED))
+        return self.rungs[-1].miou if has_score else None
+
+    @property
+    def status(self) -> str:
+        return self.ended.status if self.ended else "running"
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of training and validation so far."""
+        if self.ended:
+            return self.ended.elapsed_s
+        return self.rungs[-1].elapsed_s if self.rungs else 0.0
+
+    @property
+    def merit(self) -> tuple[float, ...]:
+        """Sorts ended trials from worst to best: by rung reached, mIoU, and the earlier proposal."""
+        return self.evaluation().merit
+
+    def evaluation(self) -> Evaluation:
+        """The finished trial as algorithms see it. One that is not comparable ranks below every other with a score."""
+        assert self.ended is not None
+        proposed = self.proposed
+        rung = len(self.rungs) if self.is_comparable else 0
+        return Evaluation(proposed.trial, self.cell, self.ended.status, rung, self.miou, proposed.params, proposed.madds)
+
+
+class SearchRecord:
+    """The state of a search: all its events so far, applied in order. A display may read it from another thread.
+
+    Attributes:
+        trials: by number, inherited ones included.
+        best: the leaderboard's first, if any trial has ended.
+        left_out: GPUs that get no further trials since the search was last opened.
+        ends: how many of the search's own trials ended in which way.
+    """
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.opened: SearchOpened | None = None
+        self.closed: SearchClosed | None = None
+        self.trials: dict[int, TrialRecord] = {}
+        self.best: TrialRecord | None = None
+        self.ends: Counter[Status] = Counter()
+        self.left_out: list[DeviceLeftOut] = []
+        self.num_inherited = 0
+        for event in events:
+            self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        """Take in the next event."""
+        match event:
+            case SearchOpened():
+                self.opened, self.closed = self.opened or event, None
+                self.left_out = []
+            case TrialInherited():
+                self.trials[event.trial] = _inherited(event)
+                self.num_inherited += 1
+                self._rank(self.trials[event.trial])
+            case CellProposed():
+                self.trials[event.trial] = TrialRecord(event)
+            case RungReached():
+                self.trials[event.trial].rungs.append(event)
+            case TrialEnded():
+                self.trials[event.trial].ended = event
+                self.ends[event.status] += 1
+                self._rank(self.trials[event.trial])
+            case DeviceLeftOut():
+                self.left_out.append(event)
+            case SearchClosed():
+                self.closed = event
+
+    @property
+    def num_proposed(self) -> int:
+        """Trials of the search's own, inherited ones not counted."""
+        return len(self.trials) - self.num_inherited
+
+    @property
+    def num_ended(self) -> int:
+        """Those of them that have ended."""
+        return self.ends.total()
+
+    @property
+    def finished(self) -> list[TrialRecord]:
+        """Every trial that has ended, inherited ones included."""
+        return [trial for trial in tuple(self.trials.values()) if trial.ended]
+
+    @property
+    def running(self) -> list[TrialRecord]:
+        """Proposed and not ended; after a kill, those that start again."""
+        return [trial for trial in tuple(self.trials.values()) if not trial.ended]
+
+    def leaderboard(self) -> Sequence[TrialRecord]:
+        """Finished trials, best first: by rung reached, then by mIoU; those without a score come last.
+
+        Inherited trials are there where their scores are comparable.
+        """
+        return sorted((trial for trial in self.finished if trial.is_comparable), key=attrgetter("merit"), reverse=True)
+
+    def in_order_of_finishing(self) -> Sequence[TrialRecord]:
+        """Those of the leaderboard, the first to finish first."""
+        ended = [(trial.ended.time_s, number) for number, trial in self.trials.items() if trial.ended and trial.is_comparable]
+        return [self.trials[number] for _, number in sorted(ended)]
+
+    def _rank(self, trial: TrialRecord) -> None:
+        if trial.is_comparable and (self.best is None or trial.merit > self.best.merit):
+            self.best = trial
+
+
+def _inherited(event: TrialInherited) -> TrialRecord:
+    number, time_s = event.trial, event.time_s
+    rungs = [
+        RungReached(number, rung, iteration, miou, loss, elapsed_s, rung < len(event.rungs), "inherited", time_s)
+        for rung, (iteration, miou, loss, elapsed_s) in enumerate(event.rungs, start=1)
+    ]
+    return TrialRecord(
+        CellProposed(number, event.cell, event.seed, event.params, event.madds, time_s),
+        rungs,
+        TrialEnded(number, event.status, event.reason, event.elapsed_s, time_s),
+        event.source,
+        event.is_comparable,
+    )

@@ -1,0 +1,122 @@
+"""Which driver keeps a search in a store: a file that it writes again and again.
+
+No clocks are compared: machines' may differ, and not every store keeps times. Who wants the search watches whether the file
+changes.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from data.store import Store, StoreError
+from search.journal.lines import JournalError
+
+FILE = "driver.json"
+BEAT_S = 10.0
+WATCH_S = 30.0
+"""A driver that does not write for so long has lost its search."""
+POLL_S = 1.0
+
+
+class Owner:
+    """This process, as the one that keeps the search in the folder ``store``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._token, self._beats = store, uuid4().hex, 0
+        self._beat_at_s = 0.0
+
+    def claim(self, tell: Callable[[str], None], watch_s: float = WATCH_S) -> None:
+        """Take the search, from a driver that ended without giving it up if need be.
+
+        Two that start within a second of each other may both get here; the later one wins, and the other hears of it at its
+        next beat.
+
+        Args:
+            tell: told a line before a wait.
+
+        Raises:
+            JournalError: another driver has it.
+            StoreError: the store fails.
+        """
+        held = self._store.read(FILE)
+        if held is not None and not _has_died_here(held):
+            tell(f"Waiting up to {watch_s:g} s to see whether {_named(held)} still runs this search")
+            if self._changes(held, watch_s):
+                raise JournalError(f"{self._store}: this search is already running ({_named(held)}).")
+        self._write()
+        time.sleep(POLL_S)
+        self._check_held()
+
+    def beat(self) -> None:
+        """Say that this driver lives, if it is time to.
+
+        Raises:
+            JournalError: another driver has taken the search.
+            StoreError: the store fails.
+        """
+        if time.monotonic() - self._beat_at_s >= BEAT_S:
+            self._check_held()
+            self._write()
+
+    def release(self) -> None:
+        """Let another driver have the search at once, if the store can be told; one that failed for long is not asked."""
+        if time.monotonic() - self._beat_at_s > WATCH_S:
+            return
+        try:
+            self._check_held()
+            self._store.delete(FILE)
+        except (JournalError, StoreError):
+            return
+
+    def _changes(self, held: bytes, watch_s: float) -> bool:
+        """Whether another driver writes its file within ``watch_s``; False at once where it gives the search up."""
+        deadline_s = time.monotonic() + watch_s
+        while time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
+            now = self._store.read(FILE)
+            if now != held:
+                return now is not None
+        return False
+
+    def _write(self) -> None:
+        self._beats += 1
+        driver = {"host": socket.gethostname(), "process": os.getpid(), "container": _container()}
+        self._store.write(FILE, json.dumps({**driver, "token": self._token, "beats": self._beats}).encode())
+        self._beat_at_s = time.monotonic()
+
+    def _check_held(self) -> None:
+        held = self._store.read(FILE)
+        if held is not None and self._token not in held.decode(errors="replace"):
+            raise JournalError(f"{self._store}: {_named(held)} has taken this search over.")
+
+
+def _has_died_here(held: bytes) -> bool:
+    """Whether the driver was a process of this machine that is no more."""
+    try:
+        driver = json.loads(held)
+        if (driver["host"], driver["container"]) != (socket.gethostname(), _container()):
+            return False
+        os.kill(driver["process"], 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, TypeError, KeyError, OSError):
+        return False
+    return False
+
+
+def _container() -> str:
+    """Whose process numbers these are: containers may share a host's name."""
+    link = Path("/proc/self/ns/pid")
+    return str(link.readlink()) if link.exists() else ""
+
+
+def _named(held: bytes) -> str:
+    try:
+        driver = json.loads(held)
+        return f"process {driver['process']} on {driver['host']}"
+    except (ValueError, TypeError, KeyError):
+        return "another process"

@@ -1,0 +1,131 @@
+"""A search as it goes: hands out trials and journals what becomes of them. It knows the journal and nothing of Ray."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from search.deciding.algorithms.base import SpaceExhaustedError
+from search.deciding.outcomes import Status
+from search.deciding.policy import Plan
+from search.journal.events import CellProposed, DeviceLeftOut, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, now_s
+from search.journal.record import SearchRecord
+from search.journal.telling import policy_of, tell
+from training.score import RungScore
+
+
+class EventLog(Protocol):
+    """Where events go first. ``Journal`` is one; a simulation needs none on disk."""
+
+    def append(self, *events: Event) -> None: ...
+
+
+class Study:
+    """Proposes trials and journals what becomes of them; each event is on the disk before anyone else sees it.
+
+    Trials that the journal leaves open (their process was killed) are handed out again first, with their number, cell and
+    seed. One that had its last score but not its end is ended.
+
+    Args:
+        record: of the journal's events so far; it is kept up to date.
+        on_event: told each event after the record.
+    """
+
+    def __init__(
+        self,
+        journal: EventLog,
+        record: SearchRecord,
+        plan: Plan,
+        opened: SearchOpened,
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.plan = plan
+        self.record = record
+        self._journal = journal
+        self._on_event = on_event
+        self._exhausted = ""
+        self._policy = policy_of(plan, record)
+        self._append(opened)
+        for trial in self.record.running:
+            if trial.rungs and not trial.rungs[-1].goes_on:
+                self._append(self._end_of(trial.rungs[-1]))
+        self._interrupted = deque(trial.proposed for trial in self.record.running)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the journal says that nothing is left to run."""
+        return self.record.closed is not None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether ``propose`` will give another trial, now or once running ones have ended."""
+        return bool(self._interrupted) or (self.record.num_proposed < self.plan.trials and not self._exhausted)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial that will ever be proposed has ended."""
+        return not self.has_more and self.record.num_ended == self.record.num_proposed
+
+    def propose(self) -> CellProposed | None:
+        """The next trial to run; None when there is none, or while a deterministic search waits for a running one."""
+        if self._interrupted:
+            return self._interrupted.popleft()
+        if not self.has_more or self._policy.is_waiting:
+            return None
+        try:
+            cell = self._policy.next_cell()
+        except SpaceExhaustedError as exhausted:
+            self._exhausted = str(exhausted)
+            return None
+        cost = self.plan.cost_of(cell)
+        number, seed = len(self.record.trials), self.plan.seed_of(cell)
+        proposed = CellProposed(number, cell, seed, cost.params, cost.madds, now_s())
+        self._append(proposed)
+        return proposed
+
+    def reached(self, trial: int, score: RungScore) -> bool:
+        """A trial was scored; returns whether it goes on. If not, it has ended.
+
+        A score that is already known (told again by a resumed trial) changes nothing.
+        """
+        known = self.record.trials[trial].rungs
+        if score.rung <= len(known):
+            return True
+        iterations = [*(rung.iteration for rung in known), score.iteration]
+        decision = self._policy.decide(trial, iterations, [*(rung.miou for rung in known), score.miou])
+        reached = RungReached(
+            trial,
+            score.rung,
+            score.iteration,
+            score.miou,
+            score.loss,
+            score.elapsed_s,
+            decision.goes_on,
+            decision.reason,
+            now_s(),
+        )
+        self._append(reached, *(() if decision.goes_on else (self._end_of(reached),)))
+        return decision.goes_on
+
+    def failed(self, trial: int, status: Status, reason: str) -> None:
+        """A trial ended without a score."""
+        self._append(TrialEnded(trial, status, reason, self.record.trials[trial].elapsed_s, now_s()))
+
+    def left_out(self, device: str, reason: str) -> None:
+        """A device is broken and gets no further trials."""
+        self._append(DeviceLeftOut(device, reason, now_s()))
+
+    def close(self) -> None:
+        """Say that the search is complete, if it is over."""
+        if self.is_over:
+            self._append(SearchClosed(self._exhausted or f"{self.plan.trials} trials", now_s()))
+
+    def _end_of(self, last: RungReached) -> TrialEnded:
+        status = Status.COMPLETED if last.iteration >= self.plan.rungs[-1] else Status.STOPPED
+        return TrialEnded(last.trial, status, last.reason, last.elapsed_s, now_s())
+
+    def _append(self, *events: Event) -> None:
+        self._journal.append(*events)
+        for event in events:
+            self.record.apply(event)
+            tell(self._policy, self.record, event)
+            self._on_event(event)

@@ -1,0 +1,93 @@
+"""GPUs that are kept from trials: the process that met a device error stays there, so that Ray gives its place to nobody."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import ray
+
+from search.running.faults.devices import DeviceFaults
+from search.running.faults.errors import Device, DeviceError
+from search.running.nodes.cluster import slots
+from search.running.resources import Resources
+from search.running.trial import LEFT_OUT, left_out_path
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The place of a trial's failed attempt, and the actor that occupies it."""
+
+    trial: int
+    error: DeviceError
+    actor: Any
+
+
+class HeldDevices:
+    """Holds the place of a device error until its trial has shown whether the device or the cell is to blame.
+
+    Ray cannot be told to avoid a GPU. A place that is occupied it avoids by itself, and the trial starts again elsewhere.
+
+    Args:
+        faults: tell which devices are broken; those stay held.
+        checkpoints: folder where workers look for the same, for places of a shared GPU that are not held yet.
+        on_left_out: told each broken device and why.
+    """
+
+    def __init__(
+        self, faults: DeviceFaults, resources: Resources, checkpoints: Path, on_left_out: Callable[[Device, str], None]
+    ) -> None:
+        self._faults, self._resources, self._checkpoints, self._on_left_out = faults, resources, checkpoints, on_left_out
+        self._held: list[_Held] = []
+        self._is_possible = True
+        self.release_all()  # what an earlier run has left out may have been repaired
+
+    @property
+    def places(self) -> Counter[str]:
+        """How many are held on each node, by Ray's id of it."""
+        return Counter(held.error.device.node for held in self._held)
+
+    def hold(self, trial: int, error: DeviceError, actor: Any) -> bool:
+        """Occupy the place of a failed attempt; False, and the place is free again, if trials had none left otherwise."""
+        if not self._is_possible or len(self._held) + 1 >= slots(self._resources):
+            ray.kill(actor)
+            return False
+        self._held.append(_Held(trial, error, actor))
+        return True
+
+    def went_well(self, trial: int, device: Device) -> None:
+        """A trial was scored on ``device``: what it held elsewhere is broken, or free again."""
+        for broken in self._faults.went_well(trial, device):
+            path = left_out_path(self._checkpoints, broken)
+            with suppress(OSError):  # on a full disk, each place of a shared GPU is told by an error of its own
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+            self._on_left_out(broken, next(held.error.reason for held in reversed(self._held) if held.error.device == broken))
+        self._release(trial)
+
+    def ended(self, trial: int) -> None:
+        """A trial ended without a score, and with it what it held."""
+        self._faults.ended(trial)
+        self._release(trial)
+
+    def give_up(self) -> None:
+        """Free all places, and hold none from now on: trials need them all."""
+        self._is_possible = False
+        self.release_all()
+
+    def release_all(self) -> None:
+        """Free all places, and leave no device out."""
+        self._faults.use_again()
+        rmtree(self._checkpoints / LEFT_OUT, ignore_errors=True)
+        for held in self._held:
+            ray.kill(held.actor)
+        self._held = []
+
+    def _release(self, trial: int) -> None:
+        free = [held for held in self._held if held.trial == trial and held.error.device not in self._faults.left_out]
+        for held in free:
+            ray.kill(held.actor)
+            self._held.remove(held)

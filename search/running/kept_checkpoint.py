@@ -1,0 +1,108 @@
+"""Checkpoints of unfinished trials in a store: a trial that moves goes on from there on any node."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from data.store import Store
+from models.spec import CellSpec
+from search.running.trial import CellTask
+from training.checkpoint import read_metadata
+from training.score import RungScore
+
+POLL_S = 1.0
+"""How often a worker looks for a new checkpoint."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KeptTask:
+    """A task that begins with the checkpoint in ``store``, where that is further than the node's own, and keeps it there.
+
+    A store that fails costs a trial that moves some minutes, but no score.
+    """
+
+    task: CellTask
+    store: Store
+
+    def __call__(self, cell: CellSpec, seed: int, checkpoint: Path | None = None) -> Iterator[RungScore]:
+        """As the task. The local checkpoint is deleted when the trial has ended, which the driver on its machine cannot do."""
+        if checkpoint is None:
+            yield from self.task(cell, seed, None)
+            return
+        self._fetch(checkpoint)
+        self._uploads.follow(checkpoint)
+        try:
+            yield from self.task(cell, seed, checkpoint)
+        except (OSError, MemoryError):  # Tune starts it again, maybe here
+            raise
+        except BaseException:
+            self._uploads.follow(None)
+            if not self._uploads.is_failing:
+                checkpoint.unlink(missing_ok=True)
+            raise
+
+    def _fetch(self, checkpoint: Path) -> None:
+        stored = checkpoint.with_suffix(".stored")
+        try:
+            if self.store.download(checkpoint.name, stored) and _scores_in(stored) > _scores_in(checkpoint):
+                stored.replace(checkpoint)
+        except OSError as error:
+            _LOG.warning("no checkpoint is fetched: %s", error)
+        finally:
+            stored.unlink(missing_ok=True)
+
+    @cached_property
+    def _uploads(self) -> "_Uploads":
+        """One thread a process, whatever cell it has."""
+        uploads = _Uploads(self.store)
+        uploads.start()
+        return uploads
+
+
+class _Uploads(threading.Thread):
+    """Brings a file to the store whenever it has changed, beside the training.
+
+    Attributes:
+        is_failing: whether the last upload went wrong.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(name="dpc-checkpoints", daemon=True)
+        self.is_failing = False
+        self._store = store
+        self._path: Path | None = None
+        self._changed = threading.Event()
+
+    def follow(self, path: Path | None) -> None:
+        """From now on this file."""
+        self._path = path
+
+    def run(self) -> None:
+        uploaded: tuple[Path, int] | None = None
+        while True:
+            self._changed.wait(POLL_S)
+            path = self._path
+            if path is None:
+                continue
+            try:
+                version = path, path.stat().st_mtime_ns
+                if version != uploaded:
+                    self._store.upload(path, path.name)
+                    uploaded, self.is_failing = version, False
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if not self.is_failing:
+                    _LOG.warning("checkpoints are not kept: %s", error)
+                self.is_failing = True
+
+
+def _scores_in(checkpoint: Path) -> int:
+    """How many scores a checkpoint tells again: the further of two has more; one that is not whole has none."""
+    metadata = read_metadata(checkpoint) or {}
+    return len(metadata.get("scores", metadata.get("validations", ())))

@@ -1,0 +1,102 @@
+"""The Ray cluster that trials run on: joining it, and what it can hold."""
+
+import logging
+import os
+import socket
+
+import ray
+from ray._private.state import state
+
+from search.running.nodes.autoscaler import autoscales, check_growth
+from search.running.resources import Node, Resources, ResourcesError
+
+
+def connect(address: str | None) -> None:
+    """Join the Ray cluster at ``address`` or of the surrounding job; without one, start Ray on this machine.
+
+    Does nothing where this process has joined one already.
+
+    Raises:
+        ConnectionError: no cluster answers there.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    is_local = not names_cluster(address)
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if ":" in address:
+        _check_answers(address)
+    ray.init(
+        address=address,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        include_dashboard=False if is_local else None,
+        runtime_env={"env_vars": _WORKER_ENVIRONMENT},
+        _system_config=_OF_LOCAL_RAY if is_local else None,
+    )
+
+
+def names_cluster(address: str | None) -> bool:
+    """Whether ``connect`` joins a cluster, and does not start Ray on this machine."""
+    return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
+
+
+def slots(resources: Resources) -> int:
+    """How many trials the cluster holds at once."""
+    return max(1, sum(resources.slots_on(node) for node in nodes()))
+
+
+def nodes() -> list[Node]:
+    """The machines of the cluster that are alive."""
+    return [Node(node["Resources"], node["Labels"], node["NodeID"]) for node in ray.nodes() if node["Alive"]]
+
+
+def most_pending(resources: Resources, bound: int) -> int:
+    """How many trials may wait for a place: where nodes are started for them, all that the search may ask for."""
+    return bound if autoscales() else min(slots(resources), bound)
+
+
+def check_cluster(resources: Resources) -> None:
+    """Some node must hold a trial, or be one that the autoscaler can start.
+
+    Raises:
+        ResourcesError: there is none.
+    """
+    try:
+        resources.check_fits(nodes(), "the largest node of the cluster")
+    except ResourcesError:
+        if not autoscales():
+            raise
+        check_growth(resources)
+
+
+def is_node_draining() -> bool:
+    """Whether the node of this process is about to go: a spot machine's notice, or an autoscaler that takes it back."""
+    return ray.get_runtime_context().get_node_id() in state.get_draining_nodes()
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ConnectionError(
+            f"ray.address: no Ray cluster answers at {address}; accepted are null, auto and <host>:<port> of a head."
+        ) from error
+
+
+_WORKER_ENVIRONMENT = {
+    # Waiting OpenMP threads sleep instead of spinning against the other trials of the machine.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # OpenCV would start a thread for every CPU of the machine.
+    "OPENCV_FOR_THREADS_NUM": "1",
+    # Big temporaries are reused instead of unmapped: 1.13 to 1.2 times the steps on CPU (docs/log.md).
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+_OF_LOCAL_RAY = {
+    # Processes that Ray starts ahead lack the environment above: two seconds of CPU for nothing.
+    "prestart_worker_first_driver": False,
+}

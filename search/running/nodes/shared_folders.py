@@ -1,0 +1,149 @@
+"""What all nodes of a cluster must share, checked from each of them before it is given work."""
+
+import fcntl
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import ray
+
+from search.running.nodes.every_node import on_every_node, this_node
+
+MAX_NAMES = 16
+"""Of a folder that are remembered: one of them is enough to know it by."""
+_CURE = "every node must share it, under the same path (docs/cluster.md, Shared storage)"
+
+
+class SharedFolderError(OSError):
+    """A node that does not see, or cannot use, what all nodes must share."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPath:
+    """A folder or a file that every node must see under the same path.
+
+    Attributes:
+        setting: that names it.
+        names: some that the folder holds, of which a node must see one at least; empty for a folder that is not filled yet.
+        bytes: of a file; None for a folder.
+    """
+
+    setting: str
+    path: Path
+    names: tuple[str, ...] = ()
+    bytes: int | None = None
+
+    @classmethod
+    def seen(cls, setting: str, path: Path) -> Self:
+        """As this process sees it."""
+        if path.is_file():
+            return cls(setting, path, bytes=path.stat().st_size)
+        return cls(setting, path, tuple(sorted(entry.name for entry in islice(path.iterdir(), MAX_NAMES))))
+
+    def check(self) -> None:
+        """Raise a SharedFolderError if this node does not see the same."""
+        if not self.path.exists():
+            raise self.trouble("cannot see")
+        if self.bytes is not None and self.path.stat().st_size != self.bytes:
+            raise self.trouble("sees another file of the name")
+        if self.names and not any((self.path / name).exists() for name in self.names):
+            raise self.trouble("sees another folder of the name")
+
+    def trouble(self, what: str, why: OSError | None = None) -> SharedFolderError:
+        """What this node cannot do."""
+        reason = f" ({why.strerror})" if why else ""
+        return SharedFolderError(f"{self.setting}: {this_node()} {what} {self.path}{reason}; {_CURE}.")
+
+
+def check_shared(written: Sequence[SharedPath], read: Sequence[SharedPath]) -> None:
+    """See that each node of the connected cluster can work with the same folders and files as this process.
+
+    Args:
+        written: folders that nodes write to and lock files in; they are made where they are missing.
+        read: what nodes only read.
+
+    Raises:
+        SharedFolderError: names the node, the path, and what it cannot do.
+    """
+    with ExitStack() as stack:
+        probes = [stack.enter_context(_probe(folder)) for folder in written]
+        try:
+            for node, answers in on_every_node(partial(_look, probes, read)):
+                for probe, answer in zip(probes, answers, strict=True):
+                    if not probe.file.with_name(answer).exists():
+                        what = f"writes to {probe.folder.path} what the driver does not see"
+                        raise SharedFolderError(f"{probe.folder.setting}: {node} {what}; {_CURE}.")
+        except SharedFolderError:
+            on_every_node(partial(_forget, probes))  # a node with a folder of its own has them there
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """A file that the driver has written to a folder, and keeps locked."""
+
+    folder: SharedPath
+    file: Path
+    content: str
+
+
+@contextmanager
+def _probe(folder: SharedPath) -> Iterator[_Probe]:
+    """A probe in ``folder``; it and the answers to it are gone afterwards."""
+    probe = _Probe(folder, folder.path / f".probe-{secrets.token_hex(8)}", secrets.token_hex(8))
+    try:
+        with _said(folder, "cannot write to"):
+            folder.path.mkdir(parents=True, exist_ok=True)
+            probe.file.write_text(probe.content)
+        with probe.file.open("a") as file:
+            with _said(folder, "cannot lock files in"):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield probe
+    finally:
+        _forget([probe])
+
+
+def _look(probes: Sequence[_Probe], read: Sequence[SharedPath]) -> list[str]:
+    """A node's part: find each probe, and answer it with a file beside it, whose name is returned."""
+    for path in read:
+        path.check()
+    return [_answered(probe) for probe in probes]
+
+
+def _answered(probe: _Probe) -> str:
+    folder, answer = probe.folder, f"{probe.file.name}-{ray.get_runtime_context().get_node_id()}"
+    folder.check()
+    with _said(folder, "cannot read"):
+        is_same = probe.file.exists() and probe.file.read_text() == probe.content
+    if not is_same:
+        raise folder.trouble("sees another folder of the name")
+    with _said(folder, "cannot write to"):
+        probe.file.with_name(answer).write_text(probe.content)
+    with _said(folder, "cannot lock files in"), probe.file.open("a") as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise folder.trouble("can take a file lock that the driver holds in")
+    return answer
+
+
+def _forget(probes: Sequence[_Probe]) -> None:
+    """Delete what this node sees of the probes and their answers."""
+    for probe in probes:
+        for path in probe.folder.path.glob(f"{probe.file.name}*"):
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def _said(folder: SharedPath, what: str) -> Iterator[None]:
+    """Makes any other error one that says what this node cannot do."""
+    try:
+        yield
+    except SharedFolderError:
+        raise
+    except OSError as error:
+        raise folder.trouble(what, error) from error

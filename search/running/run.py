@@ -1,0 +1,205 @@
+"""Ray Tune executes a study.
+
+Tune asks for attempts at the study's trials, runs them as actors, tells how they fare, and is told who goes on. It remembers
+nothing: its own restore is not used, the journal is the truth (docs/decisions.md).
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from ray import cloudpickle, tune
+from ray.tune.execution import class_cache
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from models.spec import Operator
+from search.deciding.outcomes import Status
+from search.journal.study import Study
+from search.running.attempts import Attempts
+from search.running.faults.errors import death_of
+from search.running.faults.tolerance import FaultTolerance
+from search.running.nodes.cluster import check_cluster, most_pending
+from search.running.resources import Resources
+from search.running.trial import CellTask, CellTrial, checkpoint_path, hang_path
+from training.score import RungScore
+
+MAX_REASON = 240
+"""Characters of a failure's reason: Ray explains at length."""
+
+
+def run_study(
+    study: Study,
+    task: CellTask,
+    resources: Resources,
+    faults: FaultTolerance,
+    checkpoints: Path,
+    operators: tuple[type[Operator], ...],
+    max_pending: int = 32,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Run the study's trials on the connected cluster until none is left or the user interrupts, and close it.
+
+    One that is over is only closed, and needs no cluster.
+
+    Args:
+        checkpoints: folder for the state of unfinished trials; on a cluster, one that all nodes see.
+        operators: the kinds of operator that cells may hold.
+        max_pending: trials that wait for a place at most; the more start at once, the sooner a large cluster is full.
+        say: told in one line what a person should know meanwhile.
+
+    Raises:
+        ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
+    """
+    if study.is_over:
+        _close(study, checkpoints)
+        return
+    check_cluster(resources)
+    os.environ.update(_DRIVER_ENVIRONMENT)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending(resources, max_pending))
+    class_cache.ENV_VARS_TO_PROPAGATE -= _SECRETS
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what failed is in the journal
+    scratch = Path(tempfile.mkdtemp(prefix="dpc-tune-"))
+    trainable = tune.with_parameters(
+        CellTrial,
+        pickled_task=cloudpickle.dumps(task),
+        checkpoints=checkpoints,
+        operators=operators,
+        timeout_s=faults.rung_timeout_s,
+        threads=resources.threads,
+    )
+    attempts = Attempts(study, faults, resources, checkpoints, say)
+    tuner = tune.Tuner(
+        tune.with_resources(
+            trainable,
+            lambda attempt: tune.PlacementGroupFactory([attempt["room"]], bundle_label_selector=resources.bundle_labels),
+        ),
+        tune_config=tune.TuneConfig(
+            metric="miou",
+            mode="max",
+            search_alg=_StudySearcher(study, attempts),
+            scheduler=_StudyScheduler(attempts),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(scratch),
+            name="tune",
+            verbose=0,
+            callbacks=[_StudyFailures(study, attempts, faults, checkpoints)],
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    _close(study, checkpoints)
+
+
+def _close(study: Study, checkpoints: Path) -> None:
+    study.close()
+    if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
+        for path in checkpoints.glob(checkpoint_path(checkpoints, "*").name):
+            path.unlink(missing_ok=True)
+
+
+class _NotSaved:
+    """Tune pickles all it is given for a restore of its own, which is never used: there is nothing to save."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _StudySearcher(_NotSaved, Searcher):
+    """Hands attempts to Tune."""
+
+    def __init__(self, study: Study, attempts: Attempts) -> None:
+        super().__init__(metric="miou", mode="max")
+        self._study, self._attempts = study, attempts
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._study.is_over:
+            self._attempts.release()
+            return Searcher.FINISHED
+        return self._attempts.next(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The scheduler has told the study."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The journal holds all that Tune would save."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a search resumes from its journal")
+
+
+class _StudyScheduler(_NotSaved, FIFOScheduler):
+    """Tells each result, and Tune whether the attempt goes on."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        super().__init__()
+        self._attempts = attempts
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        number = trial.config["trial"]
+        if not self._attempts.is_current(number, trial.trial_id):
+            return str(FIFOScheduler.STOP)
+        if "fault" in result:
+            self._attempts.met(number, result["fault"], trial.temporary_state.ray_actor)
+            return str(FIFOScheduler.CONTINUE)  # it waits, and is ended by whoever needs its place
+        if "failed" in result:
+            self._attempts.failed(number, Status(result["failed"]), result["reason"])
+            return str(FIFOScheduler.STOP)
+        values = {key.removeprefix("score/"): value for key, value in result.items() if key.startswith("score/")}
+        goes_on = self._attempts.scored(number, RungScore(**values), result["device"])
+        return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The oldest live trial that waits: Tune's own scans every trial ever run, at every event."""
+        trials = tune_controller.get_live_trials()
+        self._attempts.see_to_room([(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == "RUNNING"])
+        return next((trial for trial in trials if trial.status == "PENDING"), None)
+
+
+class _StudyFailures(_NotSaved, tune.Callback):
+    """Tells of attempts whose process ended. Those that the driver itself ended are past by then."""
+
+    def __init__(self, study: Study, attempts: Attempts, faults: FaultTolerance, checkpoints: Path) -> None:
+        self._study, self._attempts, self._faults, self._checkpoints = study, attempts, faults, checkpoints
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        number = trial.config["trial"]
+        if not self._attempts.is_current(number, trial.trial_id):
+            return
+        text = Path(trial.error_file).read_text().strip()
+        trace = hang_path(self._checkpoints, self._study.record.trials[number].cell)
+        if trace.exists() and trace.stat().st_size:
+            self._attempts.died(number, f"hung: no score within {self._faults.rung_timeout_s:g} s, see {trace}")
+            return
+        trace.unlink(missing_ok=True)
+        if death := death_of(text):
+            self._attempts.ran_out(number, death)
+        else:
+            self._attempts.died(number, shorten(text.splitlines()[-1], MAX_REASON))
+
+
+_DRIVER_ENVIRONMENT = {
+    # The journal records results; Tune's CSV, JSON and TensorBoard loggers cost most of the driver's time.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A diverged trial has no mIoU, which must not end the whole search.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # The old output engine prints nothing at verbose=0, the new one still prints a banner.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Tune's snapshots of the experiment are never read.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+}
+_SECRETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
+"""Tune would copy them from the driver to the description of every trial's actor, which the dashboard shows."""

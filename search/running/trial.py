@@ -1,0 +1,137 @@
+"""What runs on a worker: one cell, a rung a step."""
+
+import faulthandler
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from ray import cloudpickle, tune
+from ray.exceptions import RayActorError
+
+from models.spec import CellSpec, Operator
+from search.deciding.outcomes import Status
+from search.running.faults.errors import Device, LeftOutError, fault_of, one_line, this_device
+from search.running.nodes.cluster import is_node_draining
+from training.allocator import keep_freed_memory
+from training.score import DivergedError, RungScore
+
+CellTask = Callable[[CellSpec, int, Path | None], Iterator[RungScore]]
+"""Scores a cell at each rung, given its training seed and a checkpoint file; ``training.proxy.ProxyTask`` is one."""
+
+LEFT_OUT = "left-out"
+"""Folder beside the checkpoints that names GPUs which are known to be broken."""
+
+
+class CellTrial(tune.Trainable):
+    """One cell on one worker; a step trains it to its next rung.
+
+    The task is unpickled, and with it torch imported, by the first step: Tune gives a pending trial to an actor that just
+    finished and throws away the one that is starting for it, so that slow starts would leave slots empty for good.
+    """
+
+    def setup(  # type: ignore[override]  # with_parameters passes the rest
+        self,
+        config: dict[str, Any],
+        pickled_task: bytes,
+        checkpoints: Path,
+        operators: tuple[type[Operator], ...],
+        timeout_s: float | None,
+        threads: int,
+    ) -> None:
+        keep_freed_memory()
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is imported
+        self._pickled_task, self._timeout_s = pickled_task, timeout_s
+        self._checkpoints, self._operators = checkpoints, operators
+        self._task: CellTask | None = None
+        self._device = this_device()
+        self._has_met_fault = False
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take over another cell in the same process: nothing is built before the first step."""
+        self._config = new_config
+        self._scores: Iterator[RungScore] | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The next rung's score.
+
+        What the cell itself is to blame for is a result, and so is what it may be to blame for: a lack of memory, a device
+        error. Then this process does nothing but hold its place until the driver ends it. Other trouble, with disk or
+        process, is raised or kills the process. On a node that drains Tune starts the trial again elsewhere.
+        """
+        if self._has_met_fault:
+            threading.Event().wait()
+        if is_node_draining():
+            raise RayActorError(error_msg="the node of this trial is about to go", preempted=True)
+        cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
+        try:
+            self._check_device()
+            with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):
+                return {"score": asdict(next(self._running(cell))), "device": self._device}
+        except DivergedError as error:
+            return {"failed": Status.DIVERGED.value, "reason": str(error)}
+        except Exception as error:
+            if fault := fault_of(error, self._device):
+                self._has_met_fault = True
+                return {"fault": fault}
+            if isinstance(error, OSError):
+                raise
+            return {"failed": Status.FAILED.value, "reason": one_line(error)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """The task's own checkpoint holds all of its state."""
+
+    def _check_device(self) -> None:
+        if self._scores is None and self._device.gpus and left_out_path(self._checkpoints, self._device).exists():
+            raise LeftOutError(f"{self._device} is left out")
+
+    def _running(self, cell: CellSpec) -> Iterator[RungScore]:
+        if self._scores is None:
+            self._task = self._task or cloudpickle.loads(self._pickled_task)
+            self._scores = self._task(cell, self._config["seed"], checkpoint_path(self._checkpoints, cell.digest))
+        return self._scores
+
+
+def checkpoint_path(checkpoints: Path, digest: str) -> Path:
+    """Where the state of an unfinished cell lies."""
+    return checkpoints / f"{digest}.safetensors"
+
+
+def hang_path(checkpoints: Path, cell: CellSpec) -> Path:
+    """Where the traceback of a hung trial lies; the file is empty or missing where nothing hung."""
+    return checkpoints / f"{cell.digest}.hung"
+
+
+def left_out_path(checkpoints: Path, device: Device) -> Path:
+    """A file that is there where a device is known to be broken."""
+    return checkpoints / LEFT_OUT / f"{device.node}-{'-'.join(device.gpus)}"
+
+
+@contextmanager
+def _watchdog(path: Path, timeout_s: float | None) -> Iterator[None]:
+    """End this process if what runs within takes longer, even if it never gives control back to Python."""
+    if timeout_s is None:
+        yield
+        return
+    with _open_or_devnull(path) as file:
+        faulthandler.dump_traceback_later(timeout_s, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    path.unlink(missing_ok=True)
+
+
+def _open_or_devnull(path: Path) -> TextIO:
+    """A full disk must not fail a trial that may never need the file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+    except OSError:
+        return Path(os.devnull).open("w")

@@ -1,0 +1,28 @@
+"""The cell that a setting names."""
+
+from pathlib import Path
+
+from models.spec import PUBLISHED_OPERATORS, CellError, CellSpec
+from search.config import CONF
+from search.deciding.space import AnyCell, CellSpace
+
+
+def read_cell(name: str, space: CellSpace | AnyCell) -> CellSpec:
+    """The cell in conf/cell/ called ``name``, or of a JSON file; a search's best.json is one, too.
+
+    Raises:
+        CellError: there is no such cell, it is malformed, or it is outside ``space``.
+    """
+    named = CONF / "cell" / f"{name}.json"
+    path = named if named.is_file() else Path(name)
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in named.parent.glob("*.json")))
+        raise CellError(f"cell: no file {name}; accepted are a JSON file and the named cells {names}.")
+    kinds = space.operator_kinds if isinstance(space, CellSpace) else PUBLISHED_OPERATORS
+    cell = CellSpec.read(path, kinds)
+    if isinstance(space, CellSpace):
+        try:
+            space.check(cell)
+        except CellError as error:
+            raise CellError(f"{error} (space=any accepts every cell)") from error
+    return cell

@@ -1,0 +1,161 @@
+"""The page of a search: written by ``dpc report``, and by a running search from time to time."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from models.cost import cell_cost
+from search.config import Config, ConfigError
+from search.deciding.outcomes import Status
+from search.deciding.space import AnyCell, CellSpace
+from search.findings.contributions import model_contributions
+from search.findings.cost_front import Landmark, cost_front, landmarks
+from search.findings.leaderboard import percent
+from search.findings.operator_usage import operator_usage
+from search.findings.two_rankings import reranked
+from search.journal.events import SearchOpened
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord, TrialRecord
+from search.session.hints import SHARED, overrides_of
+from search.session.named_cells import read_cell
+from search.views.figures.cells import draw_cell
+from search.views.figures.contributions import draw_contributions
+from search.views.figures.cost_front import draw_cost_fronts
+from search.views.figures.operator_usage import draw_operator_usage
+from search.views.figures.progress import draw_progress
+from search.views.figures.rerank import draw_rerank
+from search.views.figures.scores import draw_scores
+from search.views.report import readings
+from search.views.report.course import RungCourse, course, rung_courses
+from search.views.report.page import Picture, Report, render
+from search.views.report.settings import feature_shape, fingerprint_lines, scope, searched
+
+DRAWN = 3
+"""Cells from the top of the leaderboard that have diagrams."""
+
+DRAWN = 3
+"""Cells from the top of the leaderboard that have diagrams."""
+
+
+def write_report(config: Config) -> tuple[Path, Report]:
+    """Write the page of a search, whatever its state, from its journal.
+
+    Args:
+        config: of ``dpc report``.
+    """
+    name, rows = config.value("name", str), config.value("rows", int)
+    if rows < 1:
+        raise ConfigError(f"rows: must be at least 1, got {rows}.")
+    folder = config.value("output_dir", Path).resolve() / name
+    space = config.build("space", CellSpace)
+    events, _ = read_events(folder / "journal.jsonl", operators=space.operator_kinds)
+    record = SearchRecord(events)
+    if record.opened is None:
+        raise ConfigError(f"name: no search at {folder / 'journal.jsonl'}.")
+    gone, rungs = course(events, record), rung_courses(record)
+    ranked = [trial for trial in record.leaderboard() if trial.miou is not None]
+    report = Report(
+        record.opened.name,
+        scope(record.opened),
+        readings.state(gone),
+        readings.best_cell(record, gone),
+        searched(record.opened),
+        gone,
+        rungs,
+        readings.of_rungs(rungs),
+        ranked[:rows],
+        shlex.join(["dpc", "retrain", *overrides_of(config, *SHARED), f"from={name}", "rank=1"]),
+        {
+            "progress": [_picture("Progress", partial(draw_progress, record), readings.of_progress(record))],
+            "scores": _scores(record, ranked, rungs),
+            "cells": _cells(ranked),
+            "reranked": _reranked(folder, ranked, space),
+            "costs": _costs(config, record),
+            "operators": _operators(config, record),
+            "contributions": _contributions(folder, ranked, space),
+        },
+        readings.limits(record, gone),
+        list(fingerprint_lines(record.opened.fingerprint)),
+    )
+    page, partial_page = folder / "report.html", folder / "report.html.partial"
+    partial_page.write_text(render(report))
+    partial_page.replace(page)
+    return page, report
+
+
+def _scores(record: SearchRecord, ranked: Sequence[TrialRecord], rungs: Sequence[RungCourse]) -> list[Picture]:
+    if not ranked:
+        return []
+    return [_picture("Scores at each rung", partial(draw_scores, record), readings.of_scores(record, rungs))]
+
+
+def _cells(ranked: Sequence[TrialRecord]) -> list[Picture]:
+    """The first, and the last that completed."""
+    completed = [trial for trial in ranked[DRAWN:] if trial.status == Status.COMPLETED]
+    named = [(f"Rank {rank}", trial) for rank, trial in enumerate(ranked[:DRAWN], start=1)]
+    named += [("The worst that completed", trial) for trial in completed[-1:]]
+    return [
+        _picture(f"{name}: {percent(trial.miou)} %", partial(draw_cell, trial.cell), f"{trial.cell}", is_wide=False)
+        for name, trial in named
+    ]
+
+
+def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> list[Picture]:
+    """A picture for each re-ranking of the search's cells, from its journals."""
+    pictures = []
+    for label in sorted({path.parents[1] for path in folder.glob("*/seed-*/journal.jsonl")}):
+        journals = sorted(label.glob("seed-*/journal.jsonl"))
+        seeds = [SearchRecord(read_events(path, operators=space.operator_kinds)[0]) for path in journals]
+        trained = {trial.cell.digest for seed in seeds for trial in seed.finished}
+        chosen = [(rank, trial) for rank, trial in enumerate(ranked, start=1) if trial.cell.digest in trained]
+        rows = reranked(chosen, seeds)
+        pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
+        if pairs:
+            pictures.append(_picture("Ranked again, end to end", partial(draw_rerank, pairs), readings.of_reranked(rows)))
+    return pictures
+
+
+def _costs(config: Config, record: SearchRecord) -> list[Picture]:
+    fronts = [cost_front(record, "madds"), cost_front(record, "params")]
+    if not fronts[0].completed or record.opened is None:
+        return []
+    known = _landmarks(config, record, record.opened)
+    draw = partial(draw_cost_fronts, fronts, known)
+    return [_picture("mIoU against cost", draw, readings.of_costs(fronts, known))]
+
+
+def _landmarks(config: Config, record: SearchRecord, opened: SearchOpened) -> list[Landmark]:
+    """Well-known cells on the search's features; none where its journal does not say what those were."""
+    shape, filters = feature_shape(opened), opened.fingerprint.get("proxy", {}).get("cell", {}).get("filters")
+    given = config.plain("landmarks")["landmarks"]
+    if shape is None or filters is None:
+        return []
+    cells = {name: read_cell(name, AnyCell()) for name in given}
+    return landmarks(record, cells, partial(cell_cost, features=shape, filters=filters), given)
+
+
+def _operators(config: Config, record: SearchRecord) -> list[Picture]:
+    usage = operator_usage(record, config.value("good_share", float))
+    if usage is None:
+        return []
+    return [_picture("Operators of good cells", partial(draw_operator_usage, usage), readings.of_operators(usage))]
+
+
+def _contributions(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> list[Picture]:
+    """Those of the best cells that were retrained."""
+    models = [folder / f"retrain-{trial.cell.digest}" / "model.safetensors" for trial in ranked]
+    pictures = []
+    for path in [path for path in models if path.is_file()][:DRAWN]:
+        found = model_contributions(path, space.operator_kinds)
+        draw = partial(draw_contributions, found)
+        pictures.append(_picture(f"Branches of {found.cell.digest}", draw, readings.of_contributions(found)))
+    return pictures
+
+
+def _picture(title: str, draw: Callable[[Path], None], reading: str, is_wide: bool = True) -> Picture:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.svg"
+        draw(path)
+        return Picture(title, path.read_bytes(), reading, is_wide)

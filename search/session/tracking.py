@@ -1,0 +1,66 @@
+"""MLflow beside a running search: which tracker, what it is told, and how a person opens it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from models.spec import Operator
+from search.config import Config
+from search.journal.record import SearchRecord
+from search.session.hints import from_here, program
+from search.tracking.follower import TrackingThread
+from search.tracking.settings import Tracking
+
+CLOSE_TIMEOUT_S = 20.0
+
+CLOSE_TIMEOUT_S = 20.0
+
+
+def tracking_settings(config: Config) -> Tracking:
+    """The tracker; where the config names none, a SQLite file in the output folder."""
+    tracking = Tracking(config.optional("tracking.uri", str), config.value("tracking.experiment", str))
+    return tracking.resolved(config.value("output_dir", Path).resolve())
+
+
+@contextmanager
+def follow(
+    journal: Path,
+    tracking: Tracking,
+    operators: tuple[type[Operator], ...],
+    folder: Path,
+    console: Console,
+    write_results: Callable[[SearchRecord], None],
+) -> Iterator[TrackingThread]:
+    """Keep the tracker up to date beside what runs within; say so where it is left behind.
+
+    Args:
+        write_results: renews the result files in ``folder`` from time to time.
+    """
+
+    def renewed(record: SearchRecord) -> list[Path]:
+        write_results(record)
+        return result_files(folder)
+
+    thread = TrackingThread(journal, tracking, operators, renewed)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        if not thread.close(CLOSE_TIMEOUT_S, result_files(folder)):
+            cure = f"{program('dpc')} track name={folder.name}"
+            console.print(f"MLflow is behind ({thread.last_error}); nothing is lost: `{cure}` catches up.", soft_wrap=True)
+
+
+def result_files(folder: Path) -> list[Path]:
+    """What a search leaves for people, to be kept with its run."""
+    return [folder / name for name in ("report.html", "leaderboard.csv", "best.json", "best_cell.png", "progress.png")]
+
+
+def dashboard(tracking: Tracking, link: str) -> dict[str, str]:
+    """Lines that open the dashboard: the command where there is no server, and the ``link`` to a search's cells."""
+    cells = {"cells": link} if link else {}
+    if not tracking.sqlite_file:
+        return cells or {"dashboard": str(tracking)}
+    return {"dashboard": f"{program('mlflow')} ui --backend-store-uri sqlite:///{from_here(tracking.sqlite_file)}", **cells}

@@ -1,0 +1,33 @@
+"""What each branch of a trained cell contributes, as a picture (Chen et al. 2018, figure 5b)."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from search.findings.contributions import Contributions
+from search.views.figures.style import BLUE, DPI, INK, VERMILLION, plain_axes, save_figure
+
+
+def draw_contributions(contributions: Contributions, path: Path, title: str = "") -> None:
+    """Draw one bar a branch, and their mean as a line."""
+    cell, values = contributions.cell, contributions.by_branch
+    figure = Figure(figsize=(7.2, 0.9 + 0.36 * len(cell)), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=10.5, fontweight="bold", loc="left", parse_math=False)
+    plain_axes(axes)
+    axes.grid(visible=False, axis="y")
+    places = range(len(cell))
+    axes.barh(places, values, color=BLUE, height=0.62)
+    names = [f"b{index}  {branch}" for index, branch in enumerate(cell.branches, start=1)]
+    axes.set_yticks(places, names, fontsize=8.5, parse_math=False)
+    axes.set_ylim(len(cell) - 0.4, -0.6)
+    axes.set_xlim(0, 1.12 * max(*values, 1e-12))
+    total = sum(values) or 1.0
+    for place, value in zip(places, values, strict=True):
+        beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+        axes.annotate(f"{100 * value / total:.0f} %", (value, place), bbox=paper, zorder=4, **beside)
+    axes.axvline(total / len(cell), color=VERMILLION, linewidth=1.4, linestyle="--", zorder=3)
+    axes.set_xlabel("mean |weight| of the projection; dashed: the mean of all branches", color=INK)
+    save_figure(figure, path)

@@ -1,0 +1,75 @@
+"""Predicted labels as pictures: over their image with a legend, and as they are, in a palette PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from data.datasets.contract import UInt8Array, colorize
+from search.views.figures.style import GREY, INK
+
+Palette = Sequence[tuple[int, int, int]]
+
+STRIP_ROWS = 512
+"""Rows that are blended at once: of an image of 89 megapixels, all at once in floats would take gigabytes."""
+
+
+def draw_overlay(
+    image_HWC: UInt8Array, labels_HW: UInt8Array, palette: Palette, class_names: Sequence[str], opacity: float
+) -> Image.Image:
+    """The image under its labels' colours, pixel by pixel, and below it the classes that occur with their shares."""
+    blended_HWC = np.empty_like(image_HWC)
+    for top in range(0, len(image_HWC), STRIP_ROWS):
+        rows = slice(top, top + STRIP_ROWS)
+        colours_HWC = colorize(labels_HW[rows], palette)
+        blended_HWC[rows] = ((1 - opacity) * image_HWC[rows] + opacity * colours_HWC).round()
+    height_px, width_px = labels_HW.shape
+    pixels_K = np.bincount(labels_HW.ravel(), minlength=len(class_names))
+    entries = [
+        (colour, f"{name} {100 * pixels / labels_HW.size:.1f} %")
+        for colour, name, pixels in zip(palette, class_names, pixels_K.tolist(), strict=True)
+        if pixels
+    ]
+    legend = _legend(entries, width_px)
+    whole = Image.new("RGB", (max(width_px, legend.width), height_px + legend.height), "white")
+    whole.paste(Image.fromarray(blended_HWC), (0, 0))
+    whole.paste(legend, (0, height_px))
+    return whole
+
+
+def palette_image(labels_HW: UInt8Array, palette: Palette) -> Image.Image:
+    """Labels whose pixel values are class ids; viewers show them in the colours of ``palette``."""
+    picture = Image.fromarray(labels_HW).convert("L")
+    picture.putpalette([channel for colour in palette for channel in colour])
+    return picture
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Write the file whole or not at all, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        picture.save(partial, format="PNG", compress_level=3)
+        partial.replace(path)
+    except OSError as error:  # a full disk's says no name
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _legend(entries: Sequence[tuple[tuple[int, int, int], str]], width_px: int) -> Image.Image:
+    """Colours and texts in as many columns as fit, in letters that suit the image's size."""
+    size = min(64, max(12, width_px // 60))
+    font = ImageFont.load_default(size)
+    gap, line = size // 2, 2 * size
+    column_px = max(2 * gap + size + int(font.getlength(text)) + gap for _, text in entries)
+    columns = min(len(entries), max(1, width_px // column_px))
+    rows = -(-len(entries) // columns)
+    legend = Image.new("RGB", (columns * column_px, rows * line + gap), "white")
+    draw = ImageDraw.Draw(legend)
+    for place, (colour, text) in enumerate(entries):
+        left, top = place // rows * column_px + gap, place % rows * line + gap
+        draw.rectangle((left, top, left + size, top + size), fill=colour, outline=GREY)
+        draw.text((left + size + gap, top + size / 2), text, fill=INK, font=font, anchor="lm")
+    return legend

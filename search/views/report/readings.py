@@ -1,0 +1,162 @@
+"""What a report's figures show, in a sentence each, and what they cannot show."""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from statistics import median, quantiles
+
+from search.deciding.outcomes import Status
+from search.findings.contributions import Contributions
+from search.findings.cost_front import CostFront, Landmark
+from search.findings.leaderboard import ordinal, percent, quantity
+from search.findings.operator_usage import OperatorUsage, Usage
+from search.findings.two_rankings import Reranked, proxy_correlation
+from search.journal.record import SearchRecord
+from search.views.report.course import Course, RungCourse
+
+NAMED = 5
+"""Operators that a sentence names."""
+CLOSE = 0.01
+"""A cell this much mIoU below the best is called close to it."""
+
+
+def state(course: Course) -> str:
+    """Where the search stands."""
+    if course.closed:
+        return f"Complete: {course.closed}."
+    planned = f"of {course.planned:,} trials" if course.planned else "trials"
+    text = f"Not complete: {course.ended:,} {planned} have ended"
+    return f"{text}, {course.open:,} run or were interrupted." if course.open else f"{text}; none is under way."
+
+
+def best_cell(record: SearchRecord, course: Course) -> str:
+    """What was found."""
+    best = record.best
+    if best is None or best.miou is None:
+        if course.ended == 0:
+            return "No trial has finished yet."
+        return f"None of the {course.ended:,} finished trials has a score."
+    costs = f"{quantity(best.proposed.params)} params and {quantity(best.proposed.madds)} multiply-adds"
+    name = "best cell" if course.closed else "best cell so far"
+    text = f"The {name} scores {percent(best.miou)} % mIoU on the proxy task, with {costs}"
+    return f"{text}." if best.status == Status.COMPLETED else f"{text}, at rung {len(best.rungs)}: no trial has completed yet."
+
+
+def of_progress(record: SearchRecord) -> str:
+    """When the best completed cell was found."""
+    in_order = record.in_order_of_finishing()
+    scores = [trial.miou if trial.status == Status.COMPLETED and trial.miou is not None else -1.0 for trial in in_order]
+    if max(scores, default=-1.0) < 0:
+        return "No trial has completed."
+    best = list(accumulate(scores, max))
+    place, half = best.index(best[-1]) + 1, best[(len(best) - 1) // 2]
+    text = f"The best completed cell was the {ordinal(place)} of {len(best):,} trials to finish"
+    if half == best[-1]:
+        return f"{text}; the second half brought nothing better."
+    return f"{text}; halfway, the best was {percent(half if half >= 0 else None)} %, now it is {percent(best[-1])} %."
+
+
+def of_scores(record: SearchRecord, rungs: Sequence[RungCourse]) -> str:
+    """How the completed trials' scores spread, and who is not among them."""
+    mious = [trial.miou for trial in record.leaderboard() if trial.status == Status.COMPLETED and trial.miou is not None]
+    stopped = sum(rung.stopped for rung in rungs)
+    others = f"; {stopped:,} stopped ones are drawn at the rung where they ended and cannot be compared with them"
+    if len(mious) < 2:
+        return f"{len(mious)} trials completed{others if stopped else ''}."
+    low, _, high = quantiles(mious, method="inclusive")
+    return (
+        f"Of {len(mious):,} completed trials half score {percent(low)} to {percent(high)} %, "
+        f"the median is {percent(median(mious))} %{others if stopped else ''}."
+    )
+
+
+def of_rungs(rungs: Sequence[RungCourse]) -> str:
+    """Whether early stopping can be trusted."""
+    found = [rung.correlation for rung in rungs if rung.correlation]
+    if not found:
+        return "Too few trials completed to say how well early scores rank cells."
+    first = found[0]
+    bias = "Only completed trials have both scores: early scores chose them, which makes these correlations lower."
+    text = (
+        f"At iteration {first.iteration:,} completed cells were ranked with a Spearman's rho of {first.rho:.2f} "
+        f"(95 % interval {first.low:.2f} to {first.high:.2f}) to their last scores."
+    )
+    return f"{text} {bias}" if any(rung.stopped for rung in rungs) else text
+
+
+def of_costs(fronts: Sequence[CostFront], landmarks: Sequence[Landmark]) -> str:
+    """What the best score costs, and what a little less would."""
+    front = fronts[0]
+    if not front.front:
+        return "No trial has completed, so there is no front yet."
+    best = front.front[-1]
+    close = next(one for one in front.front if (one.miou or 0.0) >= (best.miou or 0.0) - CLOSE)
+    text = f"{len(front.front)} of {len(front.completed):,} completed cells are on the front of mIoU and multiply-adds"
+    if close is best:
+        text += f"; none within a point of the best ({percent(best.miou)} %, {quantity(best.madds)}) costs less"
+    else:
+        share = f"{100 * close.madds / best.madds:.0f} % of the best's multiply-adds"
+        text += f"; {percent(close.miou)} % mIoU, within a point of the best, takes {share}"
+    unscored = [landmark.name for landmark in landmarks if landmark.miou is None]
+    return f"{text}. {' and '.join(unscored)}: only the costs are known here." if unscored else f"{text}."
+
+
+def of_operators(usage: OperatorUsage | None) -> str:
+    """Which operators stand out."""
+    if usage is None:
+        return "No finished trial has a score."
+    known = {str(operator): used for operator, used in usage.operators.items() if not used.is_noise}
+    often = _named({name: used for name, used in known.items() if used.lift > 1}, reverse=True)
+    seldom = _named({name: used for name, used in known.items() if used.lift < 1}, reverse=False)
+    of_cells = f"the best {usage.good_cells:,} of {usage.all_cells:,} cells"
+    if not known:
+        return f"In {of_cells} no operator differs from all cells by more than chance explains."
+    parts = [f"{often} more often" if often else "", f"{seldom} less often" if seldom else ""]
+    return (
+        f"Than all cells, {of_cells} use {'; '.join(filter(None, parts))}, beyond chance if cells were independent: an "
+        "algorithm that works near the best repeats what these have."
+    )
+
+
+def of_reranked(rows: Sequence[Reranked]) -> str:
+    """What the longer training changed."""
+    best = rows[0]
+    fitted = proxy_correlation(rows)
+    trust = (
+        f"Spearman's rho of both scores is {fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}."
+        if fitted
+        else "These are too few cells, or too much alike, for a rank correlation."
+    )
+    return f"The best of {len(rows)}, {best.cell.digest[:8]}, was {ordinal(best.proxy_rank)} by proxy. {trust}"
+
+
+def of_contributions(contributions: Contributions) -> str:
+    """Which branch the trained projection reads most."""
+    cell, values = contributions.cell, contributions.by_branch
+    most = max(range(len(cell)), key=values.__getitem__)
+    share = 100 * values[most] / (sum(values) or 1.0)
+    return f"The projection reads b{most + 1} ({cell.branches[most]}) with the largest weights, {share:.0f} % of all."
+
+
+def limits(record: SearchRecord, course: Course) -> list[str]:
+    """What the page cannot tell."""
+    said = [
+        "Scores are those of the proxy task: the cell on cached features of a frozen backbone, on the data that the search "
+        "validates on. What a cell is worth after full training shows only when it is retrained.",
+        "The best of many is partly luck: with another seed it would score lower more often than higher. Each cell was trained "
+        "once, so ranks that are close together are not told apart.",
+        "How much an operator helps cannot be read from how often good cells have it: the algorithm chose what was tried.",
+        "Hours are those of the machines that were used; the journal does not say which.",
+    ]
+    if course.ends[Status.STOPPED]:
+        said.append("A stopped cell might have come out better than a completed one: it was not trained to the end.")
+    if course.unscored:
+        said.append(f"The {course.unscored:,} cells that diverged or failed have no score: they are not known to be bad.")
+    if any(not trial.is_comparable for trial in record.trials.values()):
+        said.append("Inherited cells that were scored otherwise guided proposals, and are neither ranked nor drawn here.")
+    return said
+
+
+def _named(known: Mapping[str, Usage], reverse: bool) -> str:
+    ordered = sorted(known, key=lambda name: (known[name].lift, name), reverse=reverse)
+    more = f" and {len(ordered) - NAMED} more" if len(ordered) > NAMED else ""
+    return ", ".join(f"{name} ({known[name].lift:.1f}x)" for name in ordered[:NAMED]) + more

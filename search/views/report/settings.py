@@ -1,0 +1,111 @@
+"""What was searched, in words: read from the opening line of a journal."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.cost import FeatureShape
+from search.deciding.space import AtrousConvs, CellSpace, OperatorFamily, PointwiseConvs, PyramidPoolings
+from search.journal.events import SearchOpened
+
+_FAMILIES: Mapping[str, type[OperatorFamily]] = {
+    f"{family.__module__}.{family.__name__}": family for family in (PointwiseConvs, AtrousConvs, PyramidPoolings)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of what was searched."""
+
+    label: str
+    text: str
+
+
+def searched(opened: SearchOpened) -> list[Fact]:
+    """What decided about a search's cells and scores. What its journal does not say is left out."""
+    known = {**opened.settings, **opened.fingerprint}
+    features = known.get("features", {})
+    splits = {name: part for name, part in features.items() if isinstance(part, Mapping)}
+    shape = feature_shape(opened)
+    values = {
+        "Space": known.get("space"),
+        "Size": _size(known.get("space", {})),
+        "Data": known.get("dataset"),
+        "Content of its splits": {name: part["dataset"]["content"] for name, part in splits.items()},
+        "Backbone": known.get("backbone"),
+        "Its weights": next((part["backbone"]["weights"] for part in splits.values()), None),
+        "Features": f"{shape.channels} channels of {shape.height} x {shape.width}" if shape else None,
+        "Proxy task": known.get("proxy"),
+        "Algorithm": known.get("algorithm"),
+        "Early stopping": known.get("scheduler"),
+        "Budget of a cell": known.get("budget"),
+        "Seed": known.get("seed"),
+        "Deterministic": known.get("deterministic"),
+        "Code that scores": known.get("scoring_code"),
+        "Code that proposes": known.get("search_code"),
+    }
+    return [Fact(label, in_words(value)) for label, value in values.items() if value not in (None, {})]
+
+
+def _size(space: Mapping[str, Any]) -> str | None:
+    known = recorded_space(space)
+    return f"{known.size:,} encodings, {known.num_distinct:,} different cells" if known else None
+
+
+def scope(opened: SearchOpened) -> str:
+    """The search in a few words: how, in how large a space, on what."""
+    known = {**opened.settings, **opened.fingerprint}
+    algorithm, scheduler, dataset = (_parts(known.get(key, {}))[0] for key in ("algorithm", "scheduler", "dataset"))
+    space = recorded_space(known.get("space", {}))
+    cells = f"{space.num_distinct:,} different cells" if space else ""
+    backbone = known.get("backbone", {}).get("name", "")
+    return ", ".join(filter(None, [algorithm, scheduler, cells, dataset, f"backbone {backbone}" if backbone else ""]))
+
+
+def recorded_space(settings: Mapping[str, Any]) -> CellSpace | None:
+    """The space of a fingerprint, to be counted; None if it has operators of a user's own: nothing read back is looked up."""
+    families: dict[str, OperatorFamily] = {}
+    for name, recorded in settings.get("operators", {}).items():
+        family = _FAMILIES.get(recorded.get("kind", ""))
+        if family is None:
+            return None
+        families[name] = family(**{key: value for key, value in recorded.items() if key != "kind"})
+    return CellSpace(settings["num_branches"], families) if families else None
+
+
+def feature_shape(opened: SearchOpened) -> FeatureShape | None:
+    """What the cells read, if the journal says it."""
+    shape = opened.fingerprint.get("features", {}).get("shape")
+    return FeatureShape(*shape) if shape else None
+
+
+def in_words(value: Any) -> str:
+    """Plain settings on one line; a target is there by its name."""
+    if isinstance(value, Mapping):
+        kind, inner = _parts(value)
+        return f"{kind}: {inner}" if kind and inner else kind or inner
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(in_words, value))
+    return {"None": "none", "True": "yes", "False": "no"}.get(str(value), str(value))
+
+
+def fingerprint_lines(settings: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Every value on a line of its own with its path, as a refused resume names it."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from fingerprint_lines(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key} = {json.dumps(value)}"
+
+
+def _parts(settings: Mapping[str, Any]) -> tuple[str, str]:
+    kind = str(settings.get("kind", "")).rpartition(".")[2]
+    return kind, "; ".join(f"{key} {_nested(value)}".rstrip() for key, value in settings.items() if key != "kind")
+
+
+def _nested(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return in_words(value)
+    kind, inner = _parts(value)
+    return f"{kind} ({inner})".lstrip() if inner else kind

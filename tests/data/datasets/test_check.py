@@ -1,0 +1,179 @@
+import os
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.datasets.check import IN_PROCESS, check_dataset, shared_images
+from data.datasets.contract import DatasetError, palette_of
+from data.datasets.folder import Folder
+from data.digests import FileDigests
+
+SIDE = 24
+CLASSES = ("cat", "dog", "house")
+
+
+def put(root, split, name, labels_HW, image_seed=None):
+    """A pair; its image is noise of a seed of its own."""
+    for part in ("images", "labels"):
+        (root / split / part).mkdir(parents=True, exist_ok=True)
+    seed = f"{split} {name}" if image_seed is None else image_seed
+    pixels = np.frombuffer(random.Random(seed).randbytes(SIDE * SIDE * 3), np.uint8).reshape(SIDE, SIDE, 3)
+    Image.fromarray(pixels).save(root / split / "images" / f"{name}.png")
+    if isinstance(labels_HW, np.ndarray):
+        Image.fromarray(labels_HW).save(root / split / "labels" / f"{name}.png")
+    else:
+        (root / split / "labels" / f"{name}.png").write_bytes(labels_HW)
+
+
+def thirds():
+    return np.repeat(np.arange(3, dtype=np.uint8), SIDE // 3)[None].repeat(SIDE, axis=0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
+    for split, names in {"train": "abcd", "val": "ef"}.items():
+        for name in names:
+            put(tmp_path, split, name, thirds())
+    return tmp_path
+
+
+def check(folder, splits=("train", "val"), **arguments):
+    return check_dataset(Folder(str(folder)), splits, **arguments)
+
+
+def the_one(report, kind):
+    [finding] = [finding for finding in report.findings if finding.kind == kind]
+    return finding
+
+
+def test_a_healthy_data_set_is_counted_and_has_no_finding(folder):
+    told = []
+    report = check(folder, progress=lambda done, total: told.append((done, total)))
+    assert report.findings == []
+    assert told == [(n, 6) for n in range(1, 7)]
+    train = report.splits["train"]
+    assert (train.num_samples, train.num_readable, train.sizes) == (4, 4, {"24x24": 4})
+    assert train.class_pixels == {"cat": 4 * 192, "dog": 4 * 192, "house": 4 * 192}
+    assert train.class_samples == {"cat": 4, "dog": 4, "house": 4}
+    assert (train.ignored_pixels, train.num_labelled) == (0, 4 * 576)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "text"),
+    [
+        (b"", "unreadable file", "cannot be read as an image"),
+        (thirds()[:, :-1], "size mismatch", "labels are 23x24 pixels, the image 24x24"),
+        (np.zeros((SIDE, SIDE, 3), np.uint8), "label format", "one channel of 8-bit class ids"),
+        (thirds() + 1, "label out of range", "label 3 at row 0, column 16"),
+    ],
+    ids=["empty", "size", "RGB", "range"],
+)
+def test_every_damaged_sample_is_counted_by_what_is_wrong_and_all_are_named(labels, kind, text, folder):
+    for name in "ac":
+        put(folder, "train", name, labels)
+    report = check(folder)
+    finding = the_one(report, kind)
+    assert (finding.level, finding.split) == ("error", "train")
+    assert finding.text.startswith("2 of 4 samples.")
+    assert len(finding.examples) == 2
+    for name, example in zip("ac", finding.examples, strict=True):
+        assert text in example
+        assert f"{name}.png" in example
+    assert report.splits["train"].num_readable == 2
+
+
+def greys():
+    """A colour mask in VOC's colours, converted to grey."""
+    return np.array(Image.fromarray(np.array(palette_of(3), np.uint8)[thirds()]).convert("L"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "explanation"),
+    [
+        (greys(), "They are the grey levels of the classes' colours"),
+        (thirds() + 1, "Do ids start from 1, or is 3 the label to ignore?"),
+        (np.where(thirds() == 2, 254, thirds()).astype(np.uint8), "Values: 254 (192 px)."),
+    ],
+    ids=["greys of colours", "ids from 1", "unexplained"],
+)
+def test_labels_out_of_range_are_listed_with_their_pixels_and_explained_where_that_is_possible(labels, explanation, folder):
+    put(folder, "train", "b", labels)
+    assert explanation in the_one(check(folder), "label out of range").text
+
+
+def test_labels_of_255_with_another_ignore_label_raise_the_question(folder):
+    put(folder, "train", "b", np.where(thirds() == 2, 255, thirds()).astype(np.uint8))
+    report = check_dataset(Folder(str(folder), ignore_label=3), ["train"])
+    assert the_one(report, "label out of range").text.endswith("Is 255 the label to ignore?")
+
+
+def test_an_image_of_train_that_is_in_val_too_is_an_error_under_any_name(folder):
+    put(folder, "val", "e", thirds(), image_seed="train c")
+    report = check(folder)
+    leak = the_one(report, "leak")
+    assert (leak.level, leak.split, leak.examples) == ("error", "train, val", ["c of train = e of val"])
+    dataset = Folder(str(folder))
+    [quick] = shared_images({name: dataset.split(name) for name in ("train", "val")}, FileDigests())
+    assert quick.examples == ["#2 of train = #0 of val"]
+
+
+def test_parts_of_the_official_splits_share_images_with_them_rightly(folder):
+    dataset = Folder(str(folder))
+    report = check_dataset(dataset, ["train", "val", "search_train", "search_val"])
+    assert not report.errors
+    assert not shared_images({name: dataset.split(name) for name in ("search_train", "search_val")}, FileDigests())
+
+
+def test_doubles_equal_names_empty_classes_rare_ones_and_unlabelled_samples_are_warned_of(folder):
+    put(folder, "train", "b", thirds(), image_seed="train a")
+    put(folder, "val", "a", thirds())
+    for name in "abcd":
+        labels_HW = np.zeros((SIDE, SIDE), np.uint8) if name != "c" else np.full((SIDE, SIDE), 255, np.uint8)
+        put(folder, "train", name, labels_HW, image_seed="train a" if name == "b" else None)
+    report = check(folder)
+    assert not report.errors
+    assert the_one(report, "duplicates").examples == ["a = b"]
+    assert the_one(report, "equal names").examples == ["a"]
+    assert the_one(report, "empty class").text == "no pixel is labelled dog, house."
+    assert the_one(report, "nothing to learn").examples == ["c"]
+
+
+def test_a_class_that_hardly_occurs_is_warned_of_with_its_share(folder, monkeypatch):
+    monkeypatch.setattr("data.datasets.check.RARE", 0.01)
+    for name in "abcd":
+        labels_HW = np.zeros((SIDE, SIDE), np.uint8)
+        labels_HW[:, 0] = 1
+        labels_HW[0, 1] = 2 if name == "a" else 0
+        put(folder, "train", name, labels_HW)
+    assert the_one(check(folder), "rare class").text == "hardly any pixel is labelled house (0.0434 %)."
+
+
+def test_a_split_without_labels_is_said_to_have_none(folder):
+    for name in "ef":
+        put(folder, "val", name, np.full((SIDE, SIDE), 255, np.uint8))
+    assert the_one(check(folder), "no labels").split == "val"
+
+
+def test_processes_find_the_same_as_one(folder):
+    for index in range(IN_PROCESS):
+        put(folder, "train", f"n{index:03d}", thirds() + (index % 9 == 0))
+    put(folder, "train", "n005", b"no image")
+    assert check(folder, workers=2).to_json() == check(folder).to_json()
+
+
+def test_hostile_files_are_findings_and_hold_nothing_up(folder):
+    for name, make in {"a": os.mkfifo, "b": lambda path: path.symlink_to(path), "c": os.mkdir}.items():
+        path = folder / "train" / "images" / f"{name}.png"
+        path.unlink()
+        make(path)
+    finding = the_one(check(folder), "unreadable file")
+    assert finding.text.startswith("3 of 4 samples")
+    assert [reason in example for reason, example in zip(("regular", "symbolic", "regular"), finding.examples, strict=True)]
+
+
+def test_a_split_that_cannot_be_listed_at_all_is_an_error_of_its_own(folder):
+    with pytest.raises(DatasetError, match="no split 'night'"):
+        check(folder, ["night"])

@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.datasets.contract import palette_of
+from data.datasets.folder import Folder
+from search.cli import main
+from search.views.figures.contact_sheet import IGNORED, draw_contact_sheet
+
+SIDE = 40
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "data"
+    for split in ("train", "val"):
+        for index in range(3):
+            put(root, split, index, np.full((SIDE, SIDE), index, np.uint8))
+    (root / "classes.txt").write_text("cat\ndog\nhouse\n")
+    return root
+
+
+def put(root, split, index, labels_HW):
+    rng = np.random.default_rng([index, split == "val"])
+    pictures = {"images": rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8), "labels": labels_HW}
+    for part, picture in pictures.items():
+        (root / split / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(root / split / part / f"{split}{index}.png")
+
+
+def dpc(command, folder, *overrides):
+    return main([command, "dataset=folder", f"dataset.root={folder}", f"output_dir={folder.parent}", *overrides])
+
+
+def test_a_healthy_data_set_is_reported_and_pictured(folder, capsys):
+    assert dpc("check-data", folder) == 0
+    printed = capsys.readouterr().out
+    assert "train: 3 of 3 samples are whole, 40x40 pixels" in printed
+    assert "dog                33.33        1  33.33        1" in printed
+    assert "0 errors, 0 warnings" in printed
+    report = json.loads((folder.parent / "check-folder" / "check.json").read_text())
+    assert report["splits"]["val"]["class_pixels"] == {"cat": 1600, "dog": 1600, "house": 1600}
+    with Image.open(folder.parent / "check-folder" / "contact_sheet.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_errors_end_with_code_1_and_a_search_refuses_them_in_one_line_that_names_the_command(folder, capsys):
+    put(folder, "train", 1, np.full((SIDE, SIDE), 9, np.uint8))
+    assert dpc("check-data", folder) == 1
+    printed = capsys.readouterr().out
+    assert "ERROR train, label out of range: 1 of 3 samples. Values: 9 (1,600 px)." in printed
+    assert dpc("search", folder, "name=refused") == 2
+    refused = capsys.readouterr().err
+    assert "train1.png: label 9 at row 0, column 0 is out of range" in refused
+    assert f"dpc check-data dataset=folder dataset.root={folder}" in refused
+    assert refused.count("\n") == 1
+
+
+def test_of_many_files_some_are_named_and_the_report_has_all(folder, capsys):
+    for index in range(5):
+        put(folder, "train", index, np.full((SIDE, SIDE), 9, np.uint8))
+    assert dpc("check-data", folder) == 1
+    assert "... and 2 more in check.json" in capsys.readouterr().out
+    findings = json.loads((folder.parent / "check-folder" / "check.json").read_text())["findings"]
+    assert [len(finding["examples"]) for finding in findings if finding["kind"] == "label out of range"] == [5]
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("splits=[]", "splits: at least one is needed, such as splits=[train,val]"),
+        ("splits=[night]", "folder: no split 'night'; accepted are"),
+        ("samples=0", "samples: must be at least 1, got 0"),
+        ("workers=0", "workers: must be at least 1, got 0"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(override, complaint, folder, capsys):
+    assert dpc("check-data", folder, override) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+def test_the_contact_sheet_shows_each_class_in_its_colour_and_leaves_room_for_what_cannot_be_read(folder, tmp_path):
+    put(folder, "train", 2, np.full((SIDE, SIDE), 255, np.uint8))
+    (folder / "train" / "images" / "train1.png").write_bytes(b"")
+    draw_contact_sheet(Folder(str(folder)), ["train"], 3, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as picture:
+        colours = {colour[:3] for _, colour in picture.getcolors(1 << 24)}
+    assert {palette_of(3)[1], IGNORED} <= colours  # in the legend

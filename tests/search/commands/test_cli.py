@@ -1,0 +1,183 @@
+"""The command line: what a person can get wrong is one line that says what, where, and what is accepted."""
+
+import json
+
+import pytest
+
+from models.spec import CellSpec
+from search.cli import main
+from search.config import CONF, load
+from search.help import COMMANDS
+
+
+@pytest.fixture
+def camvid_with_a_wrong_label(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    for grey, (split, sequence) in enumerate((("train", "0001TP"), ("train", "0006R0"), ("val", "0016E5"))):
+        for folder in (split, f"{split}annot"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        labels = np.zeros((33, 33), np.uint8)
+        labels[5, 7] = 12 if sequence == "0001TP" else 0
+        Image.fromarray(np.full((33, 33, 3), grey, np.uint8)).save(tmp_path / split / f"{sequence}_1.png")
+        Image.fromarray(labels).save(tmp_path / f"{split}annot" / f"{sequence}_1.png")
+        with (tmp_path / f"{split}.txt").open("a") as lines:
+            lines.write(f"{split}/{sequence}_1.png {split}annot/{sequence}_1.png\n")
+    return tmp_path
+
+
+def complaint(capsys, *arguments):
+    """What a failing command prints; it must be one line, and nothing may have started."""
+    code = main(arguments)
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.err.startswith("dpc: ")
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["search", "--verbose"], "unrecognized arguments: --verbose"),
+        (["serach"], "serach: no such command; accepted are search, cell"),
+        (["search", "trails=3"], "trails: no such setting; did you mean trials?"),
+        (["search", "proxy.cell.filtres=3"], "no such setting; did you mean proxy.cell.filters"),
+        (["search", "dataset=imagenet"], "dataset: no choice 'imagenet'; accepted are camvid, cityscapes, folder,"),
+        (["search", "trials=abc"], "trials: input should be a valid integer"),
+        (["search", "trials=0"], "trials must be at least 1, got 0"),
+        (["search", "proxy.batch_size=many"], "proxy.batch_size: input should be a valid integer"),
+        (["search", "proxy.rungs=[40,20]"], "proxy.rungs must be ascending"),
+        (["search", "+proxy.extra=1"], "proxy.extra: no such setting; accepted are rungs"),
+        (["search", "proxy=[1"], "proxy=[1: not of the form key=value"),
+        (["search", "experiment"], "experiment: not of the form key=value"),
+        (["search", "space.operators.atrous.rates=[0]"], "at least 1"),
+        (["search", "+space.operators.mine._target_=nowhere.Family"], "cannot find 'nowhere.Family'"),
+        (["search", "space=any"], "space: must be a CellSpace"),
+        (["search", "algorithm.near_best=2"], "algorithm.near_best must be from 0 to 1"),
+        (["search", "scheduler.reduction_factor=1"], "scheduler.reduction_factor must be above 1"),
+        (["search", "resources.cpu=4096"], "resources.cpu: a trial asks for 4096, this machine has"),
+        (["search", "resources.gpu=64"], "resources.gpu: a trial asks for 64, this machine has"),
+        (["search", "resources.gpu=1.5"], "resources.gpu must be a part of one GPU or a whole number of them, got 1.5."),
+        (["search", "resources.custom={fast_disk:0}"], "resources.custom.fast_disk must be a number above 0, got 0."),
+        (["search", "resources.custom={GPU:1}"], "resources.custom.GPU is set by resources.gpu."),
+        (["search", "resources.label_selector={zone:3}"], "resources.label_selector.zone: accepted are a value, !value, in("),
+        (["search", "tracking.uri=somewhere"], "tracking.uri must be"),
+        (["search", "experiment=camvid", "backbone.weights=null"], "dataset.root: a value is needed"),
+        (["search", "dataset=camvid", "dataset.root=/nowhere"], "dataset.root: /nowhere is not a folder"),
+        (["search", "dataset=cityscapes", "dataset.root={tmp}"], "no *_leftImg8bit.png under"),
+        (["search", "dataset=folder", "dataset.root={tmp}"], "classes.txt"),
+        (["search", "dataset.folds=1"], "dataset.folds must be at least 2, or null for the data set's own two splits, got 1"),
+        (["search", "dataset.folds=241"], "dataset.folds: 240 samples of train cannot be parted into 241 folds"),
+        (["search", "dataset.folds=2", "cache.label_stride=4"], "cache.label_stride must be 1 with dataset.folds, got 4"),
+        (["cache", "dataset.folds=many"], "dataset.folds: input should be a valid integer"),
+        (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group=night"], "has no part in brackets, such as"),
+        (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group='('"], "is no regular expression"),
+        (["search", "dataset.size_px=320"], "dataset.size_px must be a multiple of 16 plus 1"),
+        (["search", "backbone.name=tu-mobilenetv9"], "no encoder 'tu-mobilenetv9'; did you mean"),
+        (["search", "backbone.weights=/nowhere.safetensors"], "no file /nowhere.safetensors"),
+        (["search", "backbone=mobilenetv2", "backbone.weights={tmp}/junk"], "junk is not a safetensors file"),
+        (["cell", "cell=nobody"], "no file nobody; accepted are a JSON file and the named cells aspp, dpc_top1"),
+        (["cell", "cell={tmp}/junk"], "junk: Expecting value"),
+        (["cell", "cell={tmp}/forward.json"], "branch 0 must read the backbone (-1), got input 3"),
+        (["cell", "cell={tmp}/outside.json"], "cells of 5 branches, got 1. (space=any accepts every cell)"),
+        (["cell", "format=xml"], "format: accepted are text and json, got 'xml'"),
+        (["cell", "features.height=0"], "features.height must be at least 1"),
+        (["cell", "--", "more"], "--: only `dpc submit` passes a command on"),
+        (["retrain"], "cell: give one of from=<search>"),
+        (["retrain", "from=demo", "cell=aspp"], "got from and cell"),
+        (["retrain", "from=nobody"], "no search 'nobody'"),
+        (["retrain", "run=123"], "there is no such file"),
+        (["evaluate"], "checkpoint: a value is needed; add checkpoint=... to the command"),
+        (["evaluate", "checkpoint=/nowhere"], "no model in /nowhere"),
+        (["track", "name=nobody"], "no search 'nobody'"),
+        (["submit"], "name a command after --"),
+        (["submit", "--", "search", "trails=3"], "trails: no such setting"),
+        (["submit", "env=[NOT_SET_ANYWHERE]", "--", "cell"], "not set in this shell: NOT_SET_ANYWHERE"),
+        (["submit", "address=nowhere", "--", "cell"], "must be the URL of a Ray dashboard"),
+        (["search", "--config-dir", "/nowhere"], "--config-dir: no folder /nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_told_in_one_line(capsys, tmp_path, arguments, expected):
+    (tmp_path / "junk").write_text("not JSON")
+    (tmp_path / "forward.json").write_text('[{"op": "conv", "kernel": 1, "input": 3}]')
+    (tmp_path / "outside.json").write_text('[{"op": "conv", "kernel": 1, "input": -1}]')
+    given = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
+    if given[0] in ("search", "retrain", "track"):
+        given.append(f"output_dir={tmp_path}/outputs")
+    assert expected in complaint(capsys, *given)
+
+
+def test_a_label_out_of_range_is_named_with_its_file(capsys, camvid_with_a_wrong_label, tmp_path):
+    said = complaint(
+        capsys, "search", "dataset=camvid", f"dataset.root={camvid_with_a_wrong_label}", f"output_dir={tmp_path}/outputs"
+    )
+    assert "trainannot/0001TP_1.png: label 12 at row 5, column 7 is out of range; accepted are 0 to 10 and 11" in said
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ValueError, match="no file nobody"):
+        main(["cell", "cell=nobody", "--debug"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(capsys, command):
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert COMMANDS[command].summary in text
+    assert COMMANDS[command].example in text
+    assert "_target_" not in text
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+
+
+def test_the_published_cell_is_shown_as_json(capsys):
+    features = ["features.channels=320", "features.height=65", "features.width=129"]
+    assert main(["cell", "cell=dpc_top1", "format=json", *features]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert list(shown) == ["params", "madds", "params_paper", "madds_paper", "digest", "cell"]
+    assert (shown["params_paper"], shown["madds_paper"]) == (356_160, 2_997_134_400)
+    assert shown["cell"] == CellSpec.read(CONF / "cell" / "dpc_top1.json").to_json()
+
+
+def test_the_cache_command_extracts_what_a_search_with_folds_reads(capsys, tmp_path):
+    small = ["dataset.num_train=4", "dataset.folds=2", "cache.workers=1", f"output_dir={tmp_path}"]
+    assert main(["cache", "experiment=demo", *small]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "verified" in line] == [["train", "4"]]
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+@pytest.mark.parametrize("command", ["search", "cache", "retrain", "evaluate", "track"])
+def test_every_recipe_composes_with_every_command(command, experiment):
+    assert load(command, [f"experiment={experiment}"]).keys
+
+
+@pytest.mark.parametrize(
+    ("overrides", "operators"),
+    [
+        ([], 81),
+        (["space.operators.atrous.rates=[1,6]"], 1 + 4 + 16),
+        (["~space.operators.pooling"], 1 + 64),
+        (["+space.operators.mine._target_=search.deciding.space.AtrousConvs", "+space.operators.mine.rates=[2,4]"], 81 + 4),
+    ],
+    ids=["whole", "changed", "dropped", "added"],
+)
+def test_operator_families_are_changed_dropped_and_added_from_the_shell(overrides, operators):
+    from search.deciding.space import CellSpace
+
+    assert len(load("search", overrides).build("space", CellSpace).choices) == operators
+
+
+def test_a_users_own_config_folder_adds_choices(tmp_path):
+    (tmp_path / "algorithm").mkdir()
+    (tmp_path / "algorithm" / "mine.yaml").write_text("_target_: search.deciding.algorithms.uniform.Uniform\n")
+    from search.deciding.algorithms.uniform import Uniform
+
+    assert isinstance(load("search", ["algorithm=mine"], str(tmp_path)).build("algorithm", Uniform), Uniform)

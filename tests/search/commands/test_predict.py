@@ -1,0 +1,236 @@
+"""``dpc predict`` on files as people have them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.datasets.contract import palette_of
+from models.segmenter import Segmenter
+from models.spec import Branch, CellSpec, Conv1x1, PyramidPooling
+from search.cli import main
+from training.prediction import predict_labels
+from training.settings import Inference
+
+CELL = CellSpec((Branch(-1, Conv1x1()), Branch(-1, PyramidPooling((2, 2)))))
+NAMES = ["background", "cat", "dog", "house"]
+PALETTE = ((10, 20, 30), (200, 0, 0), (0, 200, 0), (0, 0, 200))
+PLAIN = Inference()
+ROTATED = 6
+"""The EXIF orientation of a camera held upright: turn by 90 degrees to the right to see it."""
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def photo(seed=0, height_px=60, width_px=83):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (3, 4, 3), np.uint8).repeat(24, 0).repeat(24, 1)[:height_px, :width_px]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    model = Segmenter(CELL.to_json(), 4, encoder_name="local", filters=8, class_names=NAMES, palette=PALETTE).eval()
+    with torch.inference_mode():
+        model.classifier.weight.mul_(20)
+        images_BCHW = torch.stack([torch.from_numpy(photo(seed)).permute(2, 0, 1) / 127.5 - 1 for seed in range(4)])
+        model.classifier.bias -= model(images_BCHW).mean(dim=(0, 2, 3))
+    folder = tmp_path_factory.mktemp("model")
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    (tmp_path / "photos").mkdir()
+    return tmp_path / "photos"
+
+
+def put(path, pixels=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(photo() if pixels is None else pixels)
+    picture.save(path, **options)
+    return path
+
+
+def predict(checkpoint, images, *overrides, output=None):
+    output = output or images.parent / "out"
+    code = main(["predict", f"checkpoint={checkpoint}", f"images='{images}'", f"output='{output}'", *overrides])
+    return code, output
+
+
+def labels_in(path):
+    with Image.open(path) as picture:
+        assert picture.mode == "P"
+        return np.asarray(picture)
+
+
+def expected_labels(checkpoint, image_HWC, inference=PLAIN):
+    return predict_labels(Segmenter.from_pretrained(checkpoint).eval(), image_HWC, inference).numpy()
+
+
+def written(output):
+    """Every file below ``output``; what is in labels/ is in overlays/, too."""
+    labels, overlays = (
+        {file.relative_to(output / part) for file in (output / part).rglob("*") if file.is_file()} for part in PARTS
+    )
+    assert labels == overlays
+    return {str(path) for path in labels}
+
+
+PARTS = ("labels", "overlays")
+
+# What is written
+
+
+def test_a_label_map_holds_class_ids_in_the_models_colours(checkpoint, photos):
+    code, output = predict(checkpoint, put(photos / "a.png"))
+    assert code == 0
+    labels_HW = labels_in(output / "labels" / "a.png")
+    assert np.array_equal(labels_HW, expected_labels(checkpoint, photo()))
+    assert len(np.unique(labels_HW)) > 2
+    with Image.open(output / "labels" / "a.png") as picture:
+        assert np.array_equal(np.asarray(picture.convert("RGB")), np.array(PALETTE)[labels_HW])
+
+
+def test_an_overlay_is_the_image_under_its_colours_with_a_legend_below(checkpoint, photos):
+    _, output = predict(checkpoint, put(photos / "a.png"), "opacity=0.25")
+    colours_HWC = np.array(PALETTE)[labels_in(output / "labels" / "a.png")]
+    with Image.open(output / "overlays" / "a.png") as picture:
+        overlay_HWC = np.asarray(picture.convert("RGB"))
+    assert abs(overlay_HWC[:60, :83] - (0.75 * photo() + 0.25 * colours_HWC)).max() <= 0.5
+    assert {tuple(colour) for colour in np.unique(colours_HWC.reshape(-1, 3), axis=0)} <= set(
+        map(tuple, overlay_HWC[60:].reshape(-1, 3))
+    )
+
+
+def test_a_model_without_a_palette_gets_pascals(checkpoint, photos, tmp_path):
+    model = Segmenter.from_pretrained(checkpoint)
+    plain = Segmenter(**{**model.config, "palette": None})
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(tmp_path / "plain")
+    _, output = predict(tmp_path / "plain", put(photos / "a.png"))
+    with Image.open(output / "labels" / "a.png") as picture:
+        assert picture.getpalette()[: 3 * 4] == [channel for colour in palette_of(4) for channel in colour]
+
+
+def test_scales_flips_and_tiles_are_settings(checkpoint, photos):
+    _, output = predict(
+        checkpoint, put(photos / "a.png"), "inference=multi_scale", "inference.tile_px=64", "inference.overlap_px=16"
+    )
+    paper = Inference((0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True, tile_px=64, overlap_px=16)
+    labels_HW = labels_in(output / "labels" / "a.png")
+    assert np.array_equal(labels_HW, expected_labels(checkpoint, photo(), paper))
+    assert not np.array_equal(labels_HW, expected_labels(checkpoint, photo()))
+
+
+# What is read
+
+
+def test_an_image_is_labelled_as_a_viewer_shows_it(checkpoint, photos):
+    exif = Image.Exif()
+    exif[0x0112] = ROTATED
+    _, output = predict(checkpoint, put(photos / "a.png", photo(), exif=exif))
+    assert np.array_equal(labels_in(output / "labels" / "a.png"), expected_labels(checkpoint, np.rot90(photo(), -1).copy()))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "LA", "P", "1", "CMYK"])
+def test_other_colour_modes_are_labelled_as_their_rgb(mode, checkpoint, photos):
+    picture = Image.fromarray(photo()).convert(mode)
+    _, output = predict(checkpoint, put(photos / ("a.tif" if mode == "CMYK" else "a.png"), picture))
+    assert np.array_equal(
+        labels_in(output / "labels" / "a.png"), expected_labels(checkpoint, np.asarray(picture.convert("RGB")))
+    )
+
+
+@pytest.mark.parametrize(("height_px", "width_px"), [(1, 1), (1, 300), (300, 1)])
+def test_odd_sizes_are_labelled(height_px, width_px, checkpoint, photos):
+    code, output = predict(checkpoint, put(photos / "a.png", np.zeros((height_px, width_px, 3), np.uint8)))
+    assert code == 0
+    assert labels_in(output / "labels" / "a.png").shape == (height_px, width_px)
+
+
+def test_files_that_cannot_be_read_are_named_and_the_others_go_on(checkpoint, photos, capsys):
+    put(photos / "a.png")
+    put(photos / "z.jpg")
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "cut.png").write_bytes((photos / "a.png").read_bytes()[:100])
+    (photos / "text.jpg").write_text("no image")
+    put(photos / "deep.png", np.zeros((9, 9), np.uint16))
+    (photos / "notes.txt").write_text("not meant")
+    code, output = predict(checkpoint, photos)
+    said = capsys.readouterr().out
+    assert code == 1
+    assert written(output) == {"a.png", "z.png"}
+    assert all(
+        f"photos/{name}: cannot be read as an image" in said for name in ("empty.png", "cut.png", "text.jpg", "deep.png")
+    )
+    assert "2 of 6 images labelled" in said
+
+
+def test_images_of_one_name_in_different_folders_keep_their_folders(checkpoint, photos):
+    for folder, seed in (("day", 0), ("night", 1)):
+        put(photos / folder / "a.png", photo(seed))
+    _, output = predict(checkpoint, photos / "*" / "a.png", output=photos / "out")
+    assert written(output) == {"day/a.png", "night/a.png"}
+    assert np.array_equal(labels_in(output / "labels" / "night" / "a.png"), expected_labels(checkpoint, photo(1)))
+
+
+def test_images_of_one_stem_keep_their_suffixes(checkpoint, photos):
+    for name in ("a.png", "a.jpg", "a.jpg.png"):
+        put(photos / name)
+    _, output = predict(checkpoint, photos)
+    assert written(output) == {"a.png.png", "a.jpg.png", "a.jpg.png.png"}
+
+
+def test_the_pictures_of_an_earlier_run_are_not_labelled(checkpoint, photos):
+    put(photos / "a.png")
+    for _ in range(2):
+        predict(checkpoint, photos, output=photos / "out")
+    assert written(photos / "out") == {"a.png"}
+
+
+def test_a_name_with_brackets_and_blanks_is_a_name(checkpoint, photos):
+    code, output = predict(checkpoint, put(photos / "my photo [1] {x}.png"))
+    assert code == 0
+    assert written(output) == {"my photo [1] {x}.png"}
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["images={tmp}/nowhere"], "images: nothing found at"),
+        (["images={tmp}/empty"], "expected is a file that ends in .png, .jpg"),
+        (["images='{tmp}/*.gif'"], "a pattern that matches some"),
+        (["checkpoint={tmp}"], "expected a folder with model.safetensors"),
+        (["opacity=1.5"], "opacity: must be from 0 to 1, got 1.5"),
+        (["inference.overlap_px=-1"], "inference.overlap_px must be from 0 to half of tile_px"),
+        (["inference=best"], "inference: no choice 'best'; accepted are multi_scale, single_scale"),
+        (["output={tmp}/file"], "Not a directory"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_wrong_setting_is_one_line(overrides, complaint, checkpoint, photos, tmp_path, capsys):
+    put(photos / "a.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    given = {"checkpoint": str(checkpoint), "images": str(photos), "output": f"{tmp_path}/out"}
+    given |= dict(override.replace("{tmp}", str(tmp_path)).split("=", 1) for override in overrides)
+    assert main(["predict", *(f"{key}={value}" for key, value in given.items())]) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+def test_a_picture_that_cannot_be_written_is_named_and_leaves_no_part(checkpoint, photos, capsys):
+    output = photos.parent / "out"
+    (output / "overlays" / "a.png").mkdir(parents=True)
+    code, _ = predict(checkpoint, put(photos / "a.png"), output=output)
+    assert code == 2
+    assert str(output / "overlays" / "a.png") in capsys.readouterr().err
+    assert [path.name for path in Path(output).rglob("*.partial")] == []

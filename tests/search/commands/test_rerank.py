@@ -1,0 +1,98 @@
+import csv
+import io
+import json
+from random import Random
+
+import pytest
+
+from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
+from search.deciding.algorithms.listed import Listed, listed_in
+from search.deciding.outcomes import Evaluation, Finished, Status
+from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
+from search.findings.two_rankings import as_csv, best_cells, proxy_correlation, reranked
+from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
+from search.journal.record import SearchRecord
+
+SPACE = CellSpace(1, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6])})
+CELLS = [CellSpec((Branch(-1, AtrousConv((1, rate))),)) for rate in (1, 3, 6, 9, 12, 15)]
+
+
+def record(mious, statuses=None):
+    """A search whose trial n scored ``mious[n]``."""
+    events = [SearchOpened("toy", {}, {}, 0.0)]
+    for trial, miou in enumerate(mious):
+        status = (statuses or {}).get(trial, Status.COMPLETED)
+        events.append(CellProposed(trial, CELLS[trial], 0, 10 + trial, 100, 0.0))
+        if miou is not None:
+            events.append(RungReached(trial, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
+        events.append(TrialEnded(trial, status, "", 5.0, 0.0))
+    return SearchRecord(events)
+
+
+def test_the_best_cells_are_the_leaderboards_first_with_a_score():
+    search = record([0.3, None, 0.5, 0.4], {1: Status.FAILED})
+    assert [(rank, trial.cell) for rank, trial in best_cells(search, 2)] == [(1, CELLS[2]), (2, CELLS[3])]
+    assert [rank for rank, _ in best_cells(search, 10)] == [1, 2, 3]
+
+
+def test_cells_are_ranked_by_their_mean_over_the_seeds():
+    search = record([0.3, 0.4, 0.5])
+    rows = reranked(best_cells(search, 3), [record([0.9, 0.6, 0.7]), record([0.8, 0.7, 0.7])])
+    assert [(row.cell, row.proxy_rank) for row in rows] == [(CELLS[0], 3), (CELLS[2], 1), (CELLS[1], 2)]
+    assert rows[0].miou == pytest.approx(0.85)
+    assert rows[0].sd == pytest.approx(0.05 * 2**0.5)
+    assert rows[1].sd == 0
+
+
+def test_a_cell_that_failed_in_every_seed_comes_last_without_a_score():
+    again = record([0.9, None, 0.7], {1: Status.DIVERGED})
+    rows = reranked(best_cells(record([0.3, 0.5, 0.4]), 3), [again])
+    assert [row.miou for row in rows] == [0.9, 0.7, None]
+    assert rows[-1].proxy_rank == 1
+    assert rows[0].sd is None
+
+
+def test_a_trial_that_was_stopped_early_does_not_count():
+    rows = reranked(best_cells(record([0.3]), 1), [record([0.9], {0: Status.STOPPED})])
+    assert rows[0].miou is None
+
+
+def test_the_proxy_is_judged_by_cells_with_both_scores():
+    search = record([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    rows = reranked(best_cells(search, 6), [record([0.2, 0.3, 0.4, 0.5, 0.6, None], {5: Status.FAILED})])
+    fitted = proxy_correlation(rows)
+    assert (fitted.rho, fitted.pairs) == (pytest.approx(1.0), 5)
+
+
+def test_the_table_has_both_ranks_and_a_cell_that_can_be_read_back():
+    rows = reranked(best_cells(record([0.3, 0.4]), 2), [record([0.9, 0.6])])
+    first, second = csv.DictReader(io.StringIO(as_csv(rows)))
+    assert (first["rank"], first["proxy_rank"], first["miou"], first["sd"]) == ("1", "2", "0.900000", "")
+    assert second["proxy_miou"] == "0.400000"
+    assert "atrous" in first["cell"] or "op" in first["cell"]
+
+
+def test_listed_cells_are_proposed_in_their_order_each_once():
+    cells = (CELLS[2], CELLS[0], CellSpec((Branch(-1, Conv1x1()),)))
+    listed = Listed(cells)
+    finished = Finished([Evaluation(0, cells[0], Status.COMPLETED, 1, 0.5)])
+    assert listed.propose(SPACE, Finished(), (), Random(0)) == cells[0]
+    assert listed.propose(SPACE, finished, (), Random(0)) == cells[1]
+    assert listed.propose(SPACE, finished, (cells[1],), Random(0)) == cells[2]
+
+
+def test_a_file_lists_the_cells_of_a_study(tmp_path):
+    file = tmp_path / "cells.json"
+    file.write_text(json.dumps([cell.to_json() for cell in CELLS]))
+    assert listed_in(str(file)) == Listed(tuple(CELLS))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("[", "cannot be read as JSON"), ("[]", "list of cells"), ('{"cell": []}', "list of cells"), ("[1]", "list of branches")],
+)
+def test_a_file_that_lists_no_cells_is_refused(tmp_path, text, says):
+    file = tmp_path / "cells.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        listed_in(str(file))

@@ -1,0 +1,300 @@
+"""GPUs that are shared, short of memory or broken: a real Ray cluster of two nodes whose GPUs are only counted."""
+
+import os
+import re
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from threading import Thread
+
+import pytest
+import ray
+from ray import cloudpickle
+from ray.cluster_utils import Cluster
+
+from models.cost import CellCost
+from search.deciding.algorithms.base import proposal_seed
+from search.deciding.algorithms.uniform import Uniform
+from search.deciding.outcomes import Status
+from search.deciding.policy import Plan
+from search.deciding.schedulers import NoStopping
+from search.deciding.space import AtrousConvs, CellSpace
+from search.journal.events import SearchOpened
+from search.journal.journal import Journal
+from search.journal.record import SearchRecord
+from search.journal.study import Study
+from search.running import attempts
+from search.running.faults.tolerance import FaultTolerance
+from search.running.nodes.cluster import connect
+from search.running.resources import Resources, ResourcesError
+from search.running.run import run_study
+from training.score import RungScore
+
+SPACE = CellSpace(1, {"atrous": AtrousConvs([1, 3, 6, 9])})  # 16 cells
+SMALL = {"pool": "small"}
+DEVICE_ERROR = "CUDA error: uncorrectable ECC error encountered"
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+@dataclass(frozen=True)
+class Visit:
+    """An attempt at a cell, as the task saw it."""
+
+    digest: str
+    device: str
+    others: int
+    threads: str
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Scores a cell in two rungs and writes down where, and how many others were on its GPU or node meanwhile.
+
+    Attributes:
+        broken: the device, ``<last of the node's id>:<CUDA_VISIBLE_DEVICES>``, on which every cell fails.
+        faults: of cells, by digest.
+        together: every cell waits until so many have begun.
+    """
+
+    folder: Path
+    broken: str = ""
+    faults: tuple[tuple[str, str], ...] = ()
+    together: int = 1
+    rung_s: float = 0.2
+    imports_torch: bool = False
+
+    def __call__(self, cell, seed, checkpoint=None):
+        node = ray.get_runtime_context().get_node_id()[-6:]
+        device = f"{node}:{os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
+        here = self.folder / "running" / device
+        here.mkdir(parents=True, exist_ok=True)
+        (here / cell.digest).touch()
+        others = 0
+        try:
+            self._begin(cell, device)
+            yield RungScore(1, 1, 0.25, 1.0, 0.1)
+            self._mark("well", cell.digest)
+            time.sleep(self.rung_s)
+            others = len(list(here.iterdir())) - 1
+        finally:
+            (here / cell.digest).unlink()
+            with (self.folder / "visits.txt").open("a") as visits:
+                visits.write(f"{cell.digest} {device} {others} {self._threads()}\n")
+        yield RungScore(2, 2, 0.5, 1.0, 0.1)
+
+    def _begin(self, cell, device):
+        is_first = cell.digest not in self._marked("begun")
+        self._mark("begun", cell.digest)
+        while len(self._marked("begun")) < self.together:
+            time.sleep(0.05)
+        if self.broken and is_first:
+            self._leave_time_to_fail(cell.digest, device)
+        fault = dict(self.faults).get(cell.digest, "")
+        if device == self.broken or fault == "fails on every GPU":
+            raise RuntimeError(DEVICE_ERROR)
+        if fault == "is large" or (fault == "is large beside others" and is_first):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        if fault == "is large in the node" or (fault == "is large beside others in the node" and is_first):
+            raise MemoryError
+
+    def _leave_time_to_fail(self, digest, device):
+        """On other GPUs, cells wait until two have failed on the broken one, and let the first be tried again meanwhile."""
+        if device == self.broken:
+            self._mark("failed", digest)
+        until_s = time.monotonic() + 60
+        while device != self.broken and time.monotonic() < until_s:
+            failed = self._marked("failed")
+            time.sleep(0.1)
+            if len(failed) >= 2:
+                return
+            if failed - self._marked("well"):
+                time.sleep(1)  # not all cells shall pass before a process has started for the one that is tried again
+                return
+
+    def _mark(self, what, digest):
+        (self.folder / what).mkdir(exist_ok=True)
+        (self.folder / what / digest).touch()
+
+    def _marked(self, what):
+        return {path.name for path in (self.folder / what).glob("*")}
+
+    def _threads(self):
+        if not self.imports_torch:
+            return "-"
+        import cv2
+        import torch
+
+        return f"{torch.get_num_threads()}/{cv2.getNumThreads()}"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 2, "include_dashboard": False})
+    nodes.add_node(num_cpus=2, num_gpus=1, labels=SMALL, resources={"fast_disk": 2})
+    connect(nodes.address)
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def search(folder, toy, resources, trials=10, retries=0, said=None):
+    plan = Plan(SPACE, Uniform(), NoStopping(), (1, 2), trials, 0, cost_of=lambda cell: CellCost(1, 1, 1, 1))
+    with Journal(folder / "journal.jsonl") as journal:
+        study = Study(journal, SearchRecord(journal.events), plan, SearchOpened("toy", {}, {}, 0.0))
+        tolerance = FaultTolerance(retries=retries)
+        say = (lambda line: None) if said is None else said.append
+        run_study(study, toy, resources, tolerance, folder / "checkpoints", SPACE.operator_kinds, say=say)
+    assert study.is_complete
+    return study.record
+
+
+def visits(folder):
+    lines = [line.split() for line in (folder / "visits.txt").read_text().splitlines()]
+    return [Visit(digest, device, int(others), threads) for digest, device, others, threads in lines]
+
+
+def head_gpu(number):
+    head = next(node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU") == 2)
+    return f"{head['NodeID'][-6:]}:{number}"
+
+
+def some_cell():
+    """One that every search of ten trials proposes."""
+    return SPACE.sample(Random(proposal_seed(0, 2))).digest
+
+
+def test_a_quarter_of_a_gpu_a_trial_packs_four_on_one(cluster, tmp_path):
+    toy = Toy(tmp_path, together=4, rung_s=0.5)
+    record = search(tmp_path, toy, Resources(cpu=0.25, gpu=0.25, custom={"fast_disk": 0.5}, label_selector=SMALL), trials=4)
+    assert {trial.status for trial in record.finished} == {Status.COMPLETED}
+    assert len({visit.device for visit in visits(tmp_path)}) == 1
+
+
+@pytest.mark.parametrize("place", ["", " in the node"], ids=["of a GPU", "of a node"])
+def test_a_trial_that_runs_out_of_memory_beside_others_is_scored_alone(cluster, tmp_path, place):
+    toy = Toy(tmp_path, faults=((some_cell(), f"is large beside others{place}"),), together=4, rung_s=0.5)
+    record = search(tmp_path, toy, Resources(cpu=0.25, gpu=0.25, label_selector=SMALL))
+    assert {trial.miou for trial in record.finished} == {0.5}
+    _, second = (visit for visit in visits(tmp_path) if visit.digest == some_cell())
+    assert second.others == 0
+    assert max(visit.others for visit in visits(tmp_path)) > 0
+    assert visits(tmp_path)[-1] == second  # packed trials do not wait for it
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("is large", r"out of memory even alone on a GPU: RuntimeError: CUDA out of memory\. Tried to allocate 20\.00 GiB\."),
+        ("is large in the node", r"out of memory even alone on [\d.]+: MemoryError"),
+    ],
+)
+def test_a_trial_that_runs_out_of_memory_even_alone_has_no_score(cluster, tmp_path, fault, reason):
+    record = search(tmp_path, Toy(tmp_path, faults=((some_cell(), fault),)), Resources(cpu=0.5, gpu=0.5))
+    ended = {trial.cell.digest: trial for trial in record.finished}
+    large = ended.pop(some_cell())
+    assert (large.status, large.miou) == (Status.FAILED, None)
+    assert re.fullmatch(reason, large.ended.reason)
+    assert {trial.status for trial in ended.values()} == {Status.COMPLETED}
+    assert Counter(visit.digest for visit in visits(tmp_path))[some_cell()] == 2
+
+
+@pytest.mark.parametrize("gpu", [1, 0.5])
+def test_a_gpu_that_fails_trials_which_go_well_elsewhere_is_left_out(cluster, tmp_path, gpu):
+    said = []
+    record = search(tmp_path, Toy(tmp_path, broken=head_gpu(0)), Resources(cpu=0.5, gpu=gpu), trials=16, said=said)
+    assert {trial.miou for trial in record.finished} == {0.5}  # and no retry was allowed
+    failed = [visit for visit in visits(tmp_path) if visit.device == head_gpu(0)]
+    assert 2 <= len(failed) <= 2 / gpu + 1
+    (left_out,) = record.left_out
+    assert re.fullmatch(r"[\d.]+ GPU 0", left_out.device)
+    assert left_out.reason == f"RuntimeError: {DEVICE_ERROR}"
+    assert said == [f"{left_out.device} is left out: trials failed there and went well elsewhere. {left_out.reason}"]
+    assert not (tmp_path / "checkpoints" / "left-out").exists()
+
+
+def test_a_cell_that_fails_on_every_gpu_blames_none(cluster, tmp_path):
+    record = search(tmp_path, Toy(tmp_path, faults=((some_cell(), "fails on every GPU"),)), Resources(cpu=0.5, gpu=1))
+    ended = {trial.cell.digest: trial for trial in record.finished}
+    assert ended.pop(some_cell()).ended.reason == f"device errors wherever it was tried: RuntimeError: {DEVICE_ERROR}"
+    assert {trial.status for trial in ended.values()} == {Status.COMPLETED}
+    assert len({visit.device for visit in visits(tmp_path) if visit.digest == some_cell()}) == 2
+    assert record.left_out == []
+
+
+def test_where_there_is_one_gpu_its_errors_count_as_retries(cluster, tmp_path):
+    toy = Toy(tmp_path, faults=((some_cell(), "fails on every GPU"),))
+    record = search(tmp_path, toy, Resources(cpu=0.5, gpu=1, label_selector=SMALL), retries=1)
+    ended = {trial.cell.digest: trial for trial in record.finished}
+    assert ended.pop(some_cell()).ended.reason == f"after 1 retries: RuntimeError: {DEVICE_ERROR}"
+    assert {trial.status for trial in ended.values()} == {Status.COMPLETED}
+    assert Counter(visit.digest for visit in visits(tmp_path))[some_cell()] == 2
+
+
+def test_gpus_that_are_left_out_are_used_again_when_all_others_have_gone(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(attempts, "PATIENCE_S", 5.0)
+    broken, sound = (cluster.add_node(num_cpus=2, num_gpus=1, labels={"pool": "extra"}) for _ in range(2))
+    toy = Toy(tmp_path, broken=f"{broken.node_id[-6:]}:0", rung_s=3)
+    said = []
+
+    def take_the_sound_node():
+        while not said:
+            time.sleep(0.2)
+        cluster.remove_node(sound)
+
+    taking = Thread(target=take_the_sound_node, daemon=True)
+    taking.start()
+    resources = Resources(cpu=0.5, gpu=0.25, label_selector={"pool": "extra"})
+    record = search(tmp_path, toy, resources, trials=16, retries=1, said=said)
+    taking.join()
+    cluster.remove_node(broken)
+    assert "is left out" in said[0]
+    assert said[-1].startswith("Trials find no other place: GPUs that were left out are used again")
+    failed = [trial for trial in record.finished if trial.status == Status.FAILED]
+    assert {trial.ended.reason for trial in failed} == {f"after 1 retries: RuntimeError: {DEVICE_ERROR}"}
+    assert record.ends == {Status.COMPLETED: 16 - len(failed), Status.FAILED: len(failed)}
+
+
+def test_a_search_that_is_resumed_tries_a_large_trial_beside_others_first_and_alone_again(cluster, tmp_path):
+    toy = Toy(tmp_path, faults=((some_cell(), "is large"),))
+    resources = Resources(cpu=0.5, gpu=0.5, label_selector=SMALL)
+    search(tmp_path, toy, resources, trials=3)
+    path = tmp_path / "journal.jsonl"
+    ends = (b'"search_closed"', b'"failed"')
+    path.write_bytes(b"".join(line for line in path.read_bytes().splitlines(keepends=True) if not any(e in line for e in ends)))
+    record = search(tmp_path, toy, resources, trials=3)
+    assert record.ends == {Status.COMPLETED: 2, Status.FAILED: 1}
+    assert Counter(visit.digest for visit in visits(tmp_path)) == {some_cell(): 4} | {
+        trial.cell.digest: 1 for trial in record.finished if trial.status == Status.COMPLETED
+    }
+
+
+@pytest.mark.parametrize(("cpu", "threads"), [(0.5, "1/1"), (1, "1/1"), (2, "2/1")])
+def test_a_trial_computes_with_as_many_threads_as_it_has_cpus(cluster, tmp_path, cpu, threads):
+    search(tmp_path, Toy(tmp_path, imports_torch=True), Resources(cpu=cpu), trials=1)
+    assert [visit.threads for visit in visits(tmp_path)] == [threads]
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        (Resources(custom={"tape": 1}), r"resources\.custom\.tape: no node has it; nodes have CPU, GPU, fast_disk, memory, "),
+        (Resources(custom={"fast_disk": 3}), r"resources\.custom\.fast_disk: a trial asks for 3, the largest node .* has 2\."),
+        (
+            Resources(label_selector={"pool": "!small", "zone": "eu"}),
+            r"label_selector\.zone: no node is eu; .* pool",
+        ),
+        (
+            Resources(label_selector={"pool": "in(big, huge)"}),
+            r"label_selector\.pool: no node is .*; nodes are small",
+        ),
+        (Resources(gpu=2, custom={"fast_disk": 1}), r"resources: no single node has all of CPU 1, GPU 2, fast_disk 1\."),
+    ],
+)
+def test_resources_and_labels_that_no_node_has_are_refused(cluster, tmp_path, resources, said):
+    with pytest.raises(ResourcesError, match=said):
+        search(tmp_path, Toy(tmp_path), resources, trials=1)

@@ -1,0 +1,271 @@
+"""Searches in virtual time: the table, the engine, and the command."""
+
+import csv
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import permutations
+from pathlib import Path
+from random import Random
+
+import pytest
+from PIL import Image
+from scipy.stats import spearmanr
+
+from models.cost import CellCost, FeatureShape, cell_cost
+from models.spec import Branch, CellSpec
+from search.cli import main
+from search.deciding.algorithms.near_best import NearBest
+from search.deciding.algorithms.uniform import Uniform
+from search.deciding.outcomes import Finished, Status
+from search.deciding.policy import Plan
+from search.deciding.schedulers import Asha, NoStopping
+from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
+from search.journal.journal import Journal
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
+from search.journal.study import Study
+from search.simulation.compare import Contender, compare, top_quality
+from search.simulation.engine import simulate
+from search.simulation.landscape import Landscape, LandscapeSettings
+from search.simulation.recorded import Nearest, RecordedTable
+from training.score import RungScore
+
+SPACE = CellSpace(
+    5, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
+)
+TABLES = Path(__file__).parents[3] / "benchmarks" / "tables"
+TINY = CellSpace(2, {"a": PointwiseConvs(), "b": AtrousConvs([1, 6])})
+RUNGS = (1875, 3750, 7500, 15000, 30000)
+COST = partial(cell_cost, features=FeatureShape(320, 49, 49))
+
+
+def plan(trials, algorithm=Uniform(), scheduler=NoStopping(), space=SPACE, **changes):  # noqa: B008
+    return Plan(space, algorithm, scheduler, RUNGS, trials, 0, cost_of=COST, **changes)
+
+
+def landscape(seed=0, space=SPACE, **settings):
+    return Landscape(LandscapeSettings(seed=seed, **settings), space, COST, RUNGS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_best_cell_of_a_landscape_is_known_and_all_others_are_worse(seed):
+    table = landscape(seed)
+    assert table.quality(table.best) == pytest.approx(0.8)
+    assert max(table.quality(cell) for cell in SPACE.neighbours(table.best)) < 0.8
+    rng = Random(seed)
+    assert max(table.quality(SPACE.sample(rng)) for _ in range(2000)) < 0.8
+
+
+def test_in_a_small_space_nothing_but_the_best_cell_is_as_good():
+    table = landscape(space=TINY)
+    as_good = [cell for cell in TINY.members if table.quality(cell) > 0.8 - 1e-9]
+    assert as_good == [table.best]
+
+
+def test_the_order_of_branches_changes_no_score():
+    table, cell = landscape(), SPACE.sample(Random(1))
+    for order in permutations(range(5)):
+        place = {-1: -1} | {old: new for new, old in enumerate(order)}
+        branches = tuple(Branch(place[cell.branches[old].input], cell.branches[old].operator) for old in order)
+        if all(branch.input < index for index, branch in enumerate(branches)):
+            assert table.quality(CellSpec(branches)) == pytest.approx(table.quality(cell))
+
+
+def test_early_rungs_rank_cells_less_well_than_late_ones_as_was_measured():
+    table, rng = landscape(), Random(0)
+    scores = [table.scores(SPACE.sample(rng), seed) for seed in range(1500)]
+    last = [one[-1].miou for one in scores]
+    rho = [spearmanr([one[rung].miou for one in scores], last).statistic for rung in range(4)]
+    assert rho == sorted(rho)
+    assert 0.6 < rho[0] < 0.8
+    assert 0.85 < rho[3] < 0.95
+
+
+def test_a_trial_of_the_papers_length_takes_about_ninety_minutes():
+    table, rng = landscape(), Random(0)
+    minutes = [table.scores(SPACE.sample(rng), seed)[-1].elapsed_s / 60 for seed in range(300)]
+    assert 80 < sum(minutes) / 300 < 100
+
+
+def test_simulated_workers_are_as_busy_as_their_trials_and_no_trial_is_lost():
+    table = landscape()
+    simulated = simulate(table, plan(50), workers=8)
+    assert len(simulated.quality) == simulated.completed == 50
+    busy_s = [0.0]
+
+    @dataclass
+    class Spy:
+        quality = staticmethod(table.quality)
+
+        def scores(self, cell, seed):
+            scores = table.scores(cell, seed)
+            busy_s[0] += scores[-1].elapsed_s
+            return scores
+
+    again = simulate(Spy(), plan(50), workers=8)
+    assert again == simulated
+    assert again.worker_hours[-1] == pytest.approx(busy_s[0] / 3600)
+    assert again.worker_hours[-1] <= 8 * again.hours[-1]
+    assert list(again.hours) == sorted(again.hours)
+
+
+def test_early_stopping_saves_hours_and_more_workers_save_time_on_the_clock():
+    table = landscape()
+    full, stopped = (simulate(table, plan(200, scheduler=s), workers=4) for s in (NoStopping(), Asha(RUNGS[0])))
+    assert stopped.worker_hours[-1] < 0.6 * full.worker_hours[-1]
+    assert 0 < stopped.completed < 200
+    assert simulate(table, plan(200), workers=16).hours[-1] < full.hours[-1] / 3
+
+
+def test_one_driver_answers_one_worker_at_a_time_and_the_others_wait():
+    table = landscape()
+    alone, answered = (simulate(table, plan(10), workers=1, driver_s=driver_s) for driver_s in (0.0, 60.0))
+    asked = 10 * (1 + len(RUNGS))
+    assert answered.hours[-1] == pytest.approx(alone.hours[-1] + asked * 60 / 3600)
+    crowded = simulate(table, plan(300), workers=300, driver_s=60.0)
+    assert crowded.hours[-1] >= 300 * (1 + len(RUNGS)) * 60 / 3600
+    assert crowded.hours[-1] > 3 * simulate(table, plan(300), workers=300).hours[-1]
+
+
+def test_processes_change_no_result():
+    contenders = [Contender("uniform", "none", plan(30)), Contender("near_best", "asha", plan(30, NearBest(), Asha(RUNGS[0])))]
+    one, two = (compare(landscape(), contenders, workers=4, seeds=2, processes=processes) for processes in (1, 2))
+    assert [result.runs for result in one] == [result.runs for result in two]
+    assert one[0].runs[0] != one[0].runs[1]
+
+
+def test_the_top_share_is_a_quantile_of_uniform_samples():
+    table = landscape(space=TINY)
+    assert top_quality(table, TINY, 0.5, 1000) < top_quality(table, TINY, 0.01, 1000) == pytest.approx(0.8)
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A whole tiny space, searched without early stopping, and one cell that failed."""
+    path = tmp_path / "recorded" / "journal.jsonl"
+    of_plan = Plan(TINY, Uniform(), NoStopping(), (1, 2), TINY.num_distinct, 0, cost_of=lambda cell: CellCost(1, 1, 1, 1))
+    with Journal(path) as journal:
+        study = Study(journal, SearchRecord(), of_plan, SearchOpened("recorded", {}, {}, 0.0))
+        while (proposed := study.propose()) is not None:
+            if proposed.trial == 3:
+                study.failed(3, Status.FAILED, "for the test")
+                continue
+            for rung in (1, 2):
+                miou = int(proposed.cell.digest, 16) / 2**64 * rung / 2
+                study.reached(proposed.trial, RungScore(rung, rung, miou, 1.0, 10.0 * rung))
+        study.close()
+    return path
+
+
+def test_a_recorded_search_answers_with_its_own_scores_and_its_best_cell_is_found(recorded):
+    events, _ = read_events(recorded)
+    table = RecordedTable(events)
+    assert len(table.cells) == TINY.num_distinct - 1
+    best = SearchRecord(events).leaderboard()[0]
+    of_plan = plan(len(table.cells), Nearest(NearBest(), table.cells), space=TINY)
+    simulated = simulate(table, replace(of_plan, rungs=table.rungs), workers=2)
+    assert len(simulated.quality) == len(table.cells)
+    assert simulated.quality[-1] == best.miou
+    assert simulated.worker_hours[-1] == pytest.approx(20.0 * len(table.cells) / 3600)
+    for cell in table.cells:
+        assert [score.miou for score in table.scores(cell, 0)] == [table.quality(cell) / 2, table.quality(cell)]
+
+
+def test_a_cell_that_was_recorded_answers_itself(recorded):
+    table = RecordedTable(read_events(recorded)[0])
+    nearest = Nearest(Uniform(), table.cells)
+    for seed in range(20):
+        wanted = TINY.sample(Random(seed)).canonical()
+        answer = nearest.propose(TINY, Finished(), (), Random(seed))
+        assert answer in table.cells
+        assert answer == wanted or wanted not in table.cells
+
+
+def test_a_cell_that_was_recorded_under_several_seeds_has_their_mean_and_each_of_them_by_seed():
+    first, other = TINY.members[:2]
+    events = []
+    for trial, (cell, miou) in enumerate([(first, 0.2), (other, 0.3), (first, 0.4)]):
+        events.append(CellProposed(trial, cell, trial, 1, 1, 0.0))
+        events.append(RungReached(trial, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
+        events.append(TrialEnded(trial, Status.COMPLETED, "", 5.0, 0.0))
+    table = RecordedTable(events)
+    assert set(table.cells) == {first, other}
+    assert table.quality(first) == pytest.approx(0.3)
+    assert {table.scores(first, seed)[0].miou for seed in range(4)} == {0.2, 0.4}
+    assert {table.scores(other, seed)[0].miou for seed in range(4)} == {0.3}
+
+
+@pytest.mark.parametrize("file", sorted(TABLES.glob("*.jsonl.gz")), ids=lambda file: file.name)
+def test_the_recorded_tables_of_this_project_can_be_searched(file):
+    table = RecordedTable(read_events(file)[0])
+    assert all(len(table.scores(cell, 0)) == len(table.rungs) for cell in table.cells)
+
+
+def test_a_search_that_stopped_all_but_one_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="journal: 0 cells ran through every rung .* at least 2 are needed"):
+        RecordedTable([])
+
+
+def test_cells_beyond_the_budget_are_no_part_of_a_recorded_search(recorded):
+    events, _ = read_events(recorded)
+    whole = RecordedTable(events)
+    allowed = set(whole.cells[:4])
+    assert RecordedTable(events, allowed.__contains__).cells == whole.cells[:4]
+
+
+def test_the_command_prints_a_table_and_writes_figures_and_curves(tmp_path, capsys):
+    arguments = ["simulate", "algorithms=[uniform,near_best]", "schedulers=[none,asha]", "trials=40", "workers=4", "seeds=2"]
+    assert main([*arguments, "processes=1", f"output_dir={tmp_path}"]) == 0
+    printed = capsys.readouterr().out
+    assert "near_best" in printed
+    folder = tmp_path / "simulation"
+    rows = list(csv.DictReader((folder / "simulation.csv").open()))
+    assert [(row["algorithm"], row["scheduler"]) for row in rows] == [
+        ("uniform", "none"),
+        ("uniform", "asha"),
+        ("near_best", "none"),
+        ("near_best", "asha"),
+    ]
+    record = json.loads((folder / "simulation.json").read_text())
+    assert len(record["results"]) == 8
+    assert record["results"][0]["trials"][-1] == 40
+    with Image.open(folder / "simulation.png") as picture:
+        assert min(picture.size) > 500
+
+
+def test_one_algorithm_is_simulated_with_settings_of_its_own(tmp_path, capsys):
+    one = ["algorithms=null", "algorithm=evolution", "algorithm.population_size=20", "schedulers=[none]"]
+    one += ["algorithm.sample_size=5"]
+    assert main(["simulate", *one, "trials=30", "seeds=1", "processes=1", f"output_dir={tmp_path}"]) == 0
+    assert "RegularizedEvolution" in capsys.readouterr().out
+
+
+def test_the_command_searches_a_recorded_search_again(recorded, tmp_path, capsys):
+    small = ["space.num_branches=2", "space.operators.atrous.rates=[1,6]", "~space.operators.pooling"]
+    given = [f"journal={recorded.parent}", "algorithms=[uniform]", "seeds=2", "workers=2", "processes=1", *small]
+    given += ["schedulers=[none,asha]"]
+    assert main(["simulate", *given, f"output_dir={tmp_path}"]) == 0
+    assert f"{TINY.num_distinct - 1} cells of" in capsys.readouterr().out
+    results = json.loads((tmp_path / "simulation" / "simulation.json").read_text())["results"]
+    assert [result["completed"] < TINY.num_distinct - 1 for result in results] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["workers=0"], "workers: must be at least 1, got 0"),
+        (["seeds=0"], "seeds: must be at least 1, got 0"),
+        (["algorithms=[none]"], "algorithm: no choice 'none'"),
+        (["top_share=2"], "top_share: must be between 0 and 1, got 2"),
+        (["landscape.reach=0"], "landscape.reach must be above 0, got 0"),
+        (["landscape.best_miou=0.1"], "0 < worst_miou < best_miou < 1 must hold"),
+        (["journal=/nowhere"], "journal: no file /nowhere"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(given, message, tmp_path, capsys):
+    assert main(["simulate", *given, f"output_dir={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

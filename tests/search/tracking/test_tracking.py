@@ -1,0 +1,436 @@
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from search.deciding.outcomes import Status
+from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded
+from search.journal.journal import Journal
+from search.tracking.cells import child_run_cell
+from search.tracking.follower import TrackingThread, track
+from search.tracking.retrain_run import RetrainRun
+from search.tracking.settings import Tracking, TrackingError
+
+CELLS = [
+    CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1()), Branch(1, PyramidPooling((2, 4))))),
+    CellSpec((Branch(-1, Conv1x1()),)),
+    CellSpec((Branch(-1, AtrousConv((3, 3))),)),
+    CellSpec((Branch(-1, PyramidPooling((1, 1))),)),
+    CellSpec((Branch(-1, AtrousConv((9, 1))), Branch(-1, Conv1x1()))),
+]
+SETTINGS = {"space": {"num_branches": 5, "rates": [1, 6]}, "algorithm": "random", "forked from": None, "many": {}}
+MANY = {f"setting_{index}": index for index in range(150)}
+
+
+def opened(name: str, time_s: float = 1000.0) -> SearchOpened:
+    return SearchOpened(name, {"dataset": "shapes", "search_code": "5ea7c4"}, SETTINGS | {"many": MANY}, time_s)
+
+
+def trial(number: int, mious: Sequence[float], status: Status | None, reason: str = "") -> list[Event]:
+    """The events of a trial; without a ``status`` it has not ended."""
+    start_s = 1010.0 + 10 * number
+    events: list[Event] = [CellProposed(number, CELLS[number], 7 + number, 1000 + number, 2_000_000, start_s)]
+    for rung, miou in enumerate(mious, start=1):
+        events.append(RungReached(number, rung, 100 * rung, miou, 1 / rung, 2.0 * rung, True, "first", start_s + rung))
+    if status:
+        events.append(TrialEnded(number, status, reason, 2.0 * len(mious), start_s + 5))
+    return events
+
+
+def every_status() -> list[Event]:
+    return [
+        *trial(0, [0.2, 0.4], Status.COMPLETED),
+        *trial(1, [0.1], Status.STOPPED, "below the rung's median"),
+        *trial(2, [0.3], Status.DIVERGED, "loss is nan at iteration 150"),
+        *trial(3, [], Status.FAILED, "out of memory\n" + 9000 * "x"),
+        *trial(4, [0.25], None),
+    ]
+
+
+def write(path: Path, events: Sequence[Event]) -> Path:
+    with Journal(path) as journal:
+        for event in events:
+            journal.append(event)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    """One SQLite tracker for the module: to create it takes seconds."""
+    return Tracking(experiment="cells").resolved(tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture
+def journal(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A journal with a trial of each status, of a search that is named as the test."""
+    return write(tmp_path / "journal.jsonl", [opened(request.node.name), *every_status()])
+
+
+def runs_of(tracking: Tracking, name: str) -> tuple[Run, dict[str, Run]]:
+    """The run of the search ``name``, and those of its trials by trial number."""
+    client = MlflowClient(tracking.uri)
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    (search,) = (run for run in runs if run.info.run_name == name)
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == search.info.run_id]
+    by_trial = {run.data.params["trial"]: run for run in children}
+    assert len(by_trial) == len(children)
+    return search, by_trial
+
+
+def everything(tracking: Tracking, name: str) -> dict[str, Any]:
+    """All that the tracker shows of a search, without the ids of its runs."""
+    client = MlflowClient(tracking.uri)
+    search, trials = runs_of(tracking, name)
+    shown = {}
+    for run in (search, *trials.values()):
+        tags = {key: value for key, value in run.data.tags.items() if key not in ("mlflow.parentRunId", "dpc.search")}
+        histories = {
+            key: [(point.step, point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, key)]
+            for key in run.data.metrics
+        }
+        number = run.data.params.get("trial", "search")
+        info = (run.info.status, run.info.start_time, run.info.end_time)
+        shown[number] = (info, run.data.params, tags, histories)
+    return shown
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_search_is_one_run_with_a_nested_run_for_each_cell(tracking, journal, request):
+    track(journal, tracking)
+    search, trials = runs_of(tracking, request.node.name)
+    assert [trials[key].info.run_name.split()[0] for key in sorted(trials)] == [f"#000{n}" for n in range(5)]
+    assert search.data.tags["stage"] == "search"
+    assert {run.data.tags["stage"] for run in trials.values()} == {"proxy"}
+
+
+def test_parameters_are_readable(tracking, journal, request):
+    track(journal, tracking)
+    search, trials = runs_of(tracking, request.node.name)
+    assert search.data.params["space.num_branches"] == "5"
+    assert search.data.params["space.rates"] == "[1, 6]"
+    assert search.data.params["algorithm"] == "random"
+    assert search.data.params["many.setting_149"] == "149"
+    params = trials["0"].data.params
+    assert params["branch_1"] == "atrous 1x6 <- F"
+    assert params["branch_3"] == "pool 2x4 <- b2"
+    assert params["branches"] == "3"
+    assert params["digest"] == CELLS[0].digest
+    assert params["seed"] == "7"
+
+
+def test_a_trial_ends_as_its_status_says_and_only_a_scored_one_has_a_final_miou(tracking, journal, request):
+    track(journal, tracking)
+    _, trials = runs_of(tracking, request.node.name)
+    ends = {key: (run.data.tags["status"], run.info.status, run.data.metrics.get("final_miou")) for key, run in trials.items()}
+    assert ends == {
+        "0": ("completed", "FINISHED", 0.4),
+        "1": ("stopped", "FINISHED", 0.1),
+        "2": ("diverged", "FAILED", None),
+        "3": ("failed", "FAILED", None),
+        "4": ("running", "RUNNING", None),
+    }
+    assert trials["1"].data.tags["reason"] == "below the rung's median"
+    assert trials["0"].data.metrics["params"] == 1000
+    assert trials["0"].data.metrics["madds"] == 2_000_000
+    assert trials["0"].data.metrics["elapsed_s"] == 4.0
+    assert {key: run.data.metrics["rung"] for key, run in trials.items()} == {"0": 2, "1": 1, "2": 1, "3": 0, "4": 1}
+    assert trials["0"].info.end_time - trials["0"].info.start_time == 5000
+
+
+def test_each_rung_is_a_point_at_its_iteration(tracking, journal, request):
+    track(journal, tracking)
+    histories = everything(tracking, request.node.name)["0"][3]
+    assert [point[:2] for point in histories["miou"]] == [(100, 0.2), (200, 0.4)]
+    assert [point[:2] for point in histories["loss"]] == [(100, 1.0), (200, 0.5)]
+
+
+def test_the_run_of_a_search_shows_its_best_over_the_trials_finished(tracking, journal, request):
+    track(journal, tracking)
+    search, _ = runs_of(tracking, request.node.name)
+    histories = everything(tracking, request.node.name)["search"][3]
+    assert [point[:2] for point in histories["best_miou"]] == [(n, 0.4) for n in (1, 2, 3, 4)]
+    assert [point[:2] for point in histories["trials_finished"]] == [(n, n) for n in (1, 2, 3, 4)]
+    assert search.data.tags["best"].startswith("#0000 ")
+    assert search.data.tags["search_code"] == "5ea7c4"
+    assert search.info.status == "RUNNING"
+
+
+def test_a_closed_search_is_finished_and_runs_again_when_it_is_resumed(tracking, journal, request):
+    write(journal, [SearchClosed("5 trials", 1100.0)])
+    track(journal, tracking)
+    assert runs_of(tracking, request.node.name)[0].info.status == "FINISHED"
+    write(journal, [opened(request.node.name, 2000.0)])
+    track(journal, tracking)
+    assert runs_of(tracking, request.node.name)[0].info.status == "RUNNING"
+
+
+def test_tracking_twice_adds_nothing(tracking, journal, request):
+    track(journal, tracking)
+    before = everything(tracking, request.node.name)
+    track(journal, tracking)
+    assert everything(tracking, request.node.name) == before
+
+
+@pytest.mark.parametrize("half", [1, 3, 9])
+def test_tracking_in_two_halves_gives_the_same_as_all_at_once(tracking, tmp_path, half, request):
+    events = every_status()
+    whole = request.node.name + " whole"
+    halves = request.node.name + " halves"
+    track(write(tmp_path / "whole.jsonl", [opened(whole), *events]), tracking)
+    journal = write(tmp_path / "halves.jsonl", [opened(halves), *events[:half]])
+    track(journal, tracking)
+    track(write(journal, events[half:]), tracking)
+    shown = [everything(tracking, name) for name in (whole, halves)]
+    for kind in shown:
+        kind["search"][2].pop("mlflow.runName")
+    assert shown[0] == shown[1]
+
+
+def test_a_run_whose_creation_was_sent_twice_is_shown_once(tracking, journal, request):
+    track(journal, tracking)
+    before = everything(tracking, request.node.name)
+    child = runs_of(tracking, request.node.name)[1]["0"]
+    client = MlflowClient(tracking.uri)
+    client.create_run(child.info.experiment_id, 9_000_000, dict(child.data.tags))
+    track(journal, tracking)
+    assert everything(tracking, request.node.name) == before
+
+
+def test_the_cell_of_a_run_is_read_back(tracking, journal, request):
+    track(journal, tracking)
+    search, trials = runs_of(tracking, request.node.name)
+    kept, digest = child_run_cell(trials["0"].info.run_id, tracking.uri)
+    assert CellSpec.from_json(kept) == CELLS[0]
+    assert digest == CELLS[0].digest
+    with pytest.raises(ValueError, match="has no cell"):
+        child_run_cell(search.info.run_id, tracking.uri)
+    with pytest.raises(ValueError, match="no such file"):
+        child_run_cell(search.info.run_id, "sqlite:////nowhere/mlflow.db")
+    with pytest.raises(ValueError, match=r"not found"):
+        child_run_cell(32 * "0", tracking.uri)
+
+
+def test_a_search_has_a_link_to_its_cells_with_columns_for_scores_costs_and_branches(tracking, journal, request):
+    link = track(journal, tracking).link
+    assert link == track(journal, tracking).link
+    place, _, query = link.partition("?")
+    search, trials = runs_of(tracking, request.node.name)
+    assert place == f"http://127.0.0.1:5000/#/experiments/{search.info.experiment_id}/runs"
+    key = parse_qs(query)["viewStateShareKey"][0]
+    client = MlflowClient(tracking.uri)
+    view = json.loads(client.get_experiment(search.info.experiment_id).tags[f"mlflow.sharedViewState.{key}"])
+    shown = client.search_runs([search.info.experiment_id], view["searchFilter"])
+    assert {run.info.run_id for run in shown} == {run.info.run_id for run in trials.values()}
+    known = {f"metrics.`{name}`" for name in trials["0"].data.metrics} | {
+        f"params.`{name}`" for name in trials["0"].data.params
+    }
+    assert {*view["selectedColumns"][:4], "params.`branch_1`", "params.`branch_3`"} <= known
+
+
+def test_files_are_attached_to_the_run_of_the_search(tracking, journal, request, tmp_path):
+    leaderboard = tmp_path / "leaderboard.csv"
+    leaderboard.write_text("rank\n")
+    track(journal, tracking, files=[leaderboard, tmp_path / "missing.png"])
+    search, _ = runs_of(tracking, request.node.name)
+    listed = MlflowClient(tracking.uri).list_artifacts(search.info.run_id)
+    assert [file.path for file in listed] == ["leaderboard.csv"]
+    assert Path(tracking.sqlite_file.parent / "mlartifacts").is_dir()
+
+
+def test_the_best_cells_stand_in_the_description_of_the_search(tracking, journal, request):
+    record = track(journal, tracking).record
+    search, _ = runs_of(tracking, request.node.name)
+    lines = search.data.tags["mlflow.note.content"].splitlines()
+    scored = [trial for trial in record.leaderboard() if trial.miou is not None]
+    assert len(lines) == 2 + len(scored)
+    assert lines[2].startswith(f"| 1 | {100 * scored[0].miou:.2f} |")
+    assert str(scored[0].cell) in lines[2]
+
+
+def test_a_journal_without_a_search_is_refused(tracking, tmp_path):
+    with pytest.raises(TrackingError, match="no search"):
+        track(tmp_path / "journal.jsonl", tracking)
+
+
+def test_a_thread_follows_a_journal_while_it_grows(tracking, tmp_path, request):
+    path = tmp_path / "journal.jsonl"
+    thread = TrackingThread(path, tracking)
+    thread.start()
+    write(path, [opened(request.node.name), *every_status()[:2]])
+    wait_until(lambda: thread._projection._offset > 0 and not thread._projection._untold)
+    with pytest.raises(TrackingError, match="another process is tracking"):
+        track(path, tracking)
+    write(path, every_status()[2:])
+    assert thread.close(timeout_s=20, files=[path])
+    assert thread.last_error is None
+    search, trials = runs_of(tracking, request.node.name)
+    assert len(trials) == 5
+    assert MlflowClient(tracking.uri).list_artifacts(search.info.run_id)[0].path == path.name
+
+
+def test_results_of_a_running_search_are_renewed(tracking, journal, request, tmp_path, monkeypatch):
+    monkeypatch.setattr("search.tracking.follower.RESULTS_S", 0.0)
+    leaderboard = tmp_path / "leaderboard.csv"
+
+    def write(record):
+        leaderboard.write_text(f"{len(record.trials)} trials")
+        return [leaderboard]
+
+    thread = TrackingThread(journal, tracking, results=write)
+    thread.start()
+    wait_until(leaderboard.exists)
+    assert thread.close(20)
+    search, trials = runs_of(tracking, request.node.name)
+    file = MlflowClient(tracking.uri).download_artifacts(search.info.run_id, "leaderboard.csv")
+    assert Path(file).read_text() == f"{len(trials)} trials"
+
+
+def test_a_tracker_that_is_down_neither_stops_nor_delays_and_is_told_later(tracking, journal, request):
+    thread = TrackingThread(journal, Tracking(f"http://127.0.0.1:{free_port()}"))
+    thread.start()
+    wait_until(lambda: thread.last_error is not None)
+    assert thread.last_error.endswith("it does not answer.")
+    assert not thread.close(timeout_s=60)
+    assert not thread.is_alive()  # it gave up by itself
+    assert len(track(journal, tracking).record.trials) == 5
+    assert len(runs_of(tracking, request.node.name)[1]) == 5
+
+
+def test_a_tracker_that_accepts_but_never_answers_does_not_hold_up_the_end(journal):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        thread = TrackingThread(journal, Tracking(f"http://127.0.0.1:{mute.getsockname()[1]}"))
+        thread.start()
+        assert not thread.close(timeout_s=0.5)
+        assert thread.is_alive()  # the answer is still awaited, but not by the search
+        assert "not done" in thread.last_error
+
+
+def test_a_damaged_journal_is_an_error_of_the_thread_alone(tracking, journal):
+    journal.write_bytes(journal.read_bytes().replace(b"shapes", b"shaped"))
+    thread = TrackingThread(journal, tracking)
+    thread.start()
+    assert not thread.close(timeout_s=20)
+    assert "damaged" in thread.last_error
+
+
+def test_a_retraining_is_a_run_that_goes_on_after_a_kill(tracking, tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    for step in (1, 2):
+        with RetrainRun(tracking, "retrain", str(tmp_path), {"crop_px": [769, 769]}, CELLS[0]) as run:
+            run.log({"miou": 0.1 * step}, step)
+            run.artifacts(tmp_path)
+    client = MlflowClient(tracking.uri)
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    (shown,) = client.search_runs([experiment.experiment_id], "tags.stage = 'retrain'")
+    assert [point.step for point in client.get_metric_history(shown.info.run_id, "miou")] == [1, 2]
+    assert shown.data.params["crop_px"] == "[769, 769]"
+    assert shown.info.status == "FINISHED"
+    assert child_run_cell(shown.info.run_id, tracking.uri) == (CELLS[0].to_json(), CELLS[0].digest)
+
+
+def test_a_retraining_goes_on_without_its_tracker_and_warns_once():
+    warnings: list[str] = []
+    with RetrainRun(Tracking(f"http://127.0.0.1:{free_port()}"), "retrain", "x", {}, warn=warnings.append) as run:
+        run.log({"miou": 0.1}, 1)
+        run.log({"miou": 0.2}, 2)
+    assert len(warnings) == 1
+    assert "does not answer" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("uri", "complaint"),
+    [("file:///tmp/mlruns", "sqlite:////"), ("mlruns", "sqlite:////"), ("sqlite://", "needs a file")],
+)
+def test_a_uri_that_is_no_tracker_is_refused(uri, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        Tracking(uri)
+
+
+def test_a_password_is_not_shown():
+    assert str(Tracking("postgresql://me:secret@host/db")) == "MLflow at postgresql://me:***@host/db"
+
+
+def test_the_terminal_stays_clean(journal, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from search.tracking.follower import track\n"
+        "from search.tracking.settings import Tracking\n"
+        "assert 'mlflow' not in sys.modules\n"
+        f"track(Path({str(journal)!r}), Tracking().resolved(Path({str(tmp_path / 'new')!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
+
+
+def test_a_server_shows_the_same_after_an_outage(tracking, journal, request, tmp_path, mlflow_server):
+    folder = tmp_path / "server"
+    folder.mkdir()
+    track(journal, tracking)
+    expected = everything(tracking, request.node.name)
+    name = request.node.name + " served"
+    served = write(tmp_path / "served.jsonl", [opened(name), *every_status()])
+    shutil.copy(tracking.sqlite_file, folder / "mlflow.db")
+    port = free_port()
+    at_server = Tracking(f"http://127.0.0.1:{port}", "served")
+    thread = TrackingThread(served, at_server)
+    thread.start()
+    with unavailable_server(port) as requests_refused:
+        wait_until(lambda: len(requests_refused) >= 2)  # it tries again
+        assert "does not answer" in thread.last_error
+    with mlflow_server(folder, port):
+        assert thread.close(timeout_s=20, files=[served])
+        shown = everything(at_server, name)
+        search, trials = runs_of(at_server, name)
+        assert child_run_cell(trials["4"].info.run_id, at_server.uri) == (CELLS[4].to_json(), CELLS[4].digest)
+        assert MlflowClient(at_server.uri).list_artifacts(search.info.run_id)[0].path == "served.jsonl"
+    shown["search"][2]["mlflow.runName"] = request.node.name
+    assert shown == expected
+
+
+@contextmanager
+def unavailable_server(port: int) -> Iterator[list[str]]:
+    """A server that answers 503 to everything, as a proxy does before a tracker that restarts; gives the paths asked for."""
+    asked: list[str] = []
+
+    class Unavailable(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(503)
+
+        do_POST = do_GET
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Unavailable) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield asked
+        finally:
+            server.shutdown()

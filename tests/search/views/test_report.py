@@ -1,0 +1,417 @@
+"""The report of a search: one page, right, inert, whatever the search's state."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from models.segmenter import Segmenter
+from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
+from search.cli import main
+from search.config import CONF
+from search.deciding.outcomes import Status
+from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.findings.contributions import branch_contributions, model_contributions
+from search.findings.cost_front import cost_front
+from search.findings.leaderboard import ordinal
+from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
+from search.journal.lines import encode
+from search.journal.record import SearchRecord
+from search.views.report import readings
+from search.views.report.course import course, in_time, rung_courses
+from search.views.report.page import Report, render
+from search.views.report.settings import fingerprint_lines, in_words, recorded_space, scope, searched
+
+SPACE = CellSpace(
+    5, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
+)
+FINGERPRINT = {
+    "space": {
+        "kind": "search.deciding.space.CellSpace",
+        "num_branches": 5,
+        "operators": {
+            "pointwise": {"kind": "search.deciding.space.PointwiseConvs"},
+            "atrous": {"kind": "search.deciding.space.AtrousConvs", "rates": [1, 3, 6, 9, 12, 15, 18, 21]},
+            "pooling": {"kind": "search.deciding.space.PyramidPoolings", "grids": [1, 2, 4, 8]},
+        },
+    },
+    "algorithm": {"kind": "search.deciding.algorithms.uniform.Uniform"},
+    "scheduler": {"kind": "search.deciding.schedulers.Asha", "grace_iterations": 10, "reduction_factor": 2},
+    "proxy": {"rungs": [10, 20, 30], "cell": {"filters": 32}},
+    "seed": 7,
+    "features": {"search_val": {"dataset": {"content": "c0ffee"}, "backbone": {"weights": "5eed"}}, "shape": [96, 21, 21]},
+    "scoring_code": "0123456789abcdef",
+}
+OPENED = SearchOpened("demo", FINGERPRINT, {"trials": 40}, 1000.0)
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+
+
+def search(trials: int, rungs: int = 3, failing: float = 0.1, running: int = 0, seed: int = 0) -> list[Event]:
+    """A search's events, a second apart."""
+    rng, events = Random(seed), [OPENED]
+    for number in range(trials + running):
+        cell = SPACE.sample(rng)
+        events.append(CellProposed(number, cell, 0, 100 + number, 1000 + number, 1000.0 + number))
+        if rng.random() < failing:
+            events.append(TrialEnded(number, rng.choice([Status.DIVERGED, Status.FAILED]), "out of luck", 1.0, 1000.0 + number))
+            continue
+        last = rng.randint(1, rungs)
+        for rung in range(1, last + 1):
+            miou = 0.2 * rung + 0.1 * rng.random()
+            events.append(RungReached(number, rung, 10 * rung, miou, 1.0, 9.0 * rung, rung < last, "", 1000.0 + number))
+        if number < trials:
+            status = Status.COMPLETED if last == rungs else Status.STOPPED
+            events.append(TrialEnded(number, status, "", 9.0 * last, 1000.0 + number))
+    return events
+
+
+def write(folder: Path, events: Sequence[Event], torn: bytes = b"") -> Path:
+    path = folder / "demo" / "journal.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"".join(map(encode, events)) + torn)
+    return path
+
+
+class Page(HTMLParser):
+    """A page's elements, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html, self.elements, self.text = html, [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += f"{data} "
+
+    @property
+    def tags(self) -> list[str]:
+        return [tag for tag, _ in self.elements]
+
+    def says(self, *texts: str) -> bool:
+        return all(" ".join(text.split()) in " ".join(self.text.split()) for text in texts)
+
+
+def report(folder: Path, *overrides: str) -> Page:
+    assert main(["report", "name=demo", f"output_dir={folder}", *overrides]) == 0
+    assert not list((folder / "demo").glob("*.partial"))
+    return Page((folder / "demo" / "report.html").read_text())
+
+
+def assert_is_inert(page: Page) -> None:
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form", "svg", "a"} & set(page.tags)
+    for _, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name in ("href", "srcset", "style")]
+        assert attributes.get("src", "data:image/svg+xml;base64,").startswith("data:image/svg+xml;base64,")
+
+
+@pytest.fixture
+def finished(tmp_path):
+    events = search(40)
+    write(tmp_path, [*events, SearchClosed("40 trials", 1100.0)])
+    return tmp_path, SearchRecord(events)
+
+
+def test_the_page_has_the_leaderboard_with_costs_and_what_to_run_next(finished):
+    folder, record = finished
+    page = report(folder, "rows=5")
+    rows = re.findall(r"<tr><td>(\d+)</td><td class=\"number\">([\d.]+)</td>.*?<code>(\w+)</code>", page.html)
+    best = record.leaderboard()[:5]
+    assert rows == [(str(rank), f"{100 * trial.miou:.2f}", trial.cell.digest) for rank, trial in enumerate(best, start=1)]
+    assert page.says(*(f"{branch}" for branch in best[0].cell.branches), f"dpc retrain output_dir={folder} from=demo rank=1")
+
+
+def test_the_page_says_what_was_searched_and_how_it_went(finished):
+    folder, record = finished
+    page = report(folder)
+    assert page.says(
+        "Complete: 40 trials.",
+        "418,414,128,120 encodings, 37,888,452,756 different cells",
+        "Uniform, Asha",
+        "rungs 10, 20, 30",
+        "c0ffee",
+        "0123456789abcdef",
+        "out of luck",
+        f"completed {record.ends[Status.COMPLETED]}",
+        f"stopped early {record.ends[Status.STOPPED]}",
+        "space.operators.atrous.rates = [1, 3, 6, 9, 12, 15, 18, 21]",
+    )
+
+
+def test_every_figure_is_inside_the_page_with_a_sentence(finished):
+    folder, _ = finished
+    images = [attributes for tag, attributes in report(folder).elements if tag == "img"]
+    assert len(images) == 8  # progress, scores, four cells, costs, operators
+    for image in images:
+        svg = base64.b64decode(image["src"].removeprefix("data:image/svg+xml;base64,"))
+        assert svg.startswith(b"<?xml")
+        assert svg.rstrip().endswith(b"</svg>")
+        assert len(image["alt"]) > 30
+
+
+def test_a_browser_may_load_nothing_but_what_is_in_the_page(finished):
+    page = report(finished[0])
+    assert_is_inert(page)
+    (policy,) = [attributes["content"] for _, attributes in page.elements if "http-equiv" in attributes]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    style = re.search(r"<style>(.*?)</style>", page.html, flags=re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert rules == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": f"'sha256-{digest}'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    assert not re.search(r"url\(|@import", style)
+
+
+@dataclass(frozen=True)
+class Evil:
+    """An operator whose text is markup."""
+
+    def to_json(self):
+        return {"op": EVIL}
+
+    @classmethod
+    def from_json(cls, entry):
+        return None
+
+    def __str__(self):
+        return EVIL
+
+
+def test_markup_in_a_journal_is_text(tmp_path):
+    opened = replace(OPENED, name=EVIL, fingerprint={**FINGERPRINT, "algorithm": {"kind": EVIL, EVIL: EVIL}})
+    events = [replace(event, reason=EVIL) if isinstance(event, TrialEnded) else event for event in search(20)]
+    write(tmp_path, [opened, *events[1:], SearchClosed(EVIL, 1100.0)])
+    page = report(tmp_path)
+    assert_is_inert(page)
+    assert page.text.count("<script>alert(1)</script>") >= 4
+    write(tmp_path, [*search(20), SearchClosed("20 trials", 1100.0)])
+    assert page.tags == report(tmp_path).tags
+
+
+def test_markup_in_a_cell_and_a_command_is_text():
+    events = search(1, rungs=1, failing=0)
+    record = SearchRecord(events)
+    (trial,) = record.leaderboard()
+    trial.proposed = replace(trial.proposed, cell=CellSpec((Branch(BACKBONE, Evil()),)))
+    page = Page(
+        render(
+            Report("", "", "", "", [], course(events, record), [], "", [trial], EVIL, dict.fromkeys(SECTIONS, ()), [], [EVIL])
+        )
+    )
+    assert_is_inert(page)
+    assert page.text.count("<script>alert(1)</script>") == 3
+
+
+SECTIONS = ("progress", "scores", "cells", "reranked", "costs", "operators", "contributions")
+
+
+def test_the_same_journal_gives_the_same_page(finished):
+    folder, _ = finished
+    assert report(folder).html == report(folder).html
+
+
+@pytest.mark.parametrize(
+    ("events", "sentences"),
+    [
+        ([OPENED], ["No trial has finished yet.", "0 of 40 trials have ended; none is under way", "so no cell is ranked"]),
+        (
+            search(0, running=3, failing=0),
+            ["No trial has finished yet.", "0 of 40 trials have ended, 3 run or were interrupted"],
+        ),
+        (search(9, failing=1), ["None of the 9 finished trials has a score.", "9 of 40 trials have ended", "out of luck"]),
+        (search(9, rungs=1, failing=0), ["The best cell so far scores", "Of 9 completed trials half score"]),
+        (search(2, failing=0), ["Too few trials completed to say how well early scores rank cells."]),
+    ],
+    ids=["just opened", "first trials run", "all failed", "one rung", "two trials"],
+)
+def test_a_search_in_any_state_has_a_page(events, sentences, tmp_path):
+    write(tmp_path, events)
+    page = report(tmp_path)
+    assert_is_inert(page)
+    assert page.says(*sentences)
+
+
+def test_a_search_that_writes_at_this_moment_has_a_page(tmp_path):
+    write(tmp_path, search(20, running=2), torn=b'{"event": "rung_reached", "tri')
+    assert report(tmp_path).says("20 of 40 trials have ended")
+
+
+def test_stopped_trials_alone_are_not_called_completed(tmp_path):
+    cell = SPACE.sample(Random(0))
+    write(
+        tmp_path,
+        [
+            OPENED,
+            CellProposed(0, cell, 0, 1, 1, 1000.0),
+            RungReached(0, 1, 10, 0.5, 1.0, 9.0, False, "", 1001.0),
+            TrialEnded(0, Status.STOPPED, "", 9.0, 1001.0),
+        ],
+    )
+    page = report(tmp_path)
+    assert page.says("at rung 1: no trial has completed yet", "No trial has completed.", "completed 0")
+    assert "What a score costs" not in page.text
+
+
+def inherited(number: int, is_comparable: bool) -> TrialInherited:
+    rungs = [(10, 0.1, 1.0, 1.0), (20, 0.2, 1.0, 2.0), (30, 0.99, 1.0, 3.0)]
+    cell = SPACE.sample(Random(99))
+    return TrialInherited(number, "parent", is_comparable, cell, 0, 1, 1, rungs, Status.COMPLETED, "", 3.0, 999.0)
+
+
+def renumbered(events: Sequence[Event]) -> list[Event]:
+    return [replace(event, trial=event.trial + 1) if hasattr(event, "trial") else event for event in events]
+
+
+@pytest.mark.parametrize("is_comparable", [True, False])
+def test_inherited_cells_are_ranked_where_their_scores_are_comparable(is_comparable, tmp_path):
+    write(tmp_path, [inherited(0, is_comparable), *renumbered(search(10))])
+    page = report(tmp_path)
+    assert page.says("1 finished cells of another search")
+    assert page.says("completed in parent") == is_comparable
+    assert page.says("Inherited cells that were scored otherwise") != is_comparable
+    assert page.says("scores 99.00 % mIoU") == is_comparable
+
+
+def test_times_between_runs_do_not_count():
+    events = search(10, failing=0)
+    again = [replace(OPENED, settings={"trials": 90}, time_s=5000.0), SearchClosed("done", 5030.0)]
+    gone = course([*events, *again], SearchRecord([*events, *again]))
+    assert (gone.wall_s, gone.starts, gone.planned, gone.closed) == (9.0 + 30.0, 2, 90, "done")
+    assert gone.trial_s == sum(trial.elapsed_s for trial in SearchRecord(events).finished)
+
+
+def test_rungs_count_who_reached_them_and_who_was_stopped_there():
+    record = SearchRecord(search(60))
+    lengths = [len(trial.rungs) for trial in record.finished if trial.miou is not None]
+    found = rung_courses(record)
+    assert [rung.iteration for rung in found] == [10, 20, 30]
+    assert [rung.reached for rung in found] == [sum(length >= rung for length in lengths) for rung in (1, 2, 3)]
+    assert [rung.stopped for rung in found] == [lengths.count(1), lengths.count(2), 0]
+    assert [rung.correlation is None for rung in found] == [False, False, True]
+
+
+def test_a_landmark_that_the_search_completed_has_its_score(tmp_path):
+    aspp = CellSpec.read(CONF / "cell" / "aspp.json")
+    events = search(10, failing=0)
+    events += [
+        CellProposed(10, aspp, 0, 1, 1, 1000.0),
+        *(RungReached(10, rung, 10 * rung, 0.5, 1.0, 9.0, rung < 3, "", 1001.0) for rung in (1, 2, 3)),
+        TrialEnded(10, Status.COMPLETED, "", 9.0, 1001.0),
+    ]
+    write(tmp_path, events)
+    assert report(tmp_path).says("dpc_top1: only the costs are known here")
+    assert not report(tmp_path, "landmarks.dpc_top1=0.6").says("only the costs are known here")
+
+
+def test_retrained_cells_show_what_their_branches_contribute(finished):
+    folder, record = finished
+    best = record.best.cell
+    model = Segmenter(best.to_json(), classes=2, encoder_name="local", filters=8)
+    model.save_pretrained(folder / "demo" / f"retrain-{best.digest}")
+    found = model_contributions(folder / "demo" / f"retrain-{best.digest}" / "model.safetensors")
+    assert found.cell == best
+    assert found.by_branch == branch_contributions(model.cell.project[1].weight.detach().numpy(), 5)
+    assert report(folder).says(f"Branches of {best.digest}", readings.of_contributions(found))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["name=other"], r"name: no search at .*other/journal.jsonl\."),
+        (["rows=0"], r"rows: must be at least 1, got 0\."),
+        (["good_share=1.5"], "top must be above 0 and at most 1, got 1.5"),
+        (["landmarks.aspp=74"], r"landmarks.aspp: must be an mIoU from 0 to 1 or null, got 74\."),
+        (["+landmarks.mine=null"], "cell: no file mine"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(overrides, message, finished, capsys):
+    assert main(["report", "name=demo", f"output_dir={finished[0]}", *overrides]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+
+
+def test_a_damaged_model_is_one_line_that_names_it(finished, capsys):
+    folder, record = finished
+    path = folder / "demo" / f"retrain-{record.best.cell.digest}" / "model.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"no tensors")
+    assert main(["report", "name=demo", f"output_dir={folder}"]) == 2
+    assert str(path) in capsys.readouterr().err
+
+
+def test_a_recorded_space_is_counted_and_one_with_operators_of_a_users_own_is_not():
+    space = FINGERPRINT["space"]
+    assert recorded_space(space).num_distinct == SPACE.num_distinct
+    mine = {"kind": "my_module.MyFamily", "rates": [1]}
+    assert recorded_space({**space, "operators": {**space["operators"], "mine": mine}}) is None
+
+
+def test_a_journal_of_an_older_version_says_what_it_knows():
+    old = SearchOpened("old", {"space": {"num_branches": 5, "operators": {"atrous": {"rates": [1]}}}}, {"trials": 3}, 0.0)
+    assert {fact.label for fact in searched(old)} == {"Space"}
+    assert scope(old) == ""
+
+
+def test_settings_are_read_out_on_one_line():
+    assert in_words(FINGERPRINT["scheduler"]) == "Asha: grace_iterations 10; reduction_factor 2"
+    assert in_words(FINGERPRINT["proxy"]) == "rungs 10, 20, 30; cell (filters 32)"
+    assert in_words(FINGERPRINT["algorithm"]) == "Uniform"
+    assert in_words({"crop_px": None, "views": {}, "on": True}) == "crop_px none; views; on yes"
+    assert "proxy.cell.filters = 32" in list(fingerprint_lines(FINGERPRINT))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (112, "112th"), (1022, "1,022nd")]
+)
+def test_places_are_said_as_people_say_them(number, text):
+    assert ordinal(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (119, "119 s"), (150, "2.5 min"), (9000, "2.5 h"), (1e8, "27,777.8 h")]
+)
+def test_durations_are_short(seconds, text):
+    assert in_time(seconds) == text
+
+
+def test_a_cell_close_to_the_best_at_lower_cost_is_pointed_out():
+    record = SearchRecord([OPENED])
+    for number, (miou, madds) in enumerate([(0.80, 100), (0.795, 60), (0.70, 50)]):
+        cell = CellSpec((Branch(BACKBONE, AtrousConv((1, 1 + number))),))
+        record.apply(CellProposed(number, cell, 0, 1, madds, 0.0))
+        record.apply(RungReached(number, 1, 10, miou, 1.0, 1.0, False, "", 0.0))
+        record.apply(TrialEnded(number, Status.COMPLETED, "", 1.0, 0.0))
+    said = readings.of_costs([cost_front(record, "madds")], [])
+    assert said.startswith("3 of 3 completed cells are on the front")
+    assert "79.50 % mIoU, within a point of the best, takes 60 % of the best's multiply-adds" in said
+
+
+def test_a_re_ranking_is_shown_with_what_it_changed(finished):
+    folder, record = finished
+    assert "trained end to end" not in report(folder).text
+    best = [trial for trial in record.leaderboard() if trial.miou is not None][:6]
+    events = [SearchOpened("demo re-ranked, seed 0", {}, {}, 0.0)]
+    for number, trial in enumerate(best):
+        miou = 0.5 + 0.01 * number  # the other way round
+        events.append(CellProposed(number, trial.cell, 0, 1, 1, 0.0))
+        events.append(RungReached(number, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
+        events.append(TrialEnded(number, Status.COMPLETED, "", 5.0, 0.0))
+    path = folder / "demo" / "rerank" / "seed-0" / "journal.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(map(encode, events)))
+    page = report(folder)
+    assert page.says("The best cells, trained end to end", f"The best of 6, {best[5].cell.digest[:8]}, was 6th by proxy.")
+    assert page.says("rho of both scores is -1.00")

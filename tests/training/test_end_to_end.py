@@ -1,0 +1,333 @@
+import json
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from data.datasets.contract import DatasetInfo, Sample, palette_of
+from data.datasets.shapes import Shapes
+from models.backbones import build_backbone, weights_digest
+from models.segmenter import CoarseLogits, Segmenter
+from models.settings import BackboneSettings, CellSettings
+from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
+from training.end_to_end import STATE_FILE, end_to_end, retrain
+from training.evaluation import evaluate
+from training.losses import segmentation_loss
+from training.settings import PAPER_SCALES, OptimizerSettings, RetrainSettings
+from training.workers import Alone
+
+CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))
+SHAPES = Shapes(num_train=4, num_val=2)
+LOCAL = BackboneSettings("local")
+MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.5)
+INFO = DatasetInfo("toy", ("a", "b", "c"), palette_of(3))
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class ToyDataset:
+    """Tiny images whose labels are painted in their colour; every split is the same one."""
+
+    info = INFO
+
+    def __init__(self, is_labelled=True):
+        self.is_labelled, self.asked = is_labelled, []
+
+    def split(self, name):
+        self.asked.append(name)
+        return self
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        labels_HW = np.random.default_rng(index).integers(0, 3, (9, 9), np.uint8).repeat(6, 0).repeat(6, 1)
+        image_HWC = np.stack([labels_HW * 100] * 3, axis=-1)
+        return Sample(str(index), image_HWC, labels_HW if self.is_labelled else np.full_like(labels_HW, 255))
+
+    def fingerprint(self):
+        return "toy"
+
+
+def settings(iterations=2, **changes):
+    return RetrainSettings(
+        iterations,
+        **{
+            "eval_every": iterations,
+            "height_px": 49,
+            "width_px": 33,
+            "batch_size": 2,
+            "cell": CellSettings(filters=8),
+            "optimizer": OptimizerSettings("adamw", 0.01),
+            **changes,
+        },
+    )
+
+
+def trained(folder, dataset=None, backbone=LOCAL, seed=0, **changes):
+    """What retraining yields, and the model that it leaves."""
+    reached = list(retrain(CELL, dataset or ToyDataset(), backbone, settings(**changes), seed, folder))
+    return reached, Segmenter.from_pretrained(folder)
+
+
+def scores_of(reached):
+    """Without the clock."""
+    return [(validation.iteration, validation.loss, validation.scores) for validation in reached]
+
+
+def norms(model):
+    return [module for module in model.encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+# Training
+
+
+@pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
+def test_the_model_that_is_left_scores_what_was_written_beside_it(decoder, tmp_path):
+    reached, model = trained(tmp_path, SHAPES, iterations=3, eval_every=2, height_px=97, width_px=129, decoder=decoder)
+    assert [validation.iteration for validation in reached] == [2, 3]
+    record = json.loads((tmp_path / "scores.json").read_text())
+    scores = evaluate(model, SHAPES.split("val"), SHAPES.info)
+    assert asdict(scores) == {name: record[name] for name in ("miou", "pixel_accuracy", "iou")}
+    best = max(reached, key=lambda validation: validation.scores.miou)
+    assert (record["iteration"], record["miou"]) == (best.iteration, best.scores.miou)
+    assert record["digest"] == CELL.digest == model.cell.spec.digest
+    assert (model.decoder is not None) == decoder
+    assert model.class_names == list(SHAPES.info.class_names)
+
+
+def test_the_best_model_is_kept_when_a_later_one_is_worse(tmp_path, monkeypatch):
+    scripted = iter([0.3, 0.5, 0.4])
+    real = evaluate
+
+    def scored(*arguments):
+        scores = real(*arguments)
+        object.__setattr__(scores, "miou", next(scripted))
+        return scores
+
+    monkeypatch.setattr("training.end_to_end.evaluate", scored)
+    reached, _ = trained(tmp_path, iterations=3, eval_every=1)
+    assert [validation.is_best for validation in reached] == [True, True, False]
+    assert json.loads((tmp_path / "scores.json").read_text())["iteration"] == 2
+
+
+def test_it_learns(tmp_path):
+    reached, _ = trained(tmp_path, iterations=60, eval_every=30, scales=[1.0], decoder=True)
+    assert reached[-1].loss < 0.7 * reached[0].loss
+    assert reached[-1].scores.miou > reached[0].scores.miou > 0.1
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
+    runs = [trained(tmp_path / str(number), seed=seed) for number, seed in enumerate((0, 0, 1))]
+    digests = [weights_digest(model) for _, model in runs]
+    assert digests[0] == digests[1] != digests[2]
+    assert scores_of(runs[0][0]) == scores_of(runs[1][0])
+
+
+def test_worker_processes_load_the_same_samples(tmp_path):
+    alone, helped = (trained(tmp_path / str(workers), workers=workers)[1] for workers in (0, 1))
+    assert weights_digest(alone) == weights_digest(helped)
+
+
+def test_progress_tells_the_validation_images(tmp_path):
+    told = []
+    list(retrain(CELL, ToyDataset(), LOCAL, settings(), 0, tmp_path, lambda done, total: told.append((done, total))))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_backbone_starts_from_its_own_seed(tmp_path):
+    slow = OptimizerSettings("sgd", 1e-12)
+    _, model = trained(tmp_path, backbone=BackboneSettings("local", seed=5), optimizer=slow)
+    expected = build_backbone(BackboneSettings("local", seed=5))
+    torch.testing.assert_close(model.encoder.state_dict(), expected.state_dict())
+
+
+def test_a_validation_split_without_labels_is_refused_and_no_model_is_left(tmp_path):
+    with pytest.raises(ValueError, match="toy: no pixel of the split has a label"):
+        trained(tmp_path, ToyDataset(is_labelled=False))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_another_number_of_classes_is_not_evaluated(tmp_path):
+    _, model = trained(tmp_path)
+    with pytest.raises(ValueError, match="the model has 3 classes, shapes has 7"):
+        evaluate(model, SHAPES.split("val"), SHAPES.info)
+
+
+# The loss
+
+
+@dataclass(frozen=True)
+class Watching(Alone):
+    """Notes the sizes of what the model gives that the processes of a data-parallel training share."""
+
+    sizes: list = field(default_factory=list)
+
+    def wrap(self, model):
+        model.register_forward_hook(lambda module, inputs, output: self.sizes.append(tuple(output.shape[-2:])))
+        return model
+
+
+@pytest.mark.parametrize(("decoder", "size"), [(False, (4, 3)), (True, (13, 9))], ids=["plain", "decoder"])
+def test_a_step_takes_logits_before_their_last_resize(decoder, size):
+    workers = Watching()
+    list(end_to_end(CELL, ToyDataset(), LOCAL, settings(decoder=decoder), 0, workers=workers))
+    assert workers.sizes == [size, size]
+
+
+@pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
+def test_loss_and_gradients_of_a_step_are_those_of_plain_pytorch(decoder):
+    torch.manual_seed(0)
+    model = Segmenter(CELL.to_json(), 3, "local", filters=8, dropout=0.0, decoder=decoder).double()
+    images_BCHW, labels_BHW = torch.randn(2, 3, 49, 33).double(), torch.randint(0, 4, (2, 49, 33), dtype=torch.uint8)
+    expected = F.cross_entropy(model(images_BCHW), labels_BHW.long(), ignore_index=3)
+    loss = segmentation_loss(CoarseLogits(model)(images_BCHW), labels_BHW, ignore_label=3)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    weights = list(model.parameters())
+    for found, exact in zip(torch.autograd.grad(loss, weights), torch.autograd.grad(expected, weights), strict=True):
+        assert (found - exact).norm() <= 1e-5 * exact.norm()
+
+
+# Batch norm
+
+
+@pytest.mark.parametrize("freeze", [True, False], ids=["frozen", "free"])
+def test_the_backbones_batch_norm_keeps_its_statistics_exactly_when_it_is_frozen(freeze, tmp_path):
+    backbone = BackboneSettings("tu-mobilenetv2_100")
+    _, model = trained(tmp_path, backbone=backbone, freeze_batch_norm=freeze)
+    for norm in norms(model):
+        is_as_it_was = not norm.running_mean.any() and (norm.running_var == 1).all() and norm.num_batches_tracked == 0
+        assert is_as_it_was == freeze
+    cell_norms = [module for module in model.cell.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all(norm.num_batches_tracked == 2 for norm in cell_norms)
+    start = build_backbone(backbone).state_dict()
+    trainable = [name for name, _ in model.encoder.named_parameters()]
+    assert sum(not torch.equal(model.encoder.state_dict()[name], start[name]) for name in trainable) > 100
+
+
+# Settings
+
+
+@pytest.mark.parametrize(("iterations", "eval_every", "stops"), [(10, 4, (4, 8, 10)), (8, 4, (4, 8)), (3, 9, (3,))])
+def test_the_last_validation_is_at_the_end(iterations, eval_every, stops):
+    assert settings(iterations, eval_every=eval_every).stops == stops
+
+
+@pytest.mark.parametrize("splits", [("train", "val"), ("search_train", "search_val")])
+def test_it_trains_on_one_split_and_is_scored_on_another(splits, tmp_path):
+    dataset = ToyDataset()
+    changes = {} if splits == ("train", "val") else dict(zip(("train_split", "val_split"), splits, strict=True))
+    trained(tmp_path, dataset, **changes)
+    assert tuple(dataset.asked) == splits
+
+
+def test_a_model_is_not_scored_on_what_it_was_trained_on():
+    with pytest.raises(ValueError, match="val_split must be another one than training.train_split, got 'val' for both"):
+        settings(train_split="val")
+
+
+def test_the_papers_scales_are_deeplabs():
+    assert PAPER_SCALES == (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("eval_every", 0), ("batch_size", 1), ("height_px", 48), ("width_px", 32), ("scales", []), ("scales", [1.0, 0.0])],
+)
+def test_a_setting_out_of_range_is_named(field, value):
+    with pytest.raises(ValueError, match=f"training.{field} must be"):
+        settings(**{field: value})
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5}, {"accumulate": 2, "batch_size": 4}], ids=str)
+@pytest.mark.parametrize("stops_done", [1, 2])
+def test_a_training_that_was_interrupted_takes_the_same_steps(stops_done, changes, tmp_path):
+    options = {"iterations": 6, "eval_every": 2, **changes}
+    expected, model = trained(tmp_path / "whole", **options)
+    interrupted = retrain(CELL, ToyDataset(), LOCAL, settings(**options), 0, tmp_path / "cut")
+    for _ in range(stops_done + 1):  # the state of a stop is written when control comes back
+        next(interrupted)
+    interrupted.close()
+    torch.manual_seed(99)
+    resumed, same = trained(tmp_path / "cut", **options)
+    assert scores_of(resumed) == scores_of(expected)
+    assert [validation.model is None for validation in resumed] == [True] * stops_done + [False] * (3 - stops_done)
+    assert weights_digest(model) == weights_digest(same)
+    assert (tmp_path / "whole" / "scores.json").read_text() == (tmp_path / "cut" / "scores.json").read_text()
+
+
+def test_a_state_cut_at_any_byte_is_no_state_and_training_starts_again(tmp_path):
+    expected, _ = trained(tmp_path / "whole", iterations=4, eval_every=2)
+    state = (tmp_path / "whole" / STATE_FILE).read_bytes()
+    for kept in (0, 7, 8, 200, len(state) // 2, len(state) - 1):
+        folder = tmp_path / str(kept)
+        folder.mkdir()
+        (folder / STATE_FILE).write_bytes(state[:kept])
+        resumed, _ = trained(folder, iterations=4, eval_every=2)
+        assert scores_of(resumed) == scores_of(expected)
+        assert all(validation.model is not None for validation in resumed)
+
+
+@pytest.mark.parametrize("changes", [{"iterations": 3}, {"cell": CellSettings(filters=4)}], ids=["longer", "smaller"])
+def test_a_state_of_other_settings_is_refused(changes, tmp_path):
+    trained(tmp_path)
+    with pytest.raises(ValueError, match=f"{tmp_path / STATE_FILE}: the state of a training with other settings; delete it"):
+        trained(tmp_path, **changes)
+
+
+# Accumulation and average
+
+
+class OneImage(ToyDataset):
+    """The same one over and over, of the crop's own size: every part of a batch has the whole batch's statistics."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        labels_HW = np.random.default_rng(0).integers(0, 3, (13, 13), np.uint8).repeat(5, 0).repeat(5, 1)
+        return Sample("one", np.stack([labels_HW * 100] * 3, axis=-1), labels_HW)
+
+
+STILL = {"scales": [1.0], "flip": False, "height_px": 65, "width_px": 65, "cell": CellSettings(filters=8, dropout=0.0)}
+
+
+def test_parts_of_equal_images_add_up_to_the_whole_batch(tmp_path):
+    losses = []
+    for parts in (1, 2):
+        reached, _ = trained(
+            tmp_path / str(parts), OneImage(), iterations=4, eval_every=1, batch_size=4, accumulate=parts, **STILL
+        )
+        losses.append([validation.loss for validation in reached])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_average_follows_the_weights_and_is_what_is_saved(tmp_path):
+    _, model = trained(tmp_path / "plain", iterations=3)
+    _, averaged = trained(tmp_path / "averaged", iterations=3, ema_decay=0.999999)
+    start = build_backbone(LOCAL).state_dict()
+    name = next(name for name, _ in averaged.encoder.named_parameters())
+    moved = (model.encoder.state_dict()[name] - start[name]).norm()
+    assert (averaged.encoder.state_dict()[name] - start[name]).norm() < moved
+
+
+def test_training_in_bfloat16_learns(tmp_path):
+    reached, _ = trained(tmp_path, iterations=60, eval_every=30, scales=[1.0], decoder=True, precision="bfloat16")
+    assert reached[-1].loss < 0.8 * reached[0].loss
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"precision": "float16"}, {"accumulate": 0}, {"accumulate": 2}, {"ema_decay": 1.0}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_setting_of_how_steps_are_taken_that_is_out_of_range_is_named(changes):
+    with pytest.raises(ValueError, match=f"training.{next(iter(changes))} must"):
+        settings(**changes)

@@ -1,0 +1,181 @@
+"""The budgets and settings of trainings, and what is asked of a trained model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, get_args
+
+from models.settings import CellSettings
+
+Precision = Literal["float32", "bfloat16"]
+"""Of activations and their gradients; weights and optimiser are float32 in either."""
+
+
+PAPER_SCALES = tuple(0.5 + 0.25 * step for step in range(7))
+"""0.5 to 2 by 0.25, DeepLab's random scales."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSettings:
+    """How weights follow gradients.
+
+    Attributes:
+        name: ``sgd`` (with ``momentum``, as in the paper) or ``adamw``.
+        learning_rate: at the first iteration; it falls by the poly schedule lr x (1 - i / iterations)^power.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.01
+    weight_decay: float = 4e-5
+    momentum: float = 0.9
+    power: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.name not in ("sgd", "adamw"):
+            raise ValueError(f"optimizer.name must be 'sgd' or 'adamw', got {self.name!r}.")
+        if self.learning_rate <= 0:
+            raise ValueError(f"optimizer.learning_rate must be above 0, got {self.learning_rate}.")
+        if self.weight_decay < 0:
+            raise ValueError(f"optimizer.weight_decay must be at least 0, got {self.weight_decay}.")
+
+    def learning_rate_at(self, iteration: int, iterations: int) -> float:
+        """The poly schedule at ``iteration``, from 0."""
+        return float(self.learning_rate * (1 - iteration / iterations) ** self.power)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """The budget and settings of one proxy trial.
+
+    Attributes:
+        rungs: iterations after which the cell is scored on the whole validation split; the last is the full budget.
+        batch_size: images a step.
+        crop_px: side of the random square crop, a multiple of the output stride plus one; None for whole images. Crops are
+            cut out of the cached features of the whole image.
+        eval_batch_size: images a validation step; it changes no result.
+        precision: of activations, in training and validation; bfloat16 is faster where the processor has it.
+    """
+
+    rungs: Sequence[int]
+    batch_size: int = 8
+    crop_px: int | None = None
+    eval_batch_size: int = 8
+    precision: Precision = "float32"
+    cell: CellSettings = field(default_factory=CellSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+
+    def __post_init__(self) -> None:
+        rungs = tuple(self.rungs)
+        if not rungs or rungs[0] < 1 or any(later <= earlier for earlier, later in pairwise(rungs)):
+            raise ValueError(f"proxy.rungs must be ascending iterations of at least 1, got {list(rungs)}.")
+        if self.batch_size < 2:
+            raise ValueError(f"proxy.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
+        if self.eval_batch_size < 1:
+            raise ValueError(f"proxy.eval_batch_size must be at least 1, got {self.eval_batch_size}.")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"proxy.precision must be float32 or bfloat16, got {self.precision!r}.")
+        stride = self.cell.output_stride
+        if self.crop_px is not None and (self.crop_px <= stride or self.crop_px % stride != 1):
+            raise ValueError(f"proxy.crop_px must be a multiple of {stride} plus 1, or null, got {self.crop_px}.")
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSettings:
+    """The budget and settings of a full training.
+
+    Attributes:
+        iterations: optimiser steps.
+        eval_every: steps between validations; the best model by validation mIoU is kept.
+        height_px, width_px: of the training crop, multiples of the output stride plus one.
+        scales: factors by which images are resized before the crop, drawn from with equal chance.
+        flip: mirror every other image, left to right.
+        color_jitter: most by which brightness, contrast and saturation change, as a factor; the paper changes none.
+        freeze_batch_norm: keep the backbone's batch norm as it was pre-trained. Needed for weights whose batch norm was folded
+            into the convolutions: their running statistics are placeholders.
+        decoder: add DeepLabv3+'s decoder.
+        workers: processes that load and augment images; 0 does it in the training process.
+        precision: of activations in training; validation is in float32.
+        accumulate: parts that a batch goes through the model in; more need less memory. Batch norm sees one part at a time.
+        ema_decay: keep an exponential moving average of the weights, and validate and save that; null keeps none.
+        train_split, val_split: of the data set. What is chosen by its score should not be chosen by ``val``, which is then no
+            check any more: search_train and search_val are there for that.
+    """
+
+    iterations: int
+    eval_every: int
+    height_px: int
+    width_px: int
+    batch_size: int = 16
+    scales: Sequence[float] = PAPER_SCALES
+    flip: bool = True
+    color_jitter: float = 0.0
+    freeze_batch_norm: bool = True
+    decoder: bool = False
+    workers: int = 0
+    precision: Precision = "float32"
+    accumulate: int = 1
+    ema_decay: float | None = None
+    train_split: str = "train"
+    val_split: str = "val"
+    cell: CellSettings = field(default_factory=CellSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"training.scales must be at least one factor above 0, got {list(self.scales)}.")
+        if not 0 <= self.color_jitter < 1:
+            raise ValueError(f"training.color_jitter must be from 0 to below 1, got {self.color_jitter}.")
+        if self.batch_size < 2:
+            raise ValueError(f"training.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"training.precision must be float32 or bfloat16, got {self.precision!r}.")
+        if self.accumulate < 1 or self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
+            raise ValueError(
+                f"training.accumulate must divide training.batch_size into parts of 2 and more, got {self.accumulate} parts of "
+                f"{self.batch_size}."
+            )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"training.ema_decay must be above 0 and below 1, or null, got {self.ema_decay}.")
+        if self.train_split == self.val_split:
+            raise ValueError(
+                f"training.val_split must be another one than training.train_split, got {self.val_split!r} for both."
+            )
+        for name in ("height_px", "width_px"):
+            if getattr(self, name) % self.cell.output_stride != 1:
+                raise ValueError(
+                    f"training.{name} must be a multiple of {self.cell.output_stride} plus 1, got {getattr(self, name)}."
+                )
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The iterations of validation; the last is the end."""
+        return (*range(self.eval_every, self.iterations, self.eval_every), self.iterations)
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What is asked of a model to label one image.
+
+    Attributes:
+        scales: factors that the image is resized by; class probabilities are averaged at the image's size.
+        flip: average over each scale's mirror image, too.
+        tile_px: images with a longer side are labelled in tiles of at most this height and width, so that memory is bounded.
+            A tile's cell sees no further than the tile.
+        overlap_px: what neighbouring tiles share at least; each keeps the half on its side.
+    """
+
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+    tile_px: int = 2048
+    overlap_px: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"inference.scales must be at least one factor above 0, got {list(self.scales)}.")
+        if self.tile_px < 64:
+            raise ValueError(f"inference.tile_px must be at least 64, got {self.tile_px}.")
+        if not 0 <= self.overlap_px <= self.tile_px // 2:
+            raise ValueError(f"inference.overlap_px must be from 0 to half of tile_px, got {self.overlap_px}.")
