@@ -19,7 +19,7 @@ from search.running.faults.held_devices import HeldDevices
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import nodes
 from search.running.resources import Resources
-from search.running.trial import checkpoint_path
+from search.running.trial import forget_checkpoint
 from training.score import RungScore
 
 PATIENCE_S = 60.0
@@ -158,7 +158,7 @@ class Attempts:
 
     def _forget(self, number: int) -> None:
         self._current.pop(number, None)
-        checkpoint_path(self._checkpoints, self._study.record.trials[number].cell.digest).unlink(missing_ok=True)
+        forget_checkpoint(self._checkpoints, self._study.record.trials[number].cell.digest)
 
     def _use_again(self) -> None:
         self._held.give_up()

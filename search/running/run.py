@@ -26,7 +26,7 @@ from search.running.faults.errors import death_of
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
 from search.running.resources import Resources
-from search.running.trial import CellTask, CellTrial, checkpoint_path, hang_path
+from search.running.trial import CellTask, CellTrial, forget_checkpoint, hang_path
 from training.score import RungScore
 
 MAX_REASON = 240
@@ -107,8 +107,7 @@ def run_study(
 def _close(study: Study, checkpoints: Path) -> None:
     study.close()
     if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
-        for path in checkpoints.glob(checkpoint_path(checkpoints, "*").name):
-            path.unlink(missing_ok=True)
+        forget_checkpoint(checkpoints, "*")
 
 
 class _NotSaved:

@@ -17,6 +17,7 @@ from models.spec import CellSpec, Operator
 from search.deciding.outcomes import Status
 from search.running.faults.errors import Device, LeftOutError, fault_of, one_line, this_device
 from search.running.nodes.cluster import is_node_draining
+from system.files import SUFFIX
 from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
 
@@ -101,6 +102,13 @@ class CellTrial(tune.Trainable):
 def checkpoint_path(checkpoints: Path, digest: str) -> Path:
     """Where the state of an unfinished cell lies."""
     return checkpoints / f"{digest}.safetensors"
+
+
+def forget_checkpoint(checkpoints: Path, digest: str) -> None:
+    """Delete the state of a cell, or with ``*`` of all, and what a kill left half written."""
+    name = checkpoint_path(checkpoints, digest).name
+    for file in [*checkpoints.glob(name), *checkpoints.glob(f"{name}.*{SUFFIX}")]:
+        file.unlink(missing_ok=True)
 
 
 def hang_path(checkpoints: Path, cell: CellSpec) -> Path:

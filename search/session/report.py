@@ -31,6 +31,7 @@ from search.views.report import readings
 from search.views.report.course import RungCourse, course, rung_courses
 from search.views.report.page import Picture, Report, render
 from search.views.report.settings import feature_shape, fingerprint_lines, scope, searched
+from system.files import write_text
 
 DRAWN = 3
 """Cells from the top of the leaderboard that have diagrams."""
@@ -79,9 +80,8 @@ def write_report(config: Config) -> tuple[Path, Report]:
         readings.limits(record, gone),
         list(fingerprint_lines(record.opened.fingerprint)),
     )
-    page, partial_page = folder / "report.html", folder / "report.html.partial"
-    partial_page.write_text(render(report))
-    partial_page.replace(page)
+    page = folder / "report.html"
+    write_text(page, render(report))
     return page, report
 
 
