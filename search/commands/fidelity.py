@@ -26,7 +26,7 @@ from search.session.code_version import search_code
 from search.session.execute import check_running, execute, exit_code
 from search.session.hints import from_here, print_lines
 from search.session.scoring import Scoring, by_proxy, end_to_end
-from search.views.figures.rerank import draw_rerank
+from search.views.figures.two_rankings import draw_two_rankings
 from system.files import write_text
 
 SIDES = ("first", "second")
@@ -106,7 +106,7 @@ def _report(
         f"mIoU by the {side} protocol, {name} (%)" for side, name in zip(SIDES, protocols, strict=True)
     )
     title = "Does one protocol rank cells as the other does?"
-    draw_rerank(pairs, folder / "fidelity.png", title, (first_label, second_label), "the first")
+    draw_two_rankings(pairs, folder / "fidelity.png", title, (first_label, second_label), "the first")
     fitted = rank_correlation([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     console.print()
     if fitted is None:

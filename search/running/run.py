@@ -22,7 +22,7 @@ from models.spec import Operator
 from search.deciding.outcomes import Status
 from search.journal.study import Study
 from search.running.attempts import Attempts
-from search.running.faults.errors import death_of
+from search.running.faults.diagnosis import death_of
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
 from search.running.resources import Resources

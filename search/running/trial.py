@@ -15,7 +15,7 @@ from ray.exceptions import RayActorError
 
 from models.spec import CellSpec, Operator
 from search.deciding.outcomes import Status
-from search.running.faults.errors import Device, LeftOutError, fault_of, one_line, this_device
+from search.running.faults.diagnosis import Device, LeftOutError, fault_of, one_line, this_device
 from search.running.nodes.cluster import is_node_draining
 from system.files import SUFFIX
 from training.allocator import keep_freed_memory

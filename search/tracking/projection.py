@@ -20,10 +20,10 @@ from search.findings.leaderboard import percent, quantity
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord, TrialRecord
-from search.tracking.cells import cell_params, cell_tag, flat_params
 from search.tracking.client import Point, Tracker
+from search.tracking.dashboard_table import cells_view
+from search.tracking.params import cell_params, cell_tag, flat_params
 from search.tracking.settings import Tracking, TrackingError
-from search.tracking.view import cells_view
 from system.locks import Lock, LockedError
 
 if TYPE_CHECKING:  # for the names of types alone

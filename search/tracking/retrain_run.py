@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from models.spec import CellSpec
-from search.tracking.cells import cell_params, cell_tag, flat_params
 from search.tracking.client import Point, Tracker, one_line_errors
+from search.tracking.params import cell_params, cell_tag, flat_params
 from search.tracking.settings import Tracking, TrackingError
 from system.backoff import Backoff
 

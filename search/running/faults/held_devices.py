@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from search.running.faults.devices import DeviceFaults
-from search.running.faults.errors import Device, DeviceError
+from search.running.faults.diagnosis import Device, DeviceError
 from search.running.nodes.cluster import slots
 from search.running.resources import Resources
 from search.running.trial import LEFT_OUT, left_out_path

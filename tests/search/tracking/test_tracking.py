@@ -20,8 +20,8 @@ from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded
 from search.journal.journal import Journal
-from search.tracking.cells import child_run_cell
 from search.tracking.follower import TrackingThread, track
+from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking, TrackingError
 
