@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from search.config import ConfigError, load
 from search.help import COMMANDS, command_help, overview
-from search.system.termination import handle_sigterm, interrupted_code
+from system.termination import handle_sigterm, interrupted_code
 from training.score import DivergedError
 
 FAILED = 1

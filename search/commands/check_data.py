@@ -15,6 +15,7 @@ from search.session.hints import from_here
 from search.session.processes import process_count
 from search.session.progress import progress_bar
 from search.views.figures.contact_sheet import draw_contact_sheet
+from system.files import write_text
 
 EXAMPLES = 3
 """Files named of each finding; check.json names all."""
@@ -35,7 +36,7 @@ def run(config: Config) -> int:
     with progress_bar(console, f"reading {dataset.info.name}") as progress:
         report = check_dataset(dataset, names, workers, progress)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "check.json").write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    write_text(folder / "check.json", json.dumps(report.to_json(), indent=1) + "\n")
     draw_contact_sheet(dataset, names, samples, folder / "contact_sheet.png")
     _print(report, folder, console)
     return 1 if report.errors else 0

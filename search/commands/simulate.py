@@ -26,6 +26,7 @@ from search.simulation.compare import Contender, Result, compare, top_quality
 from search.simulation.landscape import Landscape, LandscapeSettings
 from search.simulation.recorded import Nearest, RecordedTable
 from search.views.figures.simulation import draw_simulation
+from system.files import write_text
 
 CURVE_POINTS = 200
 
@@ -63,11 +64,11 @@ def run(config: Config) -> int:
         results = compare(table, contenders, workers, seeds, processes, driver_s, progress)
     console.print(_printed(results, goal, goal_name, title))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "simulation.csv").write_text(_csv(results, goal))
+    write_text(folder / "simulation.csv", _csv(results, goal))
     settings = config.plain(
         *(key for key in config.keys if key not in ("tracking", "dataset", "backbone", "cache", "training"))
     )
-    (folder / "simulation.json").write_text(json.dumps({"settings": settings, "goal": goal, "results": _curves(results)}))
+    write_text(folder / "simulation.json", json.dumps({"settings": settings, "goal": goal, "results": _curves(results)}))
     draw_simulation(results, folder / "simulation.png", title, goal, goal_name)
     console.print(f"\nresults    {from_here(folder)}\npicture    {from_here(folder / 'simulation.png')}", soft_wrap=True)
     return 0

@@ -30,9 +30,9 @@ from search.session.hints import from_here
 from search.session.plan import differences
 from search.session.store import kept, restored, store_of
 from search.session.tracking import dashboard, follow, result_files, tracking_settings
-from search.system.disk import DiskPatience
-from search.system.termination import handle_sigterm, interrupted_code
 from search.views.live import SearchDisplay
+from system.disk import DiskPatience
+from system.termination import handle_sigterm, interrupted_code
 
 DISK_PATIENCE_S = 3600.0
 """How long a search waits for space on a full disk before it ends."""

@@ -13,7 +13,7 @@ from search.running.nodes.shared_folders import SharedPath, check_shared
 from search.running.nodes.shared_task import SharedTask
 from search.running.trial import CellTask
 from search.session.store import store_of
-from search.system.termination import handle_sigterm
+from system.termination import handle_sigterm
 
 DATA = ("dataset.root", "backbone.weights")
 """Settings of what nodes read that train on images."""
