@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from system.files import write_text
+from data.system.files import write_text
 
 _READERS = 8
 """Threads that read: hashing does not hold Python's lock, and files may lie on a slow network."""

@@ -18,7 +18,7 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import fs
 
-from system.files import SUFFIX, whole_file
+from data.system.files import SUFFIX, whole_file
 
 ATTEMPTS = 3
 """At each request to S3: half a minute at most where nothing answers; pyarrow's own ten take hours."""

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from data.system.files import whole_file
 from models.backbones import pad_symmetrically
 from models.segmenter import Segmenter
-from system.files import whole_file
 
 FORMATS = ("onnx", "torch")
 TOLERANCE = 1e-4

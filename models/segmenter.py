@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from data.system.files import write_text
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.operators import build_operator
 from models.settings import PAPER_OUTPUT_STRIDE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, CellSpec, Conv1x1
 from models.tensor_file import read_tensors, write_tensors
-from system.files import write_text
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"

@@ -33,8 +33,8 @@ from data.cache.feature_cache import (
     read_manifest,
 )
 from data.datasets.contract import DatasetInfo, Sample, UInt8Array
-from system.files import SUFFIX, whole_file, write_text
-from system.locks import Lock, LockedError
+from data.system.files import SUFFIX, whole_file, write_text
+from data.system.locks import Lock, LockedError
 
 _T = TypeVar("_T")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from data.cache.feature_cache import MANIFEST, CacheError, files_of, has_size, read_manifest
 from data.digests import FileDigests
-from system.files import SUFFIX, whole_file
-from system.locks import Lock
+from data.system.files import SUFFIX, whole_file
+from data.system.locks import Lock
 
 _COPIERS = 8
 """Threads that copy: one alone leaves a network half idle."""

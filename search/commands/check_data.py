@@ -9,13 +9,13 @@ from rich.table import Table
 
 from data.datasets.check import Finding, Report, SplitReport, check_dataset
 from data.datasets.contract import SegmentationDataset
+from data.system.files import write_text
 from search.config import Config, ConfigError
 from search.findings.leaderboard import percent
 from search.session.hints import from_here
 from search.session.processes import process_count
 from search.session.progress import progress_bar
 from search.views.figures.contact_sheet import draw_contact_sheet
-from system.files import write_text
 
 EXAMPLES = 3
 """Files named of each finding; check.json names all."""

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from data.datasets.contract import SegmentationDataset
+from data.system.files import write_text
 from search.config import Config
 from search.findings.leaderboard import percent
 from search.session.progress import progress_bar
 from search.session.saved_model import load_model
 from search.views.figures.confusion import draw_confusion
-from system.files import write_text
 from training.evaluation import Scores, count_confusion
 from training.metrics import ConfusionMatrix
 from training.settings import Inference

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from data.system.files import write_text
 from models.cost import cell_cost
 from models.spec import CellSpec
 from search.config import Config, ConfigError, load
@@ -27,7 +28,6 @@ from search.session.execute import check_running, execute, exit_code
 from search.session.hints import from_here, print_lines
 from search.session.scoring import Scoring, by_proxy, end_to_end
 from search.views.figures.two_rankings import draw_two_rankings
-from system.files import write_text
 
 SIDES = ("first", "second")
 PROTOCOLS = ("proxy", "end_to_end")

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from data.system.files import write_text
 from models.cost import FeatureShape, cell_cost
 from models.spec import CellSpec
 from search.config import Config, ConfigError, load
@@ -27,7 +28,6 @@ from search.session.hints import SHARED, from_here, overrides_of, print_lines, p
 from search.session.report import write_report
 from search.session.scoring import Scoring, end_to_end
 from search.views.figures.two_rankings import draw_two_rankings
-from system.files import write_text
 
 ROWS = 10
 """Of the table that is printed."""

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as Printed
 
+from data.system.files import write_text
 from models.cost import FeatureShape
 from search.config import Config, ConfigError, load
 from search.deciding.policy import Plan
@@ -26,7 +27,6 @@ from search.simulation.compare import Contender, Result, compare, top_quality
 from search.simulation.landscape import Landscape, LandscapeSettings
 from search.simulation.recorded import Nearest, RecordedTable
 from search.views.figures.simulation import draw_simulation
-from system.files import write_text
 
 CURVE_POINTS = 200
 

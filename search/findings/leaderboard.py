@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from data.system.files import write_text
 from search.journal.record import SearchRecord, TrialRecord
-from system.files import write_text
 
 COLUMNS = ("rank", "digest", "miou", "params", "madds", "status", "rung", "seconds", "cell")
 

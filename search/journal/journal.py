@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import Self
 
+from data.system.disk import DiskPatience
+from data.system.locks import Lock, LockedError
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.journal.events import Event
 from search.journal.lines import JournalError, encode, read_events
-from system.disk import DiskPatience
-from system.locks import Lock, LockedError
 
 
 class Journal:

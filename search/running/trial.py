@@ -13,11 +13,11 @@ from typing import Any, TextIO
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 
+from data.system.files import SUFFIX
 from models.spec import CellSpec, Operator
 from search.deciding.outcomes import Status
 from search.running.faults.diagnosis import fault_of, one_line, this_device
 from search.running.nodes.cluster import is_node_draining
-from system.files import SUFFIX
 from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
 

@@ -10,6 +10,8 @@ from threading import Lock
 import torch
 from rich.console import Console
 
+from data.system.disk import DiskPatience
+from data.system.termination import handle_sigterm, interrupted_code
 from search.config import Config, ConfigError
 from search.deciding.policy import Plan
 from search.deciding.space import CellSpace
@@ -31,8 +33,6 @@ from search.session.plan import differences
 from search.session.store import kept, restored, store_of
 from search.session.tracking import dashboard, follow, result_files, tracking_settings
 from search.views.live import SearchDisplay
-from system.disk import DiskPatience
-from system.termination import handle_sigterm, interrupted_code
 
 DISK_PATIENCE_S = 3600.0
 """How long a search waits for space on a full disk before it ends."""

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from data.system.files import write_text
 from models.cost import cell_cost
 from search.config import Config, ConfigError
 from search.deciding.outcomes import Status
@@ -31,7 +32,6 @@ from search.views.report import readings
 from search.views.report.course import RungCourse, course, rung_courses
 from search.views.report.page import Picture, Report, render
 from search.views.report.searched import feature_shape, fingerprint_lines, scope, searched
-from system.files import write_text
 
 DRAWN = 3
 """Cells from the top of the leaderboard that have diagrams."""

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from data.system.backoff import Backoff
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.journal.record import SearchRecord
 from search.tracking.client import one_line_errors
 from search.tracking.projection import Projection
 from search.tracking.settings import Tracking, TrackingError
-from system.backoff import Backoff
 
 POLL_S = 1.0
 """How often a tracking thread looks into the journal."""

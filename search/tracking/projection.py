@@ -14,6 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data.system.locks import Lock, LockedError
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.deciding.outcomes import Status
 from search.findings.leaderboard import percent, quantity
@@ -24,7 +25,6 @@ from search.tracking.client import Point, Tracker
 from search.tracking.dashboard_table import cells_view
 from search.tracking.params import cell_params, cell_tag, flat_params
 from search.tracking.settings import Tracking, TrackingError
-from system.locks import Lock, LockedError
 
 if TYPE_CHECKING:  # for the names of types alone
     from mlflow.entities import Run

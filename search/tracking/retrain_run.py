@@ -9,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from data.system.backoff import Backoff
 from models.spec import CellSpec
 from search.tracking.client import Point, Tracker, one_line_errors
 from search.tracking.params import cell_params, cell_tag, flat_params
 from search.tracking.settings import Tracking, TrackingError
-from system.backoff import Backoff
 
 if TYPE_CHECKING:  # for the names of types alone
     import numpy.typing as npt

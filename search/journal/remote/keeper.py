@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data.store import Store
+from data.system.backoff import Backoff
 from search.journal.journal import Journal
 from search.journal.lines import JournalError
 from search.journal.record import SearchRecord
 from search.journal.remote.owner import Owner
 from search.journal.remote.segments import StoredJournal
-from system.backoff import Backoff
 
 POLL_S = 2.0
 """How often it looks for something new: what a lost disk may cost."""

@@ -11,8 +11,8 @@ from typing import Self
 
 import ray
 
+from data.system.locks import Lock, LockedError
 from search.running.nodes.every_node import on_every_node, this_node
-from system.locks import Lock, LockedError
 
 MAX_NAMES = 16
 """Of a folder that are remembered: one of them is enough to know it by."""

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from data.datasets.contract import UInt8Array, colorize
+from data.system.files import whole_file
 from search.views.figures.style import GREY, INK
-from system.files import whole_file
 
 Palette = Sequence[tuple[int, int, int]]
 

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from system.files import whole_file, write_text
+from data.system.files import whole_file, write_text
 
 
 @pytest.fixture

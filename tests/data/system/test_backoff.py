@@ -1,4 +1,4 @@
-from system.backoff import Backoff
+from data.system.backoff import Backoff
 
 
 def test_each_wait_is_twice_the_one_before_up_to_the_longest_until_it_works():

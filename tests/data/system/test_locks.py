@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from system.locks import Lock, LockedError
+from data.system.locks import Lock, LockedError
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import pathlib, sys, time
-from system.locks import Lock
+from data.system.locks import Lock
 lock = Lock(pathlib.Path(sys.argv[1]))
 print(flush=True)
 time.sleep(60)
