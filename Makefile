@@ -12,7 +12,7 @@ setup: $(INSTALLED) ## make .venv with pinned dependencies
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python .ci/install
 	@touch $@
 
 demo: $(INSTALLED) ## search the embedded data set, in about two minutes after set-up

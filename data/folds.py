@@ -1,6 +1,7 @@
 """Cross-validation of a search: every part of ``train`` is held out in turn."""
 
 import hashlib
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,35 @@ def folds_of(num_samples: int, groups: Sequence[str], count: int) -> list[Fold]:
     for group in sorted(members, key=lambda name: (-len(members[name]), name)):
         min(parts, key=len).extend(members[group])
     return [_fold(np.array(sorted(part)), num_samples) for part in parts]
+
+
+def check_group(pattern: str) -> None:
+    """Refuse a pattern of names, ``dataset.group``, that names no group.
+
+    Raises:
+        ValueError: it is no regular expression, or has no part in brackets.
+    """
+    try:
+        names_part = re.compile(pattern).groups > 0
+    except re.error as error:
+        raise ValueError(f"dataset.group: {pattern!r} is no regular expression ({error}).") from error
+    if not names_part:
+        raise ValueError(f"dataset.group: {pattern!r} has no part in brackets, such as '(.+)_[0-9]+'.")
+
+
+def groups_by_name(pattern: str, names: Sequence[str]) -> list[str]:
+    """What the first part in brackets of ``pattern`` is in each name.
+
+    Raises:
+        ValueError: a name does not match.
+    """
+    groups = []
+    for name in names:
+        found = re.match(pattern, name)
+        if not found:
+            raise ValueError(f"dataset.group: {pattern!r} does not match the image {name!r}.")
+        groups.append(found[1] or "")
+    return groups
 
 
 def folds_digest(folds: Sequence[Fold]) -> str:

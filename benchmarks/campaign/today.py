@@ -1,6 +1,6 @@
-"""The campaign's cells as the H100's table scored them: a search that `dpc rerank from=today` trains end to end.
+"""The campaign's cells as the H100's table scored them: a search that `dpc rerank from=today-s0` trains end to end.
 
-python benchmarks/campaign/today.py OUTPUTS writes OUTPUTS/today-0/journal.jsonl and today-1, one for each of two seeds.
+python benchmarks/campaign/today.py OUTPUTS writes OUTPUTS/today-s0/journal.jsonl and today-s1, one for each of two seeds.
 """
 
 import json
@@ -22,7 +22,7 @@ SEEDS = ((1, 2), (11, 12))
 
 
 def main() -> None:
-    """Write both journals."""
+    """Write both journals, where they are missing."""
     (outputs,) = sys.argv[1:]
     cells = [CellSpec.from_json(entry) for entry in json.loads((HERE / "cells.json").read_text())]
     trials: dict[str, dict[int, TrialRecord]] = defaultdict(dict)
@@ -31,8 +31,11 @@ def main() -> None:
         for trial in SearchRecord(events).finished:
             trials[trial.cell.digest][trial.proposed.seed] = trial
     for number in range(2):
-        name = f"today-{number}"
-        with Journal(Path(outputs) / name / "journal.jsonl") as journal:
+        name = f"today-s{number}"
+        path = Path(outputs) / name / "journal.jsonl"
+        if path.exists():
+            continue
+        with Journal(path) as journal:
             journal.append(SearchOpened(name, {"features": {"shape": [320, 24, 31]}}, {"protocol": "f256-400"}, 0.0))
             for index, cell in enumerate(cells):
                 seeded = next(seeds for seeds in SEEDS if seeds[number] in trials[cell.digest])

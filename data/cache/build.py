@@ -5,7 +5,6 @@ any moment, and goes on with the shards that are missing.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +33,8 @@ from data.cache.feature_cache import (
     read_manifest,
 )
 from data.datasets.contract import DatasetInfo, Sample, UInt8Array
+from data.system.files import SUFFIX, whole_file, write_text
+from data.system.locks import Lock, LockedError
 
 _T = TypeVar("_T")
 
@@ -131,13 +131,14 @@ class CacheBuild:
             index = waiting.popleft()
             if self._entry_file(index).exists():
                 continue
-            with _claimed(self._entry_file(index).with_suffix(".lock")) as is_mine:
-                if not is_mine:
-                    waiting.append(index)
-                    held_by_others += 1
-                elif not self._entry_file(index).exists():
-                    self._write_shard(index, extract, batch_size, readers, progress)
-                    held_by_others = 0
+            try:
+                with Lock(self._entry_file(index).with_suffix(".lock")):
+                    if not self._entry_file(index).exists():
+                        self._write_shard(index, extract, batch_size, readers, progress)
+                        held_by_others = 0
+            except LockedError:
+                waiting.append(index)
+                held_by_others += 1
             if held_by_others > len(waiting):
                 time.sleep(POLL_S)
                 held_by_others = 0
@@ -146,18 +147,16 @@ class CacheBuild:
         """Write the manifest; the folder is a cache from now on."""
         entries = [json.loads(self._entry_file(index).read_text()) for index in range(len(self.shards))]
         _, channels, height, width = entries[0]["features"]["shape"]
-        _write_json(
-            self.folder / MANIFEST,
-            {
-                "format": FORMAT,
-                "key": asdict(self.key),
-                "info": asdict(self.info),
-                "channels": channels,
-                "height": height,
-                "width": width,
-                "shards": entries,
-            },
-        )
+        manifest = {
+            "format": FORMAT,
+            "key": asdict(self.key),
+            "info": asdict(self.info),
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "shards": entries,
+        }
+        write_text(self.folder / MANIFEST, json.dumps(manifest, indent=1))
         for lock in self.folder.glob("*.lock"):
             lock.unlink(missing_ok=True)
         return self.folder
@@ -178,6 +177,8 @@ class CacheBuild:
     def _write_shard(
         self, index: int, extract: Extract, batch_size: int, readers: int, progress: Callable[[int], None]
     ) -> None:
+        for left_by_a_kill in self.folder.glob(f"*-{index:05d}.*{SUFFIX}"):
+            left_by_a_kill.unlink(missing_ok=True)
         features, labels = [], []
         for batch in _batches(_ahead(self._prepared, self.shards[index], readers), batch_size):
             features.append(extract(np.stack([image_HWC for image_HWC, _ in batch])).astype(self.key.dtype))
@@ -187,7 +188,7 @@ class CacheBuild:
         self._check_room(sum(array.nbytes for array in arrays.values()) // len(labels))
         written = {part: _write_array(self.folder / f"{part}-{index:05d}.npy", array) for part, array in arrays.items()}
         samples = self.shards[index]
-        _write_json(self._entry_file(index), {"samples": [samples.start, samples.stop], **written})
+        write_text(self._entry_file(index), json.dumps({"samples": [samples.start, samples.stop], **written}, indent=1))
 
     def _prepared(self, index: int) -> tuple[UInt8Array, UInt8Array]:
         key = self.key
@@ -253,18 +254,6 @@ def pad_sample(sample: Sample, height_px: int, width_px: int, mean: Sequence[flo
     return Sample(sample.name, image_HWC, np.pad(sample.labels_HW, (below, right), constant_values=ignore_label))
 
 
-@contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Hold a lock if nobody else does, and say whether."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
 def _ahead(function: Callable[[int], _T], numbers: Sequence[int], readers: int) -> Iterator[_T]:
     """``map`` in threads that run a little ahead."""
     with ThreadPoolExecutor(readers) as pool:
@@ -293,17 +282,9 @@ def _write_array(path: Path, array: npt.NDArray[Any]) -> dict[str, Any]:
         raise CacheError(f"{path}: the backbone's features are not finite in {array.dtype}; try cache.dtype=float32.")
     array = np.ascontiguousarray(array)
     header = _npy_header(array)
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(header)
-            file.write(array.data)  # np.save would hide a full disk behind "N requested and M written"
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    partial.replace(path)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write(header)
+        file.write(array.data)  # np.save would hide a full disk behind "N requested and M written"
     checksum = hashlib.sha256(header)
     checksum.update(array.data)
     return {
@@ -318,9 +299,3 @@ def _npy_header(array: npt.NDArray[Any]) -> bytes:
     file = BytesIO()
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
     return file.getvalue()
-
-
-def _write_json(path: Path, value: object) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # several may finish at once
-    partial.write_text(json.dumps(value, indent=1))
-    partial.replace(path)

@@ -1,7 +1,6 @@
 """A machine's own copy of a finished feature cache, on a disk that is faster than the storage that nodes share."""
 
 import errno
-import fcntl
 import os
 import shutil
 import socket
@@ -12,6 +11,8 @@ from typing import Any
 
 from data.cache.feature_cache import MANIFEST, CacheError, files_of, has_size, read_manifest
 from data.digests import FileDigests
+from data.system.files import SUFFIX, whole_file
+from data.system.locks import Lock
 
 _COPIERS = 8
 """Threads that copy: one alone leaves a network half idle."""
@@ -29,8 +30,9 @@ def local_copy(folder: Path, local: Path) -> Path:
     manifest = read_manifest(folder)
     copy = local / folder.name
     copy.mkdir(parents=True, exist_ok=True)
-    with (copy / "copy.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with Lock(copy / "copy.lock", wait=True):
+        for left_by_a_kill in copy.glob(f"*{SUFFIX}"):
+            left_by_a_kill.unlink()
         if wrong := _wrong(manifest, copy):
             _check_room(wrong, copy)
             with ThreadPoolExecutor(_COPIERS) as copiers:
@@ -80,12 +82,5 @@ def _check_room(entries: Sequence[Mapping[str, Any]], folder: Path) -> None:
 
 def _copy_file(source: Path, target: Path) -> None:
     """Written beside its place and renamed, so that a process that maps the old file keeps it."""
-    partial = target.with_suffix(".partial")
-    try:
+    with whole_file(target) as partial:
         shutil.copyfile(source, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(target)

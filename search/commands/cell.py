@@ -12,7 +12,7 @@ from search.deciding.space import AnyCell, CellSpace
 from search.findings.leaderboard import quantity
 from search.session.named_cells import read_cell
 from search.views.diagram import cell_tree
-from search.views.figures.cells import draw_cell
+from search.views.figures.cell_diagram import draw_cell
 
 
 def run(config: Config) -> int:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from data.datasets.check import Finding, Report, SplitReport, check_dataset
 from data.datasets.contract import SegmentationDataset
+from data.system.files import write_text
 from search.config import Config, ConfigError
 from search.findings.leaderboard import percent
 from search.session.hints import from_here
@@ -35,7 +36,7 @@ def run(config: Config) -> int:
     with progress_bar(console, f"reading {dataset.info.name}") as progress:
         report = check_dataset(dataset, names, workers, progress)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "check.json").write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    write_text(folder / "check.json", json.dumps(report.to_json(), indent=1) + "\n")
     draw_contact_sheet(dataset, names, samples, folder / "contact_sheet.png")
     _print(report, folder, console)
     return 1 if report.errors else 0

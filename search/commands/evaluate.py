@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.datasets.contract import SegmentationDataset
+from data.system.files import write_text
 from search.config import Config
 from search.findings.leaderboard import percent
 from search.session.progress import progress_bar
@@ -39,7 +40,7 @@ def run(config: Config) -> int:
     if files["scores"]:
         record = {**asdict(scores), "split": split_name, **config.plain("checkpoint", "inference")}
         record["confusion"] = {"classes": list(dataset.info.class_names), "pixels": matrix.counts_KK.tolist()}
-        files["scores"].write_text(json.dumps(record, indent=1) + "\n")
+        write_text(files["scores"], json.dumps(record, indent=1) + "\n")
     if files["picture"]:
         title = f"{dataset.info.name} {split_name}: {percent(scores.miou)} % mIoU, {percent(scores.pixel_accuracy)} % of pixels"
         draw_confusion(matrix, dataset.info.class_names, files["picture"], title)

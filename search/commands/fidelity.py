@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from data.system.files import write_text
 from models.cost import cell_cost
 from models.spec import CellSpec
 from search.config import Config, ConfigError, load
@@ -26,8 +27,7 @@ from search.session.code_version import search_code
 from search.session.execute import check_running, execute, exit_code
 from search.session.hints import from_here, print_lines
 from search.session.scoring import Scoring, by_proxy, end_to_end
-from search.system.files import replace_text
-from search.views.figures.rerank import draw_rerank
+from search.views.figures.two_rankings import draw_two_rankings
 
 SIDES = ("first", "second")
 PROTOCOLS = ("proxy", "end_to_end")
@@ -101,13 +101,13 @@ def _report(
         table.writerow((cell.digest, *scores, cell))
         if scores[0] is not None and scores[1] is not None:
             pairs.append((scores[0], scores[1], cell.digest[:8]))
-    replace_text(folder / "fidelity.csv", text.getvalue())
+    write_text(folder / "fidelity.csv", text.getvalue())
     protocols = (_protocol(config, side).replace("_", " ") for side in SIDES)
     first_label, second_label = (
         f"mIoU by the {side} protocol, {name} (%)" for side, name in zip(SIDES, protocols, strict=True)
     )
     title = "Does one protocol rank cells as the other does?"
-    draw_rerank(pairs, folder / "fidelity.png", title, (first_label, second_label), "the first")
+    draw_two_rankings(pairs, folder / "fidelity.png", title, (first_label, second_label), "the first")
     fitted = rank_correlation([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     console.print()
     if fitted is None:

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from data.datasets.contract import UnreadableError, palette_of
-from data.datasets.file_split import SUFFIXES, read_image
+from data.datasets.image_files import SUFFIXES, ImageReading, read_image
 from models.segmenter import Segmenter
 from search.config import Config, ConfigError
 from search.session.progress import progress_bar
@@ -82,7 +82,7 @@ def name_targets(images: Sequence[Path]) -> dict[Path, Path]:
 
 
 def _label(model: Segmenter, image: Path, output: Path, target: Path, inference: Inference, opacity: float) -> None:
-    image_HWC = read_image(image, upright=True)
+    image_HWC, _ = read_image(image, ImageReading(upright=True))
     try:
         labels_HW = predict_labels(model, image_HWC, inference).cpu().numpy()
     except torch.OutOfMemoryError as error:

@@ -25,7 +25,7 @@ from search.session.named_cells import read_cell
 from search.session.nodes import DATA, join_cluster
 from search.session.progress import LazyBar, progress_bar
 from search.session.tracking import tracking_settings
-from search.tracking.cells import child_run_cell
+from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
 from training.distributed import retrain_on_cluster
 from training.end_to_end import Validation, retrain

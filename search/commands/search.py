@@ -24,7 +24,7 @@ from search.session.plan import DECIDING, build_plan
 from search.session.report import write_report
 from search.session.scoring import by_proxy
 from search.session.tracking import tracking_settings
-from search.views.figures.cells import draw_cell
+from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.progress import draw_progress
 from training.settings import ProxySettings
 

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as Printed
 
+from data.system.files import write_text
 from models.cost import FeatureShape
 from search.config import Config, ConfigError, load
 from search.deciding.policy import Plan
@@ -63,11 +64,11 @@ def run(config: Config) -> int:
         results = compare(table, contenders, workers, seeds, processes, driver_s, progress)
     console.print(_printed(results, goal, goal_name, title))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "simulation.csv").write_text(_csv(results, goal))
+    write_text(folder / "simulation.csv", _csv(results, goal))
     settings = config.plain(
         *(key for key in config.keys if key not in ("tracking", "dataset", "backbone", "cache", "training"))
     )
-    (folder / "simulation.json").write_text(json.dumps({"settings": settings, "goal": goal, "results": _curves(results)}))
+    write_text(folder / "simulation.json", json.dumps({"settings": settings, "goal": goal, "results": _curves(results)}))
     draw_simulation(results, folder / "simulation.png", title, goal, goal_name)
     console.print(f"\nresults    {from_here(folder)}\npicture    {from_here(folder / 'simulation.png')}", soft_wrap=True)
     return 0

@@ -5,16 +5,15 @@ kill) follows from these lines alone.
 """
 
 import errno
-import fcntl
 import os
-import socket
 from pathlib import Path
 from typing import Self
 
+from data.system.disk import DiskPatience
+from data.system.locks import Lock, LockedError
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.journal.events import Event
 from search.journal.lines import JournalError, encode, read_events
-from search.system.disk import DiskPatience
 
 
 class Journal:
@@ -39,7 +38,10 @@ class Journal:
         self.path = Path(path)
         self._patience, self._operators = patience or DiskPatience(), operators
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _Lock(self.path.with_suffix(".lock"))
+        try:
+            self._lock = Lock(self.path.with_suffix(".lock"))
+        except LockedError as holder:
+            raise JournalError(f"{self.path.parent}: this search is already running ({holder}).") from None
         try:
             self.events, end = read_events(self.path, operators=operators)
             self._file = self.path.open("ab", buffering=0)
@@ -89,23 +91,3 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Lock:
-    """An advisory lock that dies with its process; the file says who holds it."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "another process"
-            self._file.close()
-            raise JournalError(f"{path.parent}: this search is already running ({holder}).") from None
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self._file.flush()
-
-    def release(self) -> None:
-        self._file.close()

@@ -13,18 +13,16 @@ from typing import Any, TextIO
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 
+from data.system.files import SUFFIX
 from models.spec import CellSpec, Operator
 from search.deciding.outcomes import Status
-from search.running.faults.errors import Device, LeftOutError, fault_of, one_line, this_device
+from search.running.faults.diagnosis import fault_of, one_line, this_device
 from search.running.nodes.cluster import is_node_draining
 from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
 
 CellTask = Callable[[CellSpec, int, Path | None], Iterator[RungScore]]
 """Scores a cell at each rung, given its training seed and a checkpoint file; ``training.proxy.ProxyTask`` is one."""
-
-LEFT_OUT = "left-out"
-"""Folder beside the checkpoints that names GPUs which are known to be broken."""
 
 
 class CellTrial(tune.Trainable):
@@ -71,7 +69,6 @@ class CellTrial(tune.Trainable):
             raise RayActorError(error_msg="the node of this trial is about to go", preempted=True)
         cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
         try:
-            self._check_device()
             with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):
                 return {"score": asdict(next(self._running(cell))), "device": self._device}
         except DivergedError as error:
@@ -87,10 +84,6 @@ class CellTrial(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The task's own checkpoint holds all of its state."""
 
-    def _check_device(self) -> None:
-        if self._scores is None and self._device.gpus and left_out_path(self._checkpoints, self._device).exists():
-            raise LeftOutError(f"{self._device} is left out")
-
     def _running(self, cell: CellSpec) -> Iterator[RungScore]:
         if self._scores is None:
             self._task = self._task or cloudpickle.loads(self._pickled_task)
@@ -103,14 +96,16 @@ def checkpoint_path(checkpoints: Path, digest: str) -> Path:
     return checkpoints / f"{digest}.safetensors"
 
 
+def forget_checkpoint(checkpoints: Path, digest: str) -> None:
+    """Delete the state of a cell, or with ``*`` of all, and what a kill left half written."""
+    name = checkpoint_path(checkpoints, digest).name
+    for file in [*checkpoints.glob(name), *checkpoints.glob(f"{name}.*{SUFFIX}")]:
+        file.unlink(missing_ok=True)
+
+
 def hang_path(checkpoints: Path, cell: CellSpec) -> Path:
     """Where the traceback of a hung trial lies; the file is empty or missing where nothing hung."""
     return checkpoints / f"{cell.digest}.hung"
-
-
-def left_out_path(checkpoints: Path, device: Device) -> Path:
-    """A file that is there where a device is known to be broken."""
-    return checkpoints / LEFT_OUT / f"{device.node}-{'-'.join(device.gpus)}"
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from threading import Lock
 import torch
 from rich.console import Console
 
+from data.system.disk import DiskPatience
+from data.system.termination import handle_sigterm, interrupted_code
 from search.config import Config, ConfigError
 from search.deciding.policy import Plan
 from search.deciding.space import CellSpace
@@ -30,8 +32,6 @@ from search.session.hints import from_here
 from search.session.plan import differences
 from search.session.store import kept, restored, store_of
 from search.session.tracking import dashboard, follow, result_files, tracking_settings
-from search.system.disk import DiskPatience
-from search.system.termination import handle_sigterm, interrupted_code
 from search.views.live import SearchDisplay
 
 DISK_PATIENCE_S = 3600.0

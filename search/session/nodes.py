@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from data.cache.local_copy import check_local_room
+from data.system.termination import handle_sigterm
 from models.settings import HUB
 from search.config import Config, ConfigError
 from search.running.nodes.cluster import connect, names_cluster
@@ -13,7 +14,6 @@ from search.running.nodes.shared_folders import SharedPath, check_shared
 from search.running.nodes.shared_task import SharedTask
 from search.running.trial import CellTask
 from search.session.store import store_of
-from search.system.termination import handle_sigterm
 
 DATA = ("dataset.root", "backbone.weights")
 """Settings of what nodes read that train on images."""

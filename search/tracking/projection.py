@@ -4,7 +4,6 @@ Every point carries the journal's own clock and what was written before is found
 changes nothing.
 """
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +12,19 @@ from dataclasses import dataclass
 from heapq import nlargest
 from operator import attrgetter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from data.system.locks import Lock, LockedError
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.deciding.outcomes import Status
 from search.findings.leaderboard import percent, quantity
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord, TrialRecord
-from search.tracking.cells import cell_params, cell_tag, flat_params
 from search.tracking.client import Point, Tracker
+from search.tracking.dashboard_table import cells_view
+from search.tracking.params import cell_params, cell_tag, flat_params
 from search.tracking.settings import Tracking, TrackingError
-from search.tracking.view import cells_view
 
 if TYPE_CHECKING:  # for the names of types alone
     from mlflow.entities import Run
@@ -61,14 +61,18 @@ class Projection:
         self._untold: set[int] = set()
         self._is_search_untold = False
         self._runs: SearchRuns | None = None
-        self._lock: IO[str] | None = None
+        self._lock: Lock | None = None
 
     def sync(self, is_abandoned: Callable[[], bool] = lambda: False) -> None:
         """Tell the tracker all that the journal now holds, or less if ``is_abandoned`` says so between two runs."""
         self._read()
         if self.record.opened is None or not (self._is_search_untold or self._untold):
             return
-        self._lock = self._lock or _locked(self._journal.with_suffix(".tracking.lock"))
+        if self._lock is None:
+            try:
+                self._lock = Lock(self._journal.with_suffix(".tracking.lock"))
+            except LockedError as holder:
+                raise TrackingError(f"{self._journal.parent}: this search is tracked already ({holder}).") from None
         try:
             if self._runs is None:
                 self._runs = SearchRuns(Tracker(self._tracking), self.record.opened)
@@ -92,7 +96,7 @@ class Projection:
     def close(self) -> None:
         """Let another projection write."""
         if self._lock:
-            self._lock.close()
+            self._lock.release()
 
     def _tell_trials(self, runs: "SearchRuns", is_abandoned: Callable[[], bool]) -> None:
         def tell(trial: int) -> None:
@@ -235,17 +239,6 @@ class SearchRuns:
         run_id = self._tracker.create(_trial_name(trial), trial.proposed.time_s, tags)
         self._trials[number] = run_id
         return run_id
-
-
-def _locked(path: Path) -> IO[str]:
-    """An open file that holds the lock ``path`` until it is closed."""
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise TrackingError(f"{path.parent}: another process is tracking this search.") from None
-    return file
 
 
 def _rung_point(rung: RungReached) -> Point:

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 
-from search.running.faults.errors import Device
+from search.running.faults.diagnosis import Device
 
 MOST_FAULTS = 2
 """Device errors on one device of trials that went well on another."""

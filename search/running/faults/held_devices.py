@@ -2,19 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import ray
 
 from search.running.faults.devices import DeviceFaults
-from search.running.faults.errors import Device, DeviceError
+from search.running.faults.diagnosis import Device, DeviceError
 from search.running.nodes.cluster import slots
 from search.running.resources import Resources
-from search.running.trial import LEFT_OUT, left_out_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +28,14 @@ class HeldDevices:
     Ray cannot be told to avoid a GPU. A place that is occupied it avoids by itself, and the trial starts again elsewhere.
 
     Args:
-        faults: tell which devices are broken; those stay held.
-        checkpoints: folder where workers look for the same, for places of a shared GPU that are not held yet.
+        faults: tell which devices are broken; those stay held. Of a shared one, each place learns it by an error of its own.
         on_left_out: told each broken device and why.
     """
 
-    def __init__(
-        self, faults: DeviceFaults, resources: Resources, checkpoints: Path, on_left_out: Callable[[Device, str], None]
-    ) -> None:
-        self._faults, self._resources, self._checkpoints, self._on_left_out = faults, resources, checkpoints, on_left_out
+    def __init__(self, faults: DeviceFaults, resources: Resources, on_left_out: Callable[[Device, str], None]) -> None:
+        self._faults, self._resources, self._on_left_out = faults, resources, on_left_out
         self._held: list[_Held] = []
         self._is_possible = True
-        self.release_all()  # what an earlier run has left out may have been repaired
 
     @property
     def places(self) -> Counter[str]:
@@ -61,10 +53,6 @@ class HeldDevices:
     def went_well(self, trial: int, device: Device) -> None:
         """A trial was scored on ``device``: what it held elsewhere is broken, or free again."""
         for broken in self._faults.went_well(trial, device):
-            path = left_out_path(self._checkpoints, broken)
-            with suppress(OSError):  # on a full disk, each place of a shared GPU is told by an error of its own
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch()
             self._on_left_out(broken, next(held.error.reason for held in reversed(self._held) if held.error.device == broken))
         self._release(trial)
 
@@ -81,7 +69,6 @@ class HeldDevices:
     def release_all(self) -> None:
         """Free all places, and leave no device out."""
         self._faults.use_again()
-        rmtree(self._checkpoints / LEFT_OUT, ignore_errors=True)
         for held in self._held:
             ray.kill(held.actor)
         self._held = []

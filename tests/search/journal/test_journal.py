@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 
+from data.system.disk import DiskPatience
 from models.spec import CellSpec
 from search.deciding.outcomes import Status
 from search.journal.events import (
@@ -20,7 +21,6 @@ from search.journal.events import (
 )
 from search.journal.journal import Journal
 from search.journal.lines import JournalError, decode, encode, read_events
-from search.system.disk import DiskPatience
 
 CELL = CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, 6], "input": -1}])
 RUNGS = ((40, 0.2, 1.5, 1.0), (80, 0.25, 1.25, 3.5))

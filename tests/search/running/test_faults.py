@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from search.running.faults.devices import DeviceFaults
-from search.running.faults.errors import Device, DeviceError, OutOfMemory, Short, death_of, fault_of
+from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Short, death_of, fault_of
 from search.running.resources import Node, Resources
 
 GPU, OTHER, THIRD, CPU = (Device("node", "10.0.0.3", gpus) for gpus in (("0",), ("1",), ("2",), ()))

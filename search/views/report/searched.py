@@ -10,8 +10,11 @@ from search.deciding.space import AtrousConvs, CellSpace, OperatorFamily, Pointw
 from search.journal.events import SearchOpened
 
 _FAMILIES: Mapping[str, type[OperatorFamily]] = {
-    f"{family.__module__}.{family.__name__}": family for family in (PointwiseConvs, AtrousConvs, PyramidPoolings)
+    f"{module}{family.__name__}": family
+    for family in (PointwiseConvs, AtrousConvs, PyramidPoolings)
+    for module in ("", "search.deciding.space.", "search.space.")
 }
+"""By what a journal calls them: the class alone, or with the place where it lay when the search began."""
 
 
 @dataclass(frozen=True, slots=True)
