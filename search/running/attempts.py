@@ -13,9 +13,8 @@ import ray
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed
 from search.journal.study import Study
-from search.running.faults.devices import DeviceFaults
+from search.running.faults.devices import DeviceFaults, HeldDevices
 from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Short
-from search.running.faults.held_devices import HeldDevices
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import nodes
 from search.running.resources import Resources
