@@ -22,7 +22,7 @@ from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.journal.events import Event, SearchOpened, now_s
-from search.journal.lines import encode
+from search.journal.lines import BEGIN, encode
 from search.journal.record import SearchRecord
 from search.journal.study import Study
 from search.simulation.landscape import Landscape, LandscapeSettings
@@ -43,7 +43,7 @@ def main() -> None:
         path = Path(folder) / "bench" / "journal.jsonl"
         write(path, options.trials)
         reading = (
-            "import sys; from pathlib import Path; from search.journal.lines import *; from search.journal.record import *; "
+            "import sys; from pathlib import Path; from search.journal.lines import BEGIN, encode
         )
         read_s, read_mb = measured("-c", reading + "SearchRecord(read_events(Path(sys.argv[1]))[0])", str(path))
         report_s, report_mb = measured("-m", "search.cli", "report", "name=bench", f"output_dir={folder}")
@@ -82,11 +82,12 @@ def write(path: Path, trials: int) -> None:
 
 class _Lines:
     def __init__(self, write) -> None:
-        self._write = write
+        self._write, self._end = write, BEGIN
 
     def append(self, *events: Event) -> None:
         for event in events:
-            self._write(encode(event))
+            line, self._end = encode(event, self._end)
+            self._write(line)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ from textwrap import shorten
 from typing import Any
 
 from ray import cloudpickle, tune
+from ray.tune.error import TuneError
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from models.spec import Operator
 from search.deciding.outcomes import Status
+from search.journal.lines import JournalError
 from search.journal.study import Study
 from search.running.attempts import Attempts
 from search.running.faults.diagnosis import death_of
@@ -55,6 +57,8 @@ def run_study(
 
     Raises:
         ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
+        JournalError: the journal is no longer there.
+        OSError: it cannot be written.
     """
     if study.is_over:
         _close(study, checkpoints)
@@ -99,9 +103,18 @@ def run_study(
     )
     try:
         tuner.fit()
+    except TuneError as error:
+        raise _told_by_journal(error) or error from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     _close(study, checkpoints)
+
+
+def _told_by_journal(error: BaseException | None) -> BaseException | None:
+    """What the journal raised, where Tune's error is but a text of it."""
+    while error is not None and not isinstance(error, JournalError | OSError):
+        error = error.__context__
+    return error
 
 
 def _close(study: Study, checkpoints: Path) -> None:

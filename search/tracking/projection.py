@@ -19,7 +19,7 @@ from models.spec import PUBLISHED_OPERATORS, Operator
 from search.deciding.outcomes import Status
 from search.findings.leaderboard import percent, quantity
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited
-from search.journal.lines import read_events
+from search.journal.lines import BEGIN, read_events
 from search.journal.record import SearchRecord, TrialRecord
 from search.tracking.client import Point, Tracker
 from search.tracking.dashboard_table import cells_view
@@ -56,7 +56,7 @@ class Projection:
         self.record = SearchRecord()
         self.link = ""
         self._journal, self._tracking, self._operators = journal, tracking, operators
-        self._offset = 0
+        self._read_to = BEGIN
         self._ends: list[SearchPoint] = []
         self._untold: set[int] = set()
         self._is_search_untold = False
@@ -109,7 +109,7 @@ class Projection:
                 pass
 
     def _read(self) -> None:
-        events, self._offset = read_events(self._journal, self._offset, self._operators)
+        events, self._read_to = read_events(self._journal, self._read_to, self._operators)
         for event in events:
             self.record.apply(event)
             self._is_search_untold = True

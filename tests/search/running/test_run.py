@@ -27,7 +27,7 @@ from search.deciding.schedulers import Asha, MedianStopping, NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
 from search.journal.events import RungReached, SearchOpened
 from search.journal.journal import Journal
-from search.journal.lines import read_events
+from search.journal.lines import JournalError, read_events
 from search.journal.record import SearchRecord
 from search.journal.replay import replay
 from search.journal.study import Study
@@ -147,6 +147,18 @@ def test_a_deterministic_search_makes_the_same_decisions_on_a_cluster_as_one_by_
         assert replay(events, of_plan).differences == ()
     assert tables[0] == tables[1]
     assert any(not goes_on and "below" in reason for _, _, _, goes_on, reason in tables[0])
+
+
+def test_a_search_whose_journal_is_deleted_stops_at_its_next_event(cluster, tmp_path):
+    def delete():
+        while not (tmp_path / "visits.txt").exists():
+            time.sleep(0.01)
+        (tmp_path / "journal.jsonl").unlink()
+
+    Thread(target=delete, daemon=True).start()
+    with pytest.raises(JournalError, match="journal.jsonl: was deleted or replaced while this search ran"):
+        search(tmp_path, plan(9, NoStopping()), rung_s=0.3)
+    assert len((tmp_path / "visits.txt").read_text().splitlines()) < 9
 
 
 def test_early_stopping_keeps_the_best_cell(cluster, tmp_path):
