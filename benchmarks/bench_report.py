@@ -43,7 +43,7 @@ def main() -> None:
         path = Path(folder) / "bench" / "journal.jsonl"
         write(path, options.trials)
         reading = (
-            "import sys; from pathlib import Path; from search.journal.lines import BEGIN, encode
+            "import sys; from pathlib import Path; from search.journal.lines import *; from search.journal.record import *; "
         )
         read_s, read_mb = measured("-c", reading + "SearchRecord(read_events(Path(sys.argv[1]))[0])", str(path))
         report_s, report_mb = measured("-m", "search.cli", "report", "name=bench", f"output_dir={folder}")

@@ -122,11 +122,18 @@ def _trouble(path: Path, line: bytes, number: int) -> str:
 
 
 def _way_on(path: Path, number: int) -> str:
-    return f"What comes before it is whole: `sed -i '{number},$d' {shlex.quote(str(path))}` goes on from there."
+    if number == 1:
+        return "Nothing comes before it: bring the journal back from a copy."
+    return (
+        f"What comes before it is whole: after `sed -i '{number},$d' {shlex.quote(str(path))}` the search goes on from there."
+    )
 
 
 def encode(event: Event, after: Place = BEGIN) -> tuple[bytes, Place]:
-    """The line of an event, written after a place: its name, fields and number, and the CRC-32 of those; and the place after it."""
+    """The line of an event that is written after a place, and the place after it.
+
+    A line holds the event's name and fields, its own number, the checksum of the line before, and the CRC-32 of all these.
+    """
     body: dict[str, Any] = {"event": _NAMES[type(event)]}
     for field in fields(event):
         value = getattr(event, field.name)

@@ -28,7 +28,7 @@ from search.running.faults.diagnosis import death_of
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
 from search.running.resources import Resources
-from search.running.trial import CellTask, CellTrial, forget_checkpoint, hang_path
+from search.running.trial import CellTask, CellTrial, forget_checkpoints, hang_path
 from training.score import RungScore
 
 MAX_REASON = 240
@@ -64,6 +64,7 @@ def run_study(
         _close(study, checkpoints)
         return
     check_cluster(resources)
+    forget_checkpoints(checkpoints, study.record.digest)
     os.environ.update(_DRIVER_ENVIRONMENT)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending(resources, max_pending))
     class_cache.ENV_VARS_TO_PROPAGATE -= _SECRETS
@@ -120,7 +121,7 @@ def _told_by_journal(error: BaseException | None) -> BaseException | None:
 def _close(study: Study, checkpoints: Path) -> None:
     study.close()
     if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
-        forget_checkpoint(checkpoints, "*")
+        forget_checkpoints(checkpoints)
 
 
 class _NotSaved:
