@@ -41,14 +41,14 @@ def test_what_other_searches_left_goes_and_the_searchs_own_and_all_else_stays(tm
     record = SearchRecord([OPENED, PROPOSED])
     own = tmp_path / record.checkpoint_name(0)
     other = tmp_path / name_of(replace(OPENED, fingerprint={}))
-    kept = {own, own.with_name(f"{own.name}.1f.partial"), tmp_path / f"{CELL.digest}.hung", tmp_path / "left-out"}
-    left = {other, other.with_name(f"{other.name}.1f.partial"), other.with_suffix(".stored"), tmp_path / f"{CELL.digest}.safetensors"}
+    kept = {own, own.with_name(f"{own.name}.1f.partial"), tmp_path / f"{CELL.digest}.hung"}
+    left = {other, other.with_name(f"{other.name}.1f.partial"), other.with_suffix(".stored"), tmp_path / "old.safetensors"}
     for path in kept | left:
         path.touch()
     forget_checkpoints(tmp_path, record.digest)
     assert set(tmp_path.iterdir()) == kept
     forget_checkpoints(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"{CELL.digest}.hung", "left-out"}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{CELL.digest}.hung"}
 
 
 def test_a_folder_that_is_not_there_has_nothing_to_forget(tmp_path):
