@@ -62,6 +62,7 @@ class Attempts:
             "trial": number,
             "cell": json.dumps(proposed.cell.to_json()),
             "seed": proposed.seed,
+            "checkpoint": self._study.record.checkpoint_name(number),
             "room": self._room(self._alone.get(number)),
         }
 
@@ -157,7 +158,7 @@ class Attempts:
 
     def _forget(self, number: int) -> None:
         self._current.pop(number, None)
-        forget_checkpoint(self._checkpoints, self._study.record.trials[number].cell.digest)
+        forget_checkpoint(self._checkpoints / self._study.record.checkpoint_name(number))
 
     def _use_again(self) -> None:
         self._held.give_up()

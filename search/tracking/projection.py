@@ -11,7 +11,7 @@ from pathlib import Path
 from data.system.locks import Lock, LockedError
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.journal.events import CellProposed, RungReached, TrialEnded, TrialInherited
-from search.journal.lines import read_events
+from search.journal.lines import BEGIN, read_events
 from search.journal.record import SearchRecord
 from search.tracking.client import Tracker
 from search.tracking.search_runs import SearchPoint, SearchRuns
@@ -38,7 +38,7 @@ class Projection:
         self.record = SearchRecord()
         self.link = ""
         self._journal, self._tracking, self._operators = journal, tracking, operators
-        self._offset = 0
+        self._read_to = BEGIN
         self._ends: list[SearchPoint] = []
         self._untold: set[int] = set()
         self._is_search_untold = False
@@ -91,7 +91,7 @@ class Projection:
                 pass
 
     def _read(self) -> None:
-        events, self._offset = read_events(self._journal, self._offset, self._operators)
+        events, self._read_to = read_events(self._journal, self._read_to, self._operators)
         for event in events:
             self.record.apply(event)
             self._is_search_untold = True
