@@ -10,13 +10,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from models.cost import FeatureShape, cell_cost
 from models.spec import CellSpec
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded
-from search.journal.lines import encode
+from search.journal.journal import Journal
 
 HERE = Path(__file__).parent
 FEATURES = FeatureShape(320, 24, 31)
@@ -35,7 +36,9 @@ def main() -> None:
         journals[row["protocol"], len(row["cell"])].append(row)
     for (protocol, branches), rows in journals.items():
         name = f"camvid-h100-{protocol}-{branches}"
-        lines = b"".join(map(encode, events(name, protocol, rows)))
+        with TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl") as journal:
+            journal.append(*events(name, protocol, rows))
+            lines = journal.path.read_bytes()
         path = HERE / f"{name}.jsonl.gz"
         path.write_bytes(gzip.compress(lines, mtime=0))
         cells = len({row["digest"] for row in rows})

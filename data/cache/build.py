@@ -4,11 +4,8 @@ Each shard is claimed by a lock that dies with its holder, written beside its pl
 any moment, and goes on with the shards that are missing.
 """
 
-import errno
 import hashlib
 import json
-import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +30,7 @@ from data.cache.feature_cache import (
     read_manifest,
 )
 from data.datasets.contract import DatasetInfo, Sample, UInt8Array
+from data.system.disk import check_room
 from data.system.files import SUFFIX, whole_file, write_text
 from data.system.locks import Lock, LockedError
 
@@ -196,12 +194,8 @@ class CacheBuild:
         return sample.image_HWC, sample.labels_HW[:: key.label_stride, :: key.label_stride]
 
     def _check_room(self, sample_bytes: int) -> None:
-        """Say at the first shard, and not after hours, that a disk is too small."""
         missing = [samples for index, samples in enumerate(self.shards) if not self._entry_file(index).exists()]
-        needed, free = sample_bytes * sum(map(len, missing)), shutil.disk_usage(self.folder).free
-        if needed > free:
-            reason = f"the features need {needed / 1e9:.2f} GB more, {free / 1e9:.2f} GB are free"
-            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(self.folder))
+        check_room(self.folder, sample_bytes * sum(map(len, missing)), "the features need")
 
 
 _PARTS = ("features", "labels")

@@ -13,9 +13,8 @@ import ray
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed
 from search.journal.study import Study
-from search.running.faults.devices import DeviceFaults
+from search.running.faults.devices import DeviceFaults, HeldDevices
 from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Short
-from search.running.faults.held_devices import HeldDevices
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import nodes
 from search.running.resources import Resources
@@ -63,6 +62,7 @@ class Attempts:
             "trial": number,
             "cell": json.dumps(proposed.cell.to_json()),
             "seed": proposed.seed,
+            "checkpoint": self._study.record.checkpoint_name(number),
             "room": self._room(self._alone.get(number)),
         }
 
@@ -158,7 +158,7 @@ class Attempts:
 
     def _forget(self, number: int) -> None:
         self._current.pop(number, None)
-        forget_checkpoint(self._checkpoints, self._study.record.trials[number].cell.digest)
+        forget_checkpoint(self._checkpoints / self._study.record.checkpoint_name(number))
 
     def _use_again(self) -> None:
         self._held.give_up()

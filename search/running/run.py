@@ -14,19 +14,21 @@ from textwrap import shorten
 from typing import Any
 
 from ray import cloudpickle, tune
+from ray.tune.error import TuneError
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from models.spec import Operator
 from search.deciding.outcomes import Status
+from search.journal.lines import JournalError
 from search.journal.study import Study
 from search.running.attempts import Attempts
 from search.running.faults.diagnosis import death_of
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
 from search.running.resources import Resources
-from search.running.trial import CellTask, CellTrial, forget_checkpoint, hang_path
+from search.running.trial import CellTask, CellTrial, forget_checkpoints, hang_path
 from training.score import RungScore
 
 MAX_REASON = 240
@@ -55,11 +57,14 @@ def run_study(
 
     Raises:
         ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
+        JournalError: the journal is no longer there.
+        OSError: it cannot be written.
     """
     if study.is_over:
         _close(study, checkpoints)
         return
     check_cluster(resources)
+    forget_checkpoints(checkpoints, study.record.digest)
     os.environ.update(_DRIVER_ENVIRONMENT)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending(resources, max_pending))
     class_cache.ENV_VARS_TO_PROPAGATE -= _SECRETS
@@ -99,15 +104,24 @@ def run_study(
     )
     try:
         tuner.fit()
+    except TuneError as error:
+        raise _told_by_journal(error) or error from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     _close(study, checkpoints)
 
 
+def _told_by_journal(error: BaseException | None) -> BaseException | None:
+    """What the journal raised, where Tune's error is but a text of it."""
+    while error is not None and not isinstance(error, JournalError | OSError):
+        error = error.__context__
+    return error
+
+
 def _close(study: Study, checkpoints: Path) -> None:
     study.close()
     if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
-        forget_checkpoint(checkpoints, "*")
+        forget_checkpoints(checkpoints)
 
 
 class _NotSaved:

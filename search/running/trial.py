@@ -87,19 +87,21 @@ class CellTrial(tune.Trainable):
     def _running(self, cell: CellSpec) -> Iterator[RungScore]:
         if self._scores is None:
             self._task = self._task or cloudpickle.loads(self._pickled_task)
-            self._scores = self._task(cell, self._config["seed"], checkpoint_path(self._checkpoints, cell.digest))
+            self._scores = self._task(cell, self._config["seed"], self._checkpoints / self._config["checkpoint"])
         return self._scores
 
 
-def checkpoint_path(checkpoints: Path, digest: str) -> Path:
-    """Where the state of an unfinished cell lies."""
-    return checkpoints / f"{digest}.safetensors"
+def forget_checkpoints(checkpoints: Path, but_of: str | None = None) -> None:
+    """Delete the states of all trials there, whole and half-written, but those of the search with this digest."""
+    for path in checkpoints.glob("*"):
+        is_kept = but_of is not None and f"-{but_of}." in path.name
+        if path.suffix in (".safetensors", ".stored", SUFFIX) and not is_kept:
+            path.unlink(missing_ok=True)
 
 
-def forget_checkpoint(checkpoints: Path, digest: str) -> None:
-    """Delete the state of a cell, or with ``*`` of all, and what a kill left half written."""
-    name = checkpoint_path(checkpoints, digest).name
-    for file in [*checkpoints.glob(name), *checkpoints.glob(f"{name}.*{SUFFIX}")]:
+def forget_checkpoint(path: Path) -> None:
+    """Delete the state of one trial, whole and half-written."""
+    for file in [path, *path.parent.glob(f"{path.name}.*{SUFFIX}")]:
         file.unlink(missing_ok=True)
 
 

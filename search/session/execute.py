@@ -24,7 +24,7 @@ from search.journal.study import Study
 from search.running.faults.tolerance import FaultTolerance
 from search.running.kept_checkpoint import KeptTask
 from search.running.nodes.cluster import connect, names_cluster, slots
-from search.running.nodes.store_access import check_nodes
+from search.running.nodes.store_access import check_nodes, clean_nodes
 from search.running.resources import Node, Resources
 from search.running.run import run_study
 from search.running.trial import CellTask
@@ -86,22 +86,25 @@ def execute(
         ):
             with SearchDisplay(record, plan.trials, console) as display:
                 study = Study(journal, record, plan, opened, on_event=display)
-                if not study.is_over:
-                    _join(config, plan, stored, checkpoints, say)
+                if is_joined := not study.is_over:
+                    _join(config, study, stored, checkpoints, say)
                 run_study(study, task, resources, faults, checkpoints, operators, pending, say)
+                if stored and is_joined and study.is_complete:
+                    clean_nodes(checkpoints)
             patience(lambda: write(record))
     return study, dashboard(tracking, tracked.link)
 
 
-def _join(config: Config, plan: Plan, stored: StoredSearch | None, checkpoints: Path, say: Callable[[str], None]) -> None:
+def _join(config: Config, study: Study, stored: StoredSearch | None, checkpoints: Path, say: Callable[[str], None]) -> None:
     """Connect to the cluster, and see that its nodes can use the store."""
     connect(config.optional("ray.address", str))
     handle_sigterm()
     if stored:
-        check_nodes(stored.checkpoints, checkpoints)
+        check_nodes(stored.checkpoints, checkpoints, study.record.digest)
     there = slots(config.build("resources", Resources))
-    if plan.window is not None and there > plan.window:
-        say(f"window: a deterministic search keeps {plan.window} of {there} slots busy at most.")
+    window = study.plan.window
+    if window is not None and there > window:
+        say(f"window: a deterministic search keeps {window} of {there} slots busy at most.")
 
 
 def exit_code(study: Study, folder: Path, console: Console) -> int:

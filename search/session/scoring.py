@@ -15,6 +15,7 @@ from models.backbones import build_backbone, weights_digest
 from models.cost import FeatureShape
 from models.settings import BackboneSettings
 from search.config import Config
+from search.deciding.space import CellSpace
 from search.running.nodes.shared_folders import SharedPath
 from search.running.resources import Resources
 from search.running.trial import CellTask
@@ -60,12 +61,14 @@ def by_proxy(config: Config, console: Console) -> Scoring:
     if copies:
         check_copies(config, folders, copies)
     seen = [SharedPath.seen("cache.folder", folder) for folder in folders]
+    task = ProxyTask(train.folder, val.folder, settings, copies, folds)
+    kinds = config.build("space", CellSpace).operator_kinds
     return Scoring(
-        on_shared(config, ProxyTask(train.folder, val.folder, settings, copies, folds), seen),
+        on_shared(config, task, seen),
         settings.rungs,
         FeatureShape(*shape),
         settings.cell.filters,
-        {**config.plain("proxy"), "features": features, "scoring_code": scoring_code()},
+        {**config.plain("proxy"), "features": features, "scoring_code": scoring_code(task, *kinds)},
     )
 
 
@@ -85,8 +88,9 @@ def end_to_end(config: Config, console: Console) -> Scoring:
     memory = FileDigests(Path(cache.folder) / "digests.json")
     height, width = ((side - 1) // backbone_settings.output_stride + 1 for side in (settings.height_px, settings.width_px))
     channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
+    task, kinds = EndToEndTask(dataset, backbone_settings, settings), config.build("space", CellSpace).operator_kinds
     return Scoring(
-        on_shared(config, EndToEndTask(dataset, backbone_settings, settings), shared_data(config)),
+        on_shared(config, task, shared_data(config)),
         settings.stops,
         FeatureShape(channels[-1], height, width),
         settings.cell.filters,
@@ -94,6 +98,6 @@ def end_to_end(config: Config, console: Console) -> Scoring:
             **config.plain("training", "backbone"),
             "weights": weights_digest(backbone),
             "data": {split: dataset.split(split).fingerprint(memory) for split in splits},
-            "scoring_code": scoring_code(),
+            "scoring_code": scoring_code(task, dataset, *kinds),
         },
     )

@@ -56,7 +56,7 @@ class KeeperThread(threading.Thread):
         self.last_error: str | None = None
         self._search, self._record, self._files, self._tell = search, record, files, tell
         self._uploaded: dict[Path, tuple[int, int]] = {}
-        self._finished = self._forgotten = self._digests()
+        self._finished = self._forgotten = self._ended()
         self._closing, self._abandoned = threading.Event(), threading.Event()
 
     def run(self) -> None:
@@ -110,16 +110,16 @@ class KeeperThread(threading.Thread):
 
     def _forget_checkpoints(self, is_last: bool) -> None:
         """Of trials that had ended at the last look: a worker may upload one while its trial ends. At the end, of all."""
-        for digest in self._finished - self._forgotten:
-            self._search.checkpoints.delete(f"{digest}.safetensors")
-            self._forgotten |= {digest}
-        self._finished = self._digests()
+        for trial in self._finished - self._forgotten:
+            self._search.checkpoints.delete(self._record.checkpoint_name(trial))
+            self._forgotten |= {trial}
+        self._finished = self._ended()
         if is_last and self._record.closed is not None:
             for name in self._search.checkpoints.names():
                 self._search.checkpoints.delete(name)
 
-    def _digests(self) -> frozenset[str]:
-        return frozenset(trial.cell.digest for trial in self._record.finished)
+    def _ended(self) -> frozenset[int]:
+        return frozenset(trial.proposed.trial for trial in self._record.finished)
 
     def _changed(self) -> list[Path]:
         return [path for path in self._files if path.is_file() and self._uploaded.get(path) != _stamp(path)]
