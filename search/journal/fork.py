@@ -19,7 +19,8 @@ def inherit(
 ) -> list[TrialInherited]:
     """The finished trials of the search at ``journal`` whose cells are in ``space``, numbered from 0.
 
-    Their scores are comparable if that search scored as ``fingerprint`` says.
+    Their scores are comparable if that search scored as ``fingerprint`` says. Of a cell with several trials, as recorded tables
+    have them, the last one counts: the first may be what it was chosen by.
 
     Raises:
         ValueError: there is no search.
@@ -29,6 +30,7 @@ def inherit(
     if parent.opened is None:
         raise ValueError(f"from: no search at {journal}.")
     is_comparable = all(parent.opened.fingerprint.get(key) == fingerprint.get(key) for key in SCORING)
+    last = {trial.cell.digest: trial for trial in parent.finished if trial.cell in space}
     time_s = now_s()
     return [
         TrialInherited(
@@ -45,6 +47,6 @@ def inherit(
             trial.elapsed_s,
             time_s,
         )
-        for number, trial in enumerate(trial for trial in parent.finished if trial.cell in space)
+        for number, trial in enumerate(last.values())
         if trial.ended
     ]
