@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 from models.spec import CellSpec
+from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.outcomes import Finished
 from search.deciding.space import CellSpace
 
@@ -18,9 +19,16 @@ class Listed:
     cells: tuple[CellSpec, ...]
 
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        """The first that is neither finished nor pending; the last one when all are."""
+        """The first that is neither finished nor pending.
+
+        Raises:
+            SpaceExhaustedError: all are.
+        """
         known = finished.digests | {cell.digest for cell in pending}
-        return next((cell for cell in self.cells if cell.digest not in known), self.cells[-1])
+        for cell in self.cells:
+            if cell.digest not in known:
+                return cell
+        raise SpaceExhaustedError(f"all {len(self.cells)} listed cells have been proposed")
 
 
 def listed_in(file: str) -> Listed:

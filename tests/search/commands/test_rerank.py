@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
+from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.algorithms.listed import Listed, listed_in
 from search.deciding.outcomes import Evaluation, Finished, Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
@@ -79,6 +80,8 @@ def test_listed_cells_are_proposed_in_their_order_each_once():
     assert listed.propose(SPACE, Finished(), (), Random(0)) == cells[0]
     assert listed.propose(SPACE, finished, (), Random(0)) == cells[1]
     assert listed.propose(SPACE, finished, (cells[1],), Random(0)) == cells[2]
+    with pytest.raises(SpaceExhaustedError, match="all 3 listed cells have been proposed"):
+        listed.propose(SPACE, finished, cells[1:], Random(0))
 
 
 def test_a_file_lists_the_cells_of_a_study(tmp_path):
