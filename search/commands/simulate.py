@@ -24,6 +24,7 @@ from search.session.plan import build_plan
 from search.session.processes import process_count
 from search.session.progress import progress_bar
 from search.simulation.compare import Contender, Result, compare, top_quality
+from search.simulation.engine import Trouble
 from search.simulation.landscape import Landscape, LandscapeSettings
 from search.simulation.recorded import Nearest, RecordedTable
 from search.views.figures.simulation import draw_simulation
@@ -58,10 +59,10 @@ def run(config: Config) -> int:
         share = config.value("top_share", float)
         if not 0 < share < 1:
             raise ConfigError(f"top_share: must be between 0 and 1, got {share:g}.")
-        goal, goal_name = top_quality(table, plan.space, share), f"top {100 * share:g} %"
+        goal, goal_name = top_quality(table, plan, share), f"top {100 * share:g} %"
         title = f"A landscape of {plan.space.num_distinct:,} cells, {workers} workers"
     with progress_bar(console, "simulated searches") as progress:
-        results = compare(table, contenders, workers, seeds, processes, driver_s, progress)
+        results = compare(table, contenders, workers, seeds, processes, driver_s, config.build("trouble", Trouble), progress)
     console.print(_printed(results, goal, goal_name, title))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "simulation.csv", _csv(results, goal))

@@ -14,7 +14,6 @@ from data.system.disk import DiskPatience
 from data.system.termination import handle_sigterm, interrupted_code
 from search.config import Config, ConfigError
 from search.deciding.policy import Plan
-from search.deciding.space import CellSpace
 from search.journal.events import SearchOpened
 from search.journal.fork import inherit
 from search.journal.journal import Journal
@@ -74,7 +73,7 @@ def execute(
         Journal(folder / "journal.jsonl", operators, patience) as journal,
         restored(config, journal, say) as stored,
     ):
-        record = _begin(journal, parent, opened, plan.space, cure)
+        record = _begin(journal, parent, opened, plan, config.optional("fork_rescore", int) or 0, cure)
         say(_headline(title, record))
         write = _one_at_a_time(write_results)
         if stored:
@@ -148,13 +147,13 @@ def _one_at_a_time(write_results: Callable[[SearchRecord], None]) -> Callable[[S
     return write
 
 
-def _begin(journal: Journal, parent: Path | None, opened: SearchOpened, space: CellSpace, cure: str) -> SearchRecord:
+def _begin(journal: Journal, parent: Path | None, opened: SearchOpened, plan: Plan, rescore: int, cure: str) -> SearchRecord:
     """What the journal holds, begun with the parent's cells where it is a new fork."""
     folder = journal.path.parent
     record = SearchRecord(journal.events)
     if record.opened is None:
         journal.clear()  # a fork that was killed before it was opened begins anew
-        inherited = inherit(parent, opened.fingerprint, space, space.operator_kinds) if parent else []
+        inherited = inherit(parent, opened.fingerprint, plan, plan.space.operator_kinds, rescore) if parent else []
         journal.append(*inherited)
         return SearchRecord(inherited)
     if parent and record.opened.settings.get("from") != parent.parent.name:
