@@ -14,7 +14,7 @@ from data.datasets.contract import DatasetError, Sample, SegmentationDataset, Sp
 from data.digests import FileDigests
 from data.transforms import Augmentation, mirrored
 from models.backbones import weights_digest
-from models.segmenter import padded_px
+from models.grid import padded_px
 from models.settings import BackboneSettings
 from training.extractor import Extraction, fill_in_processes
 

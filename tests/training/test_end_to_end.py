@@ -181,7 +181,7 @@ def test_a_step_takes_logits_before_their_last_resize(decoder, size):
 @pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
 def test_loss_and_gradients_of_a_step_are_those_of_plain_pytorch(decoder):
     torch.manual_seed(0)
-    model = Segmenter(CELL.to_json(), 3, "local", filters=8, dropout=0.0, decoder=decoder).double()
+    model = Segmenter(CELL, 3, LOCAL, CellSettings(filters=8, dropout=0.0), decoder).double()
     images_BCHW, labels_BHW = torch.randn(2, 3, 49, 33).double(), torch.randint(0, 4, (2, 49, 33), dtype=torch.uint8)
     expected = F.cross_entropy(model(images_BCHW), labels_BHW.long(), ignore_index=3)
     loss = segmentation_loss(CoarseLogits(model)(images_BCHW), labels_BHW, ignore_label=3)

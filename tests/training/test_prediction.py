@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from training.prediction import predict_labels, scaled_px, tiles
 from training.settings import Inference
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def model_of(cell):
     """Untrained, with a classifier that is not lost to one class."""
     torch.manual_seed(0)
-    model = Segmenter(cell.to_json(), classes=4, encoder_name="local", filters=8).eval()
+    model = Segmenter(cell, 4, BackboneSettings("local"), CellSettings(filters=8)).eval()
     with torch.inference_mode():
         model.classifier.weight.mul_(20)
         model.classifier.bias -= model(pixels_of(image_of(300, 300))).mean(dim=(0, 2, 3))
