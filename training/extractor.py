@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from data.cache.build import CacheBuild, build_cache
-from data.cache.feature_cache import CacheError
+from data.cache.files import CacheError
 from data.pool import process_pool
 from models.backbones import features_of
 from models.settings import BackboneSettings
