@@ -71,9 +71,10 @@ def retrain_on_cluster(
     if settings.batch_size % workers:
         raise ValueError(f"training.batch_size must be a multiple of data_parallel={workers}, got {settings.batch_size}.")
     validations = Queue()
+    train = partial(retrain, cell, dataset, backbone, settings, seed, folder)
     trainer = ray.train.torch.TorchTrainer(
         _work,
-        train_loop_config={"validations": validations, "train": partial(retrain, cell, dataset, backbone, settings, seed, folder)},
+        train_loop_config={"validations": validations, "train": train},
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
             use_gpu=resources.get("GPU", 0) > 0,

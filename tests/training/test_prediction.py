@@ -107,17 +107,3 @@ def test_one_scale_gives_the_class_of_the_largest_logit():
 @pytest.mark.parametrize(("size_px", "scale", "expected"), [(513, 0.5, 257), (513, 1.75, 897), (360, 0.75, 270), (1, 0.5, 1)])
 def test_scaled_sizes_are_deeplabs(size_px, scale, expected):
     assert scaled_px(size_px, scale) == expected
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"scales": ()}, "scales"),
-        ({"scales": (1.0, 0.0)}, "scales"),
-        ({"tile_px": 63}, "tile_px"),
-        ({"overlap_px": 1025}, "overlap_px"),
-    ],
-)
-def test_a_setting_out_of_range_is_named(settings, field):
-    with pytest.raises(ValueError, match=f"inference.{field} must be"):
-        Inference(**settings)
