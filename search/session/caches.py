@@ -9,7 +9,6 @@ from rich.console import Console
 from data.cache.feature_cache import FeatureCache
 from data.cache.settings import CacheSettings
 from data.datasets.contract import DatasetError, SegmentationDataset
-from models.backbones import build_backbone
 from models.settings import BackboneSettings
 from search.config import Config
 from search.running.faults.tolerance import FaultTolerance
@@ -18,7 +17,7 @@ from search.running.resources import Resources
 from search.session.hints import overrides_of, program
 from search.session.nodes import join_cluster
 from search.session.progress import progress_bar
-from training.extraction import Fill, cache_features, refuse_leaks
+from training.extraction import Fill, FrozenBackbone, cache_features, refuse_leaks
 from training.extractor import Extraction, fill_in_processes
 
 
@@ -35,9 +34,8 @@ def build_caches(
         SharedFolderError: a node of the cluster does not see, or cannot use, what all must share.
     """
     dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    backbone_settings = config.build("backbone", BackboneSettings)
     settings = config.build("cache", CacheSettings)
-    backbone = build_backbone(backbone_settings)
+    backbone = FrozenBackbone.of(config.build("backbone", BackboneSettings), settings)
     fill = _by_tasks(config) if join_cluster(config, written) else fill_in_processes
     caches = {}
     try:
@@ -46,7 +44,7 @@ def build_caches(
             for line in dataset.split(split).warnings:
                 console.print(f"Warning: {line}", soft_wrap=True)
             with progress_bar(console, f"features of {split}") as progress:
-                folder = cache_features(dataset, split, backbone, backbone_settings, settings, progress, fill)
+                folder = cache_features(dataset, split, backbone, settings, progress, fill)
             caches[split] = FeatureCache(folder.resolve())
             caches[split].verify()
     except DatasetError as error:
