@@ -98,9 +98,13 @@ def _by_crowding(front: Sequence[Evaluation], cost: Cost) -> list[Evaluation]:
 
 
 def _levels(ordered: Sequence[Evaluation]) -> list[int]:
-    """Places in the ranking, where equal scores share one."""
+    """Places in the ranking, where neighbours with equal scores share one."""
     levels: list[int] = []
     for index, one in enumerate(ordered):
-        is_equal = index > 0 and one.mious == ordered[index - 1].mious
+        is_equal = index > 0 and _score(one) == _score(ordered[index - 1])
         levels.append(levels[-1] if is_equal else index)
     return levels
+
+
+def _score(evaluation: Evaluation) -> tuple[int, float]:
+    return len(evaluation.mious), evaluation.mious[-1]

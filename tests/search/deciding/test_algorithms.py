@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import groupby
 from random import Random
 
 import pytest
@@ -277,12 +278,14 @@ def test_fronts_are_those_of_the_definition(seed):
     ]
 
     ordered = ranked(evaluations)
+    runs = [list(run) for _, run in groupby(ordered, key=lambda one: (len(one.mious), one.mious[-1]))]
+    levels = {one.trial: level for level, run in enumerate(runs) for one in run}
 
     def betters(one, other):
         """Dominates it, or is its equal and older."""
-        is_as_good = one.mious == other.mious or ordered.index(one) < ordered.index(other)
-        is_equal = one.mious == other.mious and one.madds == other.madds
-        return (one.trial < other.trial) if is_equal else (is_as_good and one.madds <= other.madds)
+        level, other_level = levels[one.trial], levels[other.trial]
+        is_equal = level == other_level and one.madds == other.madds
+        return (one.trial < other.trial) if is_equal else (level <= other_level and one.madds <= other.madds)
 
     left, expected = evaluations, []
     while left:
