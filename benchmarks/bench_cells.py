@@ -21,8 +21,8 @@ from rich.console import Console
 from models.spec import CellSpec
 from search.config import load
 from search.deciding.space import AnyCell
-from search.session.caches import build_caches
 from search.session.named_cells import read_cell
+from search.session.scoring import by_proxy
 from training.proxy import ProxyTask
 from training.settings import ProxySettings
 
@@ -38,9 +38,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = load("search", options.overrides)
-    caches = build_caches(config, ("search_train", "search_val"), Console())
     settings = config.build("proxy", ProxySettings)
-    task = ProxyTask(caches["search_train"].folder, caches["search_val"].folder, settings)
+    task = by_proxy(config, Console()).task
     print(f"python {' '.join(sys.argv)}: mIoU in % at iteration {settings.rungs[-1]}, one CPU thread a trial")
     print(f"{'cell':<16}{'seeds':>6}{'mean':>8}{'sd':>7}{'s a trial':>11}{'ratio':>8}{'validation':>12}")
     baseline, figures = None, {}
@@ -48,7 +47,7 @@ def main() -> None:
         cell = _cell(name)
         validation_s: list[float] = []
         with patch.object(ProxyTask, "_validate", timed(ProxyTask._validate, validation_s)):
-            last = [list(task(cell, seed))[-1] for seed in range(options.seeds)]
+            last = [list(task(cell, seed, None))[-1] for seed in range(options.seeds)]
         mious = [100 * score.miou for score in last]
         baseline = baseline or mean(mious)
         spread = f"{stdev(mious):.2f}" if len(mious) > 1 else "-"

@@ -100,13 +100,15 @@ def _unknown(name: str, close: Sequence[str]) -> BackboneError:
 
 
 def _load_weights(encoder: nn.Module, path: Path, is_timm: bool) -> None:
-    """Load a file whose keys cover the encoder; what it has beyond that (a classifier) is left out."""
+    """Load a file whose keys cover the encoder, or a model that was retrained; what it has beyond that is left out."""
     if not path.is_file():
         raise BackboneError(f"backbone.weights: no file {path}; accepted are a safetensors file, 'hub' and null.")
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise BackboneError(f"backbone.weights: {path} is not a safetensors file ({error}).") from error
+    if any(key.startswith("encoder.") for key in state):
+        state = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
     if is_timm:
         state = {f"model.{key.removeprefix('model.')}": value for key, value in state.items()}
     wanted = encoder.state_dict()

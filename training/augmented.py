@@ -33,7 +33,7 @@ def image_batches(
         flip=0.5 if settings.flip else 0.0,
         color_jitter=settings.color_jitter,
     )
-    samples = AugmentedSamples(dataset.split("train"), augmentation, backbone, seed)
+    samples = AugmentedSamples(dataset.split(settings.train_split), augmentation, backbone, seed)
     share = settings.batch_size // workers.size
     starts = range(start * settings.batch_size, settings.iterations * settings.batch_size, settings.batch_size)
     numbers = [[first + workers.rank * share + place for place in range(share)] for first in starts]

@@ -24,10 +24,12 @@ class Batches:
     """Functions of the seed and the iteration.
 
     Attributes:
+        samples: numbers of the cached samples that are drawn from.
         side: of the random square that is cut out of each image, in features; None takes whole images.
     """
 
     cache: FeatureCache
+    samples: IntArray
     size: int
     side: int | None
     seed: int
@@ -35,7 +37,7 @@ class Batches:
     def at(self, iteration: int, features: Features) -> Batch:
         """The batch of an iteration."""
         first = iteration * self.size
-        samples = samples_at(first, self.size, len(self.cache), self.seed).tolist()
+        samples = self._drawn(first, self.size).tolist()
         if self.side is None:
             return features.batch(samples)
         corners = corners_at(first, self.size, self._places(self.side), self.seed).tolist()
@@ -44,7 +46,7 @@ class Batches:
     def planned(self, iterations: int, features: ResidentFeatures, device: torch.device) -> Callable[[Tensor], Batch]:
         """``at`` for an iteration that only the device knows, a tensor of shape (1,): all draws are put there beforehand."""
         count, side = iterations * self.size, self.side
-        samples_IB = torch.from_numpy(samples_at(0, count, len(self.cache), self.seed)).to(device).view(iterations, -1)
+        samples_IB = torch.from_numpy(self._drawn(0, count)).to(device).view(iterations, -1)
         if side is None:
             return lambda iteration_1: features.whole(samples_IB.index_select(0, iteration_1)[0])
         corners_N2 = torch.from_numpy(corners_at(0, count, self._places(side), self.seed)).to(device)
@@ -52,6 +54,9 @@ class Batches:
         return lambda iteration_1: features.cut(
             samples_IB.index_select(0, iteration_1)[0], corners_IB2.index_select(0, iteration_1)[0], side
         )
+
+    def _drawn(self, first: int, count: int) -> IntArray:
+        return self.samples[samples_at(first, count, len(self.samples), self.seed)]
 
     def _places(self, side: int) -> tuple[int, int]:
         return self.cache.height - side + 1, self.cache.width - side + 1

@@ -1,7 +1,7 @@
 """The state of a training that was interrupted: one safetensors file, replaced in one step."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ from models.tensor_file import read_tensors, write_tensors
 _NOT_WHOLE = (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError)
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, metadata: Mapping[str, Any]) -> None:
-    """Write model, optimiser and JSON ``metadata``; a kill leaves the old checkpoint or the new one.
+def save_checkpoint(
+    path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], metadata: Mapping[str, Any]
+) -> None:
+    """Write model, optimisers and JSON ``metadata``; a kill leaves the old checkpoint or the new one.
 
     Raises:
         OSError: the disk is full or cannot be written.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     write_tensors(path, tensors, {"json": json.dumps(metadata)})
 
 
@@ -35,7 +38,7 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any] | None:
     """Restore what ``save_checkpoint`` wrote and return its metadata; None where there is no whole checkpoint."""
     try:
         tensors, header = read_tensors(path)
@@ -43,10 +46,11 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     except _NOT_WHOLE:
         return None
     model.load_state_dict({name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")})
-    state: dict[int, dict[str, Any]] = {}
+    states: list[dict[int, dict[str, Any]]] = [{} for _ in optimizers]
     for name, value in tensors.items():
         if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            _, number, index, key = name.split(".", 3)
+            states[int(number)].setdefault(int(index), {})[key] = value
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return metadata

@@ -82,7 +82,7 @@ def end_to_end(
     progress: Callable[[int, int], None] = lambda done, total: None,
     workers: Workers = ALONE,
 ) -> Iterator[Validation]:
-    """Train a model with ``cell`` on the split ``train`` and score it on ``val`` at each of ``settings.stops``.
+    """Train a model with ``cell`` on one split and score it on another, by default on ``val``, at each of ``settings.stops``.
 
     Args:
         checkpoint: where the state is kept between stops. Where one lies, earlier validations are told again and training goes
@@ -120,7 +120,7 @@ def end_to_end(
     )
     set_mode = partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm)
     scored = cast(Segmenter, averaged.module) if averaged else model
-    val = dataset.split("val")
+    val = dataset.split(settings.val_split)
     for stop in train(model, _shared(step, workers, model, averaged), seed, settings.stops, start, set_mode):
         if workers.rank > 0:
             continue
@@ -131,7 +131,7 @@ def end_to_end(
         yield history[-1]
         if checkpoint:
             validations = [asdict(replace(validation, model=None)) for validation in history]
-            save_checkpoint(checkpoint, states, optimizer, {"origin": origin, "validations": validations})
+            save_checkpoint(checkpoint, states, [optimizer], {"origin": origin, "validations": validations})
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _resume(
         return []
     if metadata["origin"] != json.loads(json.dumps(origin)):
         raise ValueError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
-    loaded = load_checkpoint(checkpoint, states, optimizer)
+    loaded = load_checkpoint(checkpoint, states, [optimizer])
     if loaded is None:
         return []
     return [Validation(**{**fields, "scores": Scores(**fields["scores"])}) for fields in loaded["validations"]]

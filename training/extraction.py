@@ -14,9 +14,10 @@ from torch import nn
 from data.cache.build import CacheBuild, Samples
 from data.cache.feature_cache import CacheKey
 from data.cache.settings import CacheSettings
-from data.datasets.check import shared_images
+from data.datasets.check import shared_by_folds, shared_images
 from data.datasets.contract import DatasetError, Sample, SegmentationDataset, Split
 from data.digests import FileDigests
+from data.folds import Fold, folds_of
 from data.system.files import write_text
 from data.transforms import Augmentation, mirrored
 from models.backbones import build_backbone, weights_digest
@@ -104,6 +105,24 @@ def refuse_leaks(dataset: SegmentationDataset, split_names: Sequence[str], setti
     splits = {name: dataset.split(name) for name in split_names}
     for leak in shared_images(splits, FileDigests(_memory(settings))):
         raise DatasetError(f"{dataset.info.name}, {leak.split}: {leak.text}")
+
+
+def search_folds(dataset: SegmentationDataset, settings: CacheSettings) -> Sequence[Fold]:
+    """What a search holds out of ``train`` in turn; empty where it has the splits ``search_train`` and ``search_val``.
+
+    Raises:
+        ValueError: the data set cannot be parted so, or labels are not cached in full: they are trained on and scored.
+        DatasetError: an image lies in two folds, or cannot be read.
+    """
+    if dataset.folds is None:
+        return ()
+    if settings.label_stride != 1:
+        raise ValueError(f"cache.label_stride must be 1 with dataset.folds, got {settings.label_stride}.")
+    train = dataset.split("train")
+    folds = folds_of(len(train), train.groups, dataset.folds)
+    for leak in shared_by_folds(train, folds, FileDigests(_memory(settings))):
+        raise DatasetError(f"{dataset.info.name}, {leak.split}: {leak.text}")
+    return folds
 
 
 def _memory(settings: CacheSettings) -> Path:

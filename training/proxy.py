@@ -6,19 +6,22 @@ Chen et al. 2018, section 3.3: a small pre-trained backbone, its features cached
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 import torch
 from torch import nn
 
 from data.cache.feature_cache import FeatureCache
 from data.cache.local_copy import local_copy
+from data.folds import Fold
 from models.dpc import classifier_on
 from models.spec import CellSpec
-from training.batches import Batches
+from training.batches import Batches, IntArray
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.features import Features, ResidentFeatures, features_on
 from training.graph_step import GraphStep
@@ -40,12 +43,15 @@ class ProxyTask:
 
     Attributes:
         local: where copies of both are made and read on the machine that trains; None reads them where they lie.
+        folds: of the samples of one cache, which is both folders: the cell is trained anew for each, the rungs of all side by
+            side, and scored by the mean. Empty trains once.
     """
 
     train_folder: Path
     val_folder: Path
     settings: ProxySettings
     local: Path | None = None
+    folds: Sequence[Fold] = ()
 
     def __call__(self, cell: CellSpec, seed: int, checkpoint: Path | None = None) -> Iterator[RungScore]:
         """Train ``cell`` and score it at each rung. On one CPU thread the same arguments give the same bits.
@@ -57,32 +63,47 @@ class ProxyTask:
 
         Raises:
             DivergedError: the loss is no longer a number.
-            ValueError: no pixel of the validation split has a label.
+            ValueError: no pixel of what it is scored on has a label.
         """
         started_s = time.monotonic()
-        torch.manual_seed(seed)
-        model = classifier_on(cell, self._train.channels, self._train.info.num_classes, self.settings.cell).to(self._device)
-        optimizer = build_optimizer(self.settings.optimizer, model.parameters())
-        state = load_checkpoint(checkpoint, model, optimizer) if checkpoint else None
+        parts = self._parts
+        models = nn.ModuleList(self._model(cell, seed) for _ in parts)
+        optimizers = [build_optimizer(self.settings.optimizer, model.parameters()) for model in models]
+        state = load_checkpoint(checkpoint, models, optimizers) if checkpoint else None
         scores = [RungScore(**score) for score in state["scores"]] if state else []
         yield from scores
-        before_s = scores[-1].elapsed_s if scores else 0.0
-        step, start = self._step(model, optimizer, seed), scores[-1].iteration if scores else 0
-        for progress in train(model, step, seed, stops=tuple(self.settings.rungs), start=start):
-            miou = self._validate(model)
-            elapsed_s = before_s + time.monotonic() - started_s
-            scores.append(RungScore(len(scores) + 1, progress.iteration, miou, progress.loss, elapsed_s))
+        before_s, start = (scores[-1].elapsed_s, scores[-1].iteration) if scores else (0.0, 0)
+        trainings = [
+            train(model, self._step(model, optimizer, samples, seed), seed, tuple(self.settings.rungs), start)
+            for model, optimizer, (samples, _) in zip(models, optimizers, parts, strict=True)
+        ]
+        for reached in zip(*trainings, strict=True):
+            miou = fmean(self._validate(model, held_out) for model, (_, held_out) in zip(models, parts, strict=True))
+            loss, elapsed_s = fmean(part.loss for part in reached), before_s + time.monotonic() - started_s
+            scores.append(RungScore(len(scores) + 1, reached[0].iteration, miou, loss, elapsed_s))
             if checkpoint and len(scores) < len(self.settings.rungs):
                 try:
-                    save_checkpoint(checkpoint, model, optimizer, {"scores": [asdict(score) for score in scores]})
+                    save_checkpoint(checkpoint, models, optimizers, {"scores": [asdict(score) for score in scores]})
                 except OSError as error:  # it costs a resume some minutes, but no score
                     _LOG.warning("no checkpoint: %s", error)
             yield scores[-1]
 
-    def _step(self, model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> Step | GraphStep:
+    @cached_property
+    def _parts(self) -> list[tuple[IntArray, IntArray]]:
+        """The cached samples of each training, and those that score it."""
+        if not self.folds:
+            return [(np.arange(len(self._train)), np.arange(len(self._val)))]
+        num_samples = len(self.folds[0].train) + len(self.folds[0].val)
+        return [(fold.views(len(self._train) // num_samples), fold.val) for fold in self.folds]
+
+    def _model(self, cell: CellSpec, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return classifier_on(cell, self._train.channels, self._train.info.num_classes, self.settings.cell).to(self._device)
+
+    def _step(self, model: nn.Module, optimizer: torch.optim.Optimizer, samples: IntArray, seed: int) -> Step | GraphStep:
         settings, iterations, features = self.settings, self.settings.rungs[-1], self._train_features
         loss_of = partial(segmentation_loss, ignore_label=self._train.info.ignore_label)
-        batches = Batches(self._train, settings.batch_size, self._crop_side, seed)
+        batches = Batches(self._train, samples, settings.batch_size, self._crop_side, seed)
         if isinstance(features, ResidentFeatures):
             rates = [settings.optimizer.learning_rate_at(iteration, iterations) for iteration in range(iterations)]
             planned = batches.planned(iterations, features, self._device)
@@ -105,12 +126,12 @@ class ProxyTask:
         return side
 
     @torch.inference_mode()
-    def _validate(self, model: nn.Module) -> float:
+    def _validate(self, model: nn.Module, samples: IntArray) -> float:
         model.eval()
         matrix = ConfusionMatrix(self._val.info.num_classes, self._val.info.ignore_label)
-        for start in range(0, len(self._val), self.settings.eval_batch_size):
-            stop = min(start + self.settings.eval_batch_size, len(self._val))
-            features_BCHW, labels_BHW = self._val_features.batch(range(start, stop))
+        for start in range(0, len(samples), self.settings.eval_batch_size):
+            batch = samples[start : start + self.settings.eval_batch_size].tolist()
+            features_BCHW, labels_BHW = self._val_features.batch(batch)
             logits_BKhw = predicted(model, features_BCHW, self.settings.precision)
             matrix.update(upsampled_argmax(logits_BKhw, *labels_BHW.shape[-2:]), labels_BHW)
         miou = matrix.miou()
@@ -128,7 +149,7 @@ class ProxyTask:
 
     @cached_property
     def _val(self) -> FeatureCache:
-        return self._opened(self.val_folder)
+        return self._train if self.val_folder == self.train_folder else self._opened(self.val_folder)
 
     def _opened(self, folder: Path) -> FeatureCache:
         return FeatureCache(local_copy(folder, self.local) if self.local else folder)
@@ -140,4 +161,4 @@ class ProxyTask:
 
     @cached_property
     def _val_features(self) -> Features:
-        return features_on(self._val, self._device)
+        return self._train_features if self._val is self._train else features_on(self._val, self._device)

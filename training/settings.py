@@ -97,6 +97,8 @@ class RetrainSettings:
         precision: of activations in training; validation is in float32.
         accumulate: parts that a batch goes through the model in; more need less memory. Batch norm sees one part at a time.
         ema_decay: keep an exponential moving average of the weights, and validate and save that; null keeps none.
+        train_split, val_split: of the data set. What is chosen by its score should not be chosen by ``val``, which is then no
+            check any more: search_train and search_val are there for that.
     """
 
     iterations: int
@@ -113,6 +115,8 @@ class RetrainSettings:
     precision: Precision = "float32"
     accumulate: int = 1
     ema_decay: float | None = None
+    train_split: str = "train"
+    val_split: str = "val"
     cell: CellSettings = field(default_factory=CellSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
 
@@ -135,6 +139,10 @@ class RetrainSettings:
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"training.ema_decay must be above 0 and below 1, or null, got {self.ema_decay}.")
+        if self.train_split == self.val_split:
+            raise ValueError(
+                f"training.val_split must be another one than training.train_split, got {self.val_split!r} for both."
+            )
         for name in ("height_px", "width_px"):
             if getattr(self, name) % self.cell.output_stride != 1:
                 raise ValueError(

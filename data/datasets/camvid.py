@@ -55,10 +55,12 @@ class CamVid:
     Attributes:
         root: folder of the lists; paths in them are relative to it.
         holdout_sequence: the sequence of train that a search is validated on.
+        folds: hold out every sequence of train in turn instead, in so many parts.
     """
 
     root: str
     holdout_sequence: str = "0006R0"
+    folds: int | None = None
 
     info = INFO
 
@@ -82,7 +84,11 @@ class CamVid:
     def _files(self, pairs: Sequence[tuple[str, str]], warnings: Sequence[str] = ()) -> FileSplit:
         if not pairs:
             raise DatasetError(f"camvid: sequence {self.holdout_sequence!r} (dataset.holdout_sequence) leaves a split empty.")
-        return FileSplit(self.info, Path(self.root), tuple(pairs), warnings=warnings)
+        return FileSplit(self.info, Path(self.root), tuple(pairs), warnings=warnings, groups=[*map(_sequence, pairs)])
 
     def _is_held_out(self, pair: tuple[str, str]) -> bool:
-        return pair[0].rsplit("/", 1)[-1].startswith(f"{self.holdout_sequence}_")
+        return _sequence(pair) == self.holdout_sequence
+
+
+def _sequence(pair: tuple[str, str]) -> str:
+    return pair[0].rsplit("/", 1)[-1].rpartition("_")[0]

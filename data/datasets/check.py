@@ -13,6 +13,7 @@ import numpy as np
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, LabelRangeError, SegmentationDataset, Split
 from data.datasets.label_questions import what_is_absent, what_values_are, why_unscorable
 from data.digests import FileDigests
+from data.folds import Fold
 from data.pool import process_pool
 
 RARE = 1e-4
@@ -133,6 +134,17 @@ def shared_images(splits: Mapping[str, Split], digests: FileDigests) -> Sequence
             }
         )
     )
+
+
+def shared_by_folds(split: Split, folds: Sequence[Fold], digests: FileDigests) -> Sequence[Finding]:
+    """Images that a split holds more than once, in parts that different folds hold out, told as ``shared_images`` does.
+
+    Raises:
+        DatasetError: an image cannot be read.
+    """
+    found = split.image_digests(digests)
+    parts = {f"fold {number}": {f"#{index}": found[index] for index in fold.val} for number, fold in enumerate(folds, start=1)}
+    return list(_leaks(parts))
 
 
 @dataclass(frozen=True, slots=True)

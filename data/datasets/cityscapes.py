@@ -100,10 +100,12 @@ class Cityscapes:
     Attributes:
         root: folder of ``leftImg8bit/`` and ``gtFine/``.
         coarse: add the images of train_extra to ``train``.
+        folds: validate a search on cities of train in turn, in so many parts, instead of on val.
     """
 
     root: str
     coarse: bool = False
+    folds: int | None = None
 
     info = INFO
 
@@ -139,6 +141,7 @@ class Cityscapes:
             tuple((str(image.relative_to(root)), str(labels.relative_to(root)) if labels else None) for image, labels in pairs),
             labelling=class_ids(self.info) if has_train_ids else mapped_values(TRAIN_IDS, self.info),
             warnings=tuple(line for folder, found in images.items() for line in _warnings(folder, found)),
+            groups=[image.parent.name for image, _ in pairs],
         )
 
     @staticmethod

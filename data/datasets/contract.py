@@ -110,10 +110,14 @@ class Split(Protocol):
 
     Attributes:
         warnings: what the data set's own lists or published counts say is missing, a line each.
+        groups: of each sample, the sequence, city or scene whose images are alike; empty where nothing is known of that.
     """
 
     @property
     def warnings(self) -> Sequence[str]: ...
+
+    @property
+    def groups(self) -> Sequence[str]: ...
 
     def __len__(self) -> int: ...
 
@@ -157,9 +161,13 @@ class SegmentationDataset(Protocol):
     ``train`` and ``val`` are the official ones, for full training and its final check. A search trains on
     ``search_train`` and compares on ``search_val``; a data set without a reason to do otherwise gives the official ones.
     Further ones, such as ``test``, may have no labels: there every pixel is ignored.
+
+    Attributes:
+        folds: a search holds out so many parts of ``train`` in turn, instead of its two splits; None where it does not.
     """
 
     info: DatasetInfo
+    folds: int | None
 
     def split(self, name: str) -> Split:
         """The split called ``name``: one of ``SPLITS``, or a further one that the data set knows.
@@ -168,6 +176,11 @@ class SegmentationDataset(Protocol):
             DatasetError: it is missing or empty.
         """
         ...
+
+
+def search_splits(dataset: SegmentationDataset) -> tuple[str, ...]:
+    """What a search reads."""
+    return ("search_train", "search_val") if dataset.folds is None else ("train",)
 
 
 SPLITS = ("train", "val", "search_train", "search_val")

@@ -28,6 +28,7 @@ class FileSplit:
         labelling: how label files become classes; None where they hold class ids.
         reading: of the images.
         warnings: what the data set's own lists or published counts say is missing, and what is left out.
+        groups: of each pair, the sequence, city or scene whose images are alike; empty where nothing is known of that.
     """
 
     info: DatasetInfo
@@ -36,6 +37,7 @@ class FileSplit:
     labelling: Labelling | None = None
     reading: ImageReading = AS_STORED
     warnings: Sequence[str] = ()
+    groups: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.pairs:

@@ -12,6 +12,7 @@ from data.datasets.file_split import FileSplit, require_folder
 from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
 from data.datasets.labelling import Color, Colors, Labelling, class_ids, mapped_values
 from data.datasets.lists import IGNORE, ClassList, read_class_list, read_list
+from data.folds import check_group, groups_by_name
 
 _LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels (or lists train.txt and val.txt)"
 
@@ -34,6 +35,9 @@ class Folder:
             ``ignore`` do not count. None where classes.txt has them, or files hold values.
         upright: turn images, and label maps that have it, as their EXIF orientation says.
         value_range: the values of black and white in images of more than 8 bits a channel.
+        folds: validate a search on parts of train in turn, so many, instead of on ``search_val``.
+        group: a regular expression; images for whose file stem its first part in brackets is the same belong together, such as
+            the frames of a sequence, and no fold parts them. None: each image is on its own.
 
     Raises:
         ValueError: a setting is not of this form.
@@ -46,6 +50,8 @@ class Folder:
     colors: Mapping[str, Sequence[Any]] | None = None
     upright: bool = False
     value_range: Sequence[float] | None = None
+    folds: int | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if self.label_map is not None and self.colors is not None:
@@ -55,6 +61,8 @@ class Folder:
                 raise ValueError(
                     f"dataset.label_map: maps values from 0 to 255 to classes, such as {{0:ignore,255:cat}}, got {value!r}."
                 )
+        if self.group is not None:
+            check_group(self.group)
         self._reading  # noqa: B018 - checks the range
         self._given_colors  # noqa: B018
 
@@ -85,6 +93,9 @@ class Folder:
             labelling=self._labelling,
             reading=self._reading,
             warnings=warnings,
+            groups=groups_by_name(self.group, [Path(image).stem for image, _ in pairs])
+            if self.group and name == "train"
+            else (),
         )
 
     def _has(self, name: str) -> bool:

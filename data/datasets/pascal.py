@@ -54,10 +54,12 @@ class Voc2012:
     Attributes:
         root: folder of ``VOCdevkit/VOC2012/`` and ``benchmark_RELEASE/`` (SBD), as the archives unpack.
         augmented: train on train_aug, as the paper does; False: on VOC's train alone.
+        folds: validate a search on parts of train in turn, so many, instead of on val.
     """
 
     root: str
     augmented: bool = True
+    folds: int | None = None
 
     info = VOC
 
@@ -120,9 +122,11 @@ class PersonPart:
 
     Attributes:
         root: folder of ``pascal_person_part/`` and of ``VOCdevkit/`` with VOC 2010's or VOC 2012's images.
+        folds: validate a search on parts of train in turn, so many, instead of on val.
     """
 
     root: str
+    folds: int | None = None
 
     info = PERSON_PART
 

@@ -91,12 +91,14 @@ class Shapes:
 
     Attributes:
         size_px: side of the square images, 16k + 1 (so that feature i lies on pixel 16i) and at least 321.
+        folds: validate a search on parts of train in turn, so many, instead of on val.
     """
 
     num_train: int = 240
     num_val: int = 60
     size_px: int = 321
     seed: int = 0
+    folds: int | None = None
 
     info = INFO
 
@@ -123,6 +125,7 @@ class ShapesSplit:
     """``num_samples`` scenes, each drawn when it is asked for."""
 
     warnings = ()
+    groups = ()
 
     def __init__(self, name: str, num_samples: int, size_px: int, seed: list[int]) -> None:
         self._name, self._num_samples, self._size_px, self._seed = name, num_samples, size_px, seed

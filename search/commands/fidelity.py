@@ -84,6 +84,7 @@ def _plan(config: Config, scoring: Scoring, cells: Sequence[CellSpec]) -> Plan:
         len(cells),
         config.value("seed", int),
         cost_of=partial(cell_cost, features=scoring.features, filters=scoring.filters),
+        paired=True,
     )
 
 

@@ -94,6 +94,7 @@ def _plan(config: Config, search: SearchRecord, cells: Sequence[CellSpec], scori
         len(cells),
         config.value("seed", int) + seed,
         cost_of=partial(cell_cost, features=features, filters=scoring.filters),
+        paired=True,
     )
 
 

@@ -60,7 +60,7 @@ def run(config: Config) -> int:
                 mark = " (best so far)" if reached.is_best else ""
                 console.print(
                     f"iteration {reached.iteration:>6}/{settings.iterations}  loss {reached.loss:.4f}  "
-                    f"val mIoU {percent(reached.scores.miou)}{mark}"
+                    f"{settings.val_split} mIoU {percent(reached.scores.miou)}{mark}"
                 )
                 best = reached if reached.is_best else best
         tracked.artifacts(folder)

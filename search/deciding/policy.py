@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from models.spec import CellSpec
-from search.deciding.algorithms.base import Algorithm, proposal_seed, propose_new
+from search.deciding.algorithms.base import Algorithm, proposal_seed, propose_new, training_seed
 from search.deciding.budget import Budget, CostOf
 from search.deciding.outcomes import Evaluation, Finished
 from search.deciding.schedulers import Decision, Scheduler
@@ -25,6 +25,7 @@ class Plan:
         budget: the most a cell may cost.
         window: None lets a decision see all results that have arrived. A number makes the search deterministic: proposal n
             waits for the ends of trials up to n - window, and it and its trial's rungs see those alone.
+        paired: every training has the study's own seed, so that all cells see the same batches; else it follows from the cell.
     """
 
     space: CellSpace
@@ -36,6 +37,7 @@ class Plan:
     cost_of: CostOf
     budget: Budget = field(default_factory=Budget)
     window: int | None = None
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -46,6 +48,10 @@ class Plan:
     def allows(self, cell: CellSpec) -> bool:
         """Whether a cell is within the budget."""
         return not self.budget.limits or self.budget.allows(self.cost_of(cell))
+
+    def seed_of(self, cell: CellSpec) -> int:
+        """Of a cell's training."""
+        return self.seed if self.paired else training_seed(self.seed, cell)
 
 
 class Policy:

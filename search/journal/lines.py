@@ -5,6 +5,7 @@ with another is as visible as one that is damaged.
 """
 
 import gc
+import gzip
 import json
 import shlex
 import zlib
@@ -67,14 +68,20 @@ def read_events(
 ) -> tuple[list[Event], Place]:
     """The events after a place, and the place after the last whole line: a reader beside the writer goes on there.
 
+    A finished journal may be kept compressed, as ``.gz``.
+
     Raises:
         JournalError: a line that is not the last is damaged, or one is not where it was written; the message gives its number.
+            Or a compressed file is damaged.
     """
     if not path.exists():
         return [], since
-    with path.open("rb") as file:
-        file.seek(since.offset)
-        lines = file.read().splitlines(keepends=True)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            file.seek(since.offset)
+            lines = file.read().splitlines(keepends=True)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise JournalError(f"{path}: damaged ({error}).") from error
     with _without_garbage_collection():
         return _decode_all(path, lines, since, operators)
 

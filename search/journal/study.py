@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from search.deciding.algorithms.base import SpaceExhaustedError, training_seed
+from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.journal.events import CellProposed, DeviceLeftOut, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, now_s
@@ -77,7 +77,7 @@ class Study:
             self._exhausted = str(exhausted)
             return None
         cost = self.plan.cost_of(cell)
-        number, seed = len(self.record.trials), training_seed(self.plan.seed, cell)
+        number, seed = len(self.record.trials), self.plan.seed_of(cell)
         proposed = CellProposed(number, cell, seed, cost.params, cost.madds, now_s())
         self._append(proposed)
         return proposed

@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Console
 
 from data.cache.settings import CacheSettings
-from data.datasets.contract import SegmentationDataset
+from data.datasets.contract import SegmentationDataset, search_splits
 from data.digests import FileDigests
+from data.folds import folds_digest
 from models.backbones import build_backbone, weights_digest
 from models.cost import FeatureShape
 from models.settings import BackboneSettings
@@ -22,7 +23,7 @@ from search.session.caches import build_caches
 from search.session.code_version import scoring_code
 from search.session.nodes import DATA, check_copies, join_cluster, on_shared, shared_data
 from training.end_to_end import EndToEndTask
-from training.extraction import refuse_leaks
+from training.extraction import refuse_leaks, search_folds
 from training.proxy import ProxyTask
 from training.settings import ProxySettings, RetrainSettings
 
@@ -46,17 +47,22 @@ class Scoring:
 
 def by_proxy(config: Config, console: Console) -> Scoring:
     """On cached features, which are extracted where they are missing."""
-    settings = config.build("proxy", ProxySettings)
-    caches = build_caches(config, ("search_train", "search_val"), console, ("output_dir", "cache.folder"))
-    train, val = caches["search_train"], caches["search_val"]
+    settings, cache_settings = config.build("proxy", ProxySettings), config.build("cache", CacheSettings)
+    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
+    folds, splits = search_folds(dataset, cache_settings), search_splits(dataset)
+    caches = build_caches(config, splits, console, ("output_dir", "cache.folder"))
+    train, val = caches[splits[0]], caches[splits[-1]]
     shape = [train.channels, train.height, train.width]
-    features = {**{split: cache.content for split, cache in caches.items()}, "shape": shape}
-    folders, local = (train.folder, val.folder), config.build("cache", CacheSettings).local
+    features: dict[str, Any] = {**{split: cache.content for split, cache in caches.items()}, "shape": shape}
+    if folds:
+        features["folds"] = folds_digest(folds)
+    folders, local = tuple(cache.folder for cache in caches.values()), cache_settings.local
     copies = Path(local).absolute() if local else None  # not resolved: a link may lead elsewhere on each node
     if copies:
         check_copies(config, folders, copies)
     seen = [SharedPath.seen("cache.folder", folder) for folder in folders]
-    task, kinds = ProxyTask(*folders, settings, copies), config.build("space", CellSpace).operator_kinds
+    task = ProxyTask(train.folder, val.folder, settings, copies, folds)
+    kinds = config.build("space", CellSpace).operator_kinds
     return Scoring(
         on_shared(config, task, seen),
         settings.rungs,
@@ -76,7 +82,8 @@ def end_to_end(config: Config, console: Console) -> Scoring:
     backbone_settings = config.build("backbone", BackboneSettings)
     cache = config.build("cache", CacheSettings)
     join_cluster(config, ("output_dir",), DATA)
-    refuse_leaks(dataset, ("train", "val"), cache)
+    splits = settings.train_split, settings.val_split
+    refuse_leaks(dataset, splits, cache)
     backbone = build_backbone(backbone_settings)
     memory = FileDigests(Path(cache.folder) / "digests.json")
     height, width = ((side - 1) // backbone_settings.output_stride + 1 for side in (settings.height_px, settings.width_px))
@@ -90,7 +97,7 @@ def end_to_end(config: Config, console: Console) -> Scoring:
         {
             **config.plain("training", "backbone"),
             "weights": weights_digest(backbone),
-            "data": {split: dataset.split(split).fingerprint(memory) for split in ("train", "val")},
+            "data": {split: dataset.split(split).fingerprint(memory) for split in splits},
             "scoring_code": scoring_code(task, dataset, *kinds),
         },
     )

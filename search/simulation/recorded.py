@@ -1,9 +1,11 @@
 """The table of a search that was run: its journal, searched again in other ways."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,8 @@ from training.score import RungScore
 class RecordedTable:
     """The trials of a journal that ran through every rung: others have no scores for a scheduler that would go on.
 
+    A cell may have several, under different seeds.
+
     Args:
         allows: whether a cell may be proposed at all; the others are left out.
 
@@ -29,34 +33,34 @@ class RecordedTable:
     """
 
     def __init__(self, events: Iterable[Event], allows: Callable[[CellSpec], bool] = lambda cell: True) -> None:
-        self._trials: dict[str, TrialRecord] = {
-            trial.cell.digest: trial
-            for trial in SearchRecord(events).leaderboard()
-            if trial.status == Status.COMPLETED and trial.miou is not None and allows(trial.cell)
-        }
+        self._trials: dict[str, list[TrialRecord]] = defaultdict(list)
+        for trial in SearchRecord(events).leaderboard():
+            if trial.status == Status.COMPLETED and trial.miou is not None and allows(trial.cell):
+                self._trials[trial.cell.digest].append(trial)
         if len(self._trials) < 2:
             raise ValueError(
-                f"journal: {len(self._trials)} trials ran through every rung and are within the budget, at least 2 are needed; "
+                f"journal: {len(self._trials)} cells ran through every rung and are within the budget, at least 2 are needed; "
                 "a search with scheduler=none stops none of them early."
             )
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """Iterations at which the cells were scored."""
-        return tuple(rung.iteration for rung in next(iter(self._trials.values())).rungs)
+        return tuple(rung.iteration for rung in next(iter(self._trials.values()))[0].rungs)
 
     @cached_property
     def cells(self) -> tuple[CellSpec, ...]:
         """Those that have scores."""
-        return tuple(trial.cell for trial in self._trials.values())
+        return tuple(trials[0].cell for trials in self._trials.values())
 
     def quality(self, cell: CellSpec) -> float:
-        """The score at the last rung."""
-        return self._trials[cell.digest].rungs[-1].miou
+        """The score at the last rung: of a cell with several trials, their mean."""
+        return fmean(trial.rungs[-1].miou for trial in self._trials[cell.digest])
 
     def scores(self, cell: CellSpec, seed: int) -> list[RungScore]:
-        """As recorded, whatever the seed."""
-        rungs = self._trials[cell.digest].rungs
+        """As recorded: of a cell with several trials, those of the one that ``seed`` falls on."""
+        trials = self._trials[cell.digest]
+        rungs = trials[seed % len(trials)].rungs
         return [RungScore(rung.rung, rung.iteration, rung.miou, rung.loss, rung.elapsed_s) for rung in rungs]
 
 

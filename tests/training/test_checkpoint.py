@@ -21,12 +21,15 @@ def small_training(seed=0):
         optimizer.zero_grad()
         model(torch.randn(2, 2, 5, 5)).square().mean().backward()
         optimizer.step()
-    return model, optimizer
+    return model, [optimizer]
 
 
-def states(model, optimizer):
+def states(model, optimizers):
     moments = {
-        (index, name): value for index, state in optimizer.state_dict()["state"].items() for name, value in state.items()
+        (number, index, name): value
+        for number, optimizer in enumerate(optimizers)
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
     }
     return {**model.state_dict(), **moments}
 
@@ -40,18 +43,27 @@ def assert_same(first, second):
 
 def test_model_optimiser_and_metadata_come_back_exactly(tmp_path):
     path = tmp_path / "deep" / "state.safetensors"
-    model, optimizer = small_training()
-    save_checkpoint(path, model, optimizer, METADATA)
+    model, optimizers = small_training()
+    save_checkpoint(path, model, optimizers, METADATA)
     other = small_training(seed=1)
     assert load_checkpoint(path, *other) == METADATA
-    assert_same(states(*other), states(model, optimizer))
+    assert_same(states(*other), states(model, optimizers))
+
+
+def test_several_models_with_an_optimiser_each_come_back_from_one_file(tmp_path):
+    path = tmp_path / "state.safetensors"
+    trained, other = ([small_training(seed) for seed in seeds] for seeds in ((0, 1), (2, 3)))
+    kept, restored = ((nn.ModuleList([one[0] for one in pair]), [one[1][0] for one in pair]) for pair in (trained, other))
+    save_checkpoint(path, *kept, METADATA)
+    assert load_checkpoint(path, *restored) == METADATA
+    assert_same(states(*restored), states(*kept))
 
 
 def test_without_a_checkpoint_nothing_is_loaded(tmp_path):
-    model, optimizer = small_training()
-    before = {name: value.clone() for name, value in states(model, optimizer).items()}
-    assert load_checkpoint(tmp_path / "none.safetensors", model, optimizer) is None
-    assert_same(states(model, optimizer), before)
+    model, optimizers = small_training()
+    before = {name: value.clone() for name, value in states(model, optimizers).items()}
+    assert load_checkpoint(tmp_path / "none.safetensors", model, optimizers) is None
+    assert_same(states(model, optimizers), before)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.1, 0.5, 0.999])
@@ -60,10 +72,10 @@ def test_a_truncated_checkpoint_is_ignored_and_changes_nothing(share, tmp_path):
     save_checkpoint(path, *small_training(), METADATA)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    model, optimizer = small_training(seed=1)
-    before = {name: value.clone() for name, value in states(model, optimizer).items()}
-    assert load_checkpoint(path, model, optimizer) is None
-    assert_same(states(model, optimizer), before)
+    model, optimizers = small_training(seed=1)
+    before = {name: value.clone() for name, value in states(model, optimizers).items()}
+    assert load_checkpoint(path, model, optimizers) is None
+    assert_same(states(model, optimizers), before)
 
 
 def test_a_pickle_in_its_place_is_not_executed(tmp_path):
@@ -91,9 +103,9 @@ def test_a_kill_while_writing_leaves_the_checkpoint_before(tmp_path, monkeypatch
     monkeypatch.setattr("models.tensor_file.save_file", killed)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, *small_training(seed=1), {})
-    model, optimizer = small_training(seed=2)
-    assert load_checkpoint(path, model, optimizer) == METADATA
-    assert_same(states(model, optimizer), states(*small_training()))
+    model, optimizers = small_training(seed=2)
+    assert load_checkpoint(path, model, optimizers) == METADATA
+    assert_same(states(model, optimizers), states(*small_training()))
 
 
 def test_a_checkpoint_replaces_the_one_before_and_leaves_no_partial_file(tmp_path):

@@ -35,9 +35,10 @@ class ToyDataset:
     info = INFO
 
     def __init__(self, is_labelled=True):
-        self.is_labelled = is_labelled
+        self.is_labelled, self.asked = is_labelled, []
 
     def split(self, name):
+        self.asked.append(name)
         return self
 
     def __len__(self):
@@ -206,6 +207,19 @@ def test_the_backbones_batch_norm_keeps_its_statistics_exactly_when_it_is_frozen
     start = build_backbone(backbone).state_dict()
     trainable = [name for name, _ in model.encoder.named_parameters()]
     assert sum(not torch.equal(model.encoder.state_dict()[name], start[name]) for name in trainable) > 100
+
+
+@pytest.mark.parametrize("splits", [("train", "val"), ("search_train", "search_val")])
+def test_it_trains_on_one_split_and_is_scored_on_another(splits, tmp_path):
+    dataset = ToyDataset()
+    changes = {} if splits == ("train", "val") else dict(zip(("train_split", "val_split"), splits, strict=True))
+    trained(tmp_path, dataset, **changes)
+    assert tuple(dataset.asked) == splits
+
+
+def test_a_model_is_not_scored_on_what_it_was_trained_on():
+    with pytest.raises(ValueError, match="val_split must be another one than training.train_split, got 'val' for both"):
+        settings(train_split="val")
 
 
 # Resuming

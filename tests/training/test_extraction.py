@@ -22,7 +22,7 @@ from data.datasets.folder import Folder
 from data.transforms import mirrored
 from models.backbones import build_backbone, weights_digest
 from models.settings import BackboneSettings
-from training.extraction import FrozenBackbone, cache_features, plan_cache, refuse_leaks
+from training.extraction import FrozenBackbone, cache_features, plan_cache, refuse_leaks, search_folds
 
 HEIGHT_PX, WIDTH_PX = 33, 49
 NUM_TRAIN = 12
@@ -162,6 +162,19 @@ def test_splits_that_share_an_image_are_refused(dataset, tmp_path):
     )
     with pytest.raises(DatasetError, match="folder, search_train, search_val: images in both: 1"):
         refuse_leaks(dataset, ("search_train", "search_val"), settings(tmp_path))
+
+
+def test_folds_hold_out_train_in_turn_and_a_data_set_without_them_has_none(dataset, tmp_path):
+    assert search_folds(dataset, settings(tmp_path)) == ()
+    folds = search_folds(replace(dataset, folds=3), settings(tmp_path))
+    assert [list(fold.val) for fold in folds] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+def test_an_image_that_lies_in_two_folds_is_refused(dataset, tmp_path):
+    images = tmp_path / "data" / "train" / "images"
+    (images / "03.png").write_bytes((images / "11.png").read_bytes())
+    with pytest.raises(DatasetError, match="folder, fold 1, fold 3: images in both: 1"):
+        search_folds(replace(dataset, folds=3), settings(tmp_path))
 
 
 def test_another_backbones_cache_under_this_ones_name_is_told_of(dataset, tmp_path):

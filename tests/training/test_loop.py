@@ -114,12 +114,12 @@ def test_a_training_resumed_at_any_stop_ends_with_the_same_bits(settings, resume
     interrupted, path = small_model(), tmp_path / "state.safetensors"
     optimizer = build_optimizer(settings, interrupted.parameters())
     for stop, _ in zip(range(resumed_at + 1), trained(interrupted, settings, optimizer), strict=False):
-        save_checkpoint(path, interrupted, optimizer, {"stop": stop})
+        save_checkpoint(path, interrupted, [optimizer], {"stop": stop})
 
     torch.manual_seed(99)  # the process that goes on has drawn other numbers
     resumed = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 1))
     optimizer = build_optimizer(settings, resumed.parameters())
-    assert load_checkpoint(path, resumed, optimizer) == {"stop": resumed_at}
+    assert load_checkpoint(path, resumed, [optimizer]) == {"stop": resumed_at}
     assert not same_state(resumed, whole)
     assert list(trained(resumed, settings, optimizer, start=STOPS[resumed_at])) == expected[resumed_at + 1 :]
     assert same_state(resumed, whole)

@@ -11,6 +11,7 @@ from torch import nn
 from data.cache.build import CacheBuild, build_cache
 from data.cache.feature_cache import CacheKey, FeatureCache
 from data.datasets.contract import DatasetInfo, Sample, palette_of
+from data.folds import folds_of
 from models.settings import CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from training.batches import Batches
@@ -127,6 +128,57 @@ def test_a_cell_learns_what_its_features_show(folders):
     assert late.miou > 0.7
 
 
+# Folds
+
+
+class PartOf(ToySplit):
+    """Some samples of a split."""
+
+    def __init__(self, split, numbers):
+        super().__init__(len(numbers), split.seed)
+        self.numbers = numbers
+
+    def __getitem__(self, index):
+        return super().__getitem__(int(self.numbers[index]))
+
+    def fingerprint(self):
+        return f"{self.seed}-{list(self.numbers)}"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return cached(tmp_path_factory.mktemp("whole"), ToySplit(7, seed=2))
+
+
+FOLDS = folds_of(7, list("aabbbcc"), 3)
+
+
+def test_the_score_of_folds_is_the_mean_of_a_trial_for_each(whole, tmp_path):
+    alone = []
+    for fold in FOLDS:
+        parts = [cached(tmp_path, PartOf(ToySplit(7, seed=2), numbers)) for numbers in (fold.train, fold.val)]
+        alone.append(list(ProxyTask(*parts, SETTINGS)(CELL, 0)))
+    together = list(ProxyTask(whole, whole, SETTINGS, folds=FOLDS)(CELL, 0))
+    assert [score.iteration for score in together] == [2, 3, 6]
+    for score, *each in zip(together, *alone, strict=True):
+        assert score.miou == pytest.approx(np.mean([one.miou for one in each]), rel=1e-12)
+        assert score.loss == pytest.approx(np.mean([one.loss for one in each]), rel=1e-12)
+
+
+def test_a_trial_of_folds_goes_on_from_its_checkpoint_with_the_same_bits(whole, tmp_path):
+    task, path = ProxyTask(whole, whole, SETTINGS, folds=FOLDS), tmp_path / "state.safetensors"
+    expected = told(task(CELL, 0))
+    assert told(islice(task(CELL, 0, path), 2)) == expected[:2]
+    assert told(task(CELL, 0, path)) == expected
+
+
+def test_a_fold_trains_on_every_view_of_its_samples_and_is_scored_on_the_images_as_they_are(tmp_path):
+    of_views = cached(tmp_path, ToySplit(14, seed=2))
+    for fold, (samples, held_out) in zip(FOLDS, ProxyTask(of_views, of_views, SETTINGS, folds=FOLDS)._parts, strict=True):
+        assert samples.tolist() == [*fold.train, *(7 + fold.train)]
+        assert held_out.tolist() == fold.val.tolist()
+
+
 # Resuming
 
 
@@ -208,7 +260,7 @@ def map_folder(tmp_path_factory):
 
 
 def batches_of(task):
-    return Batches(task._train, task.settings.batch_size, task._crop_side, seed=0)
+    return Batches(task._train, np.arange(len(task._train)), task.settings.batch_size, task._crop_side, seed=0)
 
 
 @pytest.mark.parametrize("crop_px", [None, 17, 33, 65])
@@ -291,7 +343,7 @@ def test_a_trial_on_a_device_takes_the_same_steps(optimizer, crop_px, folders):
 def test_which_step_is_taken_follows_from_where_the_features_lie(folders):
     parameters = [nn.Parameter(torch.zeros(1))]
     for task, kind in ((ProxyTask(*folders, SETTINGS), Step), (on_a_device(ProxyTask(*folders, SETTINGS)), GraphStep)):
-        assert type(task._step(nn.Identity(), build_optimizer(SETTINGS.optimizer, parameters), 0)) is kind
+        assert type(task._step(nn.Identity(), build_optimizer(SETTINGS.optimizer, parameters), np.arange(6), 0)) is kind
 
 
 def test_a_trial_on_a_device_resumes_with_the_same_bits(folders, tmp_path):

@@ -1,7 +1,9 @@
 """Cells that were chosen beforehand, such as a search's best."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from models.spec import CellSpec
@@ -18,3 +20,18 @@ class Listed:
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
         known = finished.digests | {cell.digest for cell in pending}
         yield from (cell for cell in self.cells if cell.digest not in known)
+
+
+def listed_in(file: str) -> Listed:
+    """The cells of a JSON file: a list of cells, each as ``CellSpec.to_json`` writes it.
+
+    Raises:
+        ValueError: there is no such file, or it holds something else.
+    """
+    try:
+        entries = json.loads(Path(file).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"algorithm.file: {file} cannot be read as JSON ({error}).") from error
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"algorithm.file: {file} must hold a list of cells.")
+    return Listed(tuple(CellSpec.from_json(entry) for entry in entries))

@@ -195,6 +195,22 @@ def test_a_sample_is_an_rgb_image_with_labels_of_its_size_in_range_or_ignored(ca
         assert set(np.unique(sample.labels_HW)) <= {*range(dataset.info.num_classes), dataset.info.ignore_label}
 
 
+def test_frames_of_a_sequence_images_of_a_city_and_what_a_user_says_belong_together(tmp_path):
+    write_camvid(tmp_path / "camvid")
+    assert CamVid(str(tmp_path / "camvid")).split("train").groups == ["0001TP", "0006R0", "0006R0", "0016E5"]
+    write_cityscapes(tmp_path / "city", "labelIds", range(34))
+    assert Cityscapes(str(tmp_path / "city")).split("train").groups == ["aachen", "bochum", "ulm"]
+    write_folder(tmp_path / "folder")
+    assert Folder(str(tmp_path / "folder"), group="([ab]|c)").split("train").groups == ["a", "b", "c"]
+    assert list(Folder(str(tmp_path / "folder")).split("train").groups) == []
+
+
+def test_an_image_that_a_users_pattern_does_not_match_is_named(tmp_path):
+    write_folder(tmp_path / "folder")
+    with pytest.raises(ValueError, match=r"dataset.group: '\(\[ab\]\)' does not match the image 'c'"):
+        Folder(str(tmp_path / "folder"), group="([ab])").split("train")
+
+
 @each_dataset
 def test_the_order_and_the_content_are_the_same_each_time(case, tmp_path):
     case.write(tmp_path / "data")

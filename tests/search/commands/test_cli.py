@@ -69,6 +69,12 @@ def complaint(capsys, *arguments):
         (["search", "dataset=camvid", "dataset.root=/nowhere"], "dataset.root: /nowhere is not a folder"),
         (["search", "dataset=cityscapes", "dataset.root={tmp}"], "no *_leftImg8bit.png under"),
         (["search", "dataset=folder", "dataset.root={tmp}"], "classes.txt"),
+        (["search", "dataset.folds=1"], "dataset.folds must be at least 2, or null for the data set's own two splits, got 1"),
+        (["search", "dataset.folds=241"], "dataset.folds: 240 samples of train cannot be parted into 241 folds"),
+        (["search", "dataset.folds=2", "cache.label_stride=4"], "cache.label_stride must be 1 with dataset.folds, got 4"),
+        (["cache", "dataset.folds=many"], "dataset.folds: input should be a valid integer"),
+        (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group=night"], "has no part in brackets, such as"),
+        (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group='('"], "is no regular expression"),
         (["search", "dataset.size_px=320"], "dataset.size_px must be a multiple of 16 plus 1"),
         (["search", "backbone.name=tu-mobilenetv9"], "no encoder 'tu-mobilenetv9'; did you mean"),
         (["search", "backbone.weights=/nowhere.safetensors"], "no file /nowhere.safetensors"),
@@ -139,6 +145,12 @@ def test_the_published_cell_is_shown_as_json(capsys):
     assert list(shown) == ["params", "madds", "params_paper", "madds_paper", "digest", "cell"]
     assert (shown["params_paper"], shown["madds_paper"]) == (356_160, 2_997_134_400)
     assert shown["cell"] == CellSpec.read(CONF / "cell" / "dpc_top1.json").to_json()
+
+
+def test_the_cache_command_extracts_what_a_search_with_folds_reads(capsys, tmp_path):
+    small = ["dataset.num_train=4", "dataset.folds=2", "cache.workers=1", f"output_dir={tmp_path}"]
+    assert main(["cache", "experiment=demo", *small]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "verified" in line] == [["train", "4"]]
 
 
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))

@@ -1,11 +1,12 @@
 import csv
 import io
+import json
 from random import Random
 
 import pytest
 
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
-from search.deciding.algorithms.listed import Listed
+from search.deciding.algorithms.listed import Listed, listed_in
 from search.deciding.outcomes import Evaluation, Finished, Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
 from search.findings.two_rankings import as_csv, best_cells, proxy_correlation, reranked
@@ -78,3 +79,20 @@ def test_listed_cells_are_proposed_in_their_order_each_once():
     assert listed.propose(SPACE, Finished(), (), Random(0)) == cells[0]
     assert listed.propose(SPACE, finished, (), Random(0)) == cells[1]
     assert listed.propose(SPACE, finished, (cells[1],), Random(0)) == cells[2]
+
+
+def test_a_file_lists_the_cells_of_a_study(tmp_path):
+    file = tmp_path / "cells.json"
+    file.write_text(json.dumps([cell.to_json() for cell in CELLS]))
+    assert listed_in(str(file)) == Listed(tuple(CELLS))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("[", "cannot be read as JSON"), ("[]", "list of cells"), ('{"cell": []}', "list of cells"), ("[1]", "list of branches")],
+)
+def test_a_file_that_lists_no_cells_is_refused(tmp_path, text, says):
+    file = tmp_path / "cells.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        listed_in(str(file))

@@ -1,4 +1,5 @@
 import errno
+import gzip
 import json
 import multiprocessing
 import os
@@ -64,6 +65,22 @@ def test_lines_are_json_that_any_tool_reads(recorded):
     events = [json.loads(line)["event"] for line in recorded.read_text().splitlines()]
     opening = ["trial_inherited", "search_opened", "cell_proposed"]
     assert events == [*opening, "rung_reached", "trial_ended", "device_left_out", "search_closed"]
+
+
+def test_a_journal_that_was_compressed_is_read_like_any_other(recorded, tmp_path):
+    packed = tmp_path / "journal.jsonl.gz"
+    packed.write_bytes(gzip.compress(recorded.read_bytes()))
+    assert read_events(packed)[0] == EVENTS
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda packed: packed[:-20], lambda packed: b"plain text", lambda packed: packed[:30] + packed[40:]]
+)
+def test_a_compressed_journal_that_is_damaged_is_refused_by_name(recorded, tmp_path, damage):
+    packed = tmp_path / "journal.jsonl.gz"
+    packed.write_bytes(damage(gzip.compress(recorded.read_bytes())))
+    with pytest.raises(JournalError, match="journal.jsonl.gz: damaged"):
+        read_events(packed)
 
 
 def test_every_truncation_keeps_the_whole_lines_and_can_be_written_on(recorded, tmp_path):

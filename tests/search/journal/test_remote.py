@@ -391,7 +391,7 @@ class Counting:
     def __call__(self, cell, seed, checkpoint=None):
         model = nn.Linear(1, 1)
         optimizer = torch.optim.AdamW(model.parameters())
-        state = load_checkpoint(checkpoint, model, optimizer)
+        state = load_checkpoint(checkpoint, model, [optimizer])
         scores = [RungScore(**score) for score in state["scores"]] if state else []
         yield from scores
         for rung in range(len(scores) + 1, len(RUNGS) + 1):
@@ -403,7 +403,7 @@ class Counting:
             scores.append(RungScore(rung, RUNGS[rung - 1], 0.1 * rung, 1.0, float(rung)))
             with self.log.open("a") as log:
                 log.write(f"{cell.digest} {rung}\n")
-            save_checkpoint(checkpoint, model, optimizer, {"scores": [asdict(score) for score in scores]})
+            save_checkpoint(checkpoint, model, [optimizer], {"scores": [asdict(score) for score in scores]})
             yield scores[-1]
 
 

@@ -172,3 +172,12 @@ def test_a_journal_that_an_older_version_wrote_such_a_score_into_names_the_line_
     way_on = rf"line {poisoned + 1} .*miou must be from 0 to 1, got 75.0.* after `sed -i '{poisoned + 1},\$d' "
     with pytest.raises(JournalError, match=way_on):
         Journal(tmp_path / "journal.jsonl")
+
+
+def test_paired_trainings_have_the_seed_of_the_study_and_others_one_of_their_cell(tmp_path):
+    for paired in (True, False):
+        with Journal(tmp_path / f"{paired}.jsonl") as journal:
+            study = open_study(journal, plan(4, paired=paired))
+            run(study)
+            seeds = {trial.proposed.seed for trial in study.record.trials.values()}
+        assert seeds == {0} if paired else len(seeds) == 4

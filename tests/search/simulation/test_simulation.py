@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -27,7 +28,7 @@ from search.deciding.outcomes import Finished, Status
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha, NoStopping
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
-from search.journal.events import SearchOpened
+from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
 from search.journal.journal import Journal
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
@@ -41,6 +42,7 @@ from training.score import RungScore
 SPACE = CellSpace(
     5, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
 )
+TABLES = Path(__file__).parents[3] / "benchmarks" / "tables"
 TINY = CellSpace(2, {"a": PointwiseConvs(), "b": AtrousConvs([1, 6])})
 RUNGS = (1875, 3750, 7500, 15000, 30000)
 COST = partial(cell_cost, features=FeatureShape(320, 49, 49))
@@ -264,8 +266,28 @@ def test_a_cell_that_was_recorded_answers_itself(recorded):
         assert answer == wanted or wanted not in table.cells
 
 
+def test_a_cell_that_was_recorded_under_several_seeds_has_their_mean_and_each_of_them_by_seed():
+    first, other = TINY.members[:2]
+    events = []
+    for trial, (cell, miou) in enumerate([(first, 0.2), (other, 0.3), (first, 0.4)]):
+        events.append(CellProposed(trial, cell, trial, 1, 1, 0.0))
+        events.append(RungReached(trial, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
+        events.append(TrialEnded(trial, Status.COMPLETED, "", 5.0, 0.0))
+    table = RecordedTable(events)
+    assert set(table.cells) == {first, other}
+    assert table.quality(first) == pytest.approx(0.3)
+    assert {table.scores(first, seed)[0].miou for seed in range(4)} == {0.2, 0.4}
+    assert {table.scores(other, seed)[0].miou for seed in range(4)} == {0.3}
+
+
+@pytest.mark.parametrize("file", sorted(TABLES.glob("*.jsonl.gz")), ids=lambda file: file.name)
+def test_the_recorded_tables_of_this_project_can_be_searched(file):
+    table = RecordedTable(read_events(file)[0])
+    assert all(len(table.scores(cell, 0)) == len(table.rungs) for cell in table.cells)
+
+
 def test_a_search_that_stopped_all_but_one_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="journal: 0 trials ran through every rung .* at least 2 are needed"):
+    with pytest.raises(ValueError, match="journal: 0 cells ran through every rung .* at least 2 are needed"):
         RecordedTable([])
 
 
