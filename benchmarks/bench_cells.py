@@ -22,7 +22,8 @@ from models.spec import CellSpec
 from search.config import load
 from search.deciding.space import AnyCell
 from search.session.caches import build_caches
-from search.session.named_cells import read_cell
+from search.settings.groups import Images, Workplace
+from search.settings.named_cells import read_cell
 from training.proxy import ProxyTask
 from training.settings import ProxySettings
 
@@ -38,7 +39,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = load("search", options.overrides)
-    caches = build_caches(config, ("search_train", "search_val"), Console())
+    splits = ("search_train", "search_val")
+    caches = build_caches(config.read(Images), splits, config.read(Workplace), Console(), written={})
     settings = config.build("proxy", ProxySettings)
     task = ProxyTask(caches["search_train"].folder, caches["search_val"].folder, settings)
     print(f"python {' '.join(sys.argv)}: mIoU in % at iteration {settings.rungs[-1]}, one CPU thread a trial")

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.operators import build_operator
-from models.settings import PAPER_OUTPUT_STRIDE, BackboneSettings, CellSettings
+from models.settings import PAPER_OUTPUT_STRIDE, WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, CellSpec, Conv1x1
 
-WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
 

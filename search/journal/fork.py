@@ -7,27 +7,23 @@ from typing import Any
 from models.spec import Operator
 from search.deciding.space import CellSpace
 from search.journal.events import TrialInherited, now_s
-from search.journal.lines import read_events
-from search.journal.record import SearchRecord
+from search.journal.folder import open_search
 
 SCORING = ("proxy", "features", "scoring_code")
 """The parts of a fingerprint that decide what a score means."""
 
 
 def inherit(
-    journal: Path, fingerprint: Mapping[str, Any], space: CellSpace, operators: tuple[type[Operator], ...]
+    folder: Path, fingerprint: Mapping[str, Any], space: CellSpace, operators: tuple[type[Operator], ...]
 ) -> list[TrialInherited]:
-    """The finished trials of the search at ``journal`` whose cells are in ``space``, numbered from 0.
+    """The finished trials of the search in ``folder`` whose cells are in ``space``, numbered from 0.
 
     Their scores are comparable if that search scored as ``fingerprint`` says.
 
     Raises:
-        ValueError: there is no search.
-        JournalError: the journal is damaged.
+        JournalError: there is no search, or its journal is damaged.
     """
-    parent = SearchRecord(read_events(journal, operators=operators)[0])
-    if parent.opened is None:
-        raise ValueError(f"from: no search at {journal}.")
+    parent = open_search(folder, operators, "from")
     is_comparable = all(parent.opened.fingerprint.get(key) == fingerprint.get(key) for key in SCORING)
     time_s = now_s()
     return [
@@ -45,6 +41,6 @@ def inherit(
             trial.elapsed_s,
             time_s,
         )
-        for number, trial in enumerate(trial for trial in parent.finished if trial.cell in space)
+        for number, trial in enumerate(trial for trial in parent.record.finished if trial.cell in space)
         if trial.ended
     ]

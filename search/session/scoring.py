@@ -1,4 +1,4 @@
-"""How cells are scored, from a command's settings: the task for workers, and all that its scores depend on."""
+"""How cells are scored: the task for workers, and all that its scores depend on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,19 +7,15 @@ from typing import Any
 
 from rich.console import Console
 
-from data.cache.settings import CacheSettings
-from data.datasets.contract import SegmentationDataset
 from data.digests import FileDigests
 from models.backbones import build_backbone, weights_digest
 from models.cost import FeatureShape
-from models.settings import BackboneSettings
-from search.config import Config
 from search.running.nodes.shared_folders import SharedPath
-from search.running.resources import Resources
 from search.running.trial import CellTask
 from search.session.caches import build_caches
 from search.session.code_version import scoring_code
-from search.session.nodes import DATA, check_copies, join_cluster, on_shared, shared_data
+from search.session.nodes import check_copies, join_cluster, on_shared, shared_data
+from search.settings.groups import Images, Workplace
 from training.end_to_end import EndToEndTask
 from training.extraction import refuse_leaks
 from training.proxy import ProxyTask
@@ -33,7 +29,7 @@ class Scoring:
     Attributes:
         rungs: iterations at which it does.
         features: that cells read, and ``filters`` that their branches have: a cell's cost follows.
-        fingerprint: all that a score depends on, but the cell and its seed.
+        fingerprint: all that a score depends on, but the cell, its seed and the settings of the protocol.
     """
 
     task: CellTask
@@ -43,49 +39,54 @@ class Scoring:
     fingerprint: Mapping[str, Any]
 
 
-def by_proxy(config: Config, console: Console) -> Scoring:
+def score(settings: ProxySettings | RetrainSettings, images: Images, workplace: Workplace, console: Console) -> Scoring:
+    """By the protocol that the settings are of."""
+    if isinstance(settings, ProxySettings):
+        return by_proxy(settings, images, workplace, console)
+    return end_to_end(settings, images, workplace, console)
+
+
+def by_proxy(settings: ProxySettings, images: Images, workplace: Workplace, console: Console) -> Scoring:
     """On cached features, which are extracted where they are missing."""
-    settings = config.build("proxy", ProxySettings)
-    caches = build_caches(config, ("search_train", "search_val"), console, ("output_dir", "cache.folder"))
+    caches = build_caches(
+        images, ("search_train", "search_val"), workplace, console, written={"output_dir": workplace.output_dir}
+    )
     train, val = caches["search_train"], caches["search_val"]
     shape = [train.channels, train.height, train.width]
     features = {**{split: cache.content for split, cache in caches.items()}, "shape": shape}
-    folders, local = (train.folder, val.folder), config.build("cache", CacheSettings).local
+    folders, local = (train.folder, val.folder), images.cache.local
     copies = Path(local).absolute() if local else None  # not resolved: a link may lead elsewhere on each node
     if copies:
-        check_copies(config, folders, copies)
+        check_copies(workplace, folders, copies)
     seen = [SharedPath.seen("cache.folder", folder) for folder in folders]
     return Scoring(
-        on_shared(config, ProxyTask(*folders, settings, copies), seen),
+        on_shared(workplace, ProxyTask(*folders, settings, copies), seen),
         settings.rungs,
         FeatureShape(*shape),
         settings.cell.filters,
-        {**config.plain("proxy"), "features": features, "scoring_code": scoring_code()},
+        {"features": features, "scoring_code": scoring_code()},
     )
 
 
-def end_to_end(config: Config, console: Console) -> Scoring:
+def end_to_end(settings: RetrainSettings, images: Images, workplace: Workplace, console: Console) -> Scoring:
     """Backbone and cell together, on images. A trial loads them in no more processes than it has CPUs: no score changes."""
-    settings = config.build("training", RetrainSettings)
-    if settings.workers > (threads := config.build("resources", Resources).threads):
+    if settings.workers > (threads := workplace.resources.threads):
         console.print(f"training.workers: a trial loads images in {threads}, not {settings.workers}: resources.cpu={threads}.")
         settings = replace(settings, workers=threads)
-    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    backbone_settings = config.build("backbone", BackboneSettings)
-    cache = config.build("cache", CacheSettings)
-    join_cluster(config, ("output_dir",), DATA)
-    refuse_leaks(dataset, ("train", "val"), cache)
-    backbone = build_backbone(backbone_settings)
-    memory = FileDigests(Path(cache.folder) / "digests.json")
-    height, width = ((side - 1) // backbone_settings.output_stride + 1 for side in (settings.height_px, settings.width_px))
+    dataset = images.dataset
+    join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
+    refuse_leaks(dataset, ("train", "val"), images.cache)
+    backbone = build_backbone(images.backbone)
+    memory = FileDigests(Path(images.cache.folder) / "digests.json")
+    stride = images.backbone.output_stride
+    height, width = ((side - 1) // stride + 1 for side in (settings.height_px, settings.width_px))
     channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
     return Scoring(
-        on_shared(config, EndToEndTask(dataset, backbone_settings, settings), shared_data(config)),
+        on_shared(workplace, EndToEndTask(dataset, images.backbone, settings), shared_data(workplace, images.paths)),
         settings.stops,
         FeatureShape(channels[-1], height, width),
         settings.cell.filters,
         {
-            **config.plain("training", "backbone"),
             "weights": weights_digest(backbone),
             "data": {split: dataset.split(split).fingerprint(memory) for split in ("train", "val")},
             "scoring_code": scoring_code(),

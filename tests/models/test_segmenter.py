@@ -6,7 +6,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from models.segmenter import CONFIG_FILE, WEIGHTS_FILE, ModelFileError, Segmenter, padded_px
+from models.segmenter import CONFIG_FILE, ModelFileError, Segmenter, padded_px
+from models.settings import WEIGHTS_FILE
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1()), Branch(-1, PyramidPooling((2, 1)))))

@@ -15,6 +15,7 @@ from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
 from search.journal.events import RungReached, SearchClosed, SearchOpened
+from search.journal.folder import JOURNAL
 from search.journal.fork import inherit
 from search.journal.journal import Journal
 from search.journal.lines import read_events
@@ -197,10 +198,10 @@ def test_a_cell_over_the_budget_is_never_proposed(tmp_path):
 
 @pytest.mark.parametrize("is_comparable", [True, False])
 def test_a_fork_begins_with_the_finished_cells_of_its_parent(tmp_path, is_comparable):
-    journalled(tmp_path / "parent.jsonl", plan(12), die_after=20)
-    parent = SearchRecord(read_events(tmp_path / "parent.jsonl")[0])
+    journalled(tmp_path / "parent" / JOURNAL, plan(12), die_after=20)
+    parent = SearchRecord(read_events(tmp_path / "parent" / JOURNAL)[0])
     fingerprint = {} if is_comparable else {"proxy": "another"}
-    inherited = inherit(tmp_path / "parent.jsonl", fingerprint, SPACE, SPACE.operator_kinds)
+    inherited = inherit(tmp_path / "parent", fingerprint, SPACE, SPACE.operator_kinds)
     with Journal(tmp_path / "child.jsonl") as journal:
         journal.append(*inherited)
     study = journalled(tmp_path / "child.jsonl", plan(8))
@@ -217,8 +218,8 @@ def test_a_fork_begins_with_the_finished_cells_of_its_parent(tmp_path, is_compar
 
 
 def test_cells_outside_the_childs_space_are_not_inherited(tmp_path):
-    journalled(tmp_path / "parent.jsonl", plan(12))
-    assert inherit(tmp_path / "parent.jsonl", {}, CellSpace(2, SPACE.operators), SPACE.operator_kinds) == []
+    journalled(tmp_path / "parent" / JOURNAL, plan(12))
+    assert inherit(tmp_path / "parent", {}, CellSpace(2, SPACE.operators), SPACE.operator_kinds) == []
 
 
 def test_an_event_is_in_the_journal_before_anyone_is_told(tmp_path):
