@@ -277,13 +277,16 @@ def _typed(value: object, kind: Any, where: str) -> Any:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{where}: {_rule(first)}, got {first['input']!r}.") from error
+        place = f"{where}.{first['loc'][0]}" if isinstance(value, dict) and first["loc"] else where
+        raise ConfigError(f"{place}: {_rule(first)}, got {first['input']!r}.") from error
 
 
 def _rule(error: ErrorDetails) -> str:
     """What was broken, in the words of our own checks."""
     bounds = error.get("ctx", {})
     match error["type"]:
+        case "greater_than":
+            return f"must be above {bounds['gt']}"
         case "greater_than_equal":
             return f"must be at least {bounds['ge']}"
         case "less_than_equal":

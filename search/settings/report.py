@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from models.spec import CellSpec
 from search.config import Config, Overrides, load
@@ -31,7 +31,7 @@ class ReportSettings:
     output_dir: ResolvedPath
     space: CellSpace
     rows: Count
-    good_share: float
+    good_share: Annotated[float, Gt(0), Le(1)]
     landmarks: Mapping[str, Annotated[float, Ge(0), Le(1)] | None]
     overrides: Overrides
 
