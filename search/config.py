@@ -81,7 +81,8 @@ class Config:
             ConfigError: it is missing or of another type.
         """
         with _one_line():
-            return _typed(OmegaConf.select(self._settings, key, throw_on_missing=True), kind, key)
+            value = OmegaConf.select(self._settings, key, throw_on_missing=True)
+            return _typed(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, key)
 
     def optional(self, key: str, kind: type[T]) -> T | None:
         """As ``value``, or None where the setting is null."""
@@ -278,6 +279,8 @@ def _typed(value: object, kind: Any, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         place = f"{where}.{first['loc'][0]}" if isinstance(value, dict) and first["loc"] else where
+        if first["type"] == "value_error":
+            raise ConfigError(f"{place}: {first['ctx']['error']}") from error
         raise ConfigError(f"{place}: {_rule(first)}, got {first['input']!r}.") from error
 
 
@@ -286,11 +289,11 @@ def _rule(error: ErrorDetails) -> str:
     bounds = error.get("ctx", {})
     match error["type"]:
         case "greater_than":
-            return f"must be above {bounds['gt']}"
+            return f"must be above {bounds['gt']:g}"
         case "greater_than_equal":
-            return f"must be at least {bounds['ge']}"
+            return f"must be at least {bounds['ge']:g}"
         case "less_than_equal":
-            return f"must be at most {bounds['le']}"
+            return f"must be at most {bounds['le']:g}"
         case "literal_error":
             return f"accepted are {bounds['expected'].replace(' or ', ' and ').replace(chr(39), '')}"
         case _:

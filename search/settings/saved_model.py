@@ -10,7 +10,7 @@ from models.settings import WEIGHTS_FILE
 
 def _there(folder: Path) -> Path:
     if not (folder / WEIGHTS_FILE).is_file():
-        raise ValueError(f"no model in {folder}; expected a folder with {WEIGHTS_FILE}")
+        raise ValueError(f"no model in {folder}; expected a folder with {WEIGHTS_FILE}.")
     return folder
 
 
