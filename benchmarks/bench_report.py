@@ -22,7 +22,7 @@ from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.journal.events import Event, SearchOpened, now_s
-from search.journal.lines import encode
+from search.journal.lines import BEGIN, encode
 from search.journal.record import SearchRecord
 from search.journal.study import Study
 from search.simulation.landscape import Landscape, LandscapeSettings
@@ -82,11 +82,12 @@ def write(path: Path, trials: int) -> None:
 
 class _Lines:
     def __init__(self, write) -> None:
-        self._write = write
+        self._write, self._end = write, BEGIN
 
     def append(self, *events: Event) -> None:
         for event in events:
-            self._write(encode(event))
+            line, self._end = encode(event, self._end)
+            self._write(line)
 
 
 if __name__ == "__main__":

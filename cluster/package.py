@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from cluster.environment import FILE
 from cluster.jobs_api import SubmitError
 
-UPLOADED_FOLDERS = ("search", "models", "data", "training", "cluster", "conf")
+UPLOADED_FOLDERS = ("search", "cluster", "training", "models", "data", "conf")
 UPLOAD_LIMIT_MIB = 100  # the jobs API answers HTTP 413 above this (DASHBOARD_CLIENT_MAX_SIZE)
 OWNER_ONLY = (stat.S_IFREG | 0o600) << 16  # Ray unpacks a file with the mode that its archive says
 

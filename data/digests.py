@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from data.system.files import write_text
 
 _READERS = 8
 """Threads that read: hashing does not hold Python's lock, and files may lie on a slow network."""
@@ -49,12 +50,8 @@ class FileDigests:
             return hashlib.file_digest(file, self._algorithm).hexdigest()
 
     def _save(self) -> None:
-        if self._memory is None:
-            return
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._memory.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(self._known))
-        partial.replace(self._memory)
+        if self._memory:
+            write_text(self._memory, json.dumps(self._known))
 
 
 def _load(memory: Path | None) -> dict[str, list[object]]:

@@ -3,7 +3,6 @@
 The only file that knows pyarrow's file systems.
 """
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow import fs
+
+from data.system.files import SUFFIX, whole_file
 
 ATTEMPTS = 3
 """At each request to S3: half a minute at most where nothing answers; pyarrow's own ten take hours."""
@@ -73,7 +74,7 @@ class Store:
         """The files in this folder, sorted; none where there is no such folder."""
         with self._errors_told("") as (files, at):
             found = files.get_file_info(fs.FileSelector(at, allow_not_found=True))
-            return sorted(info.base_name for info in found if info.is_file and not info.base_name.endswith(".partial"))
+            return sorted(info.base_name for info in found if info.is_file and not info.base_name.endswith(SUFFIX))
 
     def read(self, name: str) -> bytes | None:
         """What ``name`` holds; None where there is no such file."""
@@ -95,18 +96,16 @@ class Store:
 
     def download(self, name: str, path: Path) -> bool:
         """Make or replace a local file, in one step; False where there is no such file in the store."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            with self._errors_told(name) as (files, at):
-                try:
-                    with files.open_input_stream(at, compression=None) as stream, partial.open("wb") as file:
-                        shutil.copyfileobj(stream, file, _COPY_BYTES)
-                except FileNotFoundError:
-                    return False
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with self._errors_told(name) as (files, at):
+            try:
+                with (
+                    files.open_input_stream(at, compression=None) as stream,
+                    whole_file(path) as partial,
+                    partial.open("wb") as file,
+                ):
+                    shutil.copyfileobj(stream, file, _COPY_BYTES)
+            except FileNotFoundError:
+                return False
         return True
 
     def delete(self, name: str) -> None:
@@ -134,7 +133,7 @@ class Store:
         with self._errors_told(name) as (files, at):
             if files.type_name not in _WITHOUT_FOLDERS:
                 files.create_dir(at.rpartition("/")[0], recursive=True)
-            into = f"{at}.{os.getpid()}.partial" if files.type_name == "local" else at
+            into = f"{at}.{uuid4().hex[:8]}{SUFFIX}" if files.type_name == "local" else at
             with files.open_output_stream(into, compression=None) as stream:
                 stream.write(content)
             if into != at:

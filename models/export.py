@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from data.system.files import whole_file
 from models.backbones import pad_symmetrically
 from models.segmenter import Segmenter
 
@@ -74,8 +75,7 @@ def export_model(model: Segmenter, path: Path, file_format: str, size_px: tuple[
     if file_format == "onnx":
         _require("onnx", "onnxscript", "onnxruntime")
     graph = ImagesToLogits(model).eval()
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole_file(path) as partial:
         content = _as_onnx(graph, size_px) if file_format == "onnx" else _as_torch(graph, size_px)
         partial.write_bytes(content)
         comparison = _compare(_open_onnx(partial) if file_format == "onnx" else _open_torch(partial), model, size_px)
@@ -84,11 +84,6 @@ def export_model(model: Segmenter, path: Path, file_format: str, size_px: tuple[
                 f"{path}: not written, its logits differ by up to {comparison.difference:.1e}, accepted is "
                 f"{TOLERANCE * comparison.largest_logit:.1e}."
             )
-        partial.replace(path)
-    except OSError as error:  # a full disk's says no name
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return comparison
 
 

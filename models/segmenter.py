@@ -9,15 +9,16 @@ from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from data.system.files import write_text
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.operators import build_operator
 from models.settings import PAPER_OUTPUT_STRIDE, WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, CellSpec, Conv1x1
+from models.tensor_file import read_tensors, write_tensors
 
 CONFIG_FILE = "config.json"
 
@@ -124,14 +125,9 @@ class Segmenter(nn.Module):
         One file holds both, so that weights cannot be parted from their cell, and it is replaced in one step, so that a
         kill leaves the old model or the new one.
         """
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
         config = json.dumps(self.config, indent=2)
-        (folder / CONFIG_FILE).write_text(config + "\n")
-        partial = folder / f"{WEIGHTS_FILE}.partial"
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, partial, metadata={"config": config})
-        partial.replace(folder / WEIGHTS_FILE)
+        write_text(Path(directory) / CONFIG_FILE, config + "\n")
+        write_tensors(Path(directory) / WEIGHTS_FILE, self.state_dict(), {"config": config})
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> Self:
@@ -144,10 +140,8 @@ class Segmenter(nn.Module):
         if not path.is_file():
             raise ModelFileError(f"checkpoint: no model in {directory}; expected a folder with {WEIGHTS_FILE}.")
         try:
-            with safe_open(path, framework="pt") as file:
-                config = json.loads((file.metadata() or {})["config"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            model = cls(**config)
+            tensors, metadata = read_tensors(path)
+            model = cls(**json.loads(metadata["config"]))
             model.load_state_dict(tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one a line

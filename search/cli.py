@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from data.system.termination import handle_sigterm, interrupted_code
 from search.config import ConfigError, load
 from search.help import COMMANDS, command_help, overview
-from search.system.termination import handle_sigterm, interrupted_code
 from training.score import DivergedError
 
 FAILED = 1

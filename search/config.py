@@ -315,4 +315,4 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kind = {"kind": value["_target_"]} if "_target_" in value else {}
-    return kind | {key: _plain(inner) for key, inner in value.items() if not key.startswith("_")}
+    return kind | {str(key): _plain(inner) for key, inner in value.items() if not str(key).startswith("_")}

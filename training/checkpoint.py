@@ -1,15 +1,15 @@
 """The state of a training that was interrupted: one safetensors file, replaced in one step."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
+
+from models.tensor_file import read_tensors, write_tensors
 
 _NOT_WHOLE = (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError)
 
@@ -20,18 +20,10 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     Raises:
         OSError: the disk is full or cannot be written.
     """
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # a worker that outlives its driver may still be writing, too
-    try:
-        save_file(tensors, partial, metadata={"json": json.dumps(metadata)})
-        partial.replace(path)
-    except SafetensorError as error:
-        raise OSError(f"{path}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_tensors(path, tensors, {"json": json.dumps(metadata)})
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
@@ -46,9 +38,8 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
     """Restore what ``save_checkpoint`` wrote and return its metadata; None where there is no whole checkpoint."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, Any] = json.loads(file.metadata()["json"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, header = read_tensors(path)
+        metadata: dict[str, Any] = json.loads(header["json"])
     except _NOT_WHOLE:
         return None
     model.load_state_dict({name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")})

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.datasets.contract import SegmentationDataset
+from data.system.files import write_text
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings
 from models.spec import CellSpec
@@ -67,7 +68,7 @@ def retrain(
         if validation.is_best and validation.model is not None:
             validation.model.save_pretrained(folder)
             record = {"iteration": validation.iteration, "digest": cell.digest, **asdict(validation.scores)}
-            (folder / "scores.json").write_text(json.dumps(record, indent=2) + "\n")
+            write_text(folder / "scores.json", json.dumps(record, indent=2) + "\n")
         yield validation
 
 

@@ -4,17 +4,12 @@ Each shard is claimed by a lock that dies with its holder, written beside its pl
 any moment, and goes on with the shards that are missing.
 """
 
-import errno
-import fcntl
 import hashlib
 import json
-import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +30,9 @@ from data.cache.feature_cache import (
     read_manifest,
 )
 from data.datasets.contract import DatasetInfo, Sample, UInt8Array
+from data.system.disk import check_room
+from data.system.files import SUFFIX, whole_file, write_text
+from data.system.locks import Lock, LockedError
 
 _T = TypeVar("_T")
 
@@ -131,13 +129,14 @@ class CacheBuild:
             index = waiting.popleft()
             if self._entry_file(index).exists():
                 continue
-            with _claimed(self._entry_file(index).with_suffix(".lock")) as is_mine:
-                if not is_mine:
-                    waiting.append(index)
-                    held_by_others += 1
-                elif not self._entry_file(index).exists():
-                    self._write_shard(index, extract, batch_size, readers, progress)
-                    held_by_others = 0
+            try:
+                with Lock(self._entry_file(index).with_suffix(".lock")):
+                    if not self._entry_file(index).exists():
+                        self._write_shard(index, extract, batch_size, readers, progress)
+                        held_by_others = 0
+            except LockedError:
+                waiting.append(index)
+                held_by_others += 1
             if held_by_others > len(waiting):
                 time.sleep(POLL_S)
                 held_by_others = 0
@@ -146,18 +145,16 @@ class CacheBuild:
         """Write the manifest; the folder is a cache from now on."""
         entries = [json.loads(self._entry_file(index).read_text()) for index in range(len(self.shards))]
         _, channels, height, width = entries[0]["features"]["shape"]
-        _write_json(
-            self.folder / MANIFEST,
-            {
-                "format": FORMAT,
-                "key": asdict(self.key),
-                "info": asdict(self.info),
-                "channels": channels,
-                "height": height,
-                "width": width,
-                "shards": entries,
-            },
-        )
+        manifest = {
+            "format": FORMAT,
+            "key": asdict(self.key),
+            "info": asdict(self.info),
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "shards": entries,
+        }
+        write_text(self.folder / MANIFEST, json.dumps(manifest, indent=1))
         for lock in self.folder.glob("*.lock"):
             lock.unlink(missing_ok=True)
         return self.folder
@@ -178,6 +175,8 @@ class CacheBuild:
     def _write_shard(
         self, index: int, extract: Extract, batch_size: int, readers: int, progress: Callable[[int], None]
     ) -> None:
+        for left_by_a_kill in self.folder.glob(f"*-{index:05d}.*{SUFFIX}"):
+            left_by_a_kill.unlink(missing_ok=True)
         features, labels = [], []
         for batch in _batches(_ahead(self._prepared, self.shards[index], readers), batch_size):
             features.append(extract(np.stack([image_HWC for image_HWC, _ in batch])).astype(self.key.dtype))
@@ -187,7 +186,7 @@ class CacheBuild:
         self._check_room(sum(array.nbytes for array in arrays.values()) // len(labels))
         written = {part: _write_array(self.folder / f"{part}-{index:05d}.npy", array) for part, array in arrays.items()}
         samples = self.shards[index]
-        _write_json(self._entry_file(index), {"samples": [samples.start, samples.stop], **written})
+        write_text(self._entry_file(index), json.dumps({"samples": [samples.start, samples.stop], **written}, indent=1))
 
     def _prepared(self, index: int) -> tuple[UInt8Array, UInt8Array]:
         key = self.key
@@ -195,12 +194,8 @@ class CacheBuild:
         return sample.image_HWC, sample.labels_HW[:: key.label_stride, :: key.label_stride]
 
     def _check_room(self, sample_bytes: int) -> None:
-        """Say at the first shard, and not after hours, that a disk is too small."""
         missing = [samples for index, samples in enumerate(self.shards) if not self._entry_file(index).exists()]
-        needed, free = sample_bytes * sum(map(len, missing)), shutil.disk_usage(self.folder).free
-        if needed > free:
-            reason = f"the features need {needed / 1e9:.2f} GB more, {free / 1e9:.2f} GB are free"
-            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(self.folder))
+        check_room(self.folder, sample_bytes * sum(map(len, missing)), "the features need")
 
 
 _PARTS = ("features", "labels")
@@ -253,18 +248,6 @@ def pad_sample(sample: Sample, height_px: int, width_px: int, mean: Sequence[flo
     return Sample(sample.name, image_HWC, np.pad(sample.labels_HW, (below, right), constant_values=ignore_label))
 
 
-@contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Hold a lock if nobody else does, and say whether."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
 def _ahead(function: Callable[[int], _T], numbers: Sequence[int], readers: int) -> Iterator[_T]:
     """``map`` in threads that run a little ahead."""
     with ThreadPoolExecutor(readers) as pool:
@@ -293,17 +276,9 @@ def _write_array(path: Path, array: npt.NDArray[Any]) -> dict[str, Any]:
         raise CacheError(f"{path}: the backbone's features are not finite in {array.dtype}; try cache.dtype=float32.")
     array = np.ascontiguousarray(array)
     header = _npy_header(array)
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(header)
-            file.write(array.data)  # np.save would hide a full disk behind "N requested and M written"
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    partial.replace(path)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write(header)
+        file.write(array.data)  # np.save would hide a full disk behind "N requested and M written"
     checksum = hashlib.sha256(header)
     checksum.update(array.data)
     return {
@@ -318,9 +293,3 @@ def _npy_header(array: npt.NDArray[Any]) -> bytes:
     file = BytesIO()
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
     return file.getvalue()
-
-
-def _write_json(path: Path, value: object) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # several may finish at once
-    partial.write_text(json.dumps(value, indent=1))
-    partial.replace(path)

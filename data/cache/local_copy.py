@@ -1,8 +1,5 @@
 """A machine's own copy of a finished feature cache, on a disk that is faster than the storage that nodes share."""
 
-import errno
-import fcntl
-import os
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
@@ -12,6 +9,9 @@ from typing import Any
 
 from data.cache.feature_cache import MANIFEST, CacheError, files_of, has_size, read_manifest
 from data.digests import FileDigests
+from data.system.disk import check_room
+from data.system.files import SUFFIX, whole_file
+from data.system.locks import Lock
 
 _COPIERS = 8
 """Threads that copy: one alone leaves a network half idle."""
@@ -29,10 +29,11 @@ def local_copy(folder: Path, local: Path) -> Path:
     manifest = read_manifest(folder)
     copy = local / folder.name
     copy.mkdir(parents=True, exist_ok=True)
-    with (copy / "copy.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with Lock(copy / "copy.lock", wait=True):
+        for left_by_a_kill in copy.glob(f"*{SUFFIX}"):
+            left_by_a_kill.unlink()
         if wrong := _wrong(manifest, copy):
-            _check_room(wrong, copy)
+            _check_room(copy, wrong)
             with ThreadPoolExecutor(_COPIERS) as copiers:
                 list(copiers.map(lambda entry: _copy_file(folder / entry["file"], copy / entry["file"]), wrong))
             for entry in _wrong(manifest, copy):
@@ -52,7 +53,7 @@ def check_local_room(folders: Sequence[Path], local: Path) -> None:
     missing = []
     for folder in folders:
         missing += [entry for entry in files_of(read_manifest(folder)) if not has_size(local / folder.name, entry)]
-    _check_room(missing, local)
+    _check_room(local, missing)
 
 
 def _wrong(manifest: Mapping[str, Any], copy: Path) -> list[dict[str, Any]]:
@@ -71,21 +72,11 @@ def _is_same(manifest: Mapping[str, Any], copy: Path) -> bool:
         return False
 
 
-def _check_room(entries: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    needed, free = sum(entry["bytes"] for entry in entries), shutil.disk_usage(folder).free
-    if needed > free:
-        reason = f"the local copy on {socket.gethostname()} needs {needed / 1e9:.2f} GB more, {free / 1e9:.2f} GB are free"
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(folder))
+def _check_room(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    check_room(folder, sum(entry["bytes"] for entry in entries), f"the local copy on {socket.gethostname()} needs")
 
 
 def _copy_file(source: Path, target: Path) -> None:
     """Written beside its place and renamed, so that a process that maps the old file keeps it."""
-    partial = target.with_suffix(".partial")
-    try:
+    with whole_file(target) as partial:
         shutil.copyfile(source, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(target)

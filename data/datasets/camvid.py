@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, unknown_split
-from data.datasets.file_split import FileSplit, count_warning, read_list, require_folder
+from data.datasets.file_split import FileSplit, count_warning, require_folder
+from data.datasets.lists import read_list
 
 INFO = DatasetInfo(
     name="camvid",

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data.datasets.contract import DatasetError, DatasetInfo, LabelRangeError, SegmentationDataset, Split
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, LabelRangeError, SegmentationDataset, Split
+from data.datasets.label_questions import what_is_absent, what_values_are, why_unscorable
 from data.digests import FileDigests
 from data.pool import process_pool
 
@@ -108,9 +109,10 @@ def check_dataset(
             done += 1
             progress(done, total)
         reports[name] = _summary(seen, info)
-        findings += [Finding("warning", name, "published size", line) for line in split.warnings]
+        findings += [Finding("warning", name, "listing", line) for line in split.warnings]
         findings += _unreadable(name, seen, info)
-        findings += _classes(name, reports[name], seen)
+        findings += _turned(name, seen)
+        findings += _classes(name, reports[name], seen, info)
         content[name] = {sample.name: sample.digest for sample in seen if sample.error is None}
         findings += _doubles(name, seen)
     findings += [*_leaks(content), *_equal_names(content)]
@@ -142,6 +144,7 @@ class _Seen:
     digest: str = ""
     size: str = ""
     counts: Sequence[int] = field(default=())
+    orientation: int = 1
 
 
 def _read(split: Split, info: DatasetInfo, workers: int) -> Iterator[_Seen]:
@@ -168,6 +171,7 @@ def _look(split: Split, info: DatasetInfo, index: int) -> _Seen:
         digest=digest,
         size=f"{width}x{height}",
         counts=[*counts[: info.num_classes].tolist(), int(counts[info.ignore_label])],
+        orientation=sample.orientation,
     )
 
 
@@ -207,33 +211,30 @@ def _unreadable(name: str, seen: Sequence[_Seen], info: DatasetInfo) -> Iterator
         counts: Counter[int] = sum((Counter(e.counts) for e in found if isinstance(e, LabelRangeError)), Counter())
         if counts:
             values = ", ".join(f"{value} ({pixels:,} px)" for value, pixels in counts.most_common(8))
-            text += f" Values: {values}{', ...' if len(counts) > 8 else ''}.{_explanation(counts, info)}"
+            text += f" Values: {values}{', ...' if len(counts) > 8 else ''}.{what_values_are(counts, info)}"
         yield Finding("error", name, kind, text, [str(error) for error in found])
 
 
-def _explanation(counts: Iterable[int], info: DatasetInfo) -> str:
-    """What is known to make label maps hold such values."""
-    values = set(counts)
-    greys = {round(0.299 * red + 0.587 * green + 0.114 * blue) for red, green, blue in info.palette}
-    if len(values) > 1 and values <= greys:
-        return " They are the grey levels of the classes' colours: colour masks were converted to grey instead of to ids."
-    if values == {info.num_classes}:
-        return f" Do ids start from 1, or is {info.num_classes} the label to ignore?"
-    if values == {255} and info.ignore_label != 255:
-        return " Is 255 the label to ignore?"
-    return ""
+def _turned(name: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
+    turned = [sample.name for sample in seen if sample.orientation != 1]
+    if turned:
+        text = (
+            f"images whose EXIF has them turned to be looked at: {len(turned):,}. Images and labels are read as they are "
+            "stored, but with dataset.upright=true (dataset=folder): right if they were labelled as they are looked at."
+        )
+        yield Finding("warning", name, "turned by EXIF", text, turned)
 
 
-def _classes(name: str, report: SplitReport, seen: Sequence[_Seen]) -> Iterator[Finding]:
+def _classes(name: str, report: SplitReport, seen: Sequence[_Seen], info: DatasetInfo) -> Iterator[Finding]:
     empty = [sample.name for sample in seen if sample.error is None and not any(sample.counts[:-1])]
-    if report.num_labelled == 0:
-        yield Finding("warning", name, "no labels", "no pixel has a class; such a split can be predicted, not scored.")
+    if unscorable := why_unscorable(report.class_pixels, report.ignored_pixels, info):
+        level: Literal["error", "warning"] = "error" if name in SPLITS and report.num_readable else "warning"
+        yield Finding(level, name, "no labels" if report.num_labelled == 0 else "one class", unscorable)
         return
     if empty:
         yield Finding("warning", name, "nothing to learn", f"samples without a labelled pixel: {len(empty):,}.", empty)
-    absent = [class_name for class_name, pixels in report.class_pixels.items() if pixels == 0]
-    if absent:
-        yield Finding("warning", name, "empty class", f"no pixel is labelled {', '.join(absent)}.")
+    if absent := what_is_absent(report.class_pixels, report.ignored_pixels, info):
+        yield Finding("warning", name, "empty class", absent)
     rare = [
         f"{class_name} ({100 * pixels / report.num_labelled:.4f} %)"
         for class_name, pixels in report.class_pixels.items()

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, unknown_split
 from data.datasets.file_split import FileSplit, count_warning, require_folder
+from data.datasets.image_files import is_hidden, read_label_image
+from data.datasets.labelling import class_ids, mapped_values
 
 INFO = DatasetInfo(
     name="cityscapes",
@@ -117,7 +120,7 @@ class Cityscapes:
 
     def _files(self, *folders: str) -> FileSplit:
         root = require_folder(self.root, "cityscapes", "leftImg8bit/ and gtFine/")
-        images = {folder: sorted((root / "leftImg8bit" / folder).glob("*/*_leftImg8bit.png")) for folder in folders}
+        images = {folder: _images_in(root / "leftImg8bit" / folder) for folder in folders}
         for folder, found in images.items():
             if not found:
                 raise DatasetError(f"cityscapes: no *_leftImg8bit.png under {root / 'leftImg8bit' / folder}.")
@@ -128,11 +131,13 @@ class Cityscapes:
             for folder, found in images.items()
             for image in found
         ]
+        if not has_train_ids:
+            _refuse_train_ids([labels for _, labels in pairs if labels])
         return FileSplit(
             self.info,
             root,
             tuple((str(image.relative_to(root)), str(labels.relative_to(root)) if labels else None) for image, labels in pairs),
-            class_of=None if has_train_ids else TRAIN_IDS,
+            labelling=class_ids(self.info) if has_train_ids else mapped_values(TRAIN_IDS, self.info),
             warnings=tuple(line for folder, found in images.items() for line in _warnings(folder, found)),
         )
 
@@ -141,6 +146,28 @@ class Cityscapes:
         annotation = "gtCoarse" if image.parent.parent.name == "train_extra" else "gtFine"
         stem = image.name.removesuffix("_leftImg8bit.png")
         return root / annotation / image.parent.parent.name / image.parent.name / f"{stem}_{annotation}_{suffix}.png"
+
+
+def _images_in(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("*/*_leftImg8bit.png"))
+    return [path for path in found if not any(map(is_hidden, path.relative_to(folder).parts))]
+
+
+def _refuse_train_ids(labels: Sequence[Path]) -> None:
+    """Refuse files called labelIds without one of the ids that only these have, vegetation, sky and car among them.
+
+    Taken for ids, train ids become other classes and mostly none: a search would run on what is left.
+    """
+    largest = []
+    for path in {labels[0], labels[len(labels) // 2], labels[-1]} if labels else ():
+        with suppress(DatasetError):  # told when it is read as a sample
+            values_HW = read_label_image(path)
+            largest += [int(values_HW[values_HW < 255].max())] if (values_HW < 255).any() else []
+    if largest and max(largest) < INFO.num_classes:
+        raise DatasetError(
+            f"cityscapes: {labels[0]} and others hold no id above {max(largest)}: these are train ids, whose files are called "
+            "*_labelTrainIds.png."
+        )
 
 
 def _warnings(folder: str, images: Sequence[Path]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -41,15 +41,15 @@ class LabelFormatError(DatasetError):
 
 
 class LabelRangeError(DatasetError):
-    """A label map with values that are neither a class nor the ignore label.
+    """A label map with values or colours that are neither a class nor the ignore label.
 
     Attributes:
-        counts: pixels of each wrong value.
+        counts: pixels of each wrong value; a colour is its text.
     """
 
     kind = "label out of range"
 
-    def __init__(self, message: str, counts: Mapping[int, int]) -> None:
+    def __init__(self, message: str, counts: Mapping[Any, int]) -> None:
         super().__init__(message, counts)  # all arguments, so that it can come from another process
         self.counts = counts
 
@@ -74,13 +74,13 @@ class DatasetInfo:
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.class_names) <= 255:
-            raise ValueError(f"DatasetInfo: a data set has 2 to 255 classes, got {len(self.class_names)}.")
+            raise ValueError(f"dataset.classes: a data set has 2 to 255 classes, got {len(self.class_names)}.")
         if len(self.palette) != len(self.class_names):
             raise ValueError(
                 f"DatasetInfo: one colour a class is needed, got {len(self.palette)} for {len(self.class_names)} classes."
             )
         if not len(self.class_names) <= self.ignore_label <= 255:
-            raise ValueError(f"DatasetInfo: ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}.")
+            raise ValueError(f"dataset.ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}.")
 
     @property
     def num_classes(self) -> int:
@@ -96,11 +96,13 @@ class Sample:
         name: unique within its split.
         image_HWC: RGB, uint8.
         labels_HW: class ids or the ignore label, uint8, of the image's size.
+        orientation: how its file's EXIF says that it is to be turned; 1 for not at all.
     """
 
     name: str
     image_HWC: UInt8Array
     labels_HW: UInt8Array
+    orientation: int = 1
 
 
 class Split(Protocol):

@@ -1,12 +1,17 @@
 """A user's own data: pairs of image and mask, in folders or in lists."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from glob import iglob
 from pathlib import Path
+from typing import Any
 
-from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, UnreadableError, palette_of, unknown_split
-from data.datasets.file_split import SUFFIXES, FileSplit, read_list, require_folder
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, palette_of, unknown_split
+from data.datasets.file_split import FileSplit, require_folder
+from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
+from data.datasets.labelling import Color, Colors, Labelling, class_ids, mapped_values
+from data.datasets.lists import IGNORE, ClassList, read_class_list, read_list
 
 _LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels (or lists train.txt and val.txt)"
 
@@ -15,24 +20,53 @@ _LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels (o
 class Folder:
     """``<root>/<split>/images`` and ``<root>/<split>/labels`` with equal file stems, or ``<root>/<split>.txt``.
 
-    A list has a line ``image labels`` for each pair, relative to the root. Label maps are 8-bit PNGs of class ids. A search
-    uses the splits ``search_train`` and ``search_val`` where they exist, else ``train`` and ``val``; other names of splits
-    are those of the user's folders and lists.
+    A list has a line ``image labels`` for each pair, relative to the root. Sub-folders of images/ and labels/ are alike. A
+    search uses the splits ``search_train`` and ``search_val`` where they exist, else ``train`` and ``val``; other names of
+    splits are those of the user's folders and lists.
 
     Attributes:
         root: the folder.
-        classes: names in order of the ids; None reads them from ``<root>/classes.txt``, one a line.
+        classes: names in order of the ids; None reads them from ``<root>/classes.txt``, one a line, with or without a colour.
         ignore_label: value of pixels that do not count.
+        label_map: the class (a name or an id) that each value in the label files stands for; ``ignore`` or None for values
+            that do not count. None where files hold class ids.
+        colors: the colour, or colours, that stand for each class by name in label files that hold colours; those of
+            ``ignore`` do not count. None where classes.txt has them, or files hold values.
+        upright: turn images, and label maps that have it, as their EXIF orientation says.
+        value_range: the values of black and white in images of more than 8 bits a channel.
+
+    Raises:
+        ValueError: a setting is not of this form.
     """
 
     root: str
     classes: Sequence[str] | None = None
     ignore_label: int = 255
+    label_map: Mapping[int, str | int | None] | None = None
+    colors: Mapping[str, Sequence[Any]] | None = None
+    upright: bool = False
+    value_range: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.label_map is not None and self.colors is not None:
+            raise ValueError("dataset.label_map is for labels that are values, dataset.colors for colours: give one of them.")
+        for value in self.label_map or ():
+            if type(value) is not int or not 0 <= value <= 255:
+                raise ValueError(
+                    f"dataset.label_map: maps values from 0 to 255 to classes, such as {{0:ignore,255:cat}}, got {value!r}."
+                )
+        self._reading  # noqa: B018 - checks the range
+        self._given_colors  # noqa: B018
 
     @cached_property
     def info(self) -> DatasetInfo:
-        names = tuple(self.classes) if self.classes is not None else self._listed_classes()
-        return DatasetInfo("folder", names, palette_of(len(names)), self.ignore_label)
+        names = self._class_list.names
+        where = "dataset.classes" if self.classes is not None else Path(self.root) / "classes.txt"
+        if len(names) < 2:
+            raise DatasetError(f"{where}: at least two classes are needed, got {len(names)}; is 'background' one?")
+        colors = self._class_list.colors
+        palette = tuple(colors[name][0] for name in names) if colors else palette_of(len(names))
+        return DatasetInfo("folder", names, palette, self.ignore_label)
 
     def split(self, name: str) -> FileSplit:
         """One of ``train``, ``val``, ``search_train``, ``search_val``, or one that the user has made."""
@@ -42,25 +76,84 @@ class Folder:
         elif not self._has(name):
             raise unknown_split("folder", name)
         list_file = root / f"{name}.txt"
-        pairs = read_list(list_file, 2, "image labels") if list_file.exists() else _pairs_in(root, name)
-        return FileSplit(self.info, root, tuple((image, labels) for image, labels in pairs))
+        warnings: list[str] = []
+        pairs = read_list(list_file, 2, "image labels") if list_file.exists() else _pairs_in(root, name, warnings)
+        return FileSplit(
+            self.info,
+            root,
+            tuple((image, labels) for image, labels in pairs),
+            labelling=self._labelling,
+            reading=self._reading,
+            warnings=warnings,
+        )
 
     def _has(self, name: str) -> bool:
         return (Path(self.root) / f"{name}.txt").exists() or (Path(self.root) / name / "images").is_dir()
 
-    def _listed_classes(self) -> tuple[str, ...]:
-        path = require_folder(self.root, "folder", _LAYOUT) / "classes.txt"
-        try:
-            return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-        except (OSError, UnicodeDecodeError) as error:
-            raise UnreadableError(
-                f"{path}: cannot be read ({error}); it lists one class name a line; or give dataset.classes=[...]."
-            ) from error
+    @cached_property
+    def _class_list(self) -> ClassList:
+        given = self._given_colors
+        if self.classes is None and not given:
+            return read_class_list(require_folder(self.root, "folder", _LAYOUT) / "classes.txt")
+        if IGNORE in (self.classes or ()):
+            raise DatasetError(f"dataset.classes: {IGNORE!r} is no class; see dataset.ignore_label and dataset.label_map.")
+        names = tuple(str(name).strip() for name in (given if self.classes is None else self.classes) if name != IGNORE)
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise DatasetError(f"dataset.classes: {twice[0]!r} is named twice.")
+        if given and set(names) != given.keys() - {IGNORE}:
+            wrong = ", ".join(sorted(set(names) ^ (given.keys() - {IGNORE})))
+            raise DatasetError(f"dataset.colors: must be of each class, and of {IGNORE!r}; with and without: {wrong}.")
+        return ClassList(names, given)
+
+    @cached_property
+    def _given_colors(self) -> Mapping[str, Sequence[Color]]:
+        colors = {str(name): [*_colors(str(name), given)] for name, given in (self.colors or {}).items()}
+        owners: dict[Color, str] = {}
+        for name, of_class in colors.items():
+            for color in of_class:
+                if owners.setdefault(color, name) != name:
+                    raise ValueError(f"dataset.colors: {color} stands for {owners[color]!r} and for {name!r}.")
+        return colors
+
+    @cached_property
+    def _labelling(self) -> Labelling:
+        ids = {name: index for index, name in enumerate(self.info.class_names)} | {IGNORE: self.ignore_label}
+        if self.label_map is not None:
+            given = {value: self._class_of(value, meant, ids) for value, meant in self.label_map.items()}
+            return mapped_values({self.ignore_label: self.ignore_label} | given, self.info)
+        if colors := self._class_list.colors:
+            return Colors({color: ids[name] for name, of_class in colors.items() for color in of_class})
+        return class_ids(self.info)
+
+    def _class_of(self, value: int, meant: str | int | None, ids: Mapping[str, int]) -> int:
+        if meant is None:
+            return self.ignore_label
+        if type(meant) is int and 0 <= meant < self.info.num_classes:
+            return meant
+        if meant in ids:
+            return ids[str(meant)]
+        raise DatasetError(
+            f"dataset.label_map: {value} is no class {meant!r}; accepted are {', '.join(ids)} and ids below {len(ids) - 1}."
+        )
+
+    @cached_property
+    def _reading(self) -> ImageReading:
+        if self.value_range is None:
+            return ImageReading(self.upright)
+        return ImageReading(self.upright, tuple(map(float, self.value_range)))  # type: ignore[arg-type]  # it checks how many
 
 
-def _pairs_in(root: Path, name: str) -> list[tuple[str, str]]:
-    images = _by_stem(root / name / "images")
-    labels = _by_stem(root / name / "labels")
+def _colors(name: str, given: Sequence[Any]) -> Iterator[Color]:
+    """One colour, or several."""
+    for color in given if given and not isinstance(given[0], int) else [given]:
+        if len(color) != 3 or any(type(channel) is not int or not 0 <= channel <= 255 for channel in color):
+            raise ValueError(f"dataset.colors: {name} needs a colour of three numbers from 0 to 255, got {color}.")
+        yield color[0], color[1], color[2]
+
+
+def _pairs_in(root: Path, name: str, warnings: list[str]) -> list[tuple[str, str]]:
+    images = _by_stem(root / name / "images", warnings)
+    labels = _by_stem(root / name / "labels", warnings)
     unmatched = sorted(images.keys() ^ labels.keys())
     if unmatched:
         raise DatasetError(
@@ -69,11 +162,22 @@ def _pairs_in(root: Path, name: str) -> list[tuple[str, str]]:
     return [(str(images[stem].relative_to(root)), str(labels[stem].relative_to(root))) for stem in sorted(images)]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(folder: Path, warnings: list[str]) -> dict[str, Path]:
+    """The image files below a folder by their path in it without suffix; what is left out is told."""
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; folder expects {_LAYOUT}.")
     by_stem: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and by_stem.setdefault(path.stem, path) != path:
-            raise DatasetError(f"{folder}: {by_stem[path.stem].name} and {path.name} have the same stem; keep one.")
+    hidden, others = [], []
+    everything = iglob("**", root_dir=folder, recursive=True, include_hidden=True)  # noqa: PTH207 - Path.rglob follows no links
+    for below in sorted(map(Path, everything)):
+        path, stem = folder / below, str(below.with_suffix("")) if below.name else ""
+        if any(map(is_hidden, below.parts)):
+            hidden.append(below)
+        elif below.suffix.lower() not in SUFFIXES:
+            others += [] if path.is_dir() else [below]
+        elif by_stem.setdefault(stem, path) != path:
+            raise DatasetError(f"{folder}: {by_stem[stem].relative_to(folder)} and {below} have the same stem; keep one.")
+    for left_out, why in ((hidden, "are hidden"), (others, f"end in none of {', '.join(SUFFIXES)}")):
+        if left_out:
+            warnings.append(f"{folder}: {len(left_out)} files {why} and are left out, the first is {left_out[0]}.")
     return by_stem

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, UInt8Array, UnreadableError, palette_of, unknown_split
-from data.datasets.file_split import FileSplit, count_warning, read_label_image, read_list, require_folder
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, palette_of, unknown_split
+from data.datasets.file_split import FileSplit, count_warning, require_folder
+from data.datasets.labelling import class_ids
+from data.datasets.lists import read_list
+from data.datasets.matlab import read_voc_labels
 
 VOC = DatasetInfo(
     name="voc2012",
@@ -42,8 +43,6 @@ PERSON_PART = DatasetInfo(
 )
 PUBLISHED_VOC = {"train": 1464, "val": 1449, "trainval": 2913, "test": 1456, "train_aug": 10_582}
 PUBLISHED_PERSON_PART = {"train": 1716, "val": 1817}
-MAX_MAT_BYTES = 1 << 20
-"""SBD's largest is 80 kB; a compressed file could hold a thousand times as much as its own size."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Voc2012:
             self.info,
             self._folder,
             tuple((f"{self._devkit}/JPEGImages/{stem}.jpg", labels[stem]) for stem in sorted(labels)),
-            read_labels=read_labels,
+            labelling=class_ids(self.info, read_voc_labels),
             warnings=tuple(count_warning(name, len(labels), PUBLISHED_VOC[name], "its list")),
         )
 
@@ -150,23 +149,3 @@ class PersonPart:
             ),
             warnings=tuple(count_warning(name, len(stems), PUBLISHED_PERSON_PART[name], file.name)),
         )
-
-
-def read_labels(path: Path) -> UInt8Array:
-    """VOC's PNG or SBD's MATLAB file as class ids (H, W).
-
-    Raises:
-        UnreadableError: it is neither.
-        LabelFormatError: a PNG's values are no class ids.
-    """
-    if path.suffix != ".mat":
-        return read_label_image(path)
-    from scipy.io import loadmat
-
-    try:
-        if path.stat().st_size > MAX_MAT_BYTES:
-            raise ValueError(f"more than {MAX_MAT_BYTES:,} bytes")
-        labels_HW = loadmat(path, variable_names=["GTcls"])["GTcls"][0]["Segmentation"][0]
-    except Exception as error:  # scipy's reader raises many kinds on damaged files
-        raise UnreadableError(f"{path}: cannot be read as labels of SBD ({error}).") from error
-    return np.asarray(labels_HW, np.uint8)

@@ -9,7 +9,7 @@ from models.cost import cell_cost
 from search.findings.leaderboard import quantity
 from search.settings.cell import CellSettings
 from search.views.diagram import cell_tree
-from search.views.figures.cells import draw_cell
+from search.views.figures.cell_diagram import draw_cell
 
 
 def run(settings: CellSettings) -> int:

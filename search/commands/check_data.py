@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.datasets.check import Finding, Report, SplitReport, check_dataset
+from data.system.files import write_text
 from search.findings.leaderboard import percent
 from search.session.hints import from_here
 from search.session.progress import progress_bar
@@ -25,7 +26,7 @@ def run(settings: CheckDataSettings) -> int:
     with progress_bar(console, f"reading {dataset.info.name}") as progress:
         report = check_dataset(dataset, settings.splits, settings.workers, progress)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "check.json").write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    write_text(folder / "check.json", json.dumps(report.to_json(), indent=1) + "\n")
     draw_contact_sheet(dataset, settings.splits, settings.samples, folder / "contact_sheet.png")
     _print(report, folder, console)
     return 1 if report.errors else 0

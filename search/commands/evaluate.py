@@ -7,6 +7,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
+from data.system.files import write_text
 from search.findings.leaderboard import percent
 from search.session.progress import progress_bar
 from search.session.saved_model import load_model
@@ -34,7 +35,7 @@ def run(settings: EvaluateSettings) -> int:
     if files["scores"]:
         record = {**asdict(scores), "split": split_name, **settings.recorded}
         record["confusion"] = {"classes": list(dataset.info.class_names), "pixels": matrix.counts_KK.tolist()}
-        files["scores"].write_text(json.dumps(record, indent=1) + "\n")
+        write_text(files["scores"], json.dumps(record, indent=1) + "\n")
     if files["picture"]:
         title = f"{dataset.info.name} {split_name}: {percent(scores.miou)} % mIoU, {percent(scores.pixel_accuracy)} % of pixels"
         draw_confusion(matrix, dataset.info.class_names, files["picture"], title)

@@ -10,6 +10,7 @@ from functools import partial
 
 from rich.console import Console
 
+from data.system.files import write_text
 from models.cost import cell_cost
 from models.spec import CellSpec
 from search.deciding.algorithms.listed import Listed
@@ -23,8 +24,7 @@ from search.session.hints import from_here, print_lines
 from search.session.scoring import Scoring, score
 from search.session.session import Session, check_workplace
 from search.settings.fidelity import SIDES, FidelitySettings, Side
-from search.system.files import replace_text
-from search.views.figures.rerank import draw_rerank
+from search.views.figures.two_rankings import draw_two_rankings
 
 
 def run(settings: FidelitySettings) -> int:
@@ -35,7 +35,7 @@ def run(settings: FidelitySettings) -> int:
         check_workplace(side.workplace)
     records = {}
     for name, side in settings.sides.items():
-        scoring = score(side.scored, side.images, side.workplace, console)
+        scoring = score(side.scored, side.space, side.images, side.workplace, console)
         plan = _plan(side, scoring, cells)
         fingerprint = {**side.fingerprint, **scoring.fingerprint, "cells": [cell.digest for cell in cells], "seed": plan.seed}
         session = Session(
@@ -88,13 +88,13 @@ def _report(
         table.writerow((cell.digest, *scores, cell))
         if scores[0] is not None and scores[1] is not None:
             pairs.append((scores[0], scores[1], cell.digest[:8]))
-    replace_text(folder / "fidelity.csv", text.getvalue())
+    write_text(folder / "fidelity.csv", text.getvalue())
     protocols = (settings.sides[side].protocol.replace("_", " ") for side in SIDES)
     first_label, second_label = (
         f"mIoU by the {side} protocol, {name} (%)" for side, name in zip(SIDES, protocols, strict=True)
     )
     title = "Does one protocol rank cells as the other does?"
-    draw_rerank(pairs, folder / "fidelity.png", title, (first_label, second_label), "the first")
+    draw_two_rankings(pairs, folder / "fidelity.png", title, (first_label, second_label), "the first")
     fitted = rank_correlation([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     console.print()
     if fitted is None:

@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 
 from data.datasets.contract import UnreadableError, palette_of
-from data.datasets.file_split import read_image
+from data.datasets.image_files import ImageReading, read_image
 from models.segmenter import Segmenter
 from search.session.progress import progress_bar
 from search.session.saved_model import load_model
@@ -40,7 +40,7 @@ def run(settings: PredictSettings) -> int:
 
 
 def _label(model: Segmenter, image: Path, output: Path, target: Path, inference: Inference, opacity: float) -> None:
-    image_HWC = read_image(image, upright=True)
+    image_HWC, _ = read_image(image, ImageReading(upright=True))
     try:
         labels_HW = predict_labels(model, image_HWC, inference).cpu().numpy()
     except torch.OutOfMemoryError as error:

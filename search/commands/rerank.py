@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from data.system.files import write_text
 from models.cost import FeatureShape, cell_cost
 from models.spec import CellSpec
 from search.config import Overrides
@@ -23,8 +24,7 @@ from search.session.report import write_report
 from search.session.scoring import Scoring, end_to_end
 from search.session.session import Session, check_workplace
 from search.settings.rerank import RerankSettings
-from search.system.files import replace_text
-from search.views.figures.rerank import draw_rerank
+from search.views.figures.two_rankings import draw_two_rankings
 
 ROWS = 10
 """Of the table that is printed."""
@@ -36,7 +36,7 @@ def run(settings: RerankSettings) -> int:
     source, folder, workplace = settings.source, settings.folder, settings.workplace
     tracking = settings.tracking.resolved(workplace.output_dir)
     check_workplace(workplace)
-    scoring = end_to_end(settings.training, settings.images, workplace, console)
+    scoring = end_to_end(settings.training, settings.space, settings.images, workplace, console)
     cells = [trial.cell for _, trial in settings.chosen]
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "cells": [cell.digest for cell in cells]}
     best, records = f"the {len(cells)} best cells of {source}", []
@@ -84,12 +84,12 @@ def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec],
 
 
 def _write(rows: Sequence[Reranked], folder: Path, source: str) -> None:
-    replace_text(folder / "rerank.csv", as_csv(rows))
+    write_text(folder / "rerank.csv", as_csv(rows))
     pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
-    draw_rerank(pairs, folder / "rerank.png", f"The best cells of {source}")
+    draw_two_rankings(pairs, folder / "rerank.png", f"The best cells of {source}")
     if rows[0].miou is not None:
         best = {"digest": rows[0].cell.digest, "miou": rows[0].miou, "cell": rows[0].cell.to_json()}
-        replace_text(folder / "best.json", json.dumps(best, indent=2) + "\n")
+        write_text(folder / "best.json", json.dumps(best, indent=2) + "\n")
 
 
 def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], given: Overrides, console: Console) -> None:

@@ -15,7 +15,7 @@ from search.running.nodes.cluster import connect
 from search.session.nodes import join_cluster
 from search.session.progress import LazyBar, progress_bar
 from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
-from search.tracking.cells import child_run_cell
+from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking
 from training.distributed import retrain_on_cluster

@@ -22,7 +22,7 @@ from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
 from search.settings.search import SearchSettings
-from search.views.figures.cells import draw_cell
+from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.progress import draw_progress
 
 
@@ -31,7 +31,7 @@ def run(settings: SearchSettings) -> int:
     console = Console(highlight=False)
     name, folder, workplace = settings.name, settings.folder, settings.workplace
     check_workplace(workplace)
-    scoring = by_proxy(settings.deciding.proxy, settings.images, workplace, console)
+    scoring = by_proxy(settings.deciding.proxy, settings.deciding.space, settings.images, workplace, console)
     plan = settings.deciding.plan(scoring.features)
     plan.budget.check(plan.space, plan.cost_of)
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "search_code": search_code()}

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as Printed
 
+from data.system.files import write_text
 from search.findings.leaderboard import percent
 from search.session.hints import from_here
 from search.session.progress import progress_bar
@@ -40,9 +41,9 @@ def run(settings: SimulateSettings) -> int:
         results = compare(table, settings.contenders, workers, settings.seeds, settings.processes, settings.driver_s, progress)
     console.print(_printed(results, goal, goal_name, title))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "simulation.csv").write_text(_csv(results, goal))
+    write_text(folder / "simulation.csv", _csv(results, goal))
     kept = {"settings": settings.recorded, "goal": goal, "results": _curves(results)}
-    (folder / "simulation.json").write_text(json.dumps(kept))
+    write_text(folder / "simulation.json", json.dumps(kept))
     draw_simulation(results, folder / "simulation.png", title, goal, goal_name)
     console.print(f"\nresults    {from_here(folder)}\npicture    {from_here(folder / 'simulation.png')}", soft_wrap=True)
     return 0

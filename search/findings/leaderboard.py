@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from data.system.files import write_text
 from search.journal.record import SearchRecord, TrialRecord
-from search.system.files import replace_text
 
 COLUMNS = ("rank", "digest", "miou", "params", "madds", "status", "rung", "seconds", "cell")
 
@@ -37,9 +37,9 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
                 cell,
             ]
         )
-    replace_text(folder / "leaderboard.csv", text.getvalue())
+    write_text(folder / "leaderboard.csv", text.getvalue())
     if ranked and ranked[0].miou is not None:
-        replace_text(folder / "best.json", json.dumps(_best(ranked[0]), indent=2) + "\n")
+        write_text(folder / "best.json", json.dumps(_best(ranked[0]), indent=2) + "\n")
 
 
 def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TypeVar
 
-from scipy.special import betaincinv
-
 from models.spec import CellSpec, Operator
 from search.journal.record import SearchRecord
 
@@ -92,12 +90,12 @@ def _operators(cells: Sequence[CellSpec]) -> list[Operator]:
 
 def _compare(good: Sequence[Key], everything: Sequence[Key]) -> dict[Key, Usage]:
     counts_good, counts_all = Counter(good), Counter(everything)
-    tail = ERROR_RATE / 2 / len(counts_all)
-    return {key: _usage(counts_good[key], len(good), count, len(everything), tail) for key, count in counts_all.items()}
+    level = 1 - ERROR_RATE / len(counts_all)
+    return {key: _usage(counts_good[key], len(good), count, len(everything), level) for key, count in counts_all.items()}
 
 
-def _usage(count_good: int, num_good: int, count_all: int, num_all: int, tail: float) -> Usage:
-    rest = num_good - count_good
-    low = float(betaincinv(count_good, rest + 1, tail)) if count_good else 0.0
-    high = float(betaincinv(count_good + 1, rest, 1 - tail)) if rest else 1.0
-    return Usage(count_good, count_all, count_good / num_good, count_all / num_all, low, high)
+def _usage(count_good: int, num_good: int, count_all: int, num_all: int, level: float) -> Usage:
+    from scipy.stats import binomtest  # noqa: PLC0415  # half a second
+
+    low, high = binomtest(count_good, num_good).proportion_ci(level, method="exact")
+    return Usage(count_good, count_all, count_good / num_good, count_all / num_all, float(low), float(high))

@@ -5,16 +5,15 @@ kill) follows from these lines alone.
 """
 
 import errno
-import fcntl
 import os
-import socket
 from pathlib import Path
 from typing import Self
 
+from data.system.disk import DiskPatience
+from data.system.locks import Lock, LockedError
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.journal.events import Event
-from search.journal.lines import JournalError, encode, read_events
-from search.system.disk import DiskPatience
+from search.journal.lines import BEGIN, JournalError, encode, read_events
 
 
 class Journal:
@@ -39,12 +38,15 @@ class Journal:
         self.path = Path(path)
         self._patience, self._operators = patience or DiskPatience(), operators
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _Lock(self.path.with_suffix(".lock"))
         try:
-            self.events, end = read_events(self.path, operators=operators)
+            self._lock = Lock(self.path.with_suffix(".lock"))
+        except LockedError as holder:
+            raise JournalError(f"{self.path.parent}: this search is already running ({holder}).") from None
+        try:
+            self.events, self._end = read_events(self.path, operators=operators)
             self._file = self.path.open("ab", buffering=0)
-            if self._file.tell() > end:
-                self._file.truncate(end)
+            if self._file.tell() > self._end.offset:
+                self._file.truncate(self._end.offset)
         except BaseException:
             self._lock.release()
             raise
@@ -54,17 +56,24 @@ class Journal:
 
         Raises:
             OSError: they could not be written, and nothing of them is left behind.
+            JournalError: the file is no longer there.
         """
-        lines = b"".join(map(encode, events))
-        self._patience(lambda: self._write(lines))
+        lines, end = [], self._end
+        for event in events:
+            line, end = encode(event, end)
+            lines.append(line)
+        self._patience(lambda: self._write(b"".join(lines)))
+        self._end = end
 
     def extend(self, lines: bytes) -> None:
         """Write lines that another copy of this journal holds, and read their events."""
-        end = self._file.seek(0, os.SEEK_END)
         self._patience(lambda: self._write(lines))
-        self.events += read_events(self.path, end, self._operators)[0]
+        events, self._end = read_events(self.path, self._end, self._operators)
+        self.events += events
 
     def _write(self, lines: bytes) -> None:
+        if os.fstat(self._file.fileno()).st_nlink == 0:
+            raise JournalError(f"{self.path}: was deleted or replaced while this search ran; what it does now would be lost.")
         end = self._file.seek(0, os.SEEK_END)
         try:
             if self._file.write(lines) != len(lines):
@@ -77,7 +86,7 @@ class Journal:
     def clear(self) -> None:
         """Forget everything."""
         os.ftruncate(self._file.fileno(), 0)
-        self.events = []
+        self.events, self._end = [], BEGIN
 
     def close(self) -> None:
         """Let another process write."""
@@ -89,23 +98,3 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Lock:
-    """An advisory lock that dies with its process; the file says who holds it."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "another process"
-            self._file.close()
-            raise JournalError(f"{path.parent}: this search is already running ({holder}).") from None
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self._file.flush()
-
-    def release(self) -> None:
-        self._file.close()

@@ -1,11 +1,16 @@
-"""Events as lines of a journal: JSON with a checksum, read back without trust."""
+"""Events as lines of a journal: JSON with its place and a checksum, read back without trust.
+
+Each line carries its number and the checksum of the line before it: one that is there twice, is missing, or has changed places
+with another is as visible as one that is damaged.
+"""
 
 import gc
 import json
+import shlex
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,7 @@ from search.journal.events import (
     TrialEnded,
     TrialInherited,
 )
+from search.journal.order import Order, OrderError
 
 
 class JournalError(ValueError):
@@ -39,58 +45,113 @@ _EVENTS: dict[str, type[Event]] = {
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reader or writer stands: after so many bytes and lines, of which the last has this checksum.
+
+    Attributes:
+        is_numbered: whether that line carries its number, as all have but those of journals from before there were any.
+    """
+
+    offset: int = 0
+    lines: int = 0
+    checksum: str = ""
+    is_numbered: bool = False
+
+
+BEGIN = Place()
+
+
 def read_events(
-    path: Path, offset: int = 0, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS
-) -> tuple[list[Event], int]:
-    """The events from byte ``offset`` on, and the byte after the last whole line: a reader beside the writer goes on there.
+    path: Path, since: Place = BEGIN, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS
+) -> tuple[list[Event], Place]:
+    """The events after a place, and the place after the last whole line: a reader beside the writer goes on there.
 
     Raises:
-        JournalError: a line that is not the last is damaged; the message gives its number.
+        JournalError: a line that is not the last is damaged, or one is not where it was written; the message gives its number.
     """
     if not path.exists():
-        return [], 0
+        return [], since
     with path.open("rb") as file:
-        file.seek(offset)
+        file.seek(since.offset)
         lines = file.read().splitlines(keepends=True)
     with _without_garbage_collection():
-        return _decode_all(path, lines, offset, operators)
+        return _decode_all(path, lines, since, operators)
 
 
 def _decode_all(
-    path: Path, lines: Sequence[bytes], offset: int, operators: tuple[type[Operator], ...]
-) -> tuple[list[Event], int]:
+    path: Path, lines: Sequence[bytes], place: Place, operators: tuple[type[Operator], ...]
+) -> tuple[list[Event], Place]:
     events: list[Event] = []
-    end = offset
-    for index, line in enumerate(lines):
-        place = f"line {index + 1}" if offset == 0 else f"the line at byte {end}"
+    order = Order() if place == BEGIN else None
+    for line in lines:
+        number = place.lines + 1
         if not is_whole(line):
-            if index == len(lines) - 1:
+            if line is lines[-1]:
                 break
-            raise JournalError(f"{path}: {place} is damaged (its checksum does not fit).")
+            raise JournalError(f"{path}: line {number} {_trouble(path, line, number)}")
         try:
-            events.append(decode(line, operators))
+            event, written = _decode(line, operators)
+            place = _next(place, line, written)
+            if order:
+                order.follow(event)
+        except OrderError as error:
+            raise JournalError(f"{path}: line {number} {error} {_way_on(path, number)}") from error
         except (ValueError, TypeError, KeyError) as error:
-            raise JournalError(f"{path}: {place} is not an event that this version of dpc can read ({error}).") from error
-        end += len(line)
-    return events, end
+            raise JournalError(f"{path}: line {number} is not an event that this version of dpc can read ({error}).") from error
+        events.append(event)
+    return events, place
 
 
-def encode(event: Event) -> bytes:
-    """One line: the event's name and fields, and the CRC-32 of those."""
+def _next(place: Place, line: bytes, written: tuple[int, str] | None) -> Place:
+    """The place after ``line``, which says where it was ``written``: its number and the checksum before it."""
+    number = place.lines + 1
+    if written is None and place.is_numbered:
+        raise OrderError("carries no number, as the one before it does.")
+    if written is not None and written[0] != number:
+        raise OrderError(f"was written as line {written[0]}: a line is missing, there twice, or exchanged with another.")
+    if written is not None and written[1] != place.checksum:
+        raise OrderError("was written after another line than the one before it.")
+    return Place(place.offset + len(line), number, _checksum(line), written is not None)
+
+
+def _trouble(path: Path, line: bytes, number: int) -> str:
+    if not line.strip():
+        return f"is blank, as an editor may leave it: `sed -i {number}d {shlex.quote(str(path))}` takes it out."
+    return f"is damaged (its checksum does not fit). {_way_on(path, number)}"
+
+
+def _way_on(path: Path, number: int) -> str:
+    if number == 1:
+        return "Nothing comes before it: bring the journal back from a copy."
+    return (
+        f"What comes before it is whole: after `sed -i '{number},$d' {shlex.quote(str(path))}` the search goes on from there."
+    )
+
+
+def encode(event: Event, after: Place = BEGIN) -> tuple[bytes, Place]:
+    """The line of an event that is written after a place, and the place after it.
+
+    A line holds the event's name and fields, its own number, the checksum of the line before, and the CRC-32 of all these.
+    """
     body: dict[str, Any] = {"event": _NAMES[type(event)]}
     for field in fields(event):
         value = getattr(event, field.name)
         body[field.name] = value
         if isinstance(value, CellSpec):
             body |= {field.name: value.to_json(), "digest": value.digest}
+    body |= {"line": after.lines + 1, "after": after.checksum}
     text = json.dumps(body, allow_nan=False)
-    return f'{text[:-1]}, "crc32": "{zlib.crc32(text.encode()):08x}"}}\n'.encode()
+    checksum = f"{zlib.crc32(text.encode()):08x}"
+    line = f'{text[:-1]}, "crc32": "{checksum}"}}\n'.encode()
+    return line, Place(after.offset + len(line), after.lines + 1, checksum, is_numbered=True)
 
 
-def decode(line: bytes, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> Event:
-    """The event of one whole line."""
+def _decode(line: bytes, operators: tuple[type[Operator], ...]) -> tuple[Event, tuple[int, str] | None]:
+    """The event of one whole line, and its number and the checksum before it, where it carries them."""
     body = json.loads(line.decode())
     del body["crc32"]
+    written = (body.pop("line"), body.pop("after")) if "line" in body else None
     if "cell" in body:
         body["cell"] = cell = CellSpec.from_json(body["cell"], operators)
         vars(cell)["digest"] = body.pop("digest")  # as its cached property would: canonical forms take long to find
@@ -98,7 +159,7 @@ def decode(line: bytes, operators: tuple[type[Operator], ...] = PUBLISHED_OPERAT
         body["status"] = Status(body["status"])
     if "rungs" in body:
         body["rungs"] = tuple(map(tuple, body["rungs"]))
-    return _EVENTS[body.pop("event")](**body)
+    return _EVENTS[body.pop("event")](**body), written
 
 
 @contextmanager
@@ -117,3 +178,7 @@ def is_whole(line: bytes) -> bool:
     """Whether a line's checksum fits."""
     text, _, checksum = line.rpartition(b', "crc32": "')
     return checksum == f'{zlib.crc32(text + b"}"):08x}"}}\n'.encode()
+
+
+def _checksum(line: bytes) -> str:
+    return line[-len('00000000"}\n') : -len('"}\n')].decode()

@@ -1,5 +1,7 @@
 """What a journal's events add up to: the trials of a search, as they stand."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -131,6 +133,18 @@ class SearchRecord:
     def running(self) -> list[TrialRecord]:
         """Proposed and not ended; after a kill, those that start again."""
         return [trial for trial in tuple(self.trials.values()) if not trial.ended]
+
+    @property
+    def digest(self) -> str:
+        """Of what must not change under one name: another search has another."""
+        assert self.opened is not None
+        text = json.dumps(self.opened.fingerprint, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def checkpoint_name(self, trial: int) -> str:
+        """Of the file for the state of a trial. It names all that the state follows from: any other file is none of it."""
+        proposed = self.trials[trial].proposed
+        return f"{proposed.cell.digest}-{proposed.seed:08x}-{self.digest}.safetensors"
 
     def leaderboard(self) -> Sequence[TrialRecord]:
         """Finished trials, best first: by rung reached, then by mIoU; those without a score come last.

@@ -13,13 +13,12 @@ import ray
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed
 from search.journal.study import Study
-from search.running.faults.devices import DeviceFaults
-from search.running.faults.errors import Device, DeviceError, OutOfMemory, Short
-from search.running.faults.held_devices import HeldDevices
+from search.running.faults.devices import DeviceFaults, HeldDevices
+from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Short
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import nodes
 from search.running.resources import Resources
-from search.running.trial import checkpoint_path
+from search.running.trial import forget_checkpoint
 from training.score import RungScore
 
 PATIENCE_S = 60.0
@@ -37,9 +36,9 @@ class Attempts:
     """
 
     def __init__(
-        self, study: Study, faults: FaultTolerance, resources: Resources, checkpoints: Path, say: Callable[[str], None]
+        self, study: Study, tolerance: FaultTolerance, resources: Resources, checkpoints: Path, say: Callable[[str], None]
     ) -> None:
-        self._study, self._retries, self._resources, self._checkpoints = study, faults.retries, resources, checkpoints
+        self._study, self._retries, self._resources, self._checkpoints = study, tolerance.retries, resources, checkpoints
         self._say = say
         self._again: deque[CellProposed] = deque()
         self._last: deque[CellProposed] = deque()
@@ -47,8 +46,8 @@ class Attempts:
         self._retried: Counter[int] = Counter()
         self._alone: dict[int, Short] = {}
         self._last_run_s = time.monotonic()
-        self._faults = DeviceFaults(max(2, faults.retries + 1))
-        self._held = HeldDevices(self._faults, resources, checkpoints, self._leave_out)
+        self._devices = DeviceFaults(max(2, tolerance.retries + 1))
+        self._held = HeldDevices(self._devices, resources, self._leave_out)
 
     def next(self, attempt: str) -> dict[str, Any] | None:
         """What the next attempt, to be known by that name, shall do; None while it must wait."""
@@ -63,6 +62,7 @@ class Attempts:
             "trial": number,
             "cell": json.dumps(proposed.cell.to_json()),
             "seed": proposed.seed,
+            "checkpoint": self._study.record.checkpoint_name(number),
             "room": self._room(self._alone.get(number)),
         }
 
@@ -92,7 +92,7 @@ class Attempts:
             ray.kill(actor)
             self.ran_out(number, fault)
             return
-        is_left_out = fault.device in self._faults.left_out
+        is_left_out = fault.device in self._devices.left_out
         is_held = self._held.hold(number, fault, actor)
         if is_left_out:
             self._try_again(number)
@@ -100,7 +100,7 @@ class Attempts:
                 self._use_again()
         elif not is_held:
             self.died(number, fault.reason)
-        elif self._faults.failed(number, fault.device):
+        elif self._devices.failed(number, fault.device):
             self.failed(number, Status.FAILED, f"device errors wherever it was tried: {fault.reason}")
         else:
             self._try_again(number)
@@ -158,7 +158,7 @@ class Attempts:
 
     def _forget(self, number: int) -> None:
         self._current.pop(number, None)
-        checkpoint_path(self._checkpoints, self._study.record.trials[number].cell.digest).unlink(missing_ok=True)
+        forget_checkpoint(self._checkpoints / self._study.record.checkpoint_name(number))
 
     def _use_again(self) -> None:
         self._held.give_up()

@@ -14,19 +14,21 @@ from textwrap import shorten
 from typing import Any
 
 from ray import cloudpickle, tune
+from ray.tune.error import TuneError
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from models.spec import Operator
 from search.deciding.outcomes import Status
+from search.journal.lines import JournalError
 from search.journal.study import Study
 from search.running.attempts import Attempts
-from search.running.faults.errors import death_of
+from search.running.faults.diagnosis import death_of
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
 from search.running.resources import Resources
-from search.running.trial import CellTask, CellTrial, checkpoint_path, hang_path
+from search.running.trial import CellTask, CellTrial, forget_checkpoints, hang_path
 from training.score import RungScore
 
 MAX_REASON = 240
@@ -37,7 +39,7 @@ def run_study(
     study: Study,
     task: CellTask,
     resources: Resources,
-    faults: FaultTolerance,
+    tolerance: FaultTolerance,
     checkpoints: Path,
     operators: tuple[type[Operator], ...],
     max_pending: int = 32,
@@ -55,11 +57,14 @@ def run_study(
 
     Raises:
         ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
+        JournalError: the journal is no longer there.
+        OSError: it cannot be written.
     """
     if study.is_over:
         _close(study, checkpoints)
         return
     check_cluster(resources)
+    forget_checkpoints(checkpoints, study.record.digest)
     os.environ.update(_DRIVER_ENVIRONMENT)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending(resources, max_pending))
     class_cache.ENV_VARS_TO_PROPAGATE -= _SECRETS
@@ -70,10 +75,10 @@ def run_study(
         pickled_task=cloudpickle.dumps(task),
         checkpoints=checkpoints,
         operators=operators,
-        timeout_s=faults.rung_timeout_s,
+        timeout_s=tolerance.rung_timeout_s,
         threads=resources.threads,
     )
-    attempts = Attempts(study, faults, resources, checkpoints, say)
+    attempts = Attempts(study, tolerance, resources, checkpoints, say)
     tuner = tune.Tuner(
         tune.with_resources(
             trainable,
@@ -92,23 +97,31 @@ def run_study(
             storage_path=str(scratch),
             name="tune",
             verbose=0,
-            callbacks=[_StudyFailures(study, attempts, faults, checkpoints)],
+            callbacks=[_StudyFailures(study, attempts, tolerance, checkpoints)],
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:
         tuner.fit()
+    except TuneError as error:
+        raise _told_by_journal(error) or error from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     _close(study, checkpoints)
 
 
+def _told_by_journal(error: BaseException | None) -> BaseException | None:
+    """What the journal raised, where Tune's error is but a text of it."""
+    while error is not None and not isinstance(error, JournalError | OSError):
+        error = error.__context__
+    return error
+
+
 def _close(study: Study, checkpoints: Path) -> None:
     study.close()
     if study.is_complete:  # a killed driver's worker may have written the state of its cell after we had forgotten it
-        for path in checkpoints.glob(checkpoint_path(checkpoints, "*").name):
-            path.unlink(missing_ok=True)
+        forget_checkpoints(checkpoints)
 
 
 class _NotSaved:
@@ -172,8 +185,8 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
 class _StudyFailures(_NotSaved, tune.Callback):
     """Tells of attempts whose process ended. Those that the driver itself ended are past by then."""
 
-    def __init__(self, study: Study, attempts: Attempts, faults: FaultTolerance, checkpoints: Path) -> None:
-        self._study, self._attempts, self._faults, self._checkpoints = study, attempts, faults, checkpoints
+    def __init__(self, study: Study, attempts: Attempts, tolerance: FaultTolerance, checkpoints: Path) -> None:
+        self._study, self._attempts, self._tolerance, self._checkpoints = study, attempts, tolerance, checkpoints
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         number = trial.config["trial"]
@@ -182,7 +195,7 @@ class _StudyFailures(_NotSaved, tune.Callback):
         text = Path(trial.error_file).read_text().strip()
         trace = hang_path(self._checkpoints, self._study.record.trials[number].cell)
         if trace.exists() and trace.stat().st_size:
-            self._attempts.died(number, f"hung: no score within {self._faults.rung_timeout_s:g} s, see {trace}")
+            self._attempts.died(number, f"hung: no score within {self._tolerance.rung_timeout_s:g} s, see {trace}")
             return
         trace.unlink(missing_ok=True)
         if death := death_of(text):

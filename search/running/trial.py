@@ -13,18 +13,16 @@ from typing import Any, TextIO
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 
+from data.system.files import SUFFIX
 from models.spec import CellSpec, Operator
 from search.deciding.outcomes import Status
-from search.running.faults.errors import Device, LeftOutError, fault_of, one_line, this_device
+from search.running.faults.diagnosis import fault_of, one_line, this_device
 from search.running.nodes.cluster import is_node_draining
 from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
 
 CellTask = Callable[[CellSpec, int, Path | None], Iterator[RungScore]]
 """Scores a cell at each rung, given its training seed and a checkpoint file; ``training.proxy.ProxyTask`` is one."""
-
-LEFT_OUT = "left-out"
-"""Folder beside the checkpoints that names GPUs which are known to be broken."""
 
 
 class CellTrial(tune.Trainable):
@@ -71,7 +69,6 @@ class CellTrial(tune.Trainable):
             raise RayActorError(error_msg="the node of this trial is about to go", preempted=True)
         cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
         try:
-            self._check_device()
             with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):
                 return {"score": asdict(next(self._running(cell))), "device": self._device}
         except DivergedError as error:
@@ -87,30 +84,30 @@ class CellTrial(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The task's own checkpoint holds all of its state."""
 
-    def _check_device(self) -> None:
-        if self._scores is None and self._device.gpus and left_out_path(self._checkpoints, self._device).exists():
-            raise LeftOutError(f"{self._device} is left out")
-
     def _running(self, cell: CellSpec) -> Iterator[RungScore]:
         if self._scores is None:
             self._task = self._task or cloudpickle.loads(self._pickled_task)
-            self._scores = self._task(cell, self._config["seed"], checkpoint_path(self._checkpoints, cell.digest))
+            self._scores = self._task(cell, self._config["seed"], self._checkpoints / self._config["checkpoint"])
         return self._scores
 
 
-def checkpoint_path(checkpoints: Path, digest: str) -> Path:
-    """Where the state of an unfinished cell lies."""
-    return checkpoints / f"{digest}.safetensors"
+def forget_checkpoints(checkpoints: Path, but_of: str | None = None) -> None:
+    """Delete the states of all trials there, whole and half-written, but those of the search with this digest."""
+    for path in checkpoints.glob("*"):
+        is_kept = but_of is not None and f"-{but_of}." in path.name
+        if path.suffix in (".safetensors", ".stored", SUFFIX) and not is_kept:
+            path.unlink(missing_ok=True)
+
+
+def forget_checkpoint(path: Path) -> None:
+    """Delete the state of one trial, whole and half-written."""
+    for file in [path, *path.parent.glob(f"{path.name}.*{SUFFIX}")]:
+        file.unlink(missing_ok=True)
 
 
 def hang_path(checkpoints: Path, cell: CellSpec) -> Path:
     """Where the traceback of a hung trial lies; the file is empty or missing where nothing hung."""
     return checkpoints / f"{cell.digest}.hung"
-
-
-def left_out_path(checkpoints: Path, device: Device) -> Path:
-    """A file that is there where a device is known to be broken."""
-    return checkpoints / LEFT_OUT / f"{device.node}-{'-'.join(device.gpus)}"
 
 
 @contextmanager

@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 
 from data.cache.local_copy import check_local_room
+from data.system.termination import handle_sigterm
 from search.running.nodes.cluster import connect
 from search.running.nodes.every_node import on_every_node
 from search.running.nodes.shared_folders import SharedPath, check_shared
 from search.running.nodes.shared_task import SharedTask
 from search.running.trial import CellTask
 from search.settings.groups import Workplace
-from search.system.termination import handle_sigterm
 
 
 def join_cluster(workplace: Workplace, written: Mapping[str, Path], read: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from data.system.files import write_text
 from models.cost import cell_cost
 from search.deciding.outcomes import Status
 from search.deciding.space import CellSpace
@@ -19,17 +20,17 @@ from search.journal.lines import read_events
 from search.journal.record import SearchRecord, TrialRecord
 from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
-from search.views.figures.cells import draw_cell
+from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.contributions import draw_contributions
 from search.views.figures.cost_front import draw_cost_fronts
 from search.views.figures.operator_usage import draw_operator_usage
 from search.views.figures.progress import draw_progress
-from search.views.figures.rerank import draw_rerank
 from search.views.figures.scores import draw_scores
+from search.views.figures.two_rankings import draw_two_rankings
 from search.views.report import readings
 from search.views.report.course import RungCourse, course, rung_courses
 from search.views.report.page import Picture, Report, render
-from search.views.report.settings import feature_shape, fingerprint_lines, scope, searched
+from search.views.report.searched import feature_shape, fingerprint_lines, scope, searched
 
 DRAWN = 3
 """Cells from the top of the leaderboard that have diagrams."""
@@ -65,9 +66,8 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
         readings.limits(record, gone),
         list(fingerprint_lines(search.opened.fingerprint)),
     )
-    page, partial_page = folder / "report.html", folder / "report.html.partial"
-    partial_page.write_text(render(report))
-    partial_page.replace(page)
+    page = folder / "report.html"
+    write_text(page, render(report))
     return page, report
 
 
@@ -99,7 +99,7 @@ def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> 
         rows = reranked(chosen, seeds)
         pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
         if pairs:
-            pictures.append(_picture("Ranked again, end to end", partial(draw_rerank, pairs), readings.of_reranked(rows)))
+            pictures.append(_picture("Ranked again, end to end", partial(draw_two_rankings, pairs), readings.of_reranked(rows)))
     return pictures
 
 

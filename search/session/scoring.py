@@ -10,6 +10,7 @@ from rich.console import Console
 from data.digests import FileDigests
 from models.backbones import build_backbone, weights_digest
 from models.cost import FeatureShape
+from search.deciding.space import CellSpace
 from search.running.nodes.shared_folders import SharedPath
 from search.running.trial import CellTask
 from search.session.caches import build_caches
@@ -39,14 +40,16 @@ class Scoring:
     fingerprint: Mapping[str, Any]
 
 
-def score(settings: ProxySettings | RetrainSettings, images: Images, workplace: Workplace, console: Console) -> Scoring:
+def score(
+    settings: ProxySettings | RetrainSettings, space: CellSpace, images: Images, workplace: Workplace, console: Console
+) -> Scoring:
     """By the protocol that the settings are of."""
     if isinstance(settings, ProxySettings):
-        return by_proxy(settings, images, workplace, console)
-    return end_to_end(settings, images, workplace, console)
+        return by_proxy(settings, space, images, workplace, console)
+    return end_to_end(settings, space, images, workplace, console)
 
 
-def by_proxy(settings: ProxySettings, images: Images, workplace: Workplace, console: Console) -> Scoring:
+def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplace: Workplace, console: Console) -> Scoring:
     """On cached features, which are extracted where they are missing."""
     caches = build_caches(
         images, ("search_train", "search_val"), workplace, console, written={"output_dir": workplace.output_dir}
@@ -59,16 +62,17 @@ def by_proxy(settings: ProxySettings, images: Images, workplace: Workplace, cons
     if copies:
         check_copies(workplace, folders, copies)
     seen = [SharedPath.seen("cache.folder", folder) for folder in folders]
+    task = ProxyTask(*folders, settings, copies)
     return Scoring(
-        on_shared(workplace, ProxyTask(*folders, settings, copies), seen),
+        on_shared(workplace, task, seen),
         settings.rungs,
         FeatureShape(*shape),
         settings.cell.filters,
-        {"features": features, "scoring_code": scoring_code()},
+        {"features": features, "scoring_code": scoring_code(task, *space.operator_kinds)},
     )
 
 
-def end_to_end(settings: RetrainSettings, images: Images, workplace: Workplace, console: Console) -> Scoring:
+def end_to_end(settings: RetrainSettings, space: CellSpace, images: Images, workplace: Workplace, console: Console) -> Scoring:
     """Backbone and cell together, on images. A trial loads them in no more processes than it has CPUs: no score changes."""
     if settings.workers > (threads := workplace.resources.threads):
         console.print(f"training.workers: a trial loads images in {threads}, not {settings.workers}: resources.cpu={threads}.")
@@ -81,14 +85,15 @@ def end_to_end(settings: RetrainSettings, images: Images, workplace: Workplace, 
     stride = images.backbone.output_stride
     height, width = ((side - 1) // stride + 1 for side in (settings.height_px, settings.width_px))
     channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
+    task = EndToEndTask(dataset, images.backbone, settings)
     return Scoring(
-        on_shared(workplace, EndToEndTask(dataset, images.backbone, settings), shared_data(workplace, images.paths)),
+        on_shared(workplace, task, shared_data(workplace, images.paths)),
         settings.stops,
         FeatureShape(channels[-1], height, width),
         settings.cell.filters,
         {
             "weights": weights_digest(backbone),
             "data": {split: dataset.split(split).fingerprint(memory) for split in ("train", "val")},
-            "scoring_code": scoring_code(),
+            "scoring_code": scoring_code(task, dataset, *space.operator_kinds),
         },
     )

@@ -10,6 +10,8 @@ from threading import Lock
 import torch
 from rich.console import Console
 
+from data.system.disk import DiskPatience
+from data.system.termination import interrupted_code
 from search.config import ConfigError
 from search.deciding.policy import Plan
 from search.journal.events import SearchOpened
@@ -22,7 +24,7 @@ from search.journal.remote.keeper import StoredSearch
 from search.journal.study import Study
 from search.running.kept_checkpoint import KeptTask
 from search.running.nodes.cluster import slots
-from search.running.nodes.store_access import check_nodes
+from search.running.nodes.store_access import check_nodes, clean_nodes
 from search.running.resources import Node
 from search.running.run import run_study
 from search.running.trial import CellTask
@@ -31,8 +33,6 @@ from search.session.nodes import join
 from search.session.store import kept, restored
 from search.session.tracking import dashboard, follow, result_files
 from search.settings.groups import Workplace
-from search.system.disk import DiskPatience
-from search.system.termination import interrupted_code
 from search.tracking.settings import Tracking
 from search.views.live import SearchDisplay
 
@@ -135,8 +135,8 @@ class Session:
             task = KeptTask(task, stored.checkpoints)
         with SearchDisplay(record, self.plan.trials, self.console) as display:
             study = Study(journal, record, self.plan, opened, on_event=display)
-            if not study.is_over:
-                self._join(stored)
+            if is_joined := not study.is_over:
+                self._join(study, stored)
             run_study(
                 study,
                 task,
@@ -147,13 +147,15 @@ class Session:
                 workplace.ray.max_pending,
                 self._say,
             )
+            if stored and is_joined and study.is_complete:
+                clean_nodes(self._checkpoints)
         return study
 
-    def _join(self, stored: StoredSearch | None) -> None:
+    def _join(self, study: Study, stored: StoredSearch | None) -> None:
         """Connect to the cluster, and see that its nodes can use the store."""
         join(self.workplace)
         if stored:
-            check_nodes(stored.checkpoints, self._checkpoints)
+            check_nodes(stored.checkpoints, self._checkpoints, study.record.digest)
         there = slots(self.workplace.resources)
         if self.plan.window is not None and there > self.plan.window:
             self._say(f"window: a deterministic search keeps {self.plan.window} of {there} slots busy at most.")

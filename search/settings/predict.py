@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.datasets.file_split import SUFFIXES
+from data.datasets.image_files import SUFFIXES
 from search.config import Config, ConfigError
 from search.settings.saved_model import SavedModel
 from training.settings import Inference

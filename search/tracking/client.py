@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.journal.lines import JournalError
+from search.tracking.dashboard_table import VIEW_TAG, view_link
 from search.tracking.settings import Tracking, TrackingError, public_uri
-from search.tracking.view import VIEW_TAG, view_link
 
 if TYPE_CHECKING:  # for the names of types alone
     import numpy.typing as npt

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from data.system.backoff import Backoff
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.journal.record import SearchRecord
 from search.tracking.client import one_line_errors
@@ -14,7 +15,7 @@ from search.tracking.settings import Tracking, TrackingError
 POLL_S = 1.0
 """How often a tracking thread looks into the journal."""
 RETRY_S = (1.0, 60.0)
-"""The first and the longest wait after a tracker failed; each wait is twice the one before."""
+"""The first and the longest wait after a tracker failed."""
 RESULTS_S = 300.0
 """How often a running search's leaderboard and pictures are renewed."""
 
@@ -83,7 +84,7 @@ class TrackingThread(threading.Thread):
 
     def run(self) -> None:
         """Sync until closed; an error is kept, waited for, and tried again."""
-        wait_s = POLL_S
+        wait_s, backoff = POLL_S, Backoff(*RETRY_S)
         while not self._abandoned.is_set():
             is_last = self._closing.is_set()
             try:
@@ -95,10 +96,10 @@ class TrackingThread(threading.Thread):
                         self._results_at_s = time.monotonic() + RESULTS_S
                         self._projection.attach(self._results(self._projection.record))
                 self.last_error, wait_s = None, POLL_S
+                backoff.reset()
                 self._is_complete = is_last and not self._abandoned.is_set()
             except Exception as error:
-                wait_s = RETRY_S[0] if self.last_error is None else min(2 * wait_s, RETRY_S[1])
-                self.last_error = str(error)
+                self.last_error, wait_s = str(error), backoff.next_s()
             if is_last:
                 break
             self._closing.wait(wait_s)

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from data.system.backoff import Backoff
 from models.spec import CellSpec
-from search.tracking.cells import cell_params, cell_tag, flat_params
 from search.tracking.client import Point, Tracker, one_line_errors
+from search.tracking.params import cell_params, cell_tag, flat_params
 from search.tracking.settings import Tracking, TrackingError
 
 if TYPE_CHECKING:  # for the names of types alone
@@ -21,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 RETRAIN_TAG = "dpc.retrain"
 RETRY_S = (10.0, 600.0)
-"""The first and the longest wait after a tracker failed; each wait is twice the one before."""
+"""The first and the longest wait after a tracker failed."""
 
 
 class RetrainRun:
@@ -50,7 +51,7 @@ class RetrainRun:
         self._start_s = time.time()
         self._run: tuple[Tracker, str] | None = None
         self._waiting: deque[Callable[[Tracker, str], None]] = deque()
-        self._retry_s, self._retry_at_s = 0.0, 0.0
+        self._backoff, self._retry_at_s, self._has_warned = Backoff(*RETRY_S), 0.0, False
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Add a point to each of ``metrics``; ``step`` is the training iteration."""
@@ -86,10 +87,12 @@ class RetrainRun:
                     self._waiting[0](*self._run)
                     self._waiting.popleft()
         except TrackingError as error:
-            if not self._retry_s:
+            if not self._has_warned:
                 self._warn(f"{error} The training goes on; its points are sent when the tracker answers.")
-            self._retry_s = min(max(2 * self._retry_s, RETRY_S[0]), RETRY_S[1])
-            self._retry_at_s = time.monotonic() + self._retry_s
+            self._has_warned = True
+            self._retry_at_s = time.monotonic() + self._backoff.next_s()
+        else:
+            self._backoff.reset()
 
     def _open(self) -> "tuple[Tracker, str]":
         tracker = Tracker(self._tracking)

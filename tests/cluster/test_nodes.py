@@ -88,18 +88,22 @@ def rungs_in(checkpoint):
     return len(metadata["scores"]) if metadata else 0  # of a cell that has ended, too
 
 
+def rungs_of(checkpoints, cell):
+    return max(map(rungs_in, checkpoints.glob(f"{cell}-*.safetensors")), default=0)
+
+
 class FewestRungs(Thread):
     """Watches checkpoints: the fewest rungs that any held, by cell. A trial that begins anew holds one."""
 
     def __init__(self, checkpoints, cells):
         super().__init__(daemon=True)
-        self.seen = {cell: [rungs_in(checkpoints / f"{cell}.safetensors")] for cell in cells}
+        self.seen = {cell: [rungs_of(checkpoints, cell)] for cell in cells}
         self._checkpoints, self._is_over = checkpoints, Event()
 
     def run(self):
         while not self._is_over.wait(0.05):
             for cell, seen in self.seen.items():
-                if rungs := rungs_in(self._checkpoints / f"{cell}.safetensors"):
+                if rungs := rungs_of(self._checkpoints, cell):
                     seen.append(rungs)
 
     def __exit__(self, *_):
@@ -150,7 +154,9 @@ def test_a_search_outlives_a_dead_node_and_a_drained_one_on_a_node_that_joins_it
     assert set(Counter((event.trial, event.rung) for event in events if isinstance(event, RungReached)).values()) == {1}
 
     settings = read(load("search", [*SEARCH, f"output_dir={folder}"]))
-    scoring = by_proxy(settings.deciding.proxy, settings.images, settings.workplace, Console(quiet=True))
+    scoring = by_proxy(
+        settings.deciding.proxy, settings.deciding.space, settings.images, settings.workplace, Console(quiet=True)
+    )
     assert replay(events, settings.deciding.plan(scoring.features)).differences == ()
     undisturbed = {
         (event.trial, score.rung): score.miou

@@ -88,7 +88,7 @@ def test_a_kill_while_writing_leaves_the_checkpoint_before(tmp_path, monkeypatch
         partial.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.checkpoint.save_file", killed)
+    monkeypatch.setattr("models.tensor_file.save_file", killed)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, *small_training(seed=1), {})
     model, optimizer = small_training(seed=2)

@@ -1,21 +1,26 @@
-"""Upsampling and cross entropy in one Triton kernel: loss and gradient, without full-resolution logits.
+"""Upsampling and cross entropy as Triton kernels: loss and gradient, without full-resolution logits.
 
-The pixels between four neighbouring features share these as the corners of their cell. A program takes one cell of one image:
-it loads the corners' logits once, interpolates, compares with the labels, and sums the gradients of its four corners. A second
-kernel adds up what the cells around a feature found. No atomics: the same input gives the same bits.
+The pixels between four neighbouring features share these as the corners of their cell. A thread takes one column of pixels of
+one cell and walks down it: of each class it keeps the column's upper logit, the slope to the lower one, and their gradients
+so far, so that a pixel needs no other thread. At the end the columns of a cell add up what they found, and a second
+kernel adds up the cells around a feature. No atomics: the same input gives the same bits.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-_TILE_ELEMENTS = 2048
-"""Pixels times classes that a program holds at once; with twice as many registers spill (ptxas, sm_90)."""
-_TILE_COLUMNS = 16
-"""Of pixels: the distance of two features at output stride 16."""
+_CLASSES_A_THREAD = 24
+"""Five registers each. Beyond, neighbouring threads share the classes of a column."""
+_THREADS = 32
+"""Of a program. One warp waits for no other, and few columns are idle where a line ends."""
+_ELEMENTS = 1024
+"""Of the gradient, that a program of the second kernel adds up."""
 
 
 def loss_and_gradient(
@@ -23,7 +28,7 @@ def loss_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Mean cross entropy of the bilinearly upsampled logits over the pixels that count, and its gradient.
 
-    Nothing waits for the device, and three kernels are launched.
+    Nothing waits for the device, and two kernels are launched.
 
     Args:
         logits_BKhw: any float type and strides.
@@ -31,117 +36,216 @@ def loss_and_gradient(
         align_corners: as in ``F.interpolate``.
 
     Returns:
-        The loss, float32, 0 where no pixel counts; the gradient of the logits, of their type and contiguous.
+        The loss, float32, 0 where no pixel counts; the gradient of the logits, of their type and layout.
     """
     batch, classes, height, width = logits_BKhw.shape
     labels_BHW = labels_BHW.contiguous()
     device = logits_BKhw.device
-    (row_starts, row_fractions), (column_starts, column_fractions) = (
-        _axis(pixels, size, align_corners, device) for pixels, size in zip(labels_BHW.shape[1:], (height, width), strict=True)
+    split = triton.next_power_of_2(triton.cdiv(classes, _CLASSES_A_THREAD))
+    columns = min(16, max(4, 32 // split))  # 16 is the distance of two features at output stride 16, 32 a warp
+    groups = max(1, _THREADS // (columns * split))
+    rows, across = (
+        _line(pixels, size, align_corners, columns, device)
+        for pixels, size in zip(labels_BHW.shape[1:], (height, width), strict=True)
     )
-    block = triton.next_power_of_2(classes)
-    sums_2N = torch.empty((2, batch * height * width), dtype=torch.float32, device=device)
-    corners_N4K = torch.empty((batch * height * width, 4, classes), dtype=torch.float32, device=device)
-    _cells[(height * width, batch)](
-        logits_BKhw, *logits_BKhw.stride(), labels_BHW, row_starts, row_fractions, column_starts, column_fractions,
-        sums_2N, corners_N4K, height, width, *labels_BHW.shape[1:], classes, ignore_label,
-        BLOCK=block, ROWS=max(1, _TILE_ELEMENTS // (_TILE_COLUMNS * block)), COLUMNS=_TILE_COLUMNS, num_warps=8,
+    num_groups = len(across.group_cells)
+    programs = (height, triton.cdiv(num_groups, groups), batch)
+    sums_2N = torch.empty((2, programs[0] * programs[1] * batch), dtype=torch.float32, device=device)
+    corners_BhK4G = torch.empty((batch, height, classes, 4, num_groups), dtype=torch.float32, device=device)
+    _walk[programs](
+        logits_BKhw, *logits_BKhw.stride(), labels_BHW, rows.starts, rows.fractions,
+        across.group_cells, across.group_starts, across.group_stops, across.fractions, sums_2N, corners_BhK4G,
+        height, width, *labels_BHW.shape[1:], num_groups, ignore_label,
+        CLASSES=classes, SPLIT=split, COLUMNS=columns, GROUPS=groups, num_warps=triton.cdiv(columns * split * groups, 32),
     )  # fmt: skip
-    totals_2 = sums_2N.sum(dim=1)
-    gradient_BKhw = torch.empty((batch, classes, height, width), dtype=logits_BKhw.dtype, device=device)
+    gradient_BKhw = torch.empty_like(logits_BKhw)
     loss = torch.empty((), dtype=torch.float32, device=device)
-    _features[(height * width, batch)](corners_N4K, totals_2, gradient_BKhw, loss, height, width, classes, BLOCK=block)
+    _around_features[(triton.cdiv(gradient_BKhw.numel(), _ELEMENTS),)](
+        corners_BhK4G, sums_2N, across.cell_groups, gradient_BKhw, *gradient_BKhw.stride(), loss, gradient_BKhw.numel(),
+        height, width, num_groups, across.most_groups, sums_2N.shape[1], CLASSES=classes, ELEMENTS=_ELEMENTS,
+    )  # fmt: skip
     return loss, gradient_BKhw
 
 
 @triton.jit
-def _cells(  # noqa: PLR0915
-    logits, stride_b, stride_k, stride_h, stride_w, labels, row_starts, row_fractions, column_starts, column_fractions,
-    sums, corners, height, width, height_px, width_px, classes, ignore_label,
-    BLOCK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """Loss, pixels that count and gradients of the four corners, of one cell."""
-    cell, image = tl.program_id(0), tl.program_id(1).to(tl.int64)
-    i, j = cell // width, cell % width
-    below, right = tl.minimum(i + 1, height - 1), tl.minimum(j + 1, width - 1)
-    k = tl.arange(0, BLOCK)
-    is_class = k < classes
-    of_image = logits + image * stride_b + k * stride_k
-    z00 = tl.load(of_image + i * stride_h + j * stride_w, mask=is_class, other=0.0).to(tl.float32)
-    z01 = tl.load(of_image + i * stride_h + right * stride_w, mask=is_class, other=0.0).to(tl.float32)
-    z10 = tl.load(of_image + below * stride_h + j * stride_w, mask=is_class, other=0.0).to(tl.float32)
-    z11 = tl.load(of_image + below * stride_h + right * stride_w, mask=is_class, other=0.0).to(tl.float32)
-    g00, g01, g10, g11 = tl.zeros_like(z00), tl.zeros_like(z00), tl.zeros_like(z00), tl.zeros_like(z00)
-    loss = tl.zeros((ROWS * COLUMNS,), tl.float32)
-    count = tl.zeros((ROWS * COLUMNS,), tl.float32)
-    place = tl.arange(0, ROWS * COLUMNS)
-    last_row, last_column = tl.load(row_starts + i + 1), tl.load(column_starts + j + 1)
-    for first_row in range(tl.load(row_starts + i), last_row, ROWS):
-        for first_column in range(tl.load(column_starts + j), last_column, COLUMNS):
-            row, column = first_row + place // COLUMNS, first_column + place % COLUMNS
-            is_inside = (row < last_row) & (column < last_column)
-            label = tl.load(labels + (image * height_px + row) * width_px + column, mask=is_inside, other=0).to(tl.int32)
-            counts = is_inside & (label != ignore_label)
-            down = tl.load(row_fractions + row, mask=is_inside, other=0.0)
-            along = tl.load(column_fractions + column, mask=is_inside, other=0.0)
-            w00, w01 = ((1 - down) * (1 - along))[:, None], ((1 - down) * along)[:, None]
-            w10, w11 = (down * (1 - along))[:, None], (down * along)[:, None]
-            z = w00 * z00[None, :] + w01 * z01[None, :] + w10 * z10[None, :] + w11 * z11[None, :]
-            z = tl.where(is_class[None, :], z, float("-inf"))
-            z -= tl.max(z, axis=1)[:, None]
-            is_target = k[None, :] == label[:, None]
-            exponentials = tl.exp(z)
-            total = tl.sum(exponentials, axis=1)
-            loss += tl.where(counts, tl.log(total) - tl.sum(tl.where(is_target, z, 0.0), axis=1), 0.0)
-            count += counts.to(tl.float32)
-            g = tl.where(counts[:, None], exponentials / total[:, None] - is_target.to(tl.float32), 0.0)
-            g00 += tl.sum(w00 * g, axis=0)
-            g01 += tl.sum(w01 * g, axis=0)
-            g10 += tl.sum(w10 * g, axis=0)
-            g11 += tl.sum(w11 * g, axis=0)
-    if below == i:  # at the edge, a cell's lower corners are its upper ones
-        g00 += g10
-        g01 += g11
-    if right == j:
-        g00 += g01
-        g10 += g11
-    number = image * height * width + cell
-    tl.store(sums + number, tl.sum(loss, axis=0))
-    tl.store(sums + tl.num_programs(0) * tl.num_programs(1) + number, tl.sum(count, axis=0))
-    corner = corners + number * 4 * classes + k
-    tl.store(corner, g00, mask=is_class)
-    tl.store(corner + classes, g01, mask=is_class)
-    tl.store(corner + 2 * classes, g10, mask=is_class)
-    tl.store(corner + 3 * classes, g11, mask=is_class)
+def _between(of_image, left, right, k, stride_k, along, CLASSES: tl.constexpr):
+    """A class's logits on a line of features, interpolated, for powers of two; a class that does not exist is never likely."""
+    a = tl.load(of_image + left + k * stride_k, mask=k < CLASSES, other=-1e30).to(tl.float32)
+    b = tl.load(of_image + right + k * stride_k, mask=k < CLASSES, other=-1e30).to(tl.float32)
+    return (a + along * (b - a)) * 1.4426950408889634
 
 
 @triton.jit
-def _features(corners, totals, gradient, loss, height, width, classes, BLOCK: tl.constexpr):
-    """The gradient of one feature's logits: what the up to four cells around it found."""
-    feature, image = tl.program_id(0), tl.program_id(1).to(tl.int64)
-    i, j = feature // width, feature % width
-    k = tl.arange(0, BLOCK)
-    is_class = k < classes
-    of_image = corners + image * height * width * 4 * classes + k
-    total = tl.zeros((BLOCK,), tl.float32)
-    for down in tl.static_range(2):
-        for along in tl.static_range(2):
-            of_cell = of_image + ((i - down) * width + j - along) * 4 * classes + (2 * down + along) * classes
-            known = tl.where((i >= down) & (j >= along), classes, 0)
-            total += tl.load(of_cell, mask=k < known, other=0.0)
-    count = tl.maximum(tl.load(totals + 1), 1.0)
-    target = gradient + ((image * classes + k) * height + i) * width + j
-    tl.store(target, (total / count).to(gradient.dtype.element_ty), mask=is_class)
-    if (feature == 0) & (image == 0):
-        tl.store(loss, tl.load(totals) / count)
+def _walk(  # noqa: PLR0915
+    logits, stride_b, stride_k, stride_h, stride_w, labels, row_starts, row_fractions,
+    group_cells, group_starts, group_stops, column_fractions, sums, corners,
+    height, width, height_px, width_px, num_groups, ignore_label,
+    CLASSES: tl.constexpr, SPLIT: tl.constexpr, COLUMNS: tl.constexpr, GROUPS: tl.constexpr,
+):  # fmt: skip
+    """Loss, pixels that count and gradients of the four corners, of some groups of columns of one row of cells.
+
+    Tensors are (group, column, part of the classes); class k belongs to part k % SPLIT.
+    """
+    PART: tl.constexpr = (CLASSES + SPLIT - 1) // SPLIT
+    i, image = tl.program_id(0), tl.program_id(2).to(tl.int64)
+    group = tl.program_id(1) * GROUPS + tl.arange(0, GROUPS)[:, None, None]
+    position = tl.arange(0, COLUMNS)[None, :, None]
+    part = tl.arange(0, SPLIT)[None, None, :]
+    is_group = group < num_groups
+    zero = tl.zeros((GROUPS, COLUMNS, SPLIT), tl.float32)
+    column = tl.load(group_starts + group, mask=is_group, other=0) + position + zero.to(tl.int32)
+    is_inside = column < tl.load(group_stops + group, mask=is_group, other=0)
+    along = tl.load(column_fractions + column, mask=is_inside, other=0.0)
+    j = tl.load(group_cells + group, mask=is_group, other=0)
+    left, right = j * stride_w, tl.minimum(j + 1, width - 1) * stride_w
+    above = logits + image * stride_b + i * stride_h
+    below = logits + image * stride_b + tl.minimum(i + 1, height - 1) * stride_h
+    tops, slopes, uppers, lowers = (), (), (), ()
+    for n in tl.static_range(PART):
+        top = _between(above, left, right, n * SPLIT + part, stride_k, along, CLASSES)
+        tops = tops + (top,)
+        slopes = slopes + (_between(below, left, right, n * SPLIT + part, stride_k, along, CLASSES) - top,)
+        uppers = uppers + (zero,)
+        lowers = lowers + (zero,)
+    loss, count = zero, zero
+    first_row, last_row = tl.load(row_starts + i), tl.load(row_starts + i + 1)
+    stop_row = tl.where(is_inside, last_row, 0)
+    of_column = labels + image * height_px * width_px + column
+    next_label = tl.load(of_column + first_row * width_px, mask=first_row < stop_row, other=0).to(tl.int32)
+    for row in range(first_row, last_row):
+        label = next_label  # on its way since the row before
+        next_label = tl.load(of_column + (row + 1) * width_px, mask=row + 1 < stop_row, other=0).to(tl.int32)
+        down = tl.load(row_fractions + row)
+        counts = is_inside & (label != ignore_label)
+        label = tl.where(counts, label, -1)
+        to_lower, to_upper = tl.where(counts, down, 0.0), tl.where(counts, 1.0 - down, 0.0)
+        shifted, largest = (), tops[0] + down * slopes[0]
+        for n in tl.static_range(PART):
+            z = tops[n] + down * slopes[n]
+            largest = tl.maximum(largest, z)
+            shifted = shifted + (z,)
+        largest = tl.max(largest, axis=2, keep_dims=True)
+        powers, total, target = (), zero, zero
+        minus_target_uppers, minus_target_lowers = (), ()
+        for n in tl.static_range(PART):
+            z = shifted[n] - largest
+            power = tl.exp2(z)
+            powers = powers + (power,)
+            total += power
+            is_target = label == n * SPLIT + part
+            target = tl.where(is_target, z, target)
+            minus_target_uppers = minus_target_uppers + (tl.where(is_target, uppers[n] - to_upper, uppers[n]),)
+            minus_target_lowers = minus_target_lowers + (tl.where(is_target, lowers[n] - to_lower, lowers[n]),)
+        total = tl.sum(total, axis=2, keep_dims=True)
+        loss += tl.where(counts, tl.log2(total) - tl.sum(target, axis=2, keep_dims=True), 0.0)
+        count += tl.where(counts, 1.0, 0.0)
+        to_lower, to_upper = to_lower / total, to_upper / total
+        uppers, lowers = (), ()
+        for n in tl.static_range(PART):
+            uppers = uppers + (minus_target_uppers[n] + to_upper * powers[n],)
+            lowers = lowers + (minus_target_lowers[n] + to_lower * powers[n],)
+    QUARTER: tl.constexpr = COLUMNS // 4
+    is_there = is_group & (position % QUARTER == 0)
+    for n in tl.static_range(PART):
+        k = n * SPLIT + part
+        place = (((image * height + i) * CLASSES + k) * 4 + position // QUARTER) * num_groups + group
+        tl.store(corners + place, _at_corners(uppers[n], lowers[n], along), mask=is_there & (k < CLASSES))
+    number = (image * height + i) * tl.num_programs(1) + tl.program_id(1)
+    of_counts = sums + tl.num_programs(0) * tl.num_programs(1) * tl.num_programs(2)
+    tl.store(sums + number, tl.sum(tl.where(part == 0, loss, 0.0)) * 0.6931471805599453)
+    tl.store(of_counts + number, tl.sum(tl.where(part == 0, count, 0.0)))
+
+
+@triton.jit
+def _at_corners(upper, lower, along):
+    """Sums over a group's columns, one in each quarter: for the corner above left, above right, below left, below right.
+
+    After half of the way each quarter of the threads goes on with one sum alone: 10 exchanges between threads and not 16.
+    """
+    quarter = tl.arange(0, 4)[None, :, None, None]
+    upper_right, lower_right = along * upper, along * lower
+    left = tl.where(quarter == 0, _across_quarters(upper - upper_right), _across_quarters(lower - lower_right))
+    right = tl.where(quarter == 1, _across_quarters(upper_right), _across_quarters(lower_right))
+    mine = tl.where(quarter % 2 == 0, left, right)
+    sums = tl.broadcast_to(tl.sum(mine, axis=2, keep_dims=True), mine.shape)
+    return tl.reshape(sums, upper.shape)
+
+
+@triton.jit
+def _across_quarters(values):
+    """Columns as (quarter, column of it), summed over quarters."""
+    quarters = tl.reshape(values, (values.shape[0], 4, values.shape[1] // 4, values.shape[2]))
+    return tl.sum(quarters, axis=1, keep_dims=True)
+
+
+@triton.jit
+def _around_features(
+    corners, sums, cell_groups, gradient, stride_b, stride_k, stride_h, stride_w, loss, elements, height, width,
+    num_groups, most_groups, num_sums, CLASSES: tl.constexpr, ELEMENTS: tl.constexpr,
+):  # fmt: skip
+    """The gradient of features' logits: what the up to four cells around each found, over the pixels that count."""
+    total_loss = tl.zeros((ELEMENTS,), tl.float32)
+    total_count = tl.zeros((ELEMENTS,), tl.float32)
+    for first in range(0, num_sums, ELEMENTS):
+        place = first + tl.arange(0, ELEMENTS)
+        total_loss += tl.load(sums + place, mask=place < num_sums, other=0.0)
+        total_count += tl.load(sums + num_sums + place, mask=place < num_sums, other=0.0)
+    count = tl.maximum(tl.sum(total_count), 1.0)
+    element = tl.program_id(0) * ELEMENTS + tl.arange(0, ELEMENTS)
+    is_element = element < elements
+    j, i = element % width, element // width % height
+    k, image = element // (width * height) % CLASSES, (element // (width * height * CLASSES)).to(tl.int64)
+    total = tl.zeros((ELEMENTS,), tl.float32)
+    for along in tl.static_range(2):
+        is_cell = is_element & (j >= along)
+        first = tl.load(cell_groups + j - along, mask=is_cell, other=0)
+        stop = tl.load(cell_groups + j - along + 1, mask=is_cell, other=0)
+        for down in tl.static_range(2):
+            of_corner = (((image * height + i - down) * CLASSES + k) * 4 + 2 * down + along) * num_groups
+            for n in range(most_groups):
+                is_there = (first + n < stop) & (i >= down)
+                total += tl.load(corners + of_corner + first + n, mask=is_there, other=0.0)
+    target = gradient + image * stride_b + k * stride_k + i * stride_h + j * stride_w
+    tl.store(target, (total / count).to(gradient.dtype.element_ty), mask=is_element)
+    if tl.program_id(0) == 0:
+        tl.store(loss, tl.sum(total_loss) / count)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """How the pixels of a line lie between its features.
+
+    Attributes:
+        starts: the first pixel of each feature's cell and one past the last, (size + 1,).
+        fractions: each pixel's way to the next feature; 0 beyond the last one, which has none.
+        group_starts: the first pixel of each group of neighbours in one cell.
+        group_stops: one past its last.
+        group_cells: its cell.
+        cell_groups: the first group of each cell and one past the last, (size + 1,).
+        most_groups: of any cell.
+    """
+
+    starts: Tensor
+    fractions: Tensor
+    group_starts: Tensor
+    group_stops: Tensor
+    group_cells: Tensor
+    cell_groups: Tensor
+    most_groups: int
 
 
 @lru_cache(maxsize=16)
-def _axis(pixels: int, size: int, align_corners: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of a line: the first pixel of each feature and one past the last, (size + 1,); each pixel's way to the next feature."""
-    at = torch.arange(pixels, dtype=torch.float64)
-    aligned, centred = at * ((size - 1) / max(pixels - 1, 1)), (at + 0.5) * (size / pixels) - 0.5
-    source = aligned if align_corners else centred.clamp(min=0)
-    feature = source.floor().clamp(max=size - 1)
-    starts = torch.searchsorted(feature, torch.arange(size + 1, dtype=torch.float64))
-    return starts.to(device, torch.int32), (source - feature).to(device, torch.float32)
+def _line(pixels: int, size: int, align_corners: bool, group_px: int, device: torch.device) -> _Line:
+    at = np.arange(pixels)
+    source = at * ((size - 1) / max(pixels - 1, 1)) if align_corners else ((at + 0.5) * (size / pixels) - 0.5).clip(min=0)
+    feature = np.floor(source).clip(max=size - 1)
+    fractions = np.where(feature < size - 1, source - feature, 0)
+    starts = np.searchsorted(feature, np.arange(size + 1))
+    groups = -(-np.diff(starts) // group_px)
+    cells = np.repeat(np.arange(size), groups)
+    cell_groups = np.concatenate([[0], groups.cumsum()])
+    group_starts = starts[cells] + group_px * (np.arange(len(cells)) - cell_groups[cells])
+    group_stops = np.minimum(group_starts + group_px, starts[cells + 1])
+    indices = (torch.from_numpy(of).to(device, torch.int32) for of in (starts, group_starts, group_stops, cells, cell_groups))
+    starts, *of_groups = indices
+    return _Line(starts, torch.from_numpy(fractions).to(device, torch.float32), *of_groups, int(groups.max()))

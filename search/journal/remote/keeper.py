@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data.store import Store
+from data.system.backoff import Backoff
 from search.journal.journal import Journal
 from search.journal.lines import JournalError
 from search.journal.record import SearchRecord
@@ -14,7 +15,7 @@ from search.journal.remote.segments import StoredJournal
 POLL_S = 2.0
 """How often it looks for something new: what a lost disk may cost."""
 RETRY_S = (1.0, 60.0)
-"""The first and the longest wait after the store failed; each wait is twice the one before."""
+"""The first and the longest wait after the store failed."""
 
 
 class StoredSearch:
@@ -55,12 +56,12 @@ class KeeperThread(threading.Thread):
         self.last_error: str | None = None
         self._search, self._record, self._files, self._tell = search, record, files, tell
         self._uploaded: dict[Path, tuple[int, int]] = {}
-        self._finished = self._forgotten = self._digests()
+        self._finished = self._forgotten = self._ended()
         self._closing, self._abandoned = threading.Event(), threading.Event()
 
     def run(self) -> None:
         """Sync until closed; an error is told, waited for, and tried again."""
-        wait_s = POLL_S
+        wait_s, backoff = POLL_S, Backoff(*RETRY_S)
         while not self._abandoned.is_set():
             is_last = self._closing.is_set()
             try:
@@ -72,12 +73,14 @@ class KeeperThread(threading.Thread):
             except Exception as error:
                 if self.last_error is None:
                     self._tell(f"The store fails and is tried again; the search goes on: {error}")
-                wait_s = RETRY_S[0] if self.last_error is None or is_last else min(2 * wait_s, RETRY_S[1])
-                self.last_error = str(error)
+                if is_last:
+                    backoff.reset()
+                self.last_error, wait_s = str(error), backoff.next_s()
             else:
                 if self.last_error is not None:
                     self._tell(f"{self._search.place} holds everything again")
                 self.last_error, wait_s = None, POLL_S
+                backoff.reset()
                 if is_last:
                     return
             (self._abandoned if is_last else self._closing).wait(wait_s)
@@ -107,16 +110,16 @@ class KeeperThread(threading.Thread):
 
     def _forget_checkpoints(self, is_last: bool) -> None:
         """Of trials that had ended at the last look: a worker may upload one while its trial ends. At the end, of all."""
-        for digest in self._finished - self._forgotten:
-            self._search.checkpoints.delete(f"{digest}.safetensors")
-            self._forgotten |= {digest}
-        self._finished = self._digests()
+        for trial in self._finished - self._forgotten:
+            self._search.checkpoints.delete(self._record.checkpoint_name(trial))
+            self._forgotten |= {trial}
+        self._finished = self._ended()
         if is_last and self._record.closed is not None:
             for name in self._search.checkpoints.names():
                 self._search.checkpoints.delete(name)
 
-    def _digests(self) -> frozenset[str]:
-        return frozenset(trial.cell.digest for trial in self._record.finished)
+    def _ended(self) -> frozenset[int]:
+        return frozenset(trial.proposed.trial for trial in self._record.finished)
 
     def _changed(self) -> list[Path]:
         return [path for path in self._files if path.is_file() and self._uploaded.get(path) != _stamp(path)]

@@ -1,8 +1,15 @@
-"""Which GPUs are broken: those on which trials failed twice that went well elsewhere."""
+"""GPUs that fail trials: which of them are broken, and how trials are kept from those."""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from search.running.faults.errors import Device
+import ray
+
+from search.running.faults.diagnosis import Device, DeviceError
+from search.running.nodes.cluster import slots
+from search.running.resources import Resources
 
 MOST_FAULTS = 2
 """Device errors on one device of trials that went well on another."""
@@ -49,3 +56,70 @@ class DeviceFaults:
         self.left_out.clear()
         self._suspected.clear()
         self._confirmed.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The place of a trial's failed attempt, and the actor that occupies it."""
+
+    trial: int
+    error: DeviceError
+    actor: Any
+
+
+class HeldDevices:
+    """Holds the place of a device error until its trial has shown whether the device or the cell is to blame.
+
+    Ray cannot be told to avoid a GPU. A place that is occupied it avoids by itself, and the trial starts again elsewhere.
+
+    Args:
+        faults: tell which devices are broken; those stay held. Of a shared one, each place learns it by an error of its own.
+        on_left_out: told each broken device and why.
+    """
+
+    def __init__(self, faults: DeviceFaults, resources: Resources, on_left_out: Callable[[Device, str], None]) -> None:
+        self._faults, self._resources, self._on_left_out = faults, resources, on_left_out
+        self._held: list[_Held] = []
+        self._is_possible = True
+
+    @property
+    def places(self) -> Counter[str]:
+        """How many are held on each node, by Ray's id of it."""
+        return Counter(held.error.device.node for held in self._held)
+
+    def hold(self, trial: int, error: DeviceError, actor: Any) -> bool:
+        """Occupy the place of a failed attempt; False, and the place is free again, if trials had none left otherwise."""
+        if not self._is_possible or len(self._held) + 1 >= slots(self._resources):
+            ray.kill(actor)
+            return False
+        self._held.append(_Held(trial, error, actor))
+        return True
+
+    def went_well(self, trial: int, device: Device) -> None:
+        """A trial was scored on ``device``: what it held elsewhere is broken, or free again."""
+        for broken in self._faults.went_well(trial, device):
+            self._on_left_out(broken, next(held.error.reason for held in reversed(self._held) if held.error.device == broken))
+        self._release(trial)
+
+    def ended(self, trial: int) -> None:
+        """A trial ended without a score, and with it what it held."""
+        self._faults.ended(trial)
+        self._release(trial)
+
+    def give_up(self) -> None:
+        """Free all places, and hold none from now on: trials need them all."""
+        self._is_possible = False
+        self.release_all()
+
+    def release_all(self) -> None:
+        """Free all places, and leave no device out."""
+        self._faults.use_again()
+        for held in self._held:
+            ray.kill(held.actor)
+        self._held = []
+
+    def _release(self, trial: int) -> None:
+        free = [held for held in self._held if held.trial == trial and held.error.device not in self._faults.left_out]
+        for held in free:
+            ray.kill(held.actor)
+            self._held.remove(held)

@@ -1,6 +1,5 @@
 """What all nodes of a cluster must share, checked from each of them before it is given work."""
 
-import fcntl
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Self
 
 import ray
 
+from data.system.locks import Lock, LockedError
 from search.running.nodes.every_node import on_every_node, this_node
 
 MAX_NAMES = 16
@@ -85,11 +85,15 @@ def check_shared(written: Sequence[SharedPath], read: Sequence[SharedPath]) -> N
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """A file that the driver has written to a folder, and keeps locked."""
+    """A file that the driver has written to a folder, beside a lock that it holds."""
 
     folder: SharedPath
     file: Path
     content: str
+
+    @property
+    def lock(self) -> Path:
+        return self.file.with_name(f"{self.file.name}-lock")
 
 
 @contextmanager
@@ -100,9 +104,9 @@ def _probe(folder: SharedPath) -> Iterator[_Probe]:
         with _said(folder, "cannot write to"):
             folder.path.mkdir(parents=True, exist_ok=True)
             probe.file.write_text(probe.content)
-        with probe.file.open("a") as file:
-            with _said(folder, "cannot lock files in"):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with _said(folder, "cannot lock files in"):
+            lock = Lock(probe.lock)
+        with lock:
             yield probe
     finally:
         _forget([probe])
@@ -124,8 +128,7 @@ def _answered(probe: _Probe) -> str:
         raise folder.trouble("sees another folder of the name")
     with _said(folder, "cannot write to"):
         probe.file.with_name(answer).write_text(probe.content)
-    with _said(folder, "cannot lock files in"), probe.file.open("a") as file, suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _said(folder, "cannot lock files in"), suppress(LockedError), Lock(probe.lock):
         raise folder.trouble("can take a file lock that the driver holds in")
     return answer
 

@@ -1,16 +1,21 @@
 """Whether every node of the cluster can use a store, asked before the first trial."""
 
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from data.store import Store, StoreError
 from search.running.nodes.every_node import on_every_node
+from search.running.trial import forget_checkpoints
 
 
-def check_nodes(store: Store, checkpoints: Path) -> None:
+def check_nodes(store: Store, checkpoints: Path, search: str | None = None) -> None:
     """Let each node read what this process writes, write, and make its own folder for checkpoints.
+
+    Args:
+        search: its digest; the checkpoints that others have left on a node are deleted.
 
     Raises:
         StoreError: names the node that cannot, and why.
@@ -19,14 +24,20 @@ def check_nodes(store: Store, checkpoints: Path) -> None:
     name = f"probe-{uuid4().hex}"
     store.write(name, name.encode())
     try:
-        for node, trouble in on_every_node(partial(_trouble, store, name, checkpoints)):
+        for node, trouble in on_every_node(partial(_trouble, store, name, checkpoints, search)):
             if trouble:
                 raise StoreError(f"store: {node} cannot use it: {trouble}")
     finally:
         store.delete(name)
 
 
-def _trouble(store: Store, name: str, checkpoints: Path) -> str:
+def clean_nodes(checkpoints: Path) -> None:
+    """Delete the checkpoints on all nodes' own disks, after the search; one that does not answer keeps its own."""
+    with suppress(TimeoutError, OSError):
+        on_every_node(partial(forget_checkpoints, checkpoints))
+
+
+def _trouble(store: Store, name: str, checkpoints: Path, search: str | None) -> str:
     """What this node cannot do; empty where it can do all."""
     try:
         if store.read(name) != name.encode():
@@ -35,6 +46,7 @@ def _trouble(store: Store, name: str, checkpoints: Path) -> str:
         checkpoints.mkdir(parents=True, exist_ok=True)
         if not os.access(checkpoints, os.W_OK):
             return f"output_dir: {checkpoints} is not writable there."
+        forget_checkpoints(checkpoints, search)
     except OSError as error:
         return str(error)
     return ""

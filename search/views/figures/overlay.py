@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from data.datasets.contract import UInt8Array, colorize
+from data.system.files import whole_file
 from search.views.figures.style import GREY, INK
 
 Palette = Sequence[tuple[int, int, int]]
@@ -47,15 +48,8 @@ def palette_image(labels_HW: UInt8Array, palette: Palette) -> Image.Image:
 
 def save_png(picture: Image.Image, path: Path) -> None:
     """Write the file whole or not at all, and the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole_file(path) as partial:
         picture.save(partial, format="PNG", compress_level=3)
-        partial.replace(path)
-    except OSError as error:  # a full disk's says no name
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _legend(entries: Sequence[tuple[tuple[int, int, int], str]], width_px: int) -> Image.Image:

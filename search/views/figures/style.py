@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from data.system.files import whole_file
+
 ORANGE, GREEN, BLUE, VERMILLION, PURPLE = "#E69F00", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
 """Told apart by colour-blind readers, too (Okabe and Ito 2008)."""
 INK, GREY = "#222222", "#777777"
@@ -29,9 +31,6 @@ def tint(colour: str, strength: float) -> tuple[float, ...]:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write the file whole or not at all: a person may be looking at the one before. Equal figures are equal files."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     metadata = {"Date": None} if path.suffix == ".svg" else None
-    with rc_context({"svg.hashsalt": "dpc"}):
+    with whole_file(path) as partial, rc_context({"svg.hashsalt": "dpc"}):
         figure.savefig(partial, format=path.suffix[1:] or "png", metadata=metadata)
-    partial.replace(path)

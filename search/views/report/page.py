@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from search.findings.leaderboard import percent, quantity
 from search.journal.record import TrialRecord
 from search.views.report.course import Course, RungCourse, in_time, moment
-from search.views.report.settings import Fact
+from search.views.report.searched import Fact
 
 _HERE = Path(__file__).parent
 

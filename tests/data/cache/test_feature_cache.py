@@ -228,7 +228,7 @@ def test_a_disk_that_fills_up_after_the_first_shard_costs_only_the_second(tmp_pa
     calls = count(1)
 
     def fill_up(file_descriptor):
-        if next(calls) == 3:
+        if next(calls) == 4:  # after features, labels and entry of the first shard
             os.ftruncate(file_descriptor, 50)
             raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -95,9 +95,10 @@ def greys():
     [
         (greys(), "They are the grey levels of the classes' colours"),
         (thirds() + 1, "Do ids start from 1, or is 3 the label to ignore?"),
-        (np.where(thirds() == 2, 254, thirds()).astype(np.uint8), "Values: 254 (192 px)."),
+        (thirds() * 127, "They are multiples of 127: were ids spread out to be seen?"),
+        (np.where(thirds() == 2, 253, thirds()).astype(np.uint8), "Values: 253 (192 px)."),
     ],
-    ids=["greys of colours", "ids from 1", "unexplained"],
+    ids=["greys of colours", "ids from 1", "spread out", "unexplained"],
 )
 def test_labels_out_of_range_are_listed_with_their_pixels_and_explained_where_that_is_possible(labels, explanation, folder):
     put(folder, "train", "b", labels)
@@ -107,7 +108,9 @@ def test_labels_out_of_range_are_listed_with_their_pixels_and_explained_where_th
 def test_labels_of_255_with_another_ignore_label_raise_the_question(folder):
     put(folder, "train", "b", np.where(thirds() == 2, 255, thirds()).astype(np.uint8))
     report = check_dataset(Folder(str(folder), ignore_label=3), ["train"])
-    assert the_one(report, "label out of range").text.endswith("Is 255 the label to ignore?")
+    assert the_one(report, "label out of range").text.endswith(
+        "Is 255 the label to ignore? dataset=folder reads any values by dataset.label_map, such as {0:ignore,1:cat}."
+    )
 
 
 def test_an_image_of_train_that_is_in_val_too_is_an_error_under_any_name(folder):
@@ -131,13 +134,13 @@ def test_doubles_equal_names_empty_classes_rare_ones_and_unlabelled_samples_are_
     put(folder, "train", "b", thirds(), image_seed="train a")
     put(folder, "val", "a", thirds())
     for name in "abcd":
-        labels_HW = np.zeros((SIDE, SIDE), np.uint8) if name != "c" else np.full((SIDE, SIDE), 255, np.uint8)
+        labels_HW = thirds() // 2 if name != "c" else np.full((SIDE, SIDE), 255, np.uint8)
         put(folder, "train", name, labels_HW, image_seed="train a" if name == "b" else None)
     report = check(folder)
     assert not report.errors
     assert the_one(report, "duplicates").examples == ["a = b"]
     assert the_one(report, "equal names").examples == ["a"]
-    assert the_one(report, "empty class").text == "no pixel is labelled dog, house."
+    assert the_one(report, "empty class").text.startswith("no pixel is labelled house.")
     assert the_one(report, "nothing to learn").examples == ["c"]
 
 
@@ -151,10 +154,71 @@ def test_a_class_that_hardly_occurs_is_warned_of_with_its_share(folder, monkeypa
     assert the_one(check(folder), "rare class").text == "hardly any pixel is labelled house (0.0434 %)."
 
 
-def test_a_split_without_labels_is_said_to_have_none(folder):
-    for name in "ef":
-        put(folder, "val", name, np.full((SIDE, SIDE), 255, np.uint8))
-    assert the_one(check(folder), "no labels").split == "val"
+def test_a_split_without_labels_can_be_checked_but_is_an_error_where_scores_come_from(folder):
+    for split in ("val", "night"):
+        for name in "ef":
+            put(folder, split, name, np.full((SIDE, SIDE), 255, np.uint8), image_seed=f"{split} {name}")
+    report = check(folder, ["val", "night"])
+    assert {(finding.split, finding.level) for finding in report.findings if finding.kind == "no labels"} == {
+        ("val", "error"),
+        ("night", "warning"),
+    }
+
+
+def test_objects_drawn_as_255_are_asked_about_because_the_only_class_left_scores_100_percent(folder):
+    for name in "abcd":
+        put(folder, "train", name, np.where(thirds() > 0, 255, 0).astype(np.uint8))
+    finding = the_one(check(folder), "one class")
+    assert (finding.level, finding.split) == ("error", "train")
+    assert finding.text == (
+        "cat is the only class that is labelled, so every score would be 100 %. 67 % of the pixels carry the ignore label 255: "
+        "is 255 your object? Then dataset=folder reads it with dataset.label_map={0:cat,255:dog}."
+    )
+    mapped = check_dataset(Folder(str(folder), label_map={0: "cat", 255: "dog", 1: "dog", 2: "house"}), ["train"])
+    assert not mapped.errors
+
+
+def test_a_class_without_pixels_is_asked_about_where_many_are_ignored(folder):
+    for name in "abcd":
+        put(folder, "train", name, np.where(thirds() == 2, 255, thirds()).astype(np.uint8))
+    finding = the_one(check(folder), "empty class")
+    assert finding.level == "warning"
+    assert finding.text.startswith(
+        "no pixel is labelled house. 33 % of the pixels carry the ignore label 255: is 255 your object?"
+    )
+
+
+def test_images_that_exif_turns_are_counted_and_named_as_the_cause_where_the_turned_size_would_fit(folder):
+    exif = Image.Exif()
+    exif[274] = 6
+    for name, size in {"a": (SIDE, SIDE), "b": (2 * SIDE, SIDE)}.items():
+        Image.fromarray(np.full((*size, 3), ord(name), np.uint8)).save(folder / "train" / "images" / f"{name}.png", exif=exif)
+    Image.fromarray(np.concatenate([thirds(), thirds()], axis=1)).save(folder / "train" / "labels" / "b.png")
+    report = check(folder)
+    assert the_one(report, "turned by EXIF").examples == ["a"]
+    assert "as they are stored, but with dataset.upright=true" in the_one(report, "turned by EXIF").text
+    [cause] = the_one(report, "size mismatch").examples
+    assert cause.endswith(
+        "labels are 48x24 pixels, the image 24x48; was it labelled turned as its EXIF says? "
+        "dataset=folder reads it so with dataset.upright=true."
+    )
+    assert not check_dataset(Folder(str(folder), upright=True), ["train"]).errors
+
+
+def test_a_colour_that_is_no_class_is_counted_with_its_pixels(folder):
+    colors = {"cat": (255, 0, 0), "dog": (0, 255, 0), "house": (0, 0, 255)}
+    for name in "abcd":
+        painted = np.array([*colors.values(), (9, 9, 9)], np.uint8)[thirds() + (name == "a")]
+        put(folder, "train", name, painted)
+    report = check_dataset(Folder(str(folder), colors=colors), ["train"])
+    finding = the_one(report, "label out of range")
+    assert "Values: (9, 9, 9) (192 px). Each colour needs a class, or stands for ignore" in finding.text
+    [example] = finding.examples
+    assert (
+        "a.png: colour (9, 9, 9) at row 0, column 16 is no class'; accepted are (0, 0, 255), (0, 255, 0), (255, 0, 0)"
+        in example
+    )
+    assert report.splits["train"].class_pixels == {"cat": 3 * 192, "dog": 3 * 192, "house": 3 * 192}
 
 
 def test_processes_find_the_same_as_one(folder):

@@ -26,12 +26,13 @@ from data.datasets.contract import (
     palette_of,
 )
 from data.datasets.folder import Folder
+from data.datasets.image_files import SUFFIXES
 from data.datasets.pascal import PersonPart, Voc2012
 from data.datasets.shapes import Shapes
 from data.digests import FileDigests
 
 WIDTH, HEIGHT = 20, 12
-REAL_CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
+REAL_CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 
 
 def write_image(path, seed):
@@ -543,7 +544,10 @@ def test_an_image_of_sixteen_bits_is_refused_rather_than_clipped(tmp_path):
     split = made(ON_DISK[0], tmp_path / "data").split("train")
     path = split.root / split.pairs[0][0]
     Image.fromarray(np.full((HEIGHT, WIDTH), 3000, np.uint16)).save(path)
-    with pytest.raises(UnreadableError, match="8 bits a channel .its mode is I;16"):
+    with pytest.raises(
+        UnreadableError,
+        match="8 bits a channel .it holds values of mode I;16B.; dataset=folder reads it with dataset.value_range",
+    ):
         split[0]
 
 
@@ -582,6 +586,177 @@ def test_a_list_of_pairs_stands_for_the_folders_of_a_split(tmp_path):
     (tmp_path / "night.txt").write_text("val/images/e.png\n")
     with pytest.raises(DatasetError, match="night.txt, line 1: expected 'image labels', got 'val/images/e.png'"):
         dataset.split("night")
+
+
+def test_a_byte_order_mark_before_a_list_is_no_part_of_its_first_entry(tmp_path):
+    dataset = made(ON_DISK[3], tmp_path)
+    for path, line in {"night.txt": "val/images/e.png val/labels/e.png", "classes.txt": "cat\ndog\nhouse"}.items():
+        (tmp_path / path).write_text(line, encoding="utf-8-sig")
+    assert names_of(dataset.split("night")) == ["e"]
+    assert dataset.info.class_names == ("cat", "dog", "house")
+
+
+def test_images_in_sub_folders_are_read_and_named_apart(tmp_path):
+    dataset = made(ON_DISK[3], tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for part in ("images", "labels"):
+        (tmp_path / "elsewhere" / part).mkdir()
+        (tmp_path / "train" / part / "linked").symlink_to(tmp_path / "elsewhere" / part)
+    for below in ("rome/a", "linked/b"):
+        write_image(tmp_path / "train" / "images" / f"{below}.png", 1)
+        write_labels(tmp_path / "train" / "labels" / f"{below}.png", 1, [1])
+    split = dataset.split("train")
+    assert names_of(split) == ["a", "b", "c", "linked/b", "rome/a"]
+    assert split.warnings == []
+
+
+def test_hidden_files_are_left_out_and_so_are_files_that_are_no_images_and_both_are_said(tmp_path):
+    dataset = made(ON_DISK[3], tmp_path)
+    images = tmp_path / "train" / "images"
+    for name in ("._a.png", ".DS_Store", "Thumbs.db", "notes.txt", "d.gif"):
+        (images / name).write_bytes(b"x")
+    write_text(images / ".ipynb_checkpoints" / "a.png", "x")
+    split = dataset.split("train")
+    assert names_of(split) == ["a", "b", "c"]
+    assert split.warnings == [
+        f"{images}: 5 files are hidden and are left out, the first is .DS_Store.",
+        f"{images}: 2 files end in none of {', '.join(SUFFIXES)} and are left out, the first is d.gif.",
+    ]
+
+
+def test_hidden_files_of_cityscapes_are_no_images(tmp_path):
+    dataset = made(ON_DISK[2], tmp_path)
+    city = tmp_path / "leftImg8bit" / "val" / "lindau"
+    (city / "._lindau_3_leftImg8bit.png").write_bytes(b"x")
+    assert len(dataset.split("val")) == 2
+
+
+def test_train_ids_in_files_called_label_ids_are_noticed(tmp_path):
+    write_cityscapes(tmp_path, "labelIds", (*range(19), 255))
+    with pytest.raises(
+        DatasetError, match=r"hold no id above 18: these are train ids, .* called \*_labelTrainIds.png"
+    ) as caught:
+        Cityscapes(str(tmp_path)).split("val")
+    one_line(caught)
+
+
+# What values and colours of a folder's labels stand for
+
+
+def relabelled(root, labels_HW, **settings):
+    """The first sample of val, with other labels."""
+    write_folder(root)
+    labels_HW = np.asarray(labels_HW, np.uint8)
+    Image.fromarray(np.resize(labels_HW, (HEIGHT, WIDTH, *labels_HW.shape[2:]))).save(root / "val" / "labels" / "d.png")
+    return Folder(str(root), **settings).split("val")[0].labels_HW.ravel()
+
+
+@pytest.mark.parametrize(
+    ("label_map", "stored", "expected"),
+    [
+        ({0: "cat", 255: "dog"}, [0, 255], [0, 1]),
+        ({0: "ignore", 1: "cat", 2: "dog", 3: "house"}, [0, 1, 2, 3, 255], [255, 0, 1, 2, 255]),
+        ({0: None, 7: 0, 8: 1, 9: 1}, [0, 7, 8, 9], [255, 0, 1, 1]),
+    ],
+    ids=["an object of 255", "ids from 1, 0 is unlabelled", "ids, and two values of one class"],
+)
+def test_a_map_says_which_class_a_value_stands_for(label_map, stored, expected, tmp_path):
+    labels = relabelled(tmp_path, [stored], label_map=label_map)
+    assert labels[: len(expected)].tolist() == expected
+
+
+def test_a_value_that_the_map_does_not_have_is_out_of_range(tmp_path):
+    with pytest.raises(LabelRangeError, match="label 2 at row 0, column 1 is out of range; accepted are 0 to 1 and 255"):
+        relabelled(tmp_path, [[0, 2]], label_map={0: "cat", 1: "dog"})
+
+
+COLORS = {"cat": [200, 0, 0], "dog": [[0, 200, 0], [0, 100, 0]], "ignore": [0, 0, 0], "house": (1, 2, 3)}
+PAINTED = [[(0, 200, 0), (200, 0, 0), (1, 2, 3), (0, 0, 0), (0, 100, 0)]]
+
+
+def test_labels_may_be_colours_of_which_a_class_can_have_several(tmp_path):
+    assert relabelled(tmp_path, PAINTED, colors=COLORS)[:5].tolist() == [1, 0, 2, 255, 1]
+    info = Folder(str(tmp_path), colors=COLORS).info
+    assert (info.class_names, info.palette) == (("cat", "dog", "house"), ((200, 0, 0), (0, 200, 0), (1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "cat 200 0 0\ndog 0 200 0\nbig house 1 2 3\nignore 0 0 0\nignore 0 100 0\n",
+        "name,r,g,b\ncat,200,0,0\ndog,0,200,0\nbig house,1,2,3\nignore,0,0,0\nignore,0,100,0\n",
+        "200 0 0\tcat\n0 200 0\tdog\n1 2 3\tbig house\n0 0 0\tignore\n0 100 0\tignore\n",
+    ],
+    ids=["after the name", "CSV", "before the name"],
+)
+def test_the_list_of_classes_may_have_their_colours(listed, tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "classes.txt").write_text(listed)
+    painted = np.resize(np.array(PAINTED, np.uint8), (HEIGHT, WIDTH, 3))
+    Image.fromarray(painted).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "val" / "labels" / "d.png")
+    dataset = Folder(str(tmp_path))
+    assert dataset.info.class_names == ("cat", "dog", "big house")
+    assert dataset.split("val")[0].labels_HW.ravel()[:5].tolist() == [1, 0, 2, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("listed", "complaint"),
+    [
+        ("cat\ndog\n\ncat\n", "classes.txt: 'cat' is named twice, in lines 1 and 4"),
+        ("cat 1 2 3\ndog 1 2 3\n", r"classes.txt: colour \(1, 2, 3\) is given twice, in lines 1 and 2"),
+        ("cat 1 2 3\ndog\n", "classes.txt, line 2: all lines have a colour, or none; line 1 is otherwise"),
+        ("cat 1 2 300\ndog 1 2 3\n", "classes.txt, line 1: a colour is three numbers from 0 to 255"),
+        ("ignore\ncat\n", "classes.txt, line 1: 'ignore' is no class; .* dataset.ignore_label or dataset.label_map"),
+        ("cat\n", "classes.txt: at least two classes are needed, got 1; is 'background' one"),
+    ],
+)
+def test_a_list_of_classes_that_cannot_be_meant_is_refused_with_its_lines(listed, complaint, tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "classes.txt").write_text(listed)
+    with pytest.raises(DatasetError, match=complaint) as caught:
+        Folder(str(tmp_path)).split("train")
+    one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (
+            {"label_map": {0: "cow"}},
+            "dataset.label_map: 0 is no class 'cow'; accepted are cat, dog, house, ignore and ids below 3",
+        ),
+        ({"label_map": {0: 3}}, "dataset.label_map: 0 is no class 3"),
+        ({"label_map": {300: "cat"}}, "dataset.label_map: maps values from 0 to 255"),
+        ({"label_map": {"cat": 0}}, "dataset.label_map: maps values from 0 to 255"),
+        ({"label_map": {0: "cat"}, "colors": COLORS}, "give one of them"),
+        ({"colors": {"cat": [1, 2]}}, "dataset.colors: cat needs a colour of three numbers"),
+        ({"colors": {"cat": [1, 2, 256]}}, "dataset.colors: cat needs a colour of three numbers"),
+        ({"colors": {"cat": [1, 2, 3], "dog": [1, 2, 3]}}, r"dataset.colors: \(1, 2, 3\) stands for 'cat' and for 'dog'"),
+        ({"colors": COLORS, "classes": ["cat", "dog"]}, "dataset.colors: must be of each class, .*: house"),
+        ({"classes": ["cat", "cat"]}, "dataset.classes: 'cat' is named twice"),
+        ({"classes": ["ignore", "cat"]}, "dataset.classes: 'ignore' is no class"),
+        ({"classes": ["cat"]}, "dataset.classes: at least two classes are needed, got 1"),
+        ({"ignore_label": 300}, "dataset.ignore_label must be from 3 to 255, got 300"),
+        ({"value_range": [4095]}, "dataset.value_range must be two values"),
+    ],
+)
+def test_a_setting_of_a_folder_that_cannot_be_meant_is_refused(settings, complaint, tmp_path):
+    write_folder(tmp_path)
+    with pytest.raises(ValueError, match=complaint) as caught:
+        Folder(str(tmp_path), **settings).split("train")
+    one_line(caught)
+
+
+def test_class_names_that_are_numbers_are_text(tmp_path):
+    write_folder(tmp_path)
+    assert Folder(str(tmp_path), classes=[0, 1, 2]).info.class_names == ("0", "1", "2")
+
+
+def test_what_files_mean_and_how_they_are_read_is_part_of_the_fingerprint(tmp_path):
+    write_folder(tmp_path)
+    settings = ({}, {"label_map": {0: 1, 1: 0, 2: 2}}, {"colors": COLORS}, {"upright": True}, {"value_range": [0, 9]})
+    prints = {Folder(str(tmp_path), **each).split("train").fingerprint(FileDigests()) for each in settings}
+    assert len(prints) == len(settings)
 
 
 def test_classes_may_be_given_instead_of_their_file(tmp_path):

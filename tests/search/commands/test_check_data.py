@@ -58,6 +58,28 @@ def test_errors_end_with_code_1_and_a_search_refuses_them_in_one_line_that_names
     assert refused.count("\n") == 1
 
 
+def test_values_and_colours_are_given_their_meaning_on_the_command_line(folder, capsys):
+    assert dpc("check-data", folder, "dataset.label_map={0:ignore,1:cat,2:house,255:dog}", "dataset.ignore_label=254") == 0
+    assert "(ignored, of all)  33.33" in capsys.readouterr().out
+    for split in ("train", "val"):
+        for index, color in enumerate([(200, 0, 0), (0, 200, 0), (9, 9, 9)]):
+            put(folder, split, index, np.full((SIDE, SIDE, 3), color, np.uint8))
+    colors = "{cat:[200,0,0],traffic light:[0,200,0],ignore:[9,9,9]}"
+    (folder / "classes.txt").unlink()
+    assert dpc("check-data", folder, f"dataset.colors={colors}") == 0
+    printed = capsys.readouterr().out
+    assert "traffic light      50.00" in printed
+    assert "(ignored, of all)  33.33" in printed
+
+
+def test_masks_of_0_and_255_are_an_error_that_asks_whether_255_is_the_object(folder, capsys):
+    for split in ("train", "val"):
+        for index in range(3):
+            put(folder, split, index, np.full((SIDE, SIDE), 255 * (index % 2), np.uint8))
+    assert dpc("check-data", folder) == 1
+    assert "ERROR train, one class: cat is the only class that is labelled" in capsys.readouterr().out
+
+
 def test_of_many_files_some_are_named_and_the_report_has_all(folder, capsys):
     for index in range(5):
         put(folder, "train", index, np.full((SIDE, SIDE), 9, np.uint8))

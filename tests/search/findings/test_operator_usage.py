@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from scipy.stats import binomtest
+from scipy.special import betaincinv
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1
 from search.deciding.outcomes import Status
@@ -46,10 +46,11 @@ def test_branches_are_counted_and_shared_out():
 
 def test_the_interval_is_clopper_and_pearsons_for_all_operators_together():
     usage = operator_usage(search_of([(cell, 0.001 * place) for place, cell in enumerate(uniform(200))]))
-    level = 1 - 0.05 / len(usage.operators)
+    tail, branches = 0.05 / 2 / len(usage.operators), 5 * usage.good_cells
     for found in usage.operators.values():
-        interval = binomtest(found.count_good, 5 * usage.good_cells).proportion_ci(level)
-        assert (found.low, found.high) == pytest.approx(tuple(interval))
+        low = betaincinv(found.count_good, branches - found.count_good + 1, tail) if found.count_good else 0.0
+        high = betaincinv(found.count_good + 1, branches - found.count_good, 1 - tail)
+        assert (found.low, found.high) == pytest.approx((low, high))
 
 
 def test_scores_that_are_chance_make_no_operator_stand_out():

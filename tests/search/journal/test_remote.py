@@ -30,7 +30,7 @@ from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.deciding.schedulers import NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
-from search.journal.events import CellProposed, RungReached, SearchClosed, SearchOpened, TrialEnded
+from search.journal.events import CellProposed, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
 from search.journal.journal import Journal
 from search.journal.lines import JournalError, encode, read_events
 from search.journal.record import SearchRecord
@@ -106,7 +106,7 @@ def test_a_journal_comes_back_from_its_segments_byte_for_byte(place, tmp_path, m
 
 
 def test_a_week_of_the_papers_search_is_some_hundred_segments():
-    a_trial = sum(len(encode(event)) for event in trial(10_000, CellSpec(CELLS[0].branches * 5)))
+    a_trial = sum(len(encode(event)[0]) for event in trial(10_000, CellSpec(CELLS[0].branches * 5)))
     assert 28_000 * a_trial / segments.SEGMENT_BYTES < 500
 
 
@@ -124,11 +124,12 @@ def test_a_journal_that_is_behind_the_stores_goes_on_from_it_and_the_store_from_
     with Journal(tmp_path / "b.jsonl") as journal:
         again = StoredJournal(place, journal.path)
         lacked = again.restore(journal)
-        assert lacked == sum(len(encode(event)) for event in events[has_here:])
+        assert lacked == sum(map(len, (tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)[has_here:]))
         assert journal.events == events
         journal.append(*trial(2))
         again.sync()
-    assert restored(place, tmp_path / "c.jsonl") == b"".join(map(encode, [*events, *trial(2)]))
+    assert restored(place, tmp_path / "c.jsonl") == (tmp_path / "b.jsonl").read_bytes()
+    assert read_events(tmp_path / "c.jsonl")[0] == [*events, *trial(2)]
 
 
 def test_a_journal_that_is_ahead_of_the_stores_is_brought_there(place, tmp_path):
@@ -146,7 +147,7 @@ def test_a_journal_that_is_ahead_of_the_stores_is_brought_there(place, tmp_path)
 def test_journals_that_went_different_ways_are_refused_and_both_are_named(place, tmp_path):
     for name, number in (("a", 0), ("b", 1)):
         with Journal(tmp_path / f"{name}.jsonl") as journal:
-            journal.append(opened(), *trial(number))
+            journal.append(opened(), *trial(0, CELLS[number]))
     StoredJournal(place, tmp_path / "a.jsonl").sync()
     before = (tmp_path / "b.jsonl").read_bytes()
     with pytest.raises(JournalError, match="went different ways") as refused:
@@ -159,7 +160,7 @@ def test_journals_that_went_different_ways_are_refused_and_both_are_named(place,
 def test_a_fork_that_was_killed_before_its_opening_line_begins_anew_on_either_side(place, tmp_path):
     for name, number in (("a", 0), ("b", 1)):
         with Journal(tmp_path / f"{name}.jsonl") as journal:
-            journal.append(*trial(number))
+            journal.append(TrialInherited(0, "parent", True, CELLS[number], 7, 1, 2, (), Status.FAILED, "", 0.0, 1.0))
     StoredJournal(place, tmp_path / "a.jsonl").sync()
     assert restored(place, tmp_path / "b.jsonl") == b""
     assert place.names() == []
@@ -292,13 +293,17 @@ def test_journal_and_results_follow_a_search_and_checkpoints_go_with_their_trial
         search.restore(journal, told.append)
         thread = KeeperThread(search, record, [tmp_path / "best.json"], told.append)
         thread.start()
-        for number in range(2):
-            search.checkpoints.write(f"{CELLS[number].digest}.safetensors", b"state")
-        for event in (opened(), *trial(0)):
+        for event in (opened(), *trial(0)[:1], *trial(1)[:1]):
+            journal.append(event)
+            record.apply(event)
+        names = [record.checkpoint_name(number) for number in range(2)]
+        for name in names:
+            search.checkpoints.write(name, b"state")
+        for event in trial(0)[1:]:
             journal.append(event)
             record.apply(event)
         (tmp_path / "best.json").write_text("first")
-        wait_until(lambda: search.checkpoints.names() == [f"{CELLS[1].digest}.safetensors"])
+        wait_until(lambda: search.checkpoints.names() == names[1:])
         wait_until(lambda: place.read("best.json") == b"first")
         (tmp_path / "best.json").write_text("the second")
         wait_until(lambda: place.read("best.json") == b"the second")

@@ -27,7 +27,7 @@ from search.deciding.schedulers import Asha, MedianStopping, NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
 from search.journal.events import RungReached, SearchOpened
 from search.journal.journal import Journal
-from search.journal.lines import read_events
+from search.journal.lines import JournalError, read_events
 from search.journal.record import SearchRecord
 from search.journal.replay import replay
 from search.journal.study import Study
@@ -149,6 +149,18 @@ def test_a_deterministic_search_makes_the_same_decisions_on_a_cluster_as_one_by_
     assert any(not goes_on and "below" in reason for _, _, _, goes_on, reason in tables[0])
 
 
+def test_a_search_whose_journal_is_deleted_stops_at_its_next_event(cluster, tmp_path):
+    def delete():
+        while not (tmp_path / "visits.txt").exists():
+            time.sleep(0.01)
+        (tmp_path / "journal.jsonl").unlink()
+
+    Thread(target=delete, daemon=True).start()
+    with pytest.raises(JournalError, match="journal.jsonl: was deleted or replaced while this search ran"):
+        search(tmp_path, plan(9, NoStopping()), rung_s=0.3)
+    assert len((tmp_path / "visits.txt").read_text().splitlines()) < 9
+
+
 def test_early_stopping_keeps_the_best_cell(cluster, tmp_path):
     record = search(tmp_path, plan(30, Asha(1))).record
     best = max(record.finished, key=lambda trial: true_miou(trial.cell))
@@ -228,7 +240,7 @@ def test_a_search_cut_short_goes_on_without_evaluating_a_cell_twice(cluster, tmp
     (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[: ends[3] + 1]))
     done_before = {trial.cell.digest for trial in SearchRecord(read_events(tmp_path / "journal.jsonl")[0]).finished}
     (tmp_path / "visits.txt").unlink()
-    late = tmp_path / "checkpoints" / f"{min(done_before)}.safetensors"  # of a worker that outlived its driver
+    late = tmp_path / "checkpoints" / "of-a-worker-that-outlived-its-driver.safetensors"
     late.touch()
     study = search(tmp_path, plan(8, NoStopping()))
     assert not late.exists()

@@ -20,8 +20,8 @@ from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded
 from search.journal.journal import Journal
-from search.tracking.cells import child_run_cell
 from search.tracking.follower import TrackingThread, track
+from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking, TrackingError
 
@@ -285,7 +285,7 @@ def test_a_thread_follows_a_journal_while_it_grows(tracking, tmp_path, request):
     thread.start()
     write(path, [opened(request.node.name), *every_status()[:2]])
     wait_until(lambda: thread._projection._offset > 0 and not thread._projection._untold)
-    with pytest.raises(TrackingError, match="another process is tracking"):
+    with pytest.raises(TrackingError, match="tracked already"):
         track(path, tracking)
     write(path, every_status()[2:])
     assert thread.close(timeout_s=20, files=[path])

@@ -23,13 +23,13 @@ from search.findings.cost_front import Landmark, cost_front
 from search.findings.operator_usage import operator_usage
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.record import SearchRecord
-from search.views.figures.cells import Box, CellLayout, Wire, draw_cell, layout_cell
+from search.views.figures.cell_diagram import Box, CellLayout, Wire, draw_cell, layout_cell
 from search.views.figures.contributions import draw_contributions
 from search.views.figures.cost_front import draw_cost_fronts
 from search.views.figures.operator_usage import draw_operator_usage
 from search.views.figures.progress import draw_progress
-from search.views.figures.rerank import draw_rerank
 from search.views.figures.scores import draw_scores
+from search.views.figures.two_rankings import draw_two_rankings
 
 FAMILIES = {"one": PointwiseConvs(), "atrous": AtrousConvs([1, 6, 21]), "pooling": PyramidPoolings([1, 8])}
 WINNER = CellSpec(
@@ -272,13 +272,13 @@ def test_a_landmark_has_a_score_only_where_it_was_measured(tmp_path):
 def test_reranked_cells_become_a_valid_picture(count, tmp_path):
     rng = Random(0)
     pairs = [(rng.random(), rng.random(), f"cell $_{number}") for number in range(count)]
-    draw_rerank(pairs, tmp_path / "rerank.png", title="re-ranked $1")
+    draw_two_rankings(pairs, tmp_path / "rerank.png", title="re-ranked $1")
     assert picture_size(tmp_path / "rerank.png") == (1000, 920)
 
 
 def test_the_best_reranked_cells_are_named_with_their_rank_by_proxy(tmp_path):
     pairs = [(0.70, 0.80, "a"), (0.69, 0.82, "b"), (0.68, 0.79, "c"), (0.60, 0.83, "d"), (0.5, 0.5, "e"), (0.4, 0.4, "f")]
-    text = text_of(lambda path: draw_rerank(pairs, path), tmp_path)
+    text = text_of(lambda path: draw_two_rankings(pairs, path), tmp_path)
     assert "1: d, 4th by proxy" in text
     assert "2: b, 2nd by proxy" in text
     assert "3: a, 1st by proxy" in text

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from search.journal.record import SearchRecord
 from search.views.report import readings
 from search.views.report.course import course, in_time, rung_courses
 from search.views.report.page import Report, render
-from search.views.report.settings import fingerprint_lines, in_words, recorded_space, scope, searched
+from search.views.report.searched import fingerprint_lines, in_words, recorded_space, scope, searched
 
 SPACE = CellSpace(
     5, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
@@ -352,11 +353,20 @@ def test_a_damaged_model_is_one_line_that_names_it(finished, capsys):
     assert str(path) in capsys.readouterr().err
 
 
-def test_a_recorded_space_is_counted_and_one_with_operators_of_a_users_own_is_not():
+def test_a_space_with_operators_of_a_users_own_is_not_counted():
     space = FINGERPRINT["space"]
     assert recorded_space(space).num_distinct == SPACE.num_distinct
     mine = {"kind": "my_module.MyFamily", "rates": [1]}
     assert recorded_space({**space, "operators": {**space["operators"], "mine": mine}}) is None
+
+
+@pytest.mark.parametrize("place", ["", "search.space."], ids=["the class alone", "where it lay before the folders moved"])
+def test_a_report_is_whole_however_the_journal_names_the_kinds_of_its_space(tmp_path, place):
+    fingerprint = json.loads(json.dumps(FINGERPRINT).replace("search.deciding.space.", place))
+    assert fingerprint["space"]["operators"]["atrous"]["kind"] == f"{place}AtrousConvs"
+    write(tmp_path, [replace(OPENED, fingerprint=fingerprint), *search(20)[1:]])
+    page = report(tmp_path)
+    assert page.says("418,414,128,120 encodings, 37,888,452,756 different cells", "Uniform, Asha")
 
 
 def test_a_journal_of_an_older_version_says_what_it_knows():

@@ -1,16 +1,19 @@
-"""A full disk is waited for: what a search writes is worth more than the time."""
+"""A disk that is full, or will be."""
 
 import errno
+import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class DiskPatience:
-    """How long a write waits for room on a full disk.
+    """How long a write waits for room on a full disk: what a search writes is worth more than the time.
 
     Attributes:
         seconds: after these it fails; at 0, at once.
@@ -39,3 +42,18 @@ class DiskPatience:
                 if time.monotonic() >= deadline_s:
                     raise
                 time.sleep(RETRY_S)
+
+
+def check_room(folder: Path, needed_bytes: int, what: str) -> None:
+    """Say at once, and not after hours of writing, that a disk is too small.
+
+    Args:
+        what: is to be written, with its verb, such as ``the features need``.
+
+    Raises:
+        OSError: the disk of ``folder`` has less room.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if needed_bytes > free_bytes:
+        reason = f"{what} {needed_bytes / 1e9:.2f} GB more, {free_bytes / 1e9:.2f} GB are free"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {reason}", str(folder))

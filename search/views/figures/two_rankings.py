@@ -14,7 +14,7 @@ NAMED = 3
 """Cells that are numbered and named: the best after re-ranking."""
 
 
-def draw_rerank(
+def draw_two_rankings(
     pairs: Sequence[tuple[float, float, str]],
     path: Path,
     title: str = "",

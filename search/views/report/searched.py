@@ -11,8 +11,11 @@ from search.journal.events import SearchOpened
 from search.journal.fingerprints import flat
 
 _FAMILIES: Mapping[str, type[OperatorFamily]] = {
-    f"{family.__module__}.{family.__name__}": family for family in (PointwiseConvs, AtrousConvs, PyramidPoolings)
+    f"{module}{family.__name__}": family
+    for family in (PointwiseConvs, AtrousConvs, PyramidPoolings)
+    for module in ("", "search.deciding.space.", "search.space.")
 }
+"""By what a journal calls them: the class alone, or with the place where it lay when the search began."""
 
 
 @dataclass(frozen=True, slots=True)

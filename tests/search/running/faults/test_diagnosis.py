@@ -1,15 +1,13 @@
-"""What an error tells of memory and devices, and what a trial needs of a node."""
+"""What an error tells of memory and devices."""
 
 from errno import EIO, ENOMEM
 
 import pytest
 import torch
 
-from search.running.faults.devices import DeviceFaults
-from search.running.faults.errors import Device, DeviceError, OutOfMemory, Short, death_of, fault_of
-from search.running.resources import Node, Resources
+from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Short, death_of, fault_of
 
-GPU, OTHER, THIRD, CPU = (Device("node", "10.0.0.3", gpus) for gpus in (("0",), ("1",), ("2",), ()))
+GPU, CPU = (Device("node", "10.0.0.3", gpus) for gpus in (("0",), ()))
 
 
 @pytest.mark.parametrize(
@@ -61,40 +59,3 @@ def test_a_process_that_ray_ended_for_memory_ran_out_of_it():
     said = "Worker exit detail: 1 worker(s) were killed due to the node running low on memory. Memory on the node was 60GB"
     assert death_of(said) is not None
     assert death_of("Worker exit detail: the process was killed by the OOM killer due to high memory usage, or") is None
-
-
-def test_a_device_is_left_out_for_two_errors_of_trials_that_went_well_elsewhere():
-    faults = DeviceFaults(3)
-    for trial in (1, 2, 3):
-        assert not faults.failed(trial, GPU)
-    assert faults.went_well(1, GPU) == []  # it recovered there
-    assert faults.went_well(2, OTHER) == []
-    assert faults.went_well(3, OTHER) == [GPU]
-    assert faults.left_out == {GPU}
-    assert faults.went_well(4, OTHER) == []  # told once
-
-
-def test_a_trial_that_fails_on_every_device_blames_none():
-    faults = DeviceFaults(3)
-    assert [faults.failed(1, device) for device in (GPU, GPU, OTHER, THIRD)] == [False, False, False, True]
-    faults.ended(1)
-    assert faults.went_well(1, OTHER) == []
-    assert faults.left_out == set()
-
-
-@pytest.mark.parametrize(
-    ("resources", "slots"),
-    [
-        (Resources(), 8),
-        (Resources(gpu=1), 2),
-        (Resources(gpu=0.1, cpu=0.1), 20),
-        (Resources(custom={"fast_disk": 0.5}), 2),
-        (Resources(label_selector={"zone": "eu"}), 8),
-        (Resources(label_selector={"zone": "in(us, eu)", "spot": "!yes"}), 8),
-        (Resources(label_selector={"zone": "!in(us, eu)"}), 0),
-        (Resources(label_selector={"spot": "no"}), 0),
-    ],
-    ids=str,
-)
-def test_a_node_holds_as_many_trials_as_it_has_room_and_the_labels_for(resources, slots):
-    assert resources.slots_on(Node({"CPU": 8, "GPU": 2, "fast_disk": 1}, {"zone": "eu"})) == slots

@@ -214,7 +214,6 @@ def test_a_gpu_that_fails_trials_which_go_well_elsewhere_is_left_out(cluster, tm
     assert re.fullmatch(r"[\d.]+ GPU 0", left_out.device)
     assert left_out.reason == f"RuntimeError: {DEVICE_ERROR}"
     assert said == [f"{left_out.device} is left out: trials failed there and went well elsewhere. {left_out.reason}"]
-    assert not (tmp_path / "checkpoints" / "left-out").exists()
 
 
 def test_a_cell_that_fails_on_every_gpu_blames_none(cluster, tmp_path):

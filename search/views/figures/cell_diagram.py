@@ -1,15 +1,9 @@
-"""Cells as pictures.
-
-``layout_cell`` says where everything of a diagram lies; ``draw_cell`` only paints it.
-"""
+"""A cell as a picture: its diagram, painted."""
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import singledispatch
 from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -18,12 +12,12 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path as Outline
 
 from models.spec import BACKBONE, AtrousConv, CellSpec, Conv1x1, Operator, PyramidPooling
+from search.views.figures.cell_layout import Box, Wire, layout_cell
 from search.views.figures.style import BLUE, DPI, GREEN, GREY, INK, ORANGE, save_figure, tint
 
 # A diagram's measures, in inches.
-CARD_WIDTH, CARD_HEIGHT, BAR_HEIGHT = 1.0, 1.14, 0.3
 INSET, INSET_TOP = 0.78, 0.11
-COLUMN_GAP, ROW_GAP, LANE_GAP, MARGIN, CORNER = 0.22, 0.32, 0.13, 0.15, 0.07
+MARGIN, CORNER = 0.15, 0.07
 TITLE_LINE, TITLE_CHARACTER = 0.2, 0.085
 
 PAPER_RATE = 21
@@ -31,53 +25,6 @@ PAPER_RATE = 21
 
 RIM = 3
 """Features that an inset shows beyond the widest rate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle, in inches from the diagram's top left corner."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-    @property
-    def right(self) -> float:
-        return self.left + self.width
-
-    @property
-    def bottom(self) -> float:
-        return self.top + self.height
-
-    @property
-    def centre(self) -> float:
-        return self.left + self.width / 2
-
-    @property
-    def middle(self) -> float:
-        return self.top + self.height / 2
-
-
-Wire = Sequence[tuple[float, float]]
-"""The corners (x, y) of a line that runs only down and sideways."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellLayout:
-    """Where everything of a cell's diagram lies.
-
-    Attributes:
-        boxes: of the backbone's features (``BACKBONE``) and of each branch, one row for each depth in the tree.
-        concat: the bar at the bottom, as wide as all that flows into it.
-        reads: for each branch, the wire from what it reads.
-        outputs: for each branch, the wire to the concat.
-    """
-
-    boxes: dict[int, Box]
-    concat: Box
-    reads: dict[int, Wire]
-    outputs: dict[int, Wire]
 
 
 def draw_cell(cell: CellSpec, path: Path, title: str = "") -> None:
@@ -117,51 +64,6 @@ def draw_cell(cell: CellSpec, path: Path, title: str = "") -> None:
     for index, branch in enumerate(cell.branches):
         _draw_card(axes, layout.boxes[index], branch.operator, f"b{index + 1}", window)
     save_figure(figure, path)
-
-
-def layout_cell(cell: CellSpec) -> CellLayout:
-    """Lay out a cell's tree, backbone on top, so that no boxes overlap and no wires cross.
-
-    A branch stands above the middle one of those that read it. Its output goes down a lane of its own, right of all
-    that is below it; that of a branch that none reads goes straight down.
-    """
-    boxes: dict[int, Box] = {}
-    lanes: dict[int, float] = {}
-
-    def place(index: int, left: float, top: float) -> float:
-        """Place the tree below ``index`` from ``left`` on; return where it ends."""
-        height = BAR_HEIGHT if index == BACKBONE else CARD_HEIGHT
-        readers, right = cell.children[index], left - COLUMN_GAP
-        for reader in readers:
-            right = place(reader, right + COLUMN_GAP, top + height + ROW_GAP)
-        middle = median(boxes[reader].left for reader in readers) if readers else left
-        boxes[index] = Box(middle, top, CARD_WIDTH, height)
-        lanes[index] = right + LANE_GAP if readers else boxes[index].centre
-        return max(lanes[index], boxes[index].right)
-
-    place(BACKBONE, 0.0, 0.0)
-    del lanes[BACKBONE]
-    right = max(*(lane + LANE_GAP for lane in lanes.values()), *(box.right for box in boxes.values()))
-    concat = Box(0.0, max(box.bottom for box in boxes.values()) + ROW_GAP, right, BAR_HEIGHT)
-    return CellLayout(
-        boxes,
-        concat,
-        reads={index: _read(boxes[branch.input], boxes[index]) for index, branch in enumerate(cell.branches)},
-        outputs={index: _output(boxes[index], lane, concat) for index, lane in lanes.items()},
-    )
-
-
-def _read(source: Box, reader: Box) -> Wire:
-    if source.centre == reader.centre:
-        return [(source.centre, source.bottom), (reader.centre, reader.top)]
-    turn = source.bottom + ROW_GAP * 0.4
-    return [(source.centre, source.bottom), (source.centre, turn), (reader.centre, turn), (reader.centre, reader.top)]
-
-
-def _output(box: Box, lane: float, concat: Box) -> Wire:
-    if lane == box.centre:
-        return [(lane, box.bottom), (lane, concat.top)]
-    return [(box.right, box.middle), (lane, box.middle), (lane, concat.top)]
 
 
 def _draw_wire(axes: Axes, wire: Wire, colour: str, zorder: int) -> None:

@@ -9,10 +9,6 @@ from errno import ENOMEM
 import ray
 
 
-class LeftOutError(RuntimeError):
-    """A trial was given a GPU that is known to be broken."""
-
-
 class Short(StrEnum):
     """What a trial ran out of, and so what it gets to itself when it is tried again."""
 
@@ -70,7 +66,7 @@ def fault_of(error: Exception, device: Device) -> OutOfMemory | DeviceError | No
         return None
     if type(error).__name__ == "OutOfMemoryError" or _IS_GPU_MEMORY.search(str(error)):
         return OutOfMemory(Short.GPU, f"on {_gpu()}", one_line(error))
-    if isinstance(error, LeftOutError) or type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error)):
+    if type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error)):
         return DeviceError(device, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
     return None
 

@@ -1,0 +1,258 @@
+"""Image and label files, read without trust in what they hold: the only file that knows Pillow's formats."""
+
+import stat
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from data.datasets.contract import LabelFormatError, UInt8Array, UnreadableError
+
+Array = npt.NDArray[Any]
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+"""Of images. Pillow would also open formats that run other programs (EPS)."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+"""Of image files."""
+MOST_PX = 89_478_485
+"""Of an image, as Pillow has it: a file of a few bytes may claim to hold more than any memory."""
+_EIGHT_BITS = ("RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "YCbCr")
+"""Pillow's modes that become RGB."""
+_BLURRED = ("jpeg", "tiff_jpeg", "webp", "jpeg2000")
+"""Compressions of TIFF that do not give back what was stored."""
+_SIGNED = 2
+"""A sample format of TIFF."""
+_SIDEWAYS = (5, 6, 7, 8)
+"""Values of EXIF's orientation that exchange height and width."""
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what it tells is refused here
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReading:
+    """How a data set's images are read.
+
+    Attributes:
+        upright: turn images, and label maps, as their EXIF orientation says; else they are read as they are stored.
+        value_range: the values that become black and white, for files of more than 8 bits a channel; None refuses these.
+    """
+
+    upright: bool = False
+    value_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.value_range is not None and not (len(self.value_range) == 2 and self.value_range[0] < self.value_range[1]):
+            raise ValueError(
+                f"dataset.value_range must be two values, of black and of white, such as [0,4095], got {self.value_range}."
+            )
+
+
+AS_STORED = ImageReading()
+
+
+def read_image(path: Path, reading: ImageReading = AS_STORED, most_px: int = MOST_PX) -> tuple[UInt8Array, int]:
+    """An image file as RGB (H, W, 3), and its EXIF orientation, 1 where there is none; transparency is left out.
+
+    Raises:
+        UnreadableError: it is none, has more than ``most_px`` pixels, or more than 8 bits a channel where ``reading`` has no
+            range for these.
+    """
+    with _opened(path, most_px) as image:
+        if _is_deep(image):
+            if reading.value_range is None:
+                raise UnreadableError(
+                    f"{path}: cannot be read as an image of 8 bits a channel (it holds {_stored(image)}); dataset=folder reads "
+                    "it with dataset.value_range=[black,white]."
+                )
+            image_HWC, orientation = _scaled(path, reading.value_range), _orientation(image)
+            return (_turned(image_HWC, orientation) if reading.upright else image_HWC), orientation
+        if reading.value_range is not None:
+            raise UnreadableError(f"{path}: cannot be read by dataset.value_range, which is for more than 8 bits a channel.")
+        if image.mode not in _EIGHT_BITS:
+            raise UnreadableError(f"{path}: cannot be read as an image of 8 bits a channel (it holds {_stored(image)}).")
+        return _decoded(image, path, "RGB", reading.upright), _orientation(image)
+
+
+def read_label_image(path: Path, upright: bool = False) -> UInt8Array:
+    """A label map's values (H, W): grey levels as they are stored, or indices into a palette.
+
+    Raises:
+        UnreadableError: it is no image.
+        LabelFormatError: it is an image whose values are no class ids.
+    """
+    with _opened(path) as image:
+        _refuse_changed(image, path)
+        largest = _largest(image)
+        labels = _decoded(image, path, upright=upright)
+        if labels.ndim != 2 or labels.dtype.itemsize != 1:
+            raise LabelFormatError(
+                f"{path}: labels must be one channel of 8-bit class ids, got shape {labels.shape} of {labels.dtype}"
+                f"{_grey_or_colours(labels)}."
+            )
+        if largest < 255:  # Pillow scales to 255 what is stored in fewer bits
+            labels = np.rint(labels * (largest / 255))
+        return labels.astype(np.uint8, copy=False)
+
+
+def read_label_colors(path: Path, upright: bool = False) -> UInt8Array:
+    """A label map's colours (H, W, 3); transparency is left out.
+
+    Raises:
+        As ``read_label_image``.
+    """
+    with _opened(path) as image:
+        if _is_deep(image) or image.mode not in _EIGHT_BITS:
+            raise LabelFormatError(f"{path}: labels must be colours of 8 bits a channel, got {_stored(image)}.")
+        _refuse_changed(image, path)
+        return _decoded(image, path, "RGB", upright)
+
+
+def size_px(path: Path, reading: ImageReading = AS_STORED) -> tuple[int, int]:
+    """Height and width; only the file's header is read."""
+    with _opened(path) as image:
+        is_sideways = reading.upright and _orientation(image) in _SIDEWAYS
+        return (image.width, image.height) if is_sideways else (image.height, image.width)
+
+
+def regular_file(path: Path) -> Path:
+    """``path`` if it is a file: a pipe would be waited for without end.
+
+    Raises:
+        OSError: it is missing, or something else.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(0, "not a regular file", str(path))
+    return path
+
+
+def is_hidden(name: str) -> bool:
+    """Whether an operating system put it beside images: ``._a.png`` and ``.DS_Store`` of macOS, ``Thumbs.db`` of Windows."""
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
+
+
+def _opened(path: Path, most_px: int = MOST_PX) -> ImageFile:
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, most_px)
+    try:
+        image = Image.open(regular_file(path), formats=FORMATS)
+        if image.width * image.height > most_px:
+            raise ValueError(
+                f"{image.width}x{image.height} pixels are {image.width * image.height / 1e6:.0f} megapixels, "
+                f"more than {most_px / 1e6:.0f}: such a claim may be made to use up the memory"
+            )
+        if _has_several(image):
+            raise ValueError("it holds several pictures; save each as a file of its own")
+        return image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _has_several(image: ImageFile) -> bool:
+    """Pages or frames of one size. Smaller ones are previews, as the second picture of a phone's JPEG is an aid."""
+    if getattr(image, "n_frames", 1) == 1 or image.format == "MPO":
+        return False
+    size = image.size
+    image.seek(1)
+    is_equal = image.size == size
+    image.seek(0)
+    return is_equal
+
+
+def _decoded(image: ImageFile, path: Path, mode: str | None = None, upright: bool = False) -> UInt8Array:
+    try:
+        turned = ImageOps.exif_transpose(image) if upright and _orientation(image) != 1 else image
+        return np.asarray(turned.convert(mode) if mode else turned)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _scaled(path: Path, value_range: tuple[float, float]) -> UInt8Array:
+    """An image of 16 bits or floating-point values as RGB of 8 bits. Pillow has no such colours, OpenCV has."""
+    import cv2
+
+    black, white = value_range
+    values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or not np.isfinite(values).all():
+        raise UnreadableError(f"{path}: cannot be read as an image ({'damaged' if values is None else 'not all finite'}).")
+    values_HWC = values[..., None] if values.ndim == 2 else values[..., 2::-1]  # blue, green, red, and alpha
+    scaled_HWC = np.rint((values_HWC.astype(np.float64) - black) * (255 / (white - black))).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(scaled_HWC, (*scaled_HWC.shape[:2], 3)))
+
+
+def _turned(image_HWC: UInt8Array, orientation: int) -> UInt8Array:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image = Image.fromarray(image_HWC)
+    image.info["exif"] = exif.tobytes()
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+def _orientation(image: ImageFile) -> int:
+    """Pillow turns TIFF by itself."""
+    try:
+        return 1 if image.format == "TIFF" else int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error):  # damaged: nothing turns such an image
+        return 1
+
+
+def _raw_mode(image: ImageFile) -> str:
+    """How the file holds its values, such as ``L;4`` or ``RGB;16B``: the mode does not tell."""
+    if not getattr(image, "tile", None):
+        return image.mode
+    arguments = image.tile[0][3]
+    return str(arguments if isinstance(arguments, str) else (arguments or [image.mode])[0])
+
+
+def _largest(image: ImageFile) -> int:
+    """What the file's whitest grey is."""
+    if image.format == "PPM" and image.tile[0][0] != "raw":
+        _, greatest = cast(tuple[str, int], image.tile[0][3])
+        return greatest
+    bits = "".join(filter(str.isdigit, _raw_mode(image).partition(";")[2]))
+    return 2 ** int(bits) - 1 if bits and image.mode == "L" else 255
+
+
+def _is_deep(image: ImageFile) -> bool:
+    is_deep_color = ";16" in _raw_mode(image) or _largest(image) > 255
+    return is_deep_color or image.mode.startswith(("I", "F")) or _is_signed(image)
+
+
+def _is_signed(image: ImageFile) -> bool:
+    return isinstance(image, TiffImageFile) and _SIGNED in np.atleast_1d(image.tag_v2.get(ExifTags.Base.SampleFormat, 1))
+
+
+def _stored(image: ImageFile) -> str:
+    return f"{'signed ' if _is_signed(image) else ''}values of mode {_raw_mode(image)}"
+
+
+def _refuse_changed(image: ImageFile, path: Path) -> None:
+    """Refuse what does not give back the values that were stored."""
+    if image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _BLURRED:
+        raise LabelFormatError(f"{path}: labels must be PNG; {image.format} blurs class ids.")
+    is_white_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
+    if is_white_zero or _raw_mode(image) == "1;I":
+        raise LabelFormatError(f"{path}: labels must be PNG; this {image.format} has its values stored inverted.")
+    if _is_signed(image):
+        raise LabelFormatError(f"{path}: labels must be one channel of 8-bit class ids, got signed values.")
+
+
+def _grey_or_colours(labels: Array) -> str:
+    if labels.dtype != np.uint8 or labels.ndim != 3 or labels.shape[2] not in (3, 4):
+        return ""
+    if (labels[..., :1] == labels[..., :3]).all():
+        return "; red, green and blue are equal: save one of them"
+    return "; are they colours? dataset=folder reads these by dataset.colors, or by a classes.txt that has them"
+
+
+def _unreadable(path: Path, error: Exception) -> UnreadableError:
+    if isinstance(error, UnidentifiedImageError):
+        reason = f"it is none of {', '.join(FORMATS)}"
+    else:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return UnreadableError(f"{path}: cannot be read as an image ({reason}).")

@@ -1,0 +1,162 @@
+"""The MLflow runs of one search: that of the search and, nested in it, one a cell."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.deciding.outcomes import Status
+from search.findings.leaderboard import percent, quantity
+from search.journal.events import RungReached, SearchOpened
+from search.journal.record import SearchRecord, TrialRecord
+from search.tracking.client import Point, Tracker
+from search.tracking.dashboard_table import cells_view
+from search.tracking.params import cell_params, cell_tag, flat_params
+
+if TYPE_CHECKING:  # for the names of types alone
+    from mlflow.entities import Run
+
+SEARCH_TAG, TRIAL_TAG = "dpc.search", "dpc.trial"
+"""Tags by which runs are found again."""
+CODE_VERSIONS = ("scoring_code", "search_code")
+"""Parts of a fingerprint that are tags of their own."""
+DESCRIBED = 10
+"""Cells in the description of a search's run."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPoint:
+    """A trial has ended; ``best`` is the first of the leaderboard by then."""
+
+    time_s: float
+    best: TrialRecord | None
+
+
+class SearchRuns:
+    """The runs of one search as the tracker has them: that of the search, and one for each trial.
+
+    Attributes:
+        link: to the cells in a dashboard.
+    """
+
+    def __init__(self, tracker: Tracker, opened: SearchOpened) -> None:
+        self._tracker, self._opened = tracker, opened
+        self._id = short_digest([opened.name, dict(opened.fingerprint), opened.time_s])
+        self.ended: set[int] = set()
+        self._search: Run | None = None
+        self._trials: dict[int, str] = {}
+        self._rungs_told: dict[int, int] = {}
+        ours = f"tags.`{SEARCH_TAG}` = '{self._id}'"
+        self.link = tracker.keep_view(self._id, cells_view(f"{ours} and tags.stage != 'search'"))
+        for run in tracker.find(ours):
+            self._take_in(run)
+        self._search_run = self._search.info.run_id if self._search else self._create_search()
+        self._ends_told = int(self._search.data.metrics.get("trials_finished", 0)) if self._search else 0
+        known: Mapping[str, str] = self._search.data.params if self._search else {}
+        self._params = {key: value for key, value in flat_params(opened.settings).items() if key not in known}
+        self._status_told = str(self._search.info.status) if self._search else "RUNNING"
+
+    def tell_trial(self, trial: TrialRecord) -> None:
+        """Write what is new of ``trial``."""
+        number, ended = trial.proposed.trial, trial.ended
+        run_id = self._trials.get(number) or self._create_trial(trial)
+        told = self._rungs_told.get(number, -1)
+        points = [_rung_point(rung) for rung in trial.rungs[max(told, 0) :]]
+        params: dict[str, str] = {}
+        tags: dict[str, str] = {}
+        if told < 0:
+            proposed = trial.proposed
+            params = {"trial": str(number), "seed": str(proposed.seed)} | cell_params(trial.cell)
+            costs = {"params": proposed.params, "madds": proposed.madds, "rung": 0}
+            points.insert(0, Point(proposed.time_s, 0, costs))
+        if ended:
+            final = {"elapsed_s": trial.elapsed_s} | ({} if trial.miou is None else {"final_miou": trial.miou})
+            points.append(Point(ended.time_s, trial.rungs[-1].iteration if trial.rungs else 0, final))
+            tags = {"status": ended.status, "reason": ended.reason}
+        self._tracker.log(run_id, params, points, tags)
+        self._rungs_told[number] = len(trial.rungs)
+        if ended:
+            has_score = ended.status in (Status.COMPLETED, Status.STOPPED)
+            self._tracker.end(run_id, "FINISHED" if has_score else "FAILED", ended.time_s)
+            self.ended.add(number)
+
+    def tell_search(self, record: SearchRecord, ends: Sequence[SearchPoint]) -> None:
+        """Write what is new of the search itself."""
+        points = []
+        for finished, end in enumerate(ends[self._ends_told :], start=self._ends_told + 1):
+            best_miou = end.best.miou if end.best else None
+            values = {} if best_miou is None else {"best_miou": best_miou}
+            points.append(Point(end.time_s, finished, values | {"trials_finished": finished}))
+        tags = {"status": "complete" if record.closed else "running"}
+        if record.closed:
+            tags["reason"] = record.closed.reason
+        if ends and (best := ends[-1].best):
+            tags["best"] = f"{_trial_name(best)}: {best.cell}"
+        self._tracker.log(self._search_run, self._params, points, tags)
+        self._params, self._ends_told = {}, len(ends)
+        status = "FINISHED" if record.closed else "RUNNING"
+        if status != self._status_told and record.closed:
+            self._tracker.end(self._search_run, status, record.closed.time_s)
+        elif status != self._status_told:
+            self._tracker.client.update_run(self._search_run, status=status)
+        self._status_told = status
+
+    def describe(self, record: SearchRecord) -> None:
+        """A table that the dashboard shows on the run's page."""
+        best = nlargest(DESCRIBED, (trial for trial in record.finished if trial.miou is not None), key=attrgetter("merit"))
+        rows = [
+            f"| {rank} | {percent(trial.miou)} | {len(trial.rungs)} | {quantity(trial.proposed.params)} | "
+            f"{quantity(trial.proposed.madds)} | {_trial_name(trial)} | {trial.cell} |"
+            for rank, trial in enumerate(best, start=1)
+        ]
+        head = "| rank | mIoU, % | rung | params | multiply-adds | run | cell |\n|---|---|---|---|---|---|---|"
+        self._tracker.log(self._search_run, tags={"mlflow.note.content": "\n".join([head, *rows])})
+
+    def attach(self, files: Sequence[Path]) -> None:
+        for file in files:
+            self._tracker.client.log_artifact(self._search_run, str(file))
+
+    def _take_in(self, run: "Run") -> None:
+        tag = run.data.tags.get(TRIAL_TAG)
+        if tag is None and self._search is None:
+            self._search = run
+        elif tag is not None and int(tag) not in self._trials:
+            trial = int(tag)
+            self._trials[trial] = run.info.run_id
+            self._rungs_told[trial] = int(run.data.metrics.get("rung", -1)) if run.data.params else -1
+            if run.info.status in ("FINISHED", "FAILED"):
+                self.ended.add(trial)
+        else:  # the answer to its creation was lost, and it was created again
+            self._tracker.client.delete_run(run.info.run_id)
+
+    def _create_search(self) -> str:
+        fingerprint = dict(self._opened.fingerprint)
+        tags = {SEARCH_TAG: self._id, "stage": "search", "fingerprint": short_digest(fingerprint)}
+        tags |= {code: str(fingerprint[code]) for code in CODE_VERSIONS if code in fingerprint}
+        return self._tracker.create(self._opened.name, self._opened.time_s, tags)
+
+    def _create_trial(self, trial: TrialRecord) -> str:
+        number = trial.proposed.trial
+        stage = self._opened.settings.get("stage", "proxy") if trial.is_comparable else "history"
+        tags = {SEARCH_TAG: self._id, TRIAL_TAG: str(number), "stage": stage, "status": "running"} | cell_tag(trial.cell)
+        tags |= {"mlflow.parentRunId": self._search_run} | ({"inherited_from": trial.source} if trial.source else {})
+        run_id = self._tracker.create(_trial_name(trial), trial.proposed.time_s, tags)
+        self._trials[number] = run_id
+        return run_id
+
+
+def _rung_point(rung: RungReached) -> Point:
+    return Point(rung.time_s, rung.iteration, {"miou": rung.miou, "loss": rung.loss, "rung": rung.rung})
+
+
+def _trial_name(trial: TrialRecord) -> str:
+    """Sorts by trial number, e.g. ``#0012 5f3a9c01``."""
+    return f"#{trial.proposed.trial:04d} {trial.cell.digest[:8]}"
+
+
+def short_digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,55 @@
+"""Whose state a checkpoint is: that of one search, cell and seed, and no other's."""
+
+from dataclasses import replace
+
+import pytest
+
+from models.spec import CellSpec
+from search.journal.events import CellProposed, SearchOpened
+from search.journal.record import SearchRecord
+from search.running.trial import forget_checkpoints
+
+CELL, OTHER = (CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, rate], "input": -1}]) for rate in (6, 12))
+OPENED = SearchOpened("a", {"proxy": {"learning_rate": 0.1}, "seed": 0}, {"trials": 4}, 1.0)
+PROPOSED = CellProposed(0, CELL, 7, 100, 1000, 2.0)
+
+
+def name_of(opened=OPENED, proposed=PROPOSED):
+    return SearchRecord([opened, proposed]).checkpoint_name(0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        name_of(replace(OPENED, fingerprint={"proxy": {"learning_rate": 0.2}, "seed": 0})),
+        name_of(proposed=replace(PROPOSED, seed=8)),
+        name_of(proposed=replace(PROPOSED, cell=OTHER)),
+    ],
+    ids=["settings", "seed", "cell"],
+)
+def test_the_checkpoint_of_another_search_seed_or_cell_is_none(other):
+    assert other != name_of()
+
+
+def test_a_search_that_goes_on_finds_its_checkpoints_whatever_may_change_under_one_name():
+    again = replace(OPENED, settings={"trials": 8}, fingerprint=dict(reversed(OPENED.fingerprint.items())), time_s=9.0)
+    assert name_of(again, replace(PROPOSED, time_s=10.0)) == name_of()
+    assert SearchRecord([OPENED, PROPOSED, again]).checkpoint_name(0) == name_of()
+
+
+def test_what_other_searches_left_goes_and_the_searchs_own_and_all_else_stays(tmp_path):
+    record = SearchRecord([OPENED, PROPOSED])
+    own = tmp_path / record.checkpoint_name(0)
+    other = tmp_path / name_of(replace(OPENED, fingerprint={}))
+    kept = {own, own.with_name(f"{own.name}.1f.partial"), tmp_path / f"{CELL.digest}.hung"}
+    left = {other, other.with_name(f"{other.name}.1f.partial"), other.with_suffix(".stored"), tmp_path / "old.safetensors"}
+    for path in kept | left:
+        path.touch()
+    forget_checkpoints(tmp_path, record.digest)
+    assert set(tmp_path.iterdir()) == kept
+    forget_checkpoints(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{CELL.digest}.hung"}
+
+
+def test_a_folder_that_is_not_there_has_nothing_to_forget(tmp_path):
+    forget_checkpoints(tmp_path / "none")
