@@ -1,8 +1,13 @@
 """From a data set and a backbone to a feature cache."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 from torch import nn
 
@@ -12,10 +17,11 @@ from data.cache.settings import CacheSettings
 from data.datasets.check import shared_images
 from data.datasets.contract import DatasetError, Sample, SegmentationDataset, Split
 from data.digests import FileDigests
+from data.system.files import write_text
 from data.transforms import Augmentation, mirrored
-from models.backbones import weights_digest
-from models.segmenter import padded_px
-from models.settings import BackboneSettings
+from models.backbones import build_backbone, weights_digest
+from models.grid import padded_px
+from models.settings import HUB, BackboneSettings
 from training.extractor import Extraction, fill_in_processes
 
 TRAINING_SPLITS = ("train", "search_train")
@@ -27,11 +33,45 @@ Fill = Callable[[Extraction, int | None, Callable[[int, int], None]], Path]
 """Builds a cache by ``cache.workers`` processes somewhere, tells the images done and in all, and returns its folder."""
 
 
+@dataclass(frozen=True)
+class FrozenBackbone:
+    """What features are extracted by.
+
+    Attributes:
+        weights: their digest.
+        build: called where features are missing.
+    """
+
+    settings: BackboneSettings
+    weights: str
+    build: Callable[[], nn.Module]
+
+    @classmethod
+    def of(cls, settings: BackboneSettings, cache: CacheSettings) -> Self:
+        """The backbone of some settings. The digest of its weights is remembered beside the caches: building it takes seconds.
+
+        Raises:
+            BackboneError: it cannot be built, or its weights do not fit.
+        """
+        origin = asdict(settings) | {package: version(package) for package in ("torch", "timm", "segmentation-models-pytorch")}
+        if settings.weights not in (None, HUB) and Path(settings.weights).is_file():
+            (origin["weights"],) = FileDigests(_memory(cache)).of([Path(settings.weights)])
+        key = hashlib.sha256(json.dumps(origin).encode()).hexdigest()[:16]
+        memory = Path(cache.folder) / "backbones.json"
+        try:
+            known = dict(json.loads(memory.read_text()))
+        except (OSError, ValueError, TypeError):
+            known = {}
+        if key not in known:
+            known[key] = weights_digest(build_backbone(settings))
+            write_text(memory, json.dumps(known))
+        return cls(settings, known[key], partial(build_backbone, settings))
+
+
 def cache_features(
     dataset: SegmentationDataset,
     split_name: str,
-    backbone: nn.Module,
-    backbone_settings: BackboneSettings,
+    backbone: FrozenBackbone,
     settings: CacheSettings,
     progress: Callable[[int, int], None] = lambda done, total: None,
     fill: Fill = fill_in_processes,
@@ -48,10 +88,11 @@ def cache_features(
         CacheError: features are not finite in the stored type, or a process that extracted them died.
         OSError: the disk is full or not writable.
     """
-    build = plan_cache(dataset, split_name, weights_digest(backbone), backbone_settings, settings)
+    build = plan_cache(dataset, split_name, backbone.weights, backbone.settings, settings)
     if build.is_finished():
         return build.folder
-    return fill(Extraction(build, backbone.cpu(), backbone_settings, settings.batch_size), settings.workers, progress)
+    extraction = Extraction(build, backbone.build().cpu(), backbone.settings, settings.batch_size)
+    return fill(extraction, settings.workers, progress)
 
 
 def refuse_leaks(dataset: SegmentationDataset, split_names: Sequence[str], settings: CacheSettings) -> None:

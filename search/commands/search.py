@@ -46,6 +46,7 @@ def run(settings: SearchSettings) -> int:
         f"Search {name}: {plan.trials} of {plan.space.size:,} encodings, {plan.space.num_distinct:,} different cells",
         f"another name=..., which goes on from its cells with fork=true from={name}",
         settings.parent,
+        settings.fork_rescore,
         partial(_write_results, settings=settings.report),
     )
     study, dashboard = session.run()

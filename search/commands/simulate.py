@@ -35,10 +35,19 @@ def run(settings: SimulateSettings) -> int:
         title = f"{len(table.cells)} cells of {from_here(settings.journal)}, {workers} workers"
     else:
         table = Landscape(settings.landscape, plan.space, plan.cost_of, tuple(plan.rungs))
-        goal, goal_name = top_quality(table, plan.space, settings.top_share), f"top {100 * settings.top_share:g} %"
+        goal, goal_name = top_quality(table, plan, settings.top_share), f"top {100 * settings.top_share:g} %"
         title = f"A landscape of {plan.space.num_distinct:,} cells, {workers} workers"
     with progress_bar(console, "simulated searches") as progress:
-        results = compare(table, settings.contenders, workers, settings.seeds, settings.processes, settings.driver_s, progress)
+        results = compare(
+            table,
+            settings.contenders,
+            workers,
+            settings.seeds,
+            settings.processes,
+            settings.driver_s,
+            settings.trouble,
+            progress,
+        )
     console.print(_printed(results, goal, goal_name, title))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "simulation.csv", _csv(results, goal))

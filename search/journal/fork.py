@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from models.spec import Operator
-from search.deciding.space import CellSpace
+from search.deciding.outcomes import Status
+from search.deciding.policy import Plan
 from search.journal.events import TrialInherited, now_s
 from search.journal.folder import open_search
 
@@ -14,33 +15,44 @@ SCORING = ("proxy", "features", "scoring_code")
 
 
 def inherit(
-    folder: Path, fingerprint: Mapping[str, Any], space: CellSpace, operators: tuple[type[Operator], ...]
+    folder: Path, fingerprint: Mapping[str, Any], plan: Plan, operators: tuple[type[Operator], ...], rescore: int = 0
 ) -> list[TrialInherited]:
-    """The finished trials of the search in ``folder`` whose cells are in ``space``, numbered from 0.
+    """The finished trials of the search in ``folder`` whose cells are in the space of ``plan``, numbered from 0.
 
-    Their scores are comparable if that search scored as ``fingerprint`` says.
+    Their scores are comparable if that search scored as ``fingerprint`` says and the plan's budget allows them; costs are
+    counted anew. Trials that failed are left behind: what failed them may have been the night.
+
+    Args:
+        rescore: so many of the best whose scores are not comparable, and which the budget allows, are scored first.
 
     Raises:
         JournalError: there is no search, or its journal is damaged.
     """
     parent = open_search(folder, operators, "from")
-    is_comparable = all(parent.opened.fingerprint.get(key) == fingerprint.get(key) for key in SCORING)
+    scores_alike = all(parent.opened.fingerprint.get(key) == fingerprint.get(key) for key in SCORING)
+    best_first = [trial for trial in parent.record.leaderboard() if trial.miou is not None and plan.allows(trial.cell)]
+    first = set() if scores_alike else {trial.cell.digest for trial in best_first[:rescore]}
     time_s = now_s()
-    return [
-        TrialInherited(
-            number,
-            parent.opened.name,
-            is_comparable and trial.is_comparable,
-            trial.cell,
-            trial.proposed.seed,
-            trial.proposed.params,
-            trial.proposed.madds,
-            tuple((rung.iteration, rung.miou, rung.loss, rung.elapsed_s) for rung in trial.rungs),
-            trial.ended.status,
-            trial.ended.reason,
-            trial.elapsed_s,
-            time_s,
+    inherited: list[TrialInherited] = []
+    for trial in parent.record.finished:
+        if trial.ended is None or trial.ended.status == Status.FAILED or trial.cell not in plan.space:
+            continue
+        cost = plan.cost_of(trial.cell)
+        inherited.append(
+            TrialInherited(
+                len(inherited),
+                parent.opened.name,
+                scores_alike and trial.is_comparable and plan.allows(trial.cell),
+                trial.cell,
+                trial.proposed.seed,
+                cost.params,
+                cost.madds,
+                tuple((rung.iteration, rung.miou, rung.loss, rung.elapsed_s) for rung in trial.rungs),
+                trial.ended.status,
+                trial.ended.reason,
+                trial.elapsed_s,
+                time_s,
+                comes_first=trial.cell.digest in first,
+            )
         )
-        for number, trial in enumerate(trial for trial in parent.record.finished if trial.cell in space)
-        if trial.ended
-    ]
+    return inherited

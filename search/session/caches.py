@@ -8,13 +8,12 @@ from rich.console import Console
 
 from data.cache.feature_cache import FeatureCache
 from data.datasets.contract import DatasetError
-from models.backbones import build_backbone
 from search.running.nodes.cache_tasks import fill_by_tasks
 from search.session.hints import program
 from search.session.nodes import join_cluster
 from search.session.progress import progress_bar
 from search.settings.groups import Images, Workplace
-from training.extraction import Fill, cache_features, refuse_leaks
+from training.extraction import Fill, FrozenBackbone, cache_features, refuse_leaks
 from training.extractor import Extraction, fill_in_processes
 
 
@@ -31,7 +30,7 @@ def build_caches(
         SharedFolderError: a node of the cluster does not see, or cannot use, what all must share.
     """
     dataset, settings = images.dataset, images.cache
-    backbone = build_backbone(images.backbone)
+    backbone = FrozenBackbone.of(images.backbone, settings)
     shared = {**written, "cache.folder": Path(settings.folder).resolve()}
     fill = _by_tasks(images, workplace) if join_cluster(workplace, shared, {}) else fill_in_processes
     caches = {}
@@ -41,7 +40,7 @@ def build_caches(
             for line in dataset.split(split).warnings:
                 console.print(f"Warning: {line}", soft_wrap=True)
             with progress_bar(console, f"features of {split}") as progress:
-                folder = cache_features(dataset, split, backbone, images.backbone, settings, progress, fill)
+                folder = cache_features(dataset, split, backbone, settings, progress, fill)
             caches[split] = FeatureCache(folder.resolve())
             caches[split].verify()
     except DatasetError as error:

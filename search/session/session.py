@@ -1,6 +1,6 @@
 """A study, run for a person: journal, live table, dashboard, store, cluster; and how to go on where it was interrupted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +14,7 @@ from data.system.disk import DiskPatience
 from data.system.termination import interrupted_code
 from search.config import ConfigError
 from search.deciding.policy import Plan
-from search.journal.events import SearchOpened
+from search.journal.events import SearchOpened, TrialInherited
 from search.journal.fingerprints import differences
 from search.journal.folder import JOURNAL
 from search.journal.fork import inherit
@@ -50,6 +50,7 @@ class Session:
         title: what is about to be done, for the first line.
         cure: what to choose where the journal holds a search with other settings.
         parent: the folder of the search that this one is forked from.
+        rescore: so many of the parent's best cells are scored first, where its scores do not compare with this study's.
         write_results: called from time to time, at the end, and again while the disk is full; never twice at once.
     """
 
@@ -63,6 +64,7 @@ class Session:
     title: str
     cure: str
     parent: Path | None = None
+    rescore: int = 0
     write_results: Callable[[SearchRecord], None] = lambda record: None
 
     def run(self) -> tuple[Study, dict[str, str]]:
@@ -107,8 +109,7 @@ class Session:
         record = SearchRecord(journal.events)
         if record.opened is None:
             journal.clear()  # a fork that was killed before it was opened begins anew
-            space = self.plan.space
-            inherited = inherit(self.parent, self.opened.fingerprint, space, space.operator_kinds) if self.parent else []
+            inherited = self._inherited()
             journal.append(*inherited)
             return SearchRecord(inherited)
         if self.parent and record.opened.settings.get("from") != self.parent.name:
@@ -116,6 +117,11 @@ class Session:
         if changed := differences(record.opened.fingerprint, self.opened.fingerprint):
             raise ConfigError(f"{self.folder}: holds a search with other settings ({changed}); choose {self.cure}.")
         return record
+
+    def _inherited(self) -> Sequence[TrialInherited]:
+        if self.parent is None:
+            return ()
+        return inherit(self.parent, self.opened.fingerprint, self.plan, self.plan.space.operator_kinds, self.rescore)
 
     def _headline(self, record: SearchRecord) -> str:
         parts = [self.title]

@@ -17,6 +17,7 @@ class SearchSettings:
 
     Attributes:
         source: the search whose cells a fork begins with.
+        fork_rescore: so many of its best are scored first, where its scores do not compare with this search's.
         fingerprint: the settings that a resume must find as they were.
         recorded: the others that its journal tells people.
     """
@@ -24,6 +25,7 @@ class SearchSettings:
     name: str
     fork: bool
     source: Annotated[str | None, At("from")]
+    fork_rescore: int
     deciding: Annotated[Deciding, HERE]
     images: Annotated[Images, HERE]
     workplace: Annotated[Workplace, HERE]

@@ -14,6 +14,7 @@ from search.journal.folder import JOURNAL
 from search.journal.lines import read_events
 from search.settings.groups import Count, Deciding, Processes, ResolvedPath
 from search.simulation.compare import Contender
+from search.simulation.engine import Trouble
 from search.simulation.landscape import LandscapeSettings
 from search.simulation.recorded import Nearest, RecordedTable
 
@@ -24,6 +25,7 @@ class SimulateSettings:
 
     Attributes:
         driver_s: seconds that the driver needs to start a trial or to answer a score.
+        trouble: what befalls trials.
         top_share: a search of the landscape is timed until its best cell is among so many.
         journal: of the recorded search, and ``table`` what it says; None for the landscape.
         recorded: settings that the results are kept with.
@@ -34,6 +36,7 @@ class SimulateSettings:
     seeds: Count
     processes: Processes
     driver_s: Annotated[float, Ge(0)]
+    trouble: Trouble
     top_share: float
     landscape: LandscapeSettings
     journal: Path | None

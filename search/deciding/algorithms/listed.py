@@ -1,6 +1,6 @@
 """Cells that were chosen beforehand, such as a search's best."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -11,11 +11,10 @@ from search.deciding.space import CellSpace
 
 @dataclass(frozen=True)
 class Listed:
-    """Proposes ``cells`` in their order."""
+    """Proposes ``cells`` in their order, and none beyond them."""
 
     cells: tuple[CellSpec, ...]
 
-    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        """The first that is neither finished nor pending; the last one when all are."""
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
         known = finished.digests | {cell.digest for cell in pending}
-        return next((cell for cell in self.cells if cell.digest not in known), self.cells[-1])
+        yield from (cell for cell in self.cells if cell.digest not in known)

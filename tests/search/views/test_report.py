@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
 from search.cli import main
 from search.config import CONF
@@ -319,7 +320,7 @@ def test_a_landmark_that_the_search_completed_has_its_score(tmp_path):
 def test_retrained_cells_show_what_their_branches_contribute(finished):
     folder, record = finished
     best = record.best.cell
-    model = Segmenter(best.to_json(), classes=2, encoder_name="local", filters=8)
+    model = Segmenter(best, 2, BackboneSettings("local"), CellSettings(filters=8))
     model.save_pretrained(folder / "demo" / f"retrain-{best.digest}")
     found = model_contributions(folder / "demo" / f"retrain-{best.digest}" / "model.safetensors")
     assert found.cell == best
