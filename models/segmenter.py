@@ -17,11 +17,10 @@ from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.grid import padded_px, resized
 from models.operators import build_operator
-from models.settings import PAPER_OUTPUT_STRIDE, BackboneSettings, CellSettings
+from models.settings import PAPER_OUTPUT_STRIDE, WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, CellSpec, Conv1x1
 from models.tensor_file import read_tensors, write_tensors
 
-WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
 

@@ -8,17 +8,16 @@ from models.spec import Operator
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.journal.events import TrialInherited, now_s
-from search.journal.lines import read_events
-from search.journal.record import SearchRecord
+from search.journal.folder import open_search
 
 SCORING = ("proxy", "features", "scoring_code")
 """The parts of a fingerprint that decide what a score means."""
 
 
 def inherit(
-    journal: Path, fingerprint: Mapping[str, Any], plan: Plan, operators: tuple[type[Operator], ...], rescore: int = 0
+    folder: Path, fingerprint: Mapping[str, Any], plan: Plan, operators: tuple[type[Operator], ...], rescore: int = 0
 ) -> list[TrialInherited]:
-    """The finished trials of the search at ``journal`` whose cells are in the space of ``plan``, numbered from 0.
+    """The finished trials of the search in ``folder`` whose cells are in the space of ``plan``, numbered from 0.
 
     Their scores are comparable if that search scored as ``fingerprint`` says and the plan's budget allows them; costs are
     counted anew. Trials that failed are left behind: what failed them may have been the night.
@@ -27,18 +26,15 @@ def inherit(
         rescore: so many of the best whose scores are not comparable, and which the budget allows, are scored first.
 
     Raises:
-        ValueError: there is no search.
-        JournalError: the journal is damaged.
+        JournalError: there is no search, or its journal is damaged.
     """
-    parent = SearchRecord(read_events(journal, operators=operators)[0])
-    if parent.opened is None:
-        raise ValueError(f"from: no search at {journal}.")
+    parent = open_search(folder, operators, "from")
     scores_alike = all(parent.opened.fingerprint.get(key) == fingerprint.get(key) for key in SCORING)
-    best_first = [trial for trial in parent.leaderboard() if trial.miou is not None and plan.allows(trial.cell)]
+    best_first = [trial for trial in parent.record.leaderboard() if trial.miou is not None and plan.allows(trial.cell)]
     first = set() if scores_alike else {trial.cell.digest for trial in best_first[:rescore]}
     time_s = now_s()
     inherited: list[TrialInherited] = []
-    for trial in parent.finished:
+    for trial in parent.record.finished:
         if trial.ended is None or trial.ended.status == Status.FAILED or trial.cell not in plan.space:
             continue
         cost = plan.cost_of(trial.cell)

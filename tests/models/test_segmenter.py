@@ -6,8 +6,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from models.segmenter import CONFIG_FILE, WEIGHTS_FILE, ModelFileError, Segmenter
-from models.settings import BackboneSettings, CellSettings
+from models.segmenter import CONFIG_FILE, ModelFileError, Segmenter
+from models.settings import WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 
 LOCAL = BackboneSettings("local")

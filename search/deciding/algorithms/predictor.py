@@ -4,17 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.feature_extraction import FeatureHasher
-from sklearn.tree import DecisionTreeRegressor
 
 from models.spec import BACKBONE, CellSpec
 from search.deciding.algorithms.base import LAG
 from search.deciding.outcomes import Evaluation, Finished, ranked
 from search.deciding.space import CellSpace
+
+if TYPE_CHECKING:  # for the name of a type alone
+    from sklearn.tree import DecisionTreeRegressor
 
 ENCODING_SIZE = 512
 """Columns that paths are hashed to."""
@@ -73,8 +74,10 @@ class Predictor:
 
 
 @lru_cache(maxsize=4)
-def _fit(learnt: tuple[Evaluation, ...], trees: int) -> Sequence[DecisionTreeRegressor]:
+def _fit(learnt: tuple[Evaluation, ...], trees: int) -> "Sequence[DecisionTreeRegressor]":
     """Trees that predict an evaluation's place in the ranking, from 1 for the first to 0."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
     order = ranked(learnt)
     shares = [1 - place / len(order) for place in range(len(order))]
     ensemble = ExtraTreesRegressor(trees, bootstrap=True, min_samples_leaf=2, max_features=0.3, random_state=0, n_jobs=1)
@@ -84,6 +87,8 @@ def _fit(learnt: tuple[Evaluation, ...], trees: int) -> Sequence[DecisionTreeReg
 
 def encode_paths(cells: Sequence[CellSpec]) -> npt.NDArray[np.float32]:
     """One row a cell: how often each path occurs in it, hashed to a fixed number of columns."""
+    from sklearn.feature_extraction import FeatureHasher
+
     hasher = FeatureHasher(ENCODING_SIZE, input_type="string", alternate_sign=False, dtype=np.float32)
     return np.asarray(hasher.transform(map(_paths, cells)).toarray(), dtype=np.float32)
 
