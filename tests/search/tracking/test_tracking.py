@@ -356,9 +356,11 @@ def test_a_retraining_is_a_run_that_goes_on_after_a_kill(tracking, tmp_path):
     assert child_run_cell(shown.info.run_id, tracking.uri) == (CELLS[0].to_json(), CELLS[0].digest)
 
 
-def retrained(tracking, client=None):
-    client = client or MlflowClient(tracking.uri)
+def retrained(tracking: Tracking) -> list[Run]:
+    client = MlflowClient(tracking.uri)
     experiment = client.get_experiment_by_name(tracking.experiment)
+    if experiment is None:
+        return []
     return client.search_runs([experiment.experiment_id], "tags.stage = 'retrain'", order_by=["start_time ASC"])
 
 
