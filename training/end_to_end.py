@@ -61,8 +61,8 @@ def retrain(
     """``end_to_end`` with the best model on ``val`` kept in ``folder``.
 
     Args:
-        folder: receives ``model.safetensors`` and ``config.json`` of the best model and ``scores.json`` beside them; a training
-            that was interrupted goes on from its ``state.safetensors``.
+        folder: receives ``model.safetensors`` of the best model and ``scores.json`` beside it; a training that was interrupted
+            goes on from its ``state.safetensors``.
     """
     for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, workers):
         if validation.is_best and validation.model is not None:

@@ -34,6 +34,7 @@ class CacheKey:
         dtype: of the stored features.
         label_stride: every so many-th row and column of labels is stored, from the first.
         views: how the images were augmented; empty for the images as they are.
+        code: what made the features: a digest of the source, and versions of packages.
     """
 
     dataset: Mapping[str, str]
@@ -43,6 +44,7 @@ class CacheKey:
     dtype: str = "float16"
     label_stride: int = 1
     views: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
 
     @property
     def digest(self) -> str:

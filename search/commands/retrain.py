@@ -12,6 +12,7 @@ from models.segmenter import Segmenter
 from models.spec import CellSpec
 from search.findings.leaderboard import percent
 from search.running.nodes.cluster import connect
+from search.session.folder import alone_in, id_of
 from search.session.nodes import join_cluster
 from search.session.progress import LazyBar, progress_bar
 from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
@@ -31,12 +32,13 @@ def run(settings: RetrainCommandSettings) -> int:
     tracking = settings.tracking.resolved(settings.workplace.output_dir)
     chosen = settings.source if isinstance(settings.source, Chosen) else _of_run(settings.source, tracking)
     folder = settings.workplace.output_dir / settings.name / f"retrain-{chosen.cell.digest}"
+    title = f"retrain {chosen.cell.digest[:8]}"
     console.print(f"Retraining {chosen.origin}: {chosen.cell}", soft_wrap=True)
-    recorded = {"origin": chosen.origin, **settings.recorded}
-    best = None
-    with RetrainRun(
-        tracking, f"retrain {chosen.cell.digest[:8]}", str(folder), recorded, chosen.cell, warn=console.print
-    ) as tracked:
+    tags, best = {"origin": chosen.origin}, None
+    with (
+        alone_in(folder),
+        RetrainRun(tracking, title, id_of(folder), settings.recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
+    ):
         with progress_bar(console, "validation") as progress:
             for reached in _reached(settings, chosen.cell, folder, progress):
                 tracked.log({"miou": reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
@@ -53,7 +55,7 @@ def run(settings: RetrainCommandSettings) -> int:
     _print_iou(asdict(best.scores)["iou"], console)
     console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration}")
     console.print(f"{'model':<11}{folder}", soft_wrap=True)
-    return 0
+    return 1 if tracked.refused else 0
 
 
 def _register(tracked: RetrainRun, folder: Path, name: str) -> None:
