@@ -19,11 +19,12 @@ import torch
 from PIL import Image
 from result_file import save
 
-from data.cache.build import CacheBuild, build_cache, pad_sample
+from data.cache.build import CacheBuild, build_cache
 from data.cache.feature_cache import CacheKey, FeatureCache
 from data.cache.settings import CacheSettings
 from data.datasets.contract import DatasetInfo, Sample, SegmentationDataset, palette_of
 from data.pool import process_pool
+from data.transforms import pad_sample
 from models.backbones import build_backbone
 from models.settings import BackboneSettings
 from search.config import load

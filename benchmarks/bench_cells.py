@@ -20,9 +20,10 @@ from rich.console import Console
 
 from models.spec import CellSpec
 from search.config import load
-from search.deciding.space import AnyCell
-from search.session.named_cells import read_cell
+from search.deciding.space import AnyCell, CellSpace
 from search.session.scoring import by_proxy
+from search.settings.groups import Images, Workplace
+from search.settings.named_cells import read_cell
 from training.proxy import ProxyTask
 from training.settings import ProxySettings
 
@@ -39,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(1)
     config = load("search", options.overrides)
     settings = config.build("proxy", ProxySettings)
-    task = by_proxy(config, Console()).task
+    task = by_proxy(settings, config.build("space", CellSpace), config.read(Images), config.read(Workplace), Console()).task
     print(f"python {' '.join(sys.argv)}: mIoU in % at iteration {settings.rungs[-1]}, one CPU thread a trial")
     print(f"{'cell':<16}{'seeds':>6}{'mean':>8}{'sd':>7}{'s a trial':>11}{'ratio':>8}{'validation':>12}")
     baseline, figures = None, {}

@@ -28,7 +28,7 @@ from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import connect
 from search.running.resources import Resources
 from search.running.run import run_study
-from search.session.plan import build_plan
+from search.settings.groups import Deciding
 from training.score import RungScore
 
 RUNGS = (1, 2, 4, 8, 16)
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--scheduler", default="asha")
     options = parser.parse_args()
     chosen = [f"algorithm={options.algorithm}", f"scheduler={options.scheduler}", "proxy.rungs=[1,2,4,8,16]"]
-    plan = build_plan(load("search", [*chosen, f"trials={options.trials}"]), FeatureShape(320, 49, 49))
+    plan = load("search", [*chosen, f"trials={options.trials}"]).read(Deciding).plan(FeatureShape(320, 49, 49))
     connect("local")
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl") as journal:
         study = Study(journal, SearchRecord(), plan, SearchOpened("bench", {}, {}, 0.0), Marks(options.trials))

@@ -24,7 +24,7 @@ from models.spec import Branch, CellSpec
 from search.config import load
 from search.deciding.policy import Plan
 from search.deciding.space import CellSpace
-from search.session.plan import build_plan
+from search.settings.groups import Deciding
 from search.simulation.compare import top_quality
 from search.simulation.engine import simulate
 from search.simulation.landscape import Landscape, LandscapeSettings
@@ -80,7 +80,7 @@ def main() -> None:
 
 def plan(algorithm: str, trials: int) -> Plan:
     config = load("simulate", [f"algorithm={algorithm}", "scheduler=none", f"trials={trials}"])
-    return build_plan(config, FeatureShape(320, 49, 49))
+    return config.read(Deciding).plan(FeatureShape(320, 49, 49))
 
 
 def seeded(of_plan: Plan, seed: int) -> Plan:

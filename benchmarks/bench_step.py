@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from models.depthwise import AtrousDepthwise
 from models.dpc import classifier_on
 from models.dropout import Dropout
+from models.grid import resized
 from models.segmenter import CoarseLogits, Segmenter
-from models.settings import CellSettings
+from models.settings import BackboneSettings, CellSettings
 from models.spec import CellSpec
 from search.config import CONF
 from training.allocator import keep_freed_memory
@@ -36,7 +37,6 @@ from training.losses import segmentation_loss
 from training.optim import build_optimizer
 from training.settings import OptimizerSettings, Precision
 from training.step import predicted, update
-from training.upsampling import upsample_logits
 
 SIZES = {"CamVid": ((24, 31), (369, 481), 11), "City": ((49, 49), (769, 769), 19)}
 BATCH, CHANNELS = 8, 320
@@ -204,8 +204,9 @@ def end_to_end_work(name: str, way: str) -> Work:
     recipe = RECIPES[name]
     images_BCHW = torch.randn(BATCH, 3, recipe.height_px, recipe.width_px)
     labels_BHW = torch.randint(0, recipe.classes, (BATCH, recipe.height_px, recipe.width_px), dtype=torch.uint8)
-    cell = CELL.to_json()
-    segmenter = Segmenter(cell, recipe.classes, recipe.encoder, filters=recipe.filters, decoder=recipe.decoder)
+    segmenter = Segmenter(
+        CELL, recipe.classes, BackboneSettings(recipe.encoder), CellSettings(filters=recipe.filters), recipe.decoder
+    )
     optimizer = build_optimizer(OptimizerSettings(), segmenter.parameters())
     model = CoarseLogits(segmenter)
     with torch.inference_mode():
@@ -244,7 +245,7 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def plain_loss(logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int) -> Tensor:
-    logits_BKHW = upsample_logits(logits_BKhw, *labels_BHW.shape[-2:])
+    logits_BKHW = resized(logits_BKhw, labels_BHW.shape[-2:])
     return F.cross_entropy(logits_BKHW, labels_BHW.long(), ignore_index=ignore_label)
 
 

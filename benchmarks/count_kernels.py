@@ -172,7 +172,8 @@ def compiled(launch: Launch, registers: int | None = None) -> Compiled:
     signature, constants, attributes = {}, {}, {}
     for position, parameter in enumerate(launch.kernel.params):
         value = launch.arguments[parameter.name]
-        if parameter.is_constexpr or (isinstance(value, int) and value == 1):
+        is_number = isinstance(value, int) and not parameter.is_constexpr and not parameter.do_not_specialize
+        if parameter.is_constexpr or value is None or (is_number and value == 1):
             signature[parameter.name], constants[(position,)] = "constexpr", value
         elif isinstance(value, Tensor):
             signature[parameter.name] = f"*{TYPES[value.dtype]}"
@@ -180,8 +181,7 @@ def compiled(launch: Launch, registers: int | None = None) -> Compiled:
             signature[parameter.name] = "fp32"
         else:
             signature[parameter.name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-        is_known = isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0 and (position,) not in constants)
-        if is_known and (position,) not in constants:
+        if isinstance(value, Tensor) or (is_number and value % 16 == 0):
             attributes[(position,)] = [["tt.divisibility", 16]]
     options = launch.options | ({"maxnreg": registers} if registers else {})
     key = repr((launch.name, signature, constants, attributes, options))

@@ -64,6 +64,24 @@ def mirrored(sample: Sample) -> Sample:
     return Sample(sample.name, sample.image_HWC[:, ::-1], sample.labels_HW[:, ::-1])
 
 
+def pad_sample(sample: Sample, height_px: int, width_px: int, mean: Sequence[float], ignore_label: int) -> Sample:
+    """``sample`` padded at the bottom and right: the backbone's ``mean`` colour in the image, ``ignore_label`` in the labels.
+
+    Raises:
+        ValueError: it is larger than that.
+    """
+    height, width = sample.labels_HW.shape
+    if height > height_px or width > width_px:
+        raise ValueError(f"{sample.name}: {width}x{height} pixels do not fit the padded size {width_px}x{height_px}.")
+    if (height, width) == (height_px, width_px):
+        return sample
+    below, right = (0, height_px - height), (0, width_px - width)
+    image_HWC = np.empty((height_px, width_px, 3), np.uint8)
+    image_HWC[:] = np.rint(255 * np.asarray(mean))
+    image_HWC[:height, :width] = sample.image_HWC
+    return Sample(sample.name, image_HWC, np.pad(sample.labels_HW, (below, right), constant_values=ignore_label))
+
+
 def normalize(image_HWC: UInt8Array, mean: Sequence[float], std: Sequence[float]) -> npt.NDArray[np.float32]:
     """An RGB image as the backbone's weights want it, (3, H, W) float32."""
     import albumentations as A

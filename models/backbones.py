@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from models.backbone_check import BackboneError, check_backbone
 from models.local_encoder import LocalEncoder
 from models.settings import HUB, BackboneSettings
-
-
-class BackboneError(ValueError):
-    """A backbone that cannot be built or whose weights do not fit."""
 
 
 def build_backbone(settings: BackboneSettings) -> nn.Module:
@@ -25,6 +21,7 @@ def build_backbone(settings: BackboneSettings) -> nn.Module:
     Raises:
         BackboneError: the name is unknown, the output stride is not supported, or the weights are missing or do not fit.
     """
+    check_backbone(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         encoder = _build_encoder(settings)
@@ -66,13 +63,7 @@ def weights_digest(backbone: nn.Module) -> str:
 
 
 def _build_encoder(settings: BackboneSettings) -> nn.Module:
-    if settings.pad_type and not settings.name.startswith("tu-"):
-        raise BackboneError(f"backbone.pad_type: only tu- encoders take one, got {settings.name!r}.")
     if settings.name == "local":
-        if settings.output_stride != LocalEncoder.output_stride:
-            raise BackboneError(
-                f"backbone.output_stride: local has {LocalEncoder.output_stride}, got {settings.output_stride}."
-            )
         return LocalEncoder(seed=settings.seed)
     import segmentation_models_pytorch as smp
     import timm
@@ -101,12 +92,7 @@ def _unknown(name: str, close: Sequence[str]) -> BackboneError:
 
 def _load_weights(encoder: nn.Module, path: Path, is_timm: bool) -> None:
     """Load a file whose keys cover the encoder, or a model that was retrained; what it has beyond that is left out."""
-    if not path.is_file():
-        raise BackboneError(f"backbone.weights: no file {path}; accepted are a safetensors file, 'hub' and null.")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BackboneError(f"backbone.weights: {path} is not a safetensors file ({error}).") from error
+    state = load_file(path)
     if any(key.startswith("encoder.") for key in state):
         state = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
     if is_timm:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
-from models.fused import Layers
+from models.fused import FusedSequential
 from models.operators import build_operator
 from models.settings import CellSettings
 from models.spec import BACKBONE, CellSpec
@@ -24,7 +24,7 @@ class DensePredictionCell(nn.Module):
             build_operator(branch.operator, in_channels if branch.input == BACKBONE else settings.filters, settings)
             for branch in spec.branches
         )
-        self.project = Layers(
+        self.project = FusedSequential(
             Dropout(settings.dropout),
             nn.Conv2d(len(spec) * settings.filters, settings.filters, kernel_size=1, bias=False),
             nn.BatchNorm2d(settings.filters, momentum=settings.bn_momentum),

@@ -15,7 +15,7 @@ from models.depthwise import AtrousDepthwise
 _LOG = logging.getLogger(__name__)
 
 
-class Layers(nn.Sequential):
+class FusedSequential(nn.Sequential):
     """``nn.Sequential``, faster in training on a GPU: a depthwise convolution, batch norm and ReLU are one there."""
 
     def forward(self, values_BCHW: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.depthwise import AtrousDepthwise
-from models.fused import Layers
+from models.fused import FusedSequential
 from models.settings import CellSettings
 from models.spec import AtrousConv, Conv1x1, Operator, PyramidPooling
 
@@ -23,13 +23,13 @@ def build_operator(operator: Operator, in_channels: int, settings: CellSettings)
 
 @build_operator.register
 def _(operator: Conv1x1, in_channels: int, settings: CellSettings) -> nn.Module:
-    return Layers(*_conv_bn_relu(in_channels, settings.filters, settings))
+    return FusedSequential(*_conv_bn_relu(in_channels, settings.filters, settings))
 
 
 @build_operator.register
 def _(operator: AtrousConv, in_channels: int, settings: CellSettings) -> nn.Module:
     rate_h, rate_w = (rate * settings.rate_multiplier for rate in operator.rate)
-    return Layers(
+    return FusedSequential(
         AtrousDepthwise(in_channels, (rate_h, rate_w)),
         nn.BatchNorm2d(in_channels, momentum=settings.bn_momentum),
         nn.ReLU(inplace=True),
@@ -51,7 +51,7 @@ class GridPooling(nn.Module):
     def __init__(self, grid: tuple[int, int], in_channels: int, settings: CellSettings) -> None:
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d(grid)
-        self.project = Layers(*_conv_bn_relu(in_channels, settings.filters, settings))
+        self.project = FusedSequential(*_conv_bn_relu(in_channels, settings.filters, settings))
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         means_BCGG = self.project(self.pool(features_BCHW))

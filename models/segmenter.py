@@ -1,8 +1,8 @@
 """The whole segmentation model: backbone, cell, classifier, and DeepLabv3+'s decoder where wanted."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, Self, cast
@@ -12,16 +12,13 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from data.system.files import write_text
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
+from models.grid import padded_px, resized
 from models.operators import build_operator
-from models.settings import PAPER_OUTPUT_STRIDE, BackboneSettings, CellSettings
+from models.settings import PAPER_OUTPUT_STRIDE, WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, CellSpec, Conv1x1
 from models.tensor_file import read_tensors, write_tensors
-
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 
 
 class ModelFileError(ValueError):
@@ -35,11 +32,8 @@ class Segmenter(nn.Module):
     >>> logits_BKHW = model.eval()(images_BCHW)
 
     Args:
-        cell: the architecture in DeepLab's published JSON format.
-        classes: channels of the logits.
-        encoder_name: as in ``models.settings.BackboneSettings``, whose fields the next five and ``encoder_seed`` are.
-        encoder_weights: where to start training from. A saved model does not need it again.
-        filters: channels of every branch and of the cell.
+        num_classes: channels of the logits.
+        backbone: its ``weights`` are where training starts from; a saved model does not need them again.
         decoder: add DeepLabv3+'s decoder, which refines the cell's output with stride-4 features.
         class_names: one name a class, carried along for people.
         palette: likewise one (red, green, blue) a class, 0 to 255, for pictures.
@@ -47,53 +41,31 @@ class Segmenter(nn.Module):
 
     def __init__(
         self,
-        cell: list[dict[str, Any]],
-        classes: int,
-        encoder_name: str = "tu-mobilenetv2_100",
-        encoder_weights: str | None = None,
-        output_stride: int = 16,
-        pad_type: str | None = None,
-        mean: Sequence[float] = (0.5, 0.5, 0.5),
-        std: Sequence[float] = (0.5, 0.5, 0.5),
-        filters: int = 256,
-        bn_momentum: float = 0.1,
-        dropout: float = 0.1,
+        cell: CellSpec,
+        num_classes: int,
+        backbone: BackboneSettings,
+        cell_settings: CellSettings,
         decoder: bool = False,
-        class_names: list[str] | None = None,
-        encoder_seed: int = 0,
+        class_names: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         for field, values in (("class_names", class_names), ("palette", palette)):
-            if values is not None and len(values) != classes:
-                raise ValueError(f"Segmenter: {field} must be one a class, got {len(values)} for {classes} classes.")
-        self.config = {
-            "cell": cell,
-            "classes": classes,
-            "encoder_name": encoder_name,
-            "output_stride": output_stride,
-            "pad_type": pad_type,
-            "mean": list(mean),
-            "std": list(std),
-            "filters": filters,
-            "bn_momentum": bn_momentum,
-            "dropout": dropout,
-            "decoder": decoder,
-            "class_names": class_names,
-            "encoder_seed": encoder_seed,
-            "palette": None if palette is None else [list(colour) for colour in palette],
-        }
-        self.backbone_settings = BackboneSettings(
-            encoder_name, output_stride, encoder_weights, pad_type, tuple(mean), tuple(std), encoder_seed
-        )
-        self.class_names = class_names or [str(index) for index in range(classes)]
+            if values is not None and len(values) != num_classes:
+                raise ValueError(f"Segmenter: {field} must be one a class, got {len(values)} for {num_classes} classes.")
+        if cell_settings.output_stride != backbone.output_stride:
+            raise ValueError(
+                f"cell.output_stride must be the backbone's, {backbone.output_stride}, got {cell_settings.output_stride}."
+            )
+        self.backbone_settings = replace(backbone, weights=None, mean=tuple(backbone.mean), std=tuple(backbone.std))
+        self.cell_settings = cell_settings
+        self.class_names = [str(index) for index in range(num_classes)] if class_names is None else list(class_names)
         self.palette = None if palette is None else tuple((red, green, blue) for red, green, blue in palette)
-        self.encoder = build_backbone(self.backbone_settings)
+        self.encoder = build_backbone(backbone)
         channels = cast(list[int], self.encoder.out_channels)
-        cell_settings = CellSettings(filters, output_stride, bn_momentum, dropout)
-        self.cell = DensePredictionCell(CellSpec.from_json(cell), channels[-1], cell_settings)
+        self.cell = DensePredictionCell(cell, channels[-1], cell_settings)
         self.decoder = StrideFourDecoder(channels[2], cell_settings) if decoder else None
-        self.classifier = nn.Conv2d(filters, classes, kernel_size=1)
+        self.classifier = nn.Conv2d(cell_settings.filters, num_classes, kernel_size=1)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Normalised images of any size to logits (B, classes, H, W) of the same size."""
@@ -101,15 +73,11 @@ class Segmenter(nn.Module):
         return self.padded_logits(images_BCHW)[..., :height, :width]
 
     def padded_logits(self, images_BCHW: Tensor) -> Tensor:
-        """Logits of the images padded at the right and bottom to a multiple of the output stride plus one.
-
-        There, feature (i, j) lies on pixel (i, j) x output stride whatever the padding of the convolutions; zero is the mean
-        colour.
-        """
+        """Logits of the images padded at the right and bottom to 16k + 1 pixels a side; 0 is the mean colour."""
         height, width = images_BCHW.shape[-2:]
         padded = [padded_px(size, self.backbone_settings.output_stride) for size in (height, width)]
         logits_BKhw = self.coarse_logits(F.pad(images_BCHW, (0, padded[1] - width, 0, padded[0] - height)))
-        return F.interpolate(logits_BKhw, size=padded, mode="bilinear", align_corners=True)
+        return resized(logits_BKhw, padded)
 
     def coarse_logits(self, images_BCHW: Tensor) -> Tensor:
         """Logits (B, classes, h, w) before their last resize, of images whose sides are padded already."""
@@ -120,19 +88,46 @@ class Segmenter(nn.Module):
         logits_BKhw: Tensor = self.classifier(features)
         return logits_BKhw
 
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Write ``model.safetensors``, which holds weights and configuration, and ``config.json`` for people to read.
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that ``from_config`` needs, in plain values."""
+        backbone = self.backbone_settings
+        return {
+            "cell": self.cell.spec.to_json(),
+            "num_classes": self.classifier.out_channels,
+            "backbone": {**asdict(backbone), "mean": list(backbone.mean), "std": list(backbone.std)},
+            "cell_settings": asdict(self.cell_settings),
+            "decoder": self.decoder is not None,
+            "class_names": self.class_names,
+            "palette": None if self.palette is None else [list(colour) for colour in self.palette],
+        }
 
-        One file holds both, so that weights cannot be parted from their cell, and it is replaced in one step, so that a
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """An untrained model like the one whose ``config`` this is."""
+        given = _nested(config)
+        if given["backbone"].get("weights") is not None:
+            raise ValueError(
+                f"Segmenter: a configuration opens no file, got backbone.weights={given['backbone']['weights']!r}."
+            )
+        values = {
+            "cell": CellSpec.from_json(given["cell"]),
+            "backbone": BackboneSettings(**given["backbone"]),
+            "cell_settings": CellSettings(**given["cell_settings"]),
+        }
+        return cls(**{**given, **values})
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write ``model.safetensors``, which holds weights, configuration, and a digest of both.
+
+        One file holds them, so that weights cannot be parted from their cell, and it is replaced in one step, so that a
         kill leaves the old model or the new one.
         """
-        config = json.dumps(self.config, indent=2)
-        write_text(Path(directory) / CONFIG_FILE, config + "\n")
-        write_tensors(Path(directory) / WEIGHTS_FILE, self.state_dict(), {"config": config})
+        write_tensors(Path(directory) / WEIGHTS_FILE, self.state_dict(), {"config": json.dumps(self.config)})
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> Self:
-        """The model that ``save_pretrained`` wrote to ``directory``. Nothing in the file is executed.
+        """The model that ``save_pretrained`` wrote to ``directory``. Nothing in the file is executed, or opens another one.
 
         Raises:
             ModelFileError: there is none, or it is damaged; the message names the file.
@@ -142,12 +137,27 @@ class Segmenter(nn.Module):
             raise ModelFileError(f"checkpoint: no model in {directory}; expected a folder with {WEIGHTS_FILE}.")
         try:
             tensors, metadata = read_tensors(path)
-            model = cls(**json.loads(metadata["config"]))
+            if metadata.keys() != {"config"}:
+                raise ValueError(f"its metadata is {', '.join(sorted(metadata))}, and not config")
+            config = _nested(json.loads(metadata["config"]))
+            _check_sizes(config, tensors)
+            model = cls.from_config(config)
             model.load_state_dict(tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one a line
             raise ModelFileError(f"checkpoint: {path} is not a model of dpc-search, or is damaged ({reason}).") from error
         return model
+
+
+def _check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a configuration that would need more memory than its weights before any of it is built."""
+    filters = config["cell_settings"]["filters"]
+    wanted, stored = (config["num_classes"], filters, 1, 1), tuple(tensors["classifier.weight"].shape)
+    if stored != wanted:
+        raise ValueError(f"classifier.weight is {stored}, and by the configuration {wanted}")
+    projection, held = len(config["cell"]) * filters**2, sum(tensor.numel() for tensor in tensors.values())
+    if projection > held:
+        raise ValueError(f"the cell has {projection:,} weights by the configuration, and the file {held:,} in all")
 
 
 class CoarseLogits(nn.Module):
@@ -175,10 +185,19 @@ class StrideFourDecoder(nn.Module):
 
     def forward(self, features_BCHW: Tensor, low_level_BCHW: Tensor) -> Tensor:
         low_level_BCHW = self.reduce(low_level_BCHW)
-        raised = F.interpolate(features_BCHW, size=low_level_BCHW.shape[-2:], mode="bilinear", align_corners=True)
-        return self.refine(torch.cat([raised, low_level_BCHW], dim=1))
+        raised_BCHW = resized(features_BCHW, low_level_BCHW.shape[-2:])
+        return self.refine(torch.cat([raised_BCHW, low_level_BCHW], dim=1))
 
 
-def padded_px(size_px: int, output_stride: int) -> int:
-    """The smallest multiple of ``output_stride`` plus one that is at least ``size_px``."""
-    return (size_px + output_stride - 2) // output_stride * output_stride + 1
+def _nested(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``config``, whose settings lay side by side when models were saved without groups."""
+    if "encoder_name" not in config:
+        return config
+    flat = config
+    renamed = {"name": "encoder_name", "seed": "encoder_seed"}
+    old_names = {field.name: renamed.get(field.name, field.name) for field in fields(BackboneSettings)}
+    backbone = {name: flat[old] for name, old in old_names.items() if old in flat}
+    cell_settings = {field.name: flat[field.name] for field in fields(CellSettings) if field.name in flat}
+    moved = {"classes", *old_names.values(), *cell_settings}
+    others = {name: value for name, value in flat.items() if name not in moved}
+    return {"num_classes": flat["classes"], "backbone": backbone, "cell_settings": cell_settings, **others}

@@ -11,6 +11,8 @@ HUB = "hub"
 """The ``weights`` that downloads the encoder's own pre-trained ones."""
 PAPER_OUTPUT_STRIDE = 16
 """The output stride at which rates are written; at stride 8 they are doubled to see the same context."""
+WEIGHTS_FILE = "model.safetensors"
+"""In the folder of a saved model."""
 
 
 @dataclass(frozen=True)

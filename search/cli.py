@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.cfg:
             print(config.yaml(), end="")
             return 0
-        return int(import_module(f"search.commands.{options.command.replace('-', '_')}").run(config))
+        module = options.command.replace("-", "_")
+        settings = import_module(f"search.settings.{module}").read(config)
+        return int(import_module(f"search.commands.{module}").run(settings))
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return interrupted_code()

@@ -8,10 +8,11 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints, overload
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -21,6 +22,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -29,6 +31,28 @@ T = TypeVar("T")
 
 class ConfigError(ValueError):
     """A setting that is unknown, of the wrong type, or out of range."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What was given on the command line: for the command that a person runs next."""
+
+    texts: tuple[str, ...] = ()
+
+    def of(self, *groups: str) -> list[str]:
+        """Those of some groups of settings."""
+        return [text for text in self.texts if text.split("=")[0].split(".")[0].lstrip("+~") in groups]
+
+
+@dataclass(frozen=True)
+class At:
+    """In the annotation of a field: the setting that ``Config.read`` fills it from, where that has another name."""
+
+    key: str
+
+
+HERE = At("")
+"""The same settings as those of the class that has the field."""
 
 
 class Config:
@@ -57,7 +81,8 @@ class Config:
             ConfigError: it is missing or of another type.
         """
         with _one_line():
-            return _typed(OmegaConf.select(self._settings, key, throw_on_missing=True), kind, key)
+            value = OmegaConf.select(self._settings, key, throw_on_missing=True)
+            return _typed(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, key)
 
     def optional(self, key: str, kind: type[T]) -> T | None:
         """As ``value``, or None where the setting is null."""
@@ -84,6 +109,38 @@ class Config:
         if not isinstance(built, kind):
             raise ConfigError(f"{key}: must be a {getattr(kind, '__name__', kind)}, got a {type(built).__name__}.")
         return built
+
+    def read(self, kind: type[T], at: str = "", **given: Any) -> T:
+        """The settings below ``at`` as a ``kind``, a dataclass: each field is the setting of its name, typed and checked.
+
+        A field may be a plain type, what a ``_target_`` builds, another such dataclass, or ``Overrides``.
+
+        Args:
+            given: fields that are no settings.
+
+        Raises:
+            ConfigError: a value is missing, of the wrong type or out of range.
+        """
+        hints = get_type_hints(kind, include_extras=True)
+        values = dict(given)
+        for part in fields(kind):  # type: ignore[arg-type]
+            key, hint = _key(part.name, hints[part.name])
+            path = ".".join(filter(None, (at, key)))
+            is_left_out = part.default is not MISSING and path and path not in self
+            if part.name not in given and not is_left_out:
+                values[part.name] = self._field(path, hint)
+        with _one_line():
+            return kind(**values)
+
+    def _field(self, path: str, kind: Any) -> Any:
+        if kind is Overrides:
+            return Overrides(self.overrides)
+        node = OmegaConf.select(self._settings, path) if path else self._settings
+        has_target = OmegaConf.is_dict(node) and "_target_" in node
+        if is_dataclass(kind) and OmegaConf.is_dict(node) and not has_target:
+            return self.read(kind, path)  # type: ignore[arg-type]
+        is_built = has_target or (isinstance(kind, type) and kind.__module__ not in ("builtins", "pathlib"))
+        return self.build(path, kind) if is_built else self.value(path, kind)
 
     def plain(self, *keys: str) -> dict[str, Any]:
         """Plain containers of some nodes, for records and comparisons; a target is there as its ``kind``."""
@@ -221,7 +278,33 @@ def _typed(value: object, kind: Any, where: str) -> Any:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{where}: {first['msg'].lower()}, got {first['input']!r}.") from error
+        place = f"{where}.{first['loc'][0]}" if isinstance(value, dict) and first["loc"] else where
+        if first["type"] == "value_error":
+            raise ConfigError(f"{place}: {first['ctx']['error']}") from error
+        raise ConfigError(f"{place}: {_rule(first)}, got {first['input']!r}.") from error
+
+
+def _rule(error: ErrorDetails) -> str:
+    """What was broken, in the words of our own checks."""
+    bounds = error.get("ctx", {})
+    match error["type"]:
+        case "greater_than":
+            return f"must be above {bounds['gt']:g}"
+        case "greater_than_equal":
+            return f"must be at least {bounds['ge']:g}"
+        case "less_than_equal":
+            return f"must be at most {bounds['le']:g}"
+        case "literal_error":
+            return f"accepted are {bounds['expected'].replace(' or ', ' and ').replace(chr(39), '')}"
+        case _:
+            return error["msg"].lower()
+
+
+def _key(name: str, hint: Any) -> tuple[str, Any]:
+    """Of a field: its setting, and its type without that."""
+    if get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], At):
+        return hint.__metadata__[0].key, hint.__origin__
+    return name, hint
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:

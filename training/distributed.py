@@ -70,10 +70,11 @@ def retrain_on_cluster(
     """
     if settings.batch_size % workers:
         raise ValueError(f"training.batch_size must be a multiple of data_parallel={workers}, got {settings.batch_size}.")
-    told = Queue()
+    validations = Queue()
+    train = partial(retrain, cell, dataset, backbone, settings, seed, folder)
     trainer = ray.train.torch.TorchTrainer(
         _work,
-        train_loop_config={"told": told, "train": partial(retrain, cell, dataset, backbone, settings, seed, folder)},
+        train_loop_config={"validations": validations, "train": train},
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
             use_gpu=resources.get("GPU", 0) > 0,
@@ -89,9 +90,9 @@ def retrain_on_cluster(
     run = _Run(trainer)
     run.start()
     known = 0
-    while run.is_alive() or not told.empty():
+    while run.is_alive() or not validations.empty():
         try:
-            validation: Validation = told.get(timeout=_POLL_S)
+            validation: Validation = validations.get(timeout=_POLL_S)
         except Empty:
             continue
         if validation.iteration > known:  # workers that were started again tell from the beginning
@@ -120,5 +121,5 @@ def _work(config: dict[str, Any]) -> None:
     """A worker's part; the first one tells what it found."""
     context = ray.train.get_context()
     workers = TrainWorkers(context.get_world_rank(), context.get_world_size())
-    for reached in config["train"](workers=workers):
-        config["told"].put(replace(reached, model=None))
+    for validation in config["train"](workers=workers):
+        config["validations"].put(replace(validation, model=None))

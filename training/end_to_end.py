@@ -61,8 +61,8 @@ def retrain(
     """``end_to_end`` with the best model on ``val`` kept in ``folder``.
 
     Args:
-        folder: receives ``model.safetensors`` and ``config.json`` of the best model and ``scores.json`` beside them; a training
-            that was interrupted goes on from its ``state.safetensors``.
+        folder: receives ``model.safetensors`` of the best model and ``scores.json`` beside it; a training that was interrupted
+            goes on from its ``state.safetensors``.
     """
     for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, workers):
         if validation.is_best and validation.model is not None:
@@ -96,7 +96,10 @@ def end_to_end(
     """
     started_s = time.monotonic()
     torch.manual_seed(seed)
-    model = _segmenter(cell, dataset, backbone, settings).to(workers.device)
+    classes = dataset.info
+    model = Segmenter(
+        cell, classes.num_classes, backbone, settings.cell, settings.decoder, classes.class_names, classes.palette
+    ).to(workers.device)
     optimizer = build_optimizer(settings.optimizer, model.parameters())
     averaged = _averaged(model, settings)
     states = nn.ModuleList([model, averaged] if averaged else [model])
@@ -144,28 +147,6 @@ class EndToEndTask:
         validations = end_to_end(cell, self.dataset, self.backbone, self.settings, seed, checkpoint)
         for rung, validation in enumerate(validations, start=1):
             yield RungScore(rung, validation.iteration, validation.scores.miou, validation.loss, validation.elapsed_s)
-
-
-def _segmenter(
-    cell: CellSpec, dataset: SegmentationDataset, backbone: BackboneSettings, settings: RetrainSettings
-) -> Segmenter:
-    return Segmenter(
-        cell=cell.to_json(),
-        classes=dataset.info.num_classes,
-        encoder_name=backbone.name,
-        encoder_weights=backbone.weights,
-        output_stride=backbone.output_stride,
-        pad_type=backbone.pad_type,
-        mean=backbone.mean,
-        std=backbone.std,
-        filters=settings.cell.filters,
-        bn_momentum=settings.cell.bn_momentum,
-        dropout=settings.cell.dropout,
-        decoder=settings.decoder,
-        class_names=list(dataset.info.class_names),
-        palette=list(dataset.info.palette),
-        encoder_seed=backbone.seed,
-    )
 
 
 def _resume(

@@ -1,38 +1,83 @@
 """From a data set and a backbone to a feature cache."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 from torch import nn
 
 from data.cache.build import CacheBuild, Samples
 from data.cache.feature_cache import CacheKey
 from data.cache.settings import CacheSettings
+from data.cache.views import Views
 from data.datasets.check import shared_by_folds, shared_images
-from data.datasets.contract import DatasetError, Sample, SegmentationDataset, Split
+from data.datasets.contract import DatasetError, SegmentationDataset
 from data.digests import FileDigests
 from data.folds import Fold, folds_of
-from data.transforms import Augmentation, mirrored
-from models.backbones import weights_digest
-from models.segmenter import padded_px
-from models.settings import BackboneSettings
+from data.system.files import write_text
+from data.transforms import Augmentation
+from models.backbones import build_backbone, weights_digest
+from models.grid import padded_px
+from models.settings import HUB, BackboneSettings
 from training.extractor import Extraction, fill_in_processes
+from training.source_code import source_digest
 
 TRAINING_SPLITS = ("train", "search_train")
 """Their features may be of augmented views and their labels coarser; others are what is scored, as it is."""
 SHARD_PX = 32_000_000
 """Pixels of images that make a shard: 15 of Cityscapes' images, half a minute of one CPU."""
 
+BACKBONE_PACKAGES = ("timm", "segmentation-models-pytorch")
+
 Fill = Callable[[Extraction, int | None, Callable[[int, int], None]], Path]
 """Builds a cache by ``cache.workers`` processes somewhere, tells the images done and in all, and returns its folder."""
+
+
+@dataclass(frozen=True)
+class FrozenBackbone:
+    """What features are extracted by.
+
+    Attributes:
+        weights: their digest.
+        build: called where features are missing.
+    """
+
+    settings: BackboneSettings
+    weights: str
+    build: Callable[[], nn.Module]
+
+    @classmethod
+    def of(cls, settings: BackboneSettings, cache: CacheSettings) -> Self:
+        """The backbone of some settings. The digest of its weights is remembered beside the caches: building it takes seconds.
+
+        Raises:
+            BackboneError: it cannot be built, or its weights do not fit.
+        """
+        origin = asdict(settings) | {package: version(package) for package in ("torch", *BACKBONE_PACKAGES)}
+        origin["code"] = source_digest("models.backbones")
+        if settings.weights not in (None, HUB) and Path(settings.weights).is_file():
+            (origin["weights"],) = FileDigests(_memory(cache)).of([Path(settings.weights)])
+        key = hashlib.sha256(json.dumps(origin).encode()).hexdigest()[:16]
+        memory = Path(cache.folder) / "backbones.json"
+        try:
+            known = dict(json.loads(memory.read_text()))
+        except (OSError, ValueError, TypeError):
+            known = {}
+        if key not in known:
+            known[key] = weights_digest(build_backbone(settings))
+            write_text(memory, json.dumps(known))
+        return cls(settings, known[key], partial(build_backbone, settings))
 
 
 def cache_features(
     dataset: SegmentationDataset,
     split_name: str,
-    backbone: nn.Module,
-    backbone_settings: BackboneSettings,
+    backbone: FrozenBackbone,
     settings: CacheSettings,
     progress: Callable[[int, int], None] = lambda done, total: None,
     fill: Fill = fill_in_processes,
@@ -49,10 +94,11 @@ def cache_features(
         CacheError: features are not finite in the stored type, or a process that extracted them died.
         OSError: the disk is full or not writable.
     """
-    build = plan_cache(dataset, split_name, weights_digest(backbone), backbone_settings, settings)
+    build = plan_cache(dataset, split_name, backbone.weights, backbone.settings, settings)
     if build.is_finished():
         return build.folder
-    return fill(Extraction(build, backbone.cpu(), backbone_settings, settings.batch_size), settings.workers, progress)
+    extraction = Extraction(build, backbone.build().cpu(), backbone.settings, settings.batch_size)
+    return fill(extraction, settings.workers, progress)
 
 
 def refuse_leaks(dataset: SegmentationDataset, split_names: Sequence[str], settings: CacheSettings) -> None:
@@ -122,6 +168,7 @@ def plan_cache(
         dtype=settings.dtype,
         label_stride=settings.label_stride if is_training else 1,
         views={"count": views, "scales": list(settings.scales) if views > 2 else []} if views > 1 else {},
+        code=features_code(dataset, split),
     )
     samples: Samples = split
     if views > 1:
@@ -130,24 +177,7 @@ def plan_cache(
     return CacheBuild(Path(settings.folder).resolve(), key, samples, dataset.info, max(1, SHARD_PX // (height_px * width_px)))
 
 
-@dataclass(frozen=True)
-class Views:
-    """Several views of each sample of a split: all first ones, then all second ones, and so on.
-
-    The first is the sample itself, the second its mirror image; from the third on they are augmented, and mirrored in turn.
-    Sample i is a function of i alone.
-    """
-
-    split: Split
-    count: int
-    augmentation: Augmentation
-
-    def __len__(self) -> int:
-        return self.count * len(self.split)
-
-    def __getitem__(self, index: int) -> Sample:
-        view, number = divmod(index, len(self.split))
-        sample = self.split[number]
-        if view >= 2:
-            sample = self.augmentation(sample, seed=index)
-        return mirrored(sample) if view % 2 else sample
+def features_code(*data: object) -> str:
+    """Of what reads the ``data``, augments it, runs the backbone and stores what that gives."""
+    modules = {"training.extractor", "data.cache.views", *(type(part).__module__ for part in data)}
+    return "-".join([source_digest(*sorted(modules)), *(version(package) for package in BACKBONE_PACKAGES)])

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from data.cache.build import CacheBuild, build_cache
-from data.cache.feature_cache import CacheError
+from data.cache.files import CacheError
 from data.pool import process_pool
 from models.backbones import features_of
 from models.settings import BackboneSettings
@@ -87,7 +87,7 @@ def fill_in_processes(extraction: Extraction, workers: int | None, progress: Cal
     total = len(build.samples)
     done = multiprocessing.get_context("spawn").Value("q", total - build.images_in(build.unfinished()))
     try:
-        with process_pool(workers, _keep, (extraction, done)) as pool:
+        with process_pool(workers, _assign, (extraction, done)) as pool:
             running = {pool.submit(_fill, number, workers) for number in range(workers)}
             while running:
                 finished, running = wait(running, POLL_S, FIRST_COMPLETED)
@@ -102,16 +102,16 @@ def fill_in_processes(extraction: Extraction, workers: int | None, progress: Cal
     return build.finish()
 
 
-_kept: tuple[Extraction, "Synchronized[int]"]
+_assignment: tuple[Extraction, "Synchronized[int]"]
 
 
-def _keep(extraction: Extraction, done: "Synchronized[int]") -> None:
-    global _kept  # noqa: PLW0603 - a process' own, set once when it starts
-    _kept = extraction, done
+def _assign(extraction: Extraction, done: "Synchronized[int]") -> None:
+    global _assignment  # noqa: PLW0603 - a process' own, set once when it starts
+    _assignment = extraction, done
 
 
 def _fill(number: int, workers: int) -> None:
-    extraction, done = _kept
+    extraction, done = _assignment
     threads = max(1, _cpus() // workers)
     torch.set_num_threads(threads)
     if torch.cuda.is_available():

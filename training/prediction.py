@@ -1,15 +1,15 @@
 """From an image to its labels: scales and flips that are averaged, and tiles where an image is too large for one pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from data.datasets.contract import UInt8Array
 from data.transforms import normalize
+from models.grid import resized
 from models.segmenter import Segmenter
 from training.settings import Inference
 
@@ -67,7 +67,7 @@ def _class_scores(model: Segmenter, image_BCHW: Tensor, inference: Inference) ->
         return model(image_BCHW)
     total_BKHW = torch.zeros((), device=image_BCHW.device)
     for scale in inference.scales:
-        scaled_BCHW = _resized(image_BCHW, [scaled_px(size, scale) for size in image_BCHW.shape[-2:]])
+        scaled_BCHW = resized(image_BCHW, [scaled_px(size, scale) for size in image_BCHW.shape[-2:]])
         total_BKHW = total_BKHW + _probabilities(model(scaled_BCHW), image_BCHW)
         if inference.flip:
             total_BKHW += _probabilities(model(scaled_BCHW.flip(-1)).flip(-1), image_BCHW)
@@ -80,8 +80,4 @@ def scaled_px(size_px: int, scale: float) -> int:
 
 
 def _probabilities(logits_BKHW: Tensor, image_BCHW: Tensor) -> Tensor:
-    return _resized(logits_BKHW, image_BCHW.shape[-2:]).softmax(dim=1)
-
-
-def _resized(maps_BCHW: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(maps_BCHW, size=tuple(size), mode="bilinear", align_corners=True)
+    return resized(logits_BKHW, image_BCHW.shape[-2:]).softmax(dim=1)

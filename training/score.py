@@ -1,5 +1,6 @@
 """What a scored cell says. Pure Python: a worker that waits for its first cell has not loaded torch."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -24,3 +25,9 @@ class RungScore:
     miou: float
     loss: float
     elapsed_s: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.miou <= 1:
+            raise ValueError(f"RungScore: miou must be from 0 to 1, got {self.miou}.")
+        if not math.isfinite(self.loss):
+            raise ValueError(f"RungScore: loss must be a finite number, got {self.loss}.")

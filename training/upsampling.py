@@ -1,23 +1,17 @@
-"""Logits of the features' resolution on the image's grid.
-
-Corners are aligned: images have 16k + 1 pixels a side, so that feature (i, j) lies on pixel (16i, 16j).
-"""
+"""The classes of an image's pixels, from logits of the features' resolution."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.grid import resized
+
 _CELLS = 512
 """Cells that are upsampled at a time: they stay in the processor's cache."""
 
 
-def upsample_logits(logits_BKhw: Tensor, height_px: int, width_px: int) -> Tensor:
-    """Logits resized bilinearly."""
-    return F.interpolate(logits_BKhw, size=(height_px, width_px), mode="bilinear", align_corners=True)
-
-
 def upsampled_argmax(logits_BKhw: Tensor, height_px: int, width_px: int) -> Tensor:
-    """The most likely class of each pixel, uint8 (B, H, W): ``upsample_logits(...).argmax(1)``.
+    """The most likely class of each pixel, uint8 (B, H, W): ``models.grid.resized(...).argmax(1)``.
 
     A pixel's logits are a mean of those at the four features around it. Where these agree on a class, so does every pixel
     between them, and only the other cells of the grid are upsampled. Ties within rounding may fall to another class.
@@ -26,7 +20,7 @@ def upsampled_argmax(logits_BKhw: Tensor, height_px: int, width_px: int) -> Tens
     stride = (height_px - 1) // max(height - 1, 1)
     is_on_grid = (stride * (height - 1) + 1, stride * (width - 1) + 1) == (height_px, width_px) and min(height, width) > 1
     if logits_BKhw.device.type != "cpu" or not is_on_grid:
-        return upsample_logits(logits_BKhw.float(), height_px, width_px).max(dim=1).indices.to(torch.uint8)
+        return resized(logits_BKhw.float(), (height_px, width_px)).max(dim=1).indices.to(torch.uint8)
     corners_4BKhw = _corners(logits_BKhw.float())
     classes_4Bhw = corners_4BKhw.max(dim=2).indices.to(torch.uint8)
     is_mixed_Bhw = (classes_4Bhw != classes_4Bhw[0]).any(dim=0)

@@ -4,35 +4,34 @@ Each shard is claimed by a lock that dies with its holder, written beside its pl
 any moment, and goes on with the shards that are missing.
 """
 
-import hashlib
 import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from data.cache.feature_cache import (
+from data.cache.feature_cache import CacheKey, FeatureCache
+from data.cache.files import (
     FORMAT,
     MANIFEST,
     CacheError,
-    CacheKey,
-    FeatureCache,
     files_of,
     has_size,
     is_undamaged,
     read_manifest,
+    write_array,
 )
 from data.datasets.contract import DatasetInfo, Sample, UInt8Array
 from data.system.disk import check_room
-from data.system.files import SUFFIX, whole_file, write_text
+from data.system.files import SUFFIX, write_text
 from data.system.locks import Lock, LockedError
+from data.transforms import pad_sample
 
 _T = TypeVar("_T")
 
@@ -183,8 +182,10 @@ class CacheBuild:
             labels += [labels_HW for _, labels_HW in batch]
             progress(len(batch))
         arrays = {"features": np.concatenate(features), "labels": np.stack(labels)}
-        self._check_room(sum(array.nbytes for array in arrays.values()) // len(labels))
-        written = {part: _write_array(self.folder / f"{part}-{index:05d}.npy", array) for part, array in arrays.items()}
+        missing = [samples for number, samples in enumerate(self.shards) if not self._entry_file(number).exists()]
+        sample_bytes = sum(array.nbytes for array in arrays.values()) // len(labels)
+        check_room(self.folder, sample_bytes * sum(map(len, missing)), "the features need")
+        written = {part: write_array(self.folder / f"{part}-{index:05d}.npy", array) for part, array in arrays.items()}
         samples = self.shards[index]
         write_text(self._entry_file(index), json.dumps({"samples": [samples.start, samples.stop], **written}, indent=1))
 
@@ -192,10 +193,6 @@ class CacheBuild:
         key = self.key
         sample = pad_sample(self.samples[index], key.height_px, key.width_px, key.backbone["mean"], self.info.ignore_label)
         return sample.image_HWC, sample.labels_HW[:: key.label_stride, :: key.label_stride]
-
-    def _check_room(self, sample_bytes: int) -> None:
-        missing = [samples for index, samples in enumerate(self.shards) if not self._entry_file(index).exists()]
-        check_room(self.folder, sample_bytes * sum(map(len, missing)), "the features need")
 
 
 _PARTS = ("features", "labels")
@@ -230,24 +227,6 @@ def build_cache(
     return build.finish()
 
 
-def pad_sample(sample: Sample, height_px: int, width_px: int, mean: Sequence[float], ignore_label: int) -> Sample:
-    """``sample`` padded at the bottom and right: the backbone's ``mean`` colour in the image, ``ignore_label`` in the labels.
-
-    Raises:
-        ValueError: it is larger than that.
-    """
-    height, width = sample.labels_HW.shape
-    if height > height_px or width > width_px:
-        raise ValueError(f"{sample.name}: {width}x{height} pixels do not fit the padded size {width_px}x{height_px}.")
-    if (height, width) == (height_px, width_px):
-        return sample
-    below, right = (0, height_px - height), (0, width_px - width)
-    image_HWC = np.empty((height_px, width_px, 3), np.uint8)
-    image_HWC[:] = np.rint(255 * np.asarray(mean))
-    image_HWC[:height, :width] = sample.image_HWC
-    return Sample(sample.name, image_HWC, np.pad(sample.labels_HW, (below, right), constant_values=ignore_label))
-
-
 def _ahead(function: Callable[[int], _T], numbers: Sequence[int], readers: int) -> Iterator[_T]:
     """``map`` in threads that run a little ahead."""
     with ThreadPoolExecutor(readers) as pool:
@@ -269,27 +248,3 @@ def _batches(values: Iterator[_T], size: int) -> Iterator[list[_T]]:
             batch = []
     if batch:
         yield batch
-
-
-def _write_array(path: Path, array: npt.NDArray[Any]) -> dict[str, Any]:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise CacheError(f"{path}: the backbone's features are not finite in {array.dtype}; try cache.dtype=float32.")
-    array = np.ascontiguousarray(array)
-    header = _npy_header(array)
-    with whole_file(path) as partial, partial.open("wb") as file:
-        file.write(header)
-        file.write(array.data)  # np.save would hide a full disk behind "N requested and M written"
-    checksum = hashlib.sha256(header)
-    checksum.update(array.data)
-    return {
-        "file": path.name,
-        "shape": array.shape,
-        "bytes": len(header) + array.nbytes,
-        "sha256": checksum.hexdigest(),
-    }
-
-
-def _npy_header(array: npt.NDArray[Any]) -> bytes:
-    file = BytesIO()
-    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-    return file.getvalue()

@@ -1,12 +1,11 @@
 """Cached backbone features: extracted once, memory-mapped by every trial of a machine.
 
-A cache is a folder of NumPy shards, each with a JSON beside it that holds its checksums, and a manifest that is written
-last. ``data/cache_build.py`` writes it.
+``files.py`` says how it lies on a disk, ``build.py`` fills it.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -16,17 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data.cache.files import CURE, FORMAT, CacheError, files_of, has_size, is_undamaged, read_manifest
 from data.datasets.contract import DatasetInfo, UInt8Array
-
-MANIFEST = "manifest.json"
-FORMAT = 2
 
 Window = tuple[int, int, int]
 """Top, left and side of a square, in feature pixels."""
-
-
-class CacheError(ValueError):
-    """A feature cache that is missing, unfinished or damaged: the message names the file and the cure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +34,7 @@ class CacheKey:
         dtype: of the stored features.
         label_stride: every so many-th row and column of labels is stored, from the first.
         views: how the images were augmented; empty for the images as they are.
+        code: what made the features: a digest of the source, and versions of packages.
     """
 
     dataset: Mapping[str, str]
@@ -50,6 +44,7 @@ class CacheKey:
     dtype: str = "float16"
     label_stride: int = 1
     views: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
 
     @property
     def digest(self) -> str:
@@ -89,7 +84,7 @@ class FeatureCache:
         self._mapped: dict[int, tuple[Any, Any]] = {}
         for entry in files_of(self._manifest):
             if not has_size(self.folder, entry):
-                raise CacheError(f"{self.folder / entry['file']}: missing or of another size; {_CURE}.")
+                raise CacheError(f"{self.folder / entry['file']}: missing or of another size; {CURE}.")
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -114,7 +109,7 @@ class FeatureCache:
         with ThreadPoolExecutor() as readers:
             for entry, is_whole in zip(entries, readers.map(partial(is_undamaged, self.folder), entries), strict=True):
                 if not is_whole:
-                    raise CacheError(f"{self.folder / entry['file']}: damaged; {_CURE}.")
+                    raise CacheError(f"{self.folder / entry['file']}: damaged; {CURE}.")
 
     def batch(
         self, indices: Sequence[int], windows: Sequence[Window] | None = None
@@ -162,46 +157,6 @@ class FeatureCache:
             features, labels = (np.load(self.folder / entry[part]["file"], mmap_mode="r") for part in ("features", "labels"))
             self._mapped[shard] = features, labels
         return self._mapped[shard]
-
-
-_CURE = "delete it, and `dpc cache` makes it anew"
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """What a finished cache says of itself.
-
-    Raises:
-        CacheError: it is missing or damaged.
-    """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        assert manifest["format"] == FORMAT
-    except FileNotFoundError:
-        raise CacheError(f"{folder}: no finished feature cache here; `dpc cache` builds it.") from None
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise CacheError(f"{folder / MANIFEST}: damaged ({error}); {_CURE}.") from error
-    return dict(manifest)
-
-
-def files_of(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The entries of its files: name, bytes, checksum."""
-    for shard in manifest["shards"]:
-        yield from (shard["features"], shard["labels"])
-
-
-def has_size(folder: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a shard's file is there and as long as its entry says."""
-    path = folder / entry["file"]
-    return path.exists() and path.stat().st_size == entry["bytes"]
-
-
-def is_undamaged(folder: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a shard's file has the checksum of its entry."""
-    try:
-        with (folder / entry["file"]).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"]
-    except OSError:
-        return False
 
 
 def _named(key: Mapping[str, Any]) -> str:

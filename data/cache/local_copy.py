@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from data.cache.feature_cache import MANIFEST, CacheError, files_of, has_size, read_manifest
+from data.cache.files import MANIFEST, CacheError, files_of, has_size, read_manifest
 from data.digests import FileDigests
 from data.system.disk import check_room
 from data.system.files import SUFFIX, whole_file

@@ -1,26 +1,53 @@
 """Batch norm and ReLU in training, as Triton kernels on matrices of rows (pixels) by channels.
 
-Statistics are found part by part as (mean, sum of squared differences) and merged by Chan et al.'s formula, in fixed order: no
-atomics, and no cancellation when a mean is large against its deviation. Parts come from the epilogue of what makes the values
-(``models.kernels.atrous``) or from a pass of their own.
+A program takes a part of the rows of some channels. What all parts together come to is found by the last program to finish, in
+the parts' order: no kernel of its own, and the same bits whoever is last. Statistics are means and sums of squared differences
+(Welford's and Chan et al.'s formulas), which do not cancel when a mean is large against its deviation.
 """
 
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-ROWS, CHANNELS = 64, 64
-"""Of a program's tile: 128 bytes of half precision in a row are one memory transaction."""
-_PARTS = 64
-"""Parts that are merged at a time."""
+CHANNELS = 64
+"""Of a tile: 128 bytes of half precision in a row are one memory transaction."""
+PARTS = 32
+"""That are merged at a time."""
 
 
-def parts_of(rows: int) -> int:
-    """How many parts the statistics of so many rows have."""
-    return triton.cdiv(rows, ROWS)
+@dataclass(frozen=True)
+class Shape:
+    """Of a program: rows of a tile, tiles that it takes one after the other, warps.
+
+    Many tiles leave few parts to merge. Shapes are constants: chosen by the clock, they would give other bits on each machine.
+    """
+
+    rows: int
+    tiles: int
+    warps: int = 4
+
+    @property
+    def part_rows(self) -> int:
+        return self.rows * self.tiles
+
+    @property
+    def options(self) -> dict[str, int]:
+        """As a kernel takes them."""
+        return {"ROWS": self.rows, "CHANNELS": CHANNELS, "TILES": self.tiles, "PARTS": PARTS, "num_warps": self.warps}
+
+
+MEASURE = REDUCE = Shape(32, 8)
+EACH = Shape(32, 1)
+"""Of the kernels that sum nothing."""
+
+_SIZES = ("rows",)
+"""Arguments whose values compile no kernel anew."""
+_ARRIVALS: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
 
 
 def batch_norm_relu(values_BCHW: Tensor, norm: nn.BatchNorm2d) -> Tensor:
@@ -36,14 +63,15 @@ class _BatchNormReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values_BCHW: Tensor, gamma_C: Tensor, beta_C: Tensor, norm: nn.BatchNorm2d) -> Tensor:
         values_NC = as_rows(values_BCHW)
-        statistics_2C = finalise(measure(values_NC), len(values_NC), ROWS, norm)
+        statistics_2C = _measured(values_NC, norm)
         ctx.save_for_backward(values_NC, statistics_2C, gamma_C, beta_C)
+        ctx.norm = norm
         return as_maps(normalise(values_NC, statistics_2C, gamma_C, beta_C), values_BCHW)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         (gradient_BCHW,) = upstream
-        of_values_NC, of_gamma_C, of_beta_C = backward(as_rows(gradient_BCHW), *ctx.saved_tensors)
+        of_values_NC, of_gamma_C, of_beta_C = backward(as_rows(gradient_BCHW), *ctx.saved_tensors, ctx.norm)
         return as_maps(of_values_NC, gradient_BCHW), of_gamma_C, of_beta_C, None
 
 
@@ -58,21 +86,32 @@ def as_maps(rows_NC: Tensor, like_BCHW: Tensor) -> Tensor:
     return rows_NC.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
-def measure(values_NC: Tensor) -> Tensor:
-    """Mean and sum of squared differences of each part of ``ROWS`` rows, (parts, 2, C)."""
+def grid_of(rows: int, channels: int, shape: Shape) -> tuple[int, int]:
+    """Parts of the rows, and blocks of channels."""
+    return triton.cdiv(rows, shape.part_rows), triton.cdiv(channels, CHANNELS)
+
+
+def arrivals_of(norm: nn.BatchNorm2d) -> Tensor:
+    """Where the kernels of a layer count the programs that have finished, for each block of channels; 0 between two kernels.
+
+    A layer has its own, as the kernels of two trainings may run at the same time.
+    """
+    arrivals = _ARRIVALS.get(norm)
+    if arrivals is None or arrivals.device != norm.weight.device:
+        blocks = triton.cdiv(norm.num_features, CHANNELS)
+        arrivals = _ARRIVALS[norm] = torch.zeros(blocks, dtype=torch.int32, device=norm.weight.device)
+    return arrivals
+
+
+def _measured(values_NC: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    """Mean and reciprocal deviation of each channel, (2, C); running statistics follow."""
     rows, channels = values_NC.shape
-    parts_P2C = torch.empty((parts_of(rows), 2, channels), dtype=torch.float32, device=values_NC.device)
-    _measure[_grid(rows, channels)](values_NC, parts_P2C, rows, channels, ROWS=ROWS, CHANNELS=CHANNELS)
-    return parts_P2C
-
-
-def finalise(parts_P2C: Tensor, rows: int, part_rows: int, norm: nn.BatchNorm2d) -> Tensor:
-    """Mean and reciprocal deviation of each channel, (2, C), from parts of ``part_rows`` rows each; the last may be shorter."""
-    parts, _, channels = parts_P2C.shape
-    statistics_2C = torch.empty((2, channels), dtype=torch.float32, device=parts_P2C.device)
-    _finalise[(triton.cdiv(channels, 16),)](
-        parts_P2C, statistics_2C, norm.running_mean, norm.running_var, parts, rows, part_rows, channels,
-        norm.momentum, norm.eps, PARTS=_PARTS, CHANNELS=16,
+    grid = grid_of(rows, channels, MEASURE)
+    parts_P2C = torch.empty((grid[0], 2, channels), dtype=torch.float32, device=values_NC.device)
+    statistics_2C = torch.empty_like(parts_P2C[0])
+    _measure[grid](
+        values_NC, parts_P2C, arrivals_of(norm), statistics_2C, norm.running_mean, norm.running_var, rows, channels,
+        norm.momentum, norm.eps, **MEASURE.options,
     )  # fmt: skip
     return statistics_2C
 
@@ -81,147 +120,198 @@ def normalise(values_NC: Tensor, statistics_2C: Tensor, gamma_C: Tensor, beta_C:
     """ReLU of the normalised values, of their type."""
     rows, channels = values_NC.shape
     output_NC = torch.empty_like(values_NC)
-    _normalise[_grid(rows, channels)](
-        values_NC, statistics_2C, gamma_C, beta_C, output_NC, rows, channels, ROWS=ROWS, CHANNELS=CHANNELS
+    _normalise[grid_of(rows, channels, EACH)](
+        values_NC, statistics_2C, gamma_C, beta_C, output_NC, rows, channels, **EACH.options
     )
     return output_NC
 
 
 def backward(
-    gradient_NC: Tensor, values_NC: Tensor, statistics_2C: Tensor, gamma_C: Tensor, beta_C: Tensor
+    gradient_NC: Tensor, values_NC: Tensor, statistics_2C: Tensor, gamma_C: Tensor, beta_C: Tensor, norm: nn.BatchNorm2d
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of values, gamma and beta, given that of the output."""
     rows, channels = values_NC.shape
-    parts_P2C = torch.empty((parts_of(rows), 2, channels), dtype=torch.float32, device=values_NC.device)
-    _reduce_gradient[_grid(rows, channels)](
-        gradient_NC, values_NC, statistics_2C, gamma_C, beta_C, parts_P2C, rows, channels, ROWS=ROWS, CHANNELS=CHANNELS
-    )
-    sums_2C = parts_P2C.sum(dim=0)
+    grid = grid_of(rows, channels, REDUCE)
+    parts_P2C = torch.empty((grid[0], 2, channels), dtype=torch.float32, device=values_NC.device)
+    sums_2C = torch.empty_like(parts_P2C[0])
+    _reduce_gradient[grid](
+        gradient_NC, values_NC, statistics_2C, gamma_C, beta_C, parts_P2C, arrivals_of(norm), sums_2C, rows, channels,
+        **REDUCE.options,
+    )  # fmt: skip
     of_values_NC = torch.empty_like(values_NC)
-    _gradient[_grid(rows, channels)](
+    _gradient[grid_of(rows, channels, EACH)](
         gradient_NC, values_NC, statistics_2C, gamma_C, beta_C, sums_2C, of_values_NC, rows, channels,
-        ROWS=ROWS, CHANNELS=CHANNELS,
+        **EACH.options,
     )  # fmt: skip
     return of_values_NC, sums_2C[0], sums_2C[1]
 
 
-def _grid(rows: int, channels: int) -> tuple[int, int]:
-    return triton.cdiv(rows, ROWS), triton.cdiv(channels, CHANNELS)
-
-
 @triton.jit
-def part_statistics(tile, is_inside, count):
-    """Mean and sum of squared differences of a tile's columns, over its first ``count`` rows."""
-    mean = tl.sum(tl.where(is_inside, tile, 0.0), axis=0) / count
-    difference = tl.where(is_inside, tile - mean[None, :], 0.0)
-    return mean, tl.sum(difference * difference, axis=0)
-
-
-@triton.jit
-def _tile(rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    """The program's channels, the places of its values, and which of them exist."""
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+def tile(number, rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
+    """The rows and channels of a tile, the places of its values, and which of them exist."""
+    row = number * ROWS + tl.arange(0, ROWS)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     is_inside = (row < rows)[:, None] & (channel < channels)[None, :]
-    return channel, row[:, None] * channels + channel[None, :], is_inside
+    first = (number * ROWS).to(tl.int64) * channels  # the rest fits into 32 bits
+    return row, channel, first + tl.arange(0, ROWS)[:, None] * channels + channel[None, :], is_inside
 
 
 @triton.jit
-def _standardised(values, statistics, place, is_inside, channel, channels):
-    """Values without mean and deviation, and the reciprocal deviation."""
+def is_last_to_arrive(arrivals):
+    """Whether all other programs of these channels have stored their parts."""
+    tl.debug_barrier()  # all threads of this one have
+    is_last = tl.atomic_add(arrivals + tl.program_id(1), 1, sem="acq_rel") == tl.num_programs(0) - 1
+    if is_last:
+        tl.store(arrivals + tl.program_id(1), 0)
+    return is_last
+
+
+@triton.jit
+def add_up(parts, channel, num_parts, stride, channels, CHANNELS: tl.constexpr, PARTS: tl.constexpr):
+    """The sum of a quantity over parts that lie ``stride`` apart."""
+    total = tl.zeros((PARTS, CHANNELS), tl.float32)
+    for first in range(0, num_parts, PARTS):
+        part = first + tl.arange(0, PARTS)
+        is_there = (part < num_parts)[:, None] & (channel < channels)[None, :]
+        place = parts + part[:, None] * stride + channel[None, :]
+        total += tl.load(place, mask=is_there, other=0.0, cache_modifier=".cg")
+    return tl.sum(total, axis=0)
+
+
+@triton.jit
+def with_tile(mean, squares, value, is_inside, step):
+    """Means and sums of squared differences of each place of a tile, with one value more (Welford)."""
+    difference = tl.where(is_inside, value - mean, 0.0)
+    mean += difference * (1.0 / (step + 1))
+    return mean, squares + difference * tl.where(is_inside, value - mean, 0.0)
+
+
+@triton.jit
+def finish_statistics(
+    mean, squares, parts, arrivals, statistics, running_mean, running_var, rows, channels, channel, momentum, eps,
+    ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    """Store what the places of this part come to; the last program merges the parts (Chan et al.)."""
+    is_channel = channel < channels
+    row = tl.program_id(0) * (ROWS * TILES) + tl.arange(0, ROWS)
+    seen = tl.minimum(tl.cdiv(tl.maximum(rows - row, 0), ROWS), TILES).to(tl.float32)
+    part_mean = tl.sum(mean * seen[:, None], axis=0) / tl.sum(seen)
+    off = mean - part_mean[None, :]
+    part_squares = tl.sum(squares + off * off * seen[:, None], axis=0)
+    mine = parts + tl.program_id(0) * 2 * channels + channel
+    tl.store(mine, part_mean, mask=is_channel)
+    tl.store(mine + channels, part_squares, mask=is_channel)
+    if is_last_to_arrive(arrivals):
+        origin = tl.load(parts + channel, mask=is_channel, other=0.0, cache_modifier=".cg")
+        away = tl.zeros((PARTS, CHANNELS), tl.float32)
+        within = tl.zeros((PARTS, CHANNELS), tl.float32)
+        for first in range(0, tl.num_programs(0), PARTS):
+            part = first + tl.arange(0, PARTS)
+            count = tl.minimum(rows - part * (ROWS * TILES), ROWS * TILES).to(tl.float32)[:, None]
+            is_there = (part < tl.num_programs(0))[:, None] & is_channel[None, :]
+            place = parts + part[:, None] * 2 * channels + channel[None, :]
+            means = tl.load(place, mask=is_there, other=0.0, cache_modifier=".cg")
+            difference = tl.where(is_there, means - origin[None, :], 0.0)
+            away += difference * count
+            within += tl.load(place + channels, mask=is_there, other=0.0, cache_modifier=".cg")
+            within += difference * difference * count
+        away_mean = tl.sum(away, axis=0) / rows
+        all_mean = origin + away_mean
+        all_squares = tl.maximum(tl.sum(within, axis=0) - rows * away_mean * away_mean, 0.0)
+        tl.store(statistics + channel, all_mean, mask=is_channel)
+        tl.store(statistics + channels + channel, 1.0 / tl.sqrt(all_squares / rows + eps), mask=is_channel)
+        old_mean = tl.load(running_mean + channel, mask=is_channel, other=0.0)
+        old_var = tl.load(running_var + channel, mask=is_channel, other=0.0)
+        unbiased = all_squares / tl.maximum(rows - 1, 1)
+        tl.store(running_mean + channel, old_mean + momentum * (all_mean - old_mean), mask=is_channel)
+        tl.store(running_var + channel, old_var + momentum * (unbiased - old_var), mask=is_channel)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _measure(
+    values, parts, arrivals, statistics, running_mean, running_var, rows, channels, momentum, eps,
+    ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    mean = tl.zeros((ROWS, CHANNELS), tl.float32)
+    squares = tl.zeros((ROWS, CHANNELS), tl.float32)
+    for step in tl.static_range(TILES):
+        _, channel, place, is_inside = tile(tl.program_id(0) * TILES + step, rows, channels, ROWS, CHANNELS)
+        value = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
+        mean, squares = with_tile(mean, squares, value, is_inside, step)
+    finish_statistics(
+        mean, squares, parts, arrivals, statistics, running_mean, running_var, rows, channels, channel, momentum, eps,
+        ROWS, CHANNELS, TILES, PARTS,
+    )  # fmt: skip
+
+
+@triton.jit
+def _of_channel(statistics, gamma, beta, channel, channels):
+    """Mean, reciprocal deviation, gamma and beta as rows."""
     is_channel = channel < channels
     mean = tl.load(statistics + channel, mask=is_channel, other=0.0)
     scale = tl.load(statistics + channels + channel, mask=is_channel, other=0.0)
-    value = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
-    return (value - mean[None, :]) * scale[None, :], scale
+    weight = tl.load(gamma + channel, mask=is_channel, other=0.0)
+    bias = tl.load(beta + channel, mask=is_channel, other=0.0)
+    return mean[None, :], scale[None, :], weight[None, :], bias[None, :]
 
 
-@triton.jit
-def _measure(values, parts, rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    channel, place, is_inside = _tile(rows, channels, ROWS, CHANNELS)
-    tile = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
-    count = tl.minimum(rows - tl.program_id(0) * ROWS, ROWS)
-    mean, squares = part_statistics(tile, is_inside, count)
-    target = parts + tl.program_id(0) * 2 * channels + channel
-    tl.store(target, mean, mask=channel < channels)
-    tl.store(target + channels, squares, mask=channel < channels)
-
-
-@triton.jit
-def _finalise(
-    parts, statistics, running_mean, running_var, num_parts, rows, part_rows, channels, momentum, eps,
-    PARTS: tl.constexpr, CHANNELS: tl.constexpr,
+@triton.jit(do_not_specialize=_SIZES)
+def _normalise(
+    values, statistics, gamma, beta, output, rows, channels,
+    ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """The parts' means are averaged first; squares are then moved to that mean."""
-    channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
-    is_channel = channel < channels
-    total = tl.zeros((CHANNELS,), tl.float32)
-    for first in range(0, num_parts, PARTS):
-        part = first + tl.arange(0, PARTS)
-        is_there = (part < num_parts)[:, None] & is_channel[None, :]
-        count = tl.minimum(rows - part * part_rows, part_rows).to(tl.float32)
-        means = tl.load(parts + part[:, None] * 2 * channels + channel[None, :], mask=is_there, other=0.0)
-        total += tl.sum(tl.where(is_there, means * count[:, None], 0.0), axis=0)
-    mean = total / rows
-    squares = tl.zeros((CHANNELS,), tl.float32)
-    for first in range(0, num_parts, PARTS):
-        part = first + tl.arange(0, PARTS)
-        is_there = (part < num_parts)[:, None] & is_channel[None, :]
-        count = tl.minimum(rows - part * part_rows, part_rows).to(tl.float32)
-        place = part[:, None] * 2 * channels + channel[None, :]
-        difference = tl.load(parts + place, mask=is_there, other=0.0) - mean[None, :]
-        within = tl.load(parts + place + channels, mask=is_there, other=0.0)
-        squares += tl.sum(tl.where(is_there, within + difference * difference * count[:, None], 0.0), axis=0)
-    tl.store(statistics + channel, mean, mask=is_channel)
-    tl.store(statistics + channels + channel, 1.0 / tl.sqrt(squares / rows + eps), mask=is_channel)
-    old_mean = tl.load(running_mean + channel, mask=is_channel, other=0.0)
-    old_var = tl.load(running_var + channel, mask=is_channel, other=0.0)
-    unbiased = squares / tl.maximum(rows - 1, 1)
-    tl.store(running_mean + channel, old_mean + momentum * (mean - old_mean), mask=is_channel)
-    tl.store(running_var + channel, old_var + momentum * (unbiased - old_var), mask=is_channel)
-
-
-@triton.jit
-def _normalise(values, statistics, gamma, beta, output, rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    channel, place, is_inside = _tile(rows, channels, ROWS, CHANNELS)
-    standard, _ = _standardised(values, statistics, place, is_inside, channel, channels)
-    weight = tl.load(gamma + channel, mask=channel < channels, other=0.0)
-    bias = tl.load(beta + channel, mask=channel < channels, other=0.0)
-    result = standard * weight[None, :] + bias[None, :]
+    _, channel, place, is_inside = tile(tl.program_id(0), rows, channels, ROWS, CHANNELS)
+    mean, scale, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
+    value = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
+    result = (value - mean) * scale * weight + bias
     # a maximum would turn what is no number into 0
     tl.store(output + place, tl.where(result < 0, 0.0, result).to(output.dtype.element_ty), mask=is_inside)
 
 
 @triton.jit
-def _passed(gradient, standard, gamma, beta, place, is_inside, channel, channels):
-    """The gradient that comes through the ReLU, and gamma."""
-    weight = tl.load(gamma + channel, mask=channel < channels, other=0.0)
-    bias = tl.load(beta + channel, mask=channel < channels, other=0.0)
+def _through_relu(gradient, values, place, is_inside, mean, scale, weight, bias):
+    """The gradient that comes through the ReLU, and the standardised value."""
+    standard = (tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32) - mean) * scale
     upstream = tl.load(gradient + place, mask=is_inside, other=0.0).to(tl.float32)
-    return tl.where(standard * weight[None, :] + bias[None, :] > 0, upstream, 0.0), weight
+    return tl.where(standard * weight + bias > 0, upstream, 0.0), standard
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _reduce_gradient(
-    gradient, values, statistics, gamma, beta, parts, rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr
+    gradient, values, statistics, gamma, beta, parts, arrivals, sums, rows, channels,
+    ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """A part's share of the gradients of gamma and beta."""
-    channel, place, is_inside = _tile(rows, channels, ROWS, CHANNELS)
-    standard, _ = _standardised(values, statistics, place, is_inside, channel, channels)
-    upstream, _ = _passed(gradient, standard, gamma, beta, place, is_inside, channel, channels)
-    target = parts + tl.program_id(0) * 2 * channels + channel
-    tl.store(target, tl.sum(upstream * standard, axis=0), mask=channel < channels)
-    tl.store(target + channels, tl.sum(upstream, axis=0), mask=channel < channels)
+    """The gradients of gamma and beta."""
+    of_gamma = tl.zeros((ROWS, CHANNELS), tl.float32)
+    of_beta = tl.zeros((ROWS, CHANNELS), tl.float32)
+    channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    mean, scale, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
+    for step in tl.static_range(TILES):
+        _, _, place, is_inside = tile(tl.program_id(0) * TILES + step, rows, channels, ROWS, CHANNELS)
+        upstream, standard = _through_relu(gradient, values, place, is_inside, mean, scale, weight, bias)
+        of_gamma += upstream * standard
+        of_beta += upstream
+    is_channel = channel < channels
+    mine = parts + tl.program_id(0) * 2 * channels + channel
+    tl.store(mine, tl.sum(of_gamma, axis=0), mask=is_channel)
+    tl.store(mine + channels, tl.sum(of_beta, axis=0), mask=is_channel)
+    if is_last_to_arrive(arrivals):
+        num_parts = tl.num_programs(0)
+        all_gamma = add_up(parts, channel, num_parts, 2 * channels, channels, CHANNELS, PARTS)
+        all_beta = add_up(parts + channels, channel, num_parts, 2 * channels, channels, CHANNELS, PARTS)
+        tl.store(sums + channel, all_gamma, mask=is_channel)
+        tl.store(sums + channels + channel, all_beta, mask=is_channel)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _gradient(
-    gradient, values, statistics, gamma, beta, sums, output, rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr
+    gradient, values, statistics, gamma, beta, sums, output, rows, channels,
+    ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    channel, place, is_inside = _tile(rows, channels, ROWS, CHANNELS)
-    standard, scale = _standardised(values, statistics, place, is_inside, channel, channels)
-    upstream, weight = _passed(gradient, standard, gamma, beta, place, is_inside, channel, channels)
+    _, channel, place, is_inside = tile(tl.program_id(0), rows, channels, ROWS, CHANNELS)
+    mean, scale, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
+    upstream, standard = _through_relu(gradient, values, place, is_inside, mean, scale, weight, bias)
     of_gamma = tl.load(sums + channel, mask=channel < channels, other=0.0) / rows
     of_beta = tl.load(sums + channels + channel, mask=channel < channels, other=0.0) / rows
-    result = (upstream - of_beta[None, :] - standard * of_gamma[None, :]) * (scale * weight)[None, :]
+    result = (upstream - of_beta[None, :] - standard * of_gamma[None, :]) * scale * weight
     tl.store(output + place, result.to(output.dtype.element_ty), mask=is_inside)

@@ -2,31 +2,23 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Console
 
-from models.cost import FeatureShape, cell_cost
-from search.config import Config, ConfigError
-from search.deciding.space import AnyCell, CellSpace
+from models.cost import cell_cost
 from search.findings.leaderboard import quantity
-from search.session.named_cells import read_cell
+from search.settings.cell import CellSettings
 from search.views.diagram import cell_tree
 from search.views.figures.cell_diagram import draw_cell
 
 
-def run(config: Config) -> int:
+def run(settings: CellSettings) -> int:
     """Show a cell as text or JSON, and as a picture where wanted."""
-    output = config.value("format", str)
-    if output not in ("text", "json"):
-        raise ConfigError(f"format: accepted are text and json, got {output!r}.")
-    cell = read_cell(config.value("cell", str), config.build("space", CellSpace | AnyCell))
-    features = config.build("features", FeatureShape)
-    cost = cell_cost(cell, features, config.value("filters", int))
-    picture = config.optional("picture", Path)
+    cell, features, picture = settings.cell, settings.features, settings.picture
+    cost = cell_cost(cell, features, settings.filters)
     if picture:
         draw_cell(cell, picture)
-    if output == "json":
+    if settings.format == "json":
         print(json.dumps({**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}))
         return 0
     console = Console(highlight=False)

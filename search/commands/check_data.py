@@ -8,36 +8,26 @@ from rich.console import Console
 from rich.table import Table
 
 from data.datasets.check import Finding, Report, SplitReport, check_dataset
-from data.datasets.contract import SegmentationDataset
 from data.system.files import write_text
-from search.config import Config, ConfigError
 from search.findings.leaderboard import percent
 from search.session.hints import from_here
-from search.session.processes import process_count
 from search.session.progress import progress_bar
+from search.settings.check_data import CheckDataSettings
 from search.views.figures.contact_sheet import draw_contact_sheet
 
 EXAMPLES = 3
 """Files named of each finding; check.json names all."""
 
 
-def run(config: Config) -> int:
+def run(settings: CheckDataSettings) -> int:
     """Read everything once and print a report. The exit code is 1 if there are errors."""
     console = Console(highlight=False)
-    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    workers = process_count(config, "workers")
-    samples = config.value("samples", int)
-    if samples < 1:
-        raise ConfigError(f"samples: must be at least 1, got {samples}.")
-    names = config.value("splits", list[str])
-    if not names:
-        raise ConfigError("splits: at least one is needed, such as splits=[train,val].")
-    folder = config.value("output_dir", Path) / f"check-{dataset.info.name}"
+    dataset, folder = settings.dataset, settings.folder
     with progress_bar(console, f"reading {dataset.info.name}") as progress:
-        report = check_dataset(dataset, names, workers, progress)
+        report = check_dataset(dataset, settings.splits, settings.workers, progress)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "check.json", json.dumps(report.to_json(), indent=1) + "\n")
-    draw_contact_sheet(dataset, names, samples, folder / "contact_sheet.png")
+    draw_contact_sheet(dataset, settings.splits, settings.samples, folder / "contact_sheet.png")
     _print(report, folder, console)
     return 1 if report.errors else 0
 
@@ -52,8 +42,8 @@ def _print(report: Report, folder: Path, console: Console) -> None:
             console.print(line, soft_wrap=True, markup=False)
     errors, warnings = len(report.errors), len(report.findings) - len(report.errors)
     console.print(f"\n{errors} errors, {warnings} warnings")
-    console.print(f"{'report':<11}{from_here(folder.resolve() / 'check.json')}", soft_wrap=True)
-    console.print(f"{'pictures':<11}{from_here(folder.resolve() / 'contact_sheet.png')}", soft_wrap=True)
+    console.print(f"{'report':<11}{from_here(folder / 'check.json')}", soft_wrap=True)
+    console.print(f"{'pictures':<11}{from_here(folder / 'contact_sheet.png')}", soft_wrap=True)
 
 
 def _sizes(split: SplitReport) -> str:

@@ -3,42 +3,37 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from data.datasets.contract import SegmentationDataset
 from data.system.files import write_text
-from search.config import Config
 from search.findings.leaderboard import percent
 from search.session.progress import progress_bar
 from search.session.saved_model import load_model
+from search.settings.evaluate import EvaluateSettings
 from search.views.figures.confusion import draw_confusion
 from training.evaluation import Scores, count_confusion
 from training.metrics import ConfusionMatrix
-from training.settings import Inference
 
 
-def run(config: Config) -> int:
+def run(settings: EvaluateSettings) -> int:
     """Print the table of class scores; write it as JSON and draw it where wanted."""
     console = Console(highlight=False)
-    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    inference = config.build("inference", Inference)
-    split_name = config.value("split", str)
-    files = {"scores": config.optional("json", Path), "picture": config.optional("picture", Path)}
+    dataset, split_name = settings.dataset, settings.split
+    files = {"scores": settings.json, "picture": settings.picture}
     for wanted in filter(None, files.values()):
         wanted.parent.mkdir(parents=True, exist_ok=True)
-    model = load_model(config)
+    model = load_model(settings.checkpoint)
     with progress_bar(console, f"scoring {split_name}") as progress:
-        matrix = count_confusion(model, dataset.split(split_name), dataset.info, progress, inference)
+        matrix = count_confusion(model, dataset.split(split_name), dataset.info, progress, settings.inference)
     scores = Scores.of(matrix, dataset.info)
 
     console.print(_class_table(matrix, scores))
     console.print(f"{'mIoU':<26}{percent(scores.miou):>6}")
     console.print(f"{'pixel accuracy':<26}{percent(scores.pixel_accuracy):>6}")
     if files["scores"]:
-        record = {**asdict(scores), "split": split_name, **config.plain("checkpoint", "inference")}
+        record = {**asdict(scores), "split": split_name, **settings.recorded}
         record["confusion"] = {"classes": list(dataset.info.class_names), "pixels": matrix.counts_KK.tolist()}
         write_text(files["scores"], json.dumps(record, indent=1) + "\n")
     if files["picture"]:

@@ -2,14 +2,14 @@
 
 from rich.console import Console
 
-from search.config import Config
 from search.session.hints import from_here
 from search.session.report import write_report
+from search.settings.report import ReportSettings
 
 
-def run(config: Config) -> int:
+def run(settings: ReportSettings) -> int:
     """Write the page of a search, and say what it begins with."""
-    page, report = write_report(config)
+    page, report = write_report(settings)
     Console(highlight=False).print(
         f"{report.state} {report.summary}\nreport     {from_here(page)} ({page.stat().st_size / 1e6:.1f} MB)", soft_wrap=True
     )

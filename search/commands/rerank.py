@@ -12,87 +12,73 @@ from rich.table import Table
 from data.system.files import write_text
 from models.cost import FeatureShape, cell_cost
 from models.spec import CellSpec
-from search.config import Config, ConfigError, load
+from search.config import Overrides
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
-from search.deciding.schedulers import Scheduler
-from search.deciding.space import CellSpace
 from search.findings.leaderboard import percent, quantity
-from search.findings.two_rankings import Reranked, as_csv, best_cells, proxy_correlation, reranked
+from search.findings.two_rankings import Reranked, as_csv, proxy_correlation, reranked
 from search.journal.events import SearchOpened, now_s
-from search.journal.lines import read_events
-from search.journal.record import SearchRecord
 from search.session.code_version import search_code
-from search.session.execute import check_running, execute, exit_code
-from search.session.hints import SHARED, from_here, overrides_of, print_lines, program
+from search.session.hints import from_here, print_lines, program
 from search.session.report import write_report
 from search.session.scoring import Scoring, end_to_end
+from search.session.session import Session, check_workplace
+from search.settings.rerank import RerankSettings
 from search.views.figures.two_rankings import draw_two_rankings
 
 ROWS = 10
 """Of the table that is printed."""
 
 
-def run(config: Config) -> int:
+def run(settings: RerankSettings) -> int:
     """Train what is not trained yet, and show both rankings side by side."""
     console = Console(highlight=False)
-    space, source = config.build("space", CellSpace), config.value("from", str)
-    folder = config.value("output_dir", Path).resolve() / source / config.value("label", str)
-    top, seeds = config.value("top", int), config.value("seeds", int)
-    if top < 1 or seeds < 1:
-        raise ConfigError(f"top and seeds must be at least 1, got top={top} seeds={seeds}.")
-    check_running(config)
-    search = _search(folder.parent, space)
-    chosen = best_cells(search, top)
-    if not chosen:
-        raise ConfigError(f"from: no cell of search {source} has a score yet.")
-    cells = [trial.cell for _, trial in chosen]
-    scoring = end_to_end(config, console)
-    fingerprint = {**scoring.fingerprint, **config.plain("scheduler"), "cells": [cell.digest for cell in cells]}
-    records = []
-    for seed in range(seeds):
-        plan = _plan(config, search, cells, scoring, seed)
-        recorded = {**config.plain("training", "dataset", "backbone"), "from": source, "stage": "rerank", "seed": plan.seed}
-        opened = SearchOpened(
-            f"{source} re-ranked, seed {plan.seed}",
-            fingerprint | {"seed": plan.seed, "search_code": search_code()},
-            recorded,
-            now_s(),
+    source, folder, workplace = settings.source, settings.folder, settings.workplace
+    tracking = settings.tracking.resolved(workplace.output_dir)
+    check_workplace(workplace)
+    scoring = end_to_end(settings.training, settings.space, settings.images, workplace, console)
+    cells = [trial.cell for _, trial in settings.chosen]
+    fingerprint = {**scoring.fingerprint, **settings.fingerprint, "cells": [cell.digest for cell in cells]}
+    best, records = f"the {len(cells)} best cells of {source}", []
+    for number in range(settings.seeds):
+        plan = _plan(settings, scoring, cells, settings.seed + number)
+        session = Session(
+            folder / f"seed-{number}",
+            plan,
+            SearchOpened(
+                f"{source} re-ranked, seed {plan.seed}",
+                fingerprint | {"seed": plan.seed, "search_code": search_code()},
+                {**settings.recorded, "from": source, "stage": "rerank", "seed": plan.seed},
+                now_s(),
+            ),
+            scoring.task,
+            workplace,
+            tracking,
+            console,
+            f"Seed {number + 1} of {settings.seeds}: {best}, {scoring.rungs[-1]} iterations each",
+            "another label=...",
         )
-        title = f"Seed {seed + 1} of {seeds}: the {len(cells)} best cells of {source}, {scoring.rungs[-1]} iterations each"
-        into = folder / f"seed-{seed}"
-        study, dashboard = execute(config, plan, opened, scoring.task, into, title, "another label=...", console)
+        study, dashboard = session.run()
         if not study.is_complete:
-            return exit_code(study, into, console)
+            return session.exit_code(study)
         records.append(study.record)
-    rows = reranked(chosen, records)
+    rows = reranked(settings.chosen, records)
     _write(rows, folder, source)
-    page, _ = write_report(load("report", [f"name={source}", *overrides_of(config, *SHARED)], config.config_dir))
-    _report(rows, folder, {"report": from_here(page), **dashboard}, config, console)
+    page, _ = write_report(settings.report)
+    _report(rows, folder, {"report": from_here(page), **dashboard}, settings.overrides, console)
     return 0
 
 
-def _search(folder: Path, space: CellSpace) -> SearchRecord:
-    path = folder / "journal.jsonl"
-    if not path.is_file():
-        raise ConfigError(f"from: no search {folder.name!r}, {path} does not exist.")
-    record = SearchRecord(read_events(path, operators=space.operator_kinds)[0])
-    if record.opened is None:
-        raise ConfigError(f"from: no search {folder.name!r}, {path} has no first line.")
-    return record
-
-
-def _plan(config: Config, search: SearchRecord, cells: Sequence[CellSpec], scoring: Scoring, seed: int) -> Plan:
+def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec], seed: int) -> Plan:
     """Costs are as the search counted them."""
-    assert search.opened is not None
-    features = FeatureShape(*search.opened.fingerprint["features"]["shape"])
+    features = FeatureShape(*settings.search.opened.fingerprint["features"]["shape"])
     return Plan(
-        config.build("space", CellSpace),
+        settings.space,
         Listed(tuple(cells)),
-        config.build("scheduler", Scheduler),
+        settings.scheduler,
         scoring.rungs,
         len(cells),
-        config.value("seed", int) + seed,
+        seed,
         cost_of=partial(cell_cost, features=features, filters=scoring.filters),
         paired=True,
     )
@@ -107,7 +93,7 @@ def _write(rows: Sequence[Reranked], folder: Path, source: str) -> None:
         write_text(folder / "best.json", json.dumps(best, indent=2) + "\n")
 
 
-def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], config: Config, console: Console) -> None:
+def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], given: Overrides, console: Console) -> None:
     table = Table(title="Leaderboard, re-ranked", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("rank", "mIoU", "sd", "proxy rank", "proxy mIoU", "params", "madds", "cell"):
         table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
@@ -131,7 +117,7 @@ def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], co
         else "too few cells, or too much alike"
     )
     console.print(f"\nRank correlation of proxy and re-ranking (Spearman's rho): {trust}\n", soft_wrap=True)
-    kept = overrides_of(config, "experiment", "dataset", "backbone", "output_dir", "space")
+    kept = given.of("experiment", "dataset", "backbone", "output_dir", "space")
     best = from_here(folder / "best.json")
     lines = {
         "results": from_here(folder),

@@ -5,8 +5,6 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,103 +12,50 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from data.system.files import write_text
-from models.cost import FeatureShape
-from search.config import Config, ConfigError, load
-from search.deciding.policy import Plan
 from search.findings.leaderboard import percent
-from search.journal.lines import read_events
 from search.session.hints import from_here
-from search.session.plan import build_plan
-from search.session.processes import process_count
 from search.session.progress import progress_bar
-from search.simulation.compare import Contender, Result, compare, top_quality
-from search.simulation.landscape import Landscape, LandscapeSettings
-from search.simulation.recorded import Nearest, RecordedTable
+from search.settings.simulate import SimulateSettings
+from search.simulation.compare import Result, compare, top_quality
+from search.simulation.landscape import Landscape
+from search.simulation.recorded import RecordedTable
 from search.views.figures.simulation import draw_simulation
 
 CURVE_POINTS = 200
 
 
-def run(config: Config) -> int:
+def run(settings: SimulateSettings) -> int:
     """Search a landscape, or the table of a recorded search, in every way that was asked for."""
     console = Console(highlight=False)
-    folder = config.value("output_dir", Path).resolve() / "simulation"
-    workers, seeds = config.value("workers", int), config.value("seeds", int)
-    processes = process_count(config, "processes")
-    driver_s = config.value("driver_s", float)
-    if driver_s < 0:
-        raise ConfigError(f"driver_s: must be at least 0, got {driver_s:g}.")
-    for name, value in (("workers", workers), ("seeds", seeds)):
-        if value < 1:
-            raise ConfigError(f"{name}: must be at least 1, got {value}.")
-    plan = _plan(config)
-    plan.budget.check(plan.space, plan.cost_of)
+    folder, workers, plan = settings.folder, settings.workers, settings.plan
     table: Landscape | RecordedTable
-    if journal := config.optional("journal", Path):
-        table = _recorded(journal, plan)
-        contenders = [_on_recorded(contender, table) for contender in _contenders(config, table.rungs)]
-        qualities = sorted(map(table.quality, table.cells), reverse=True)
-        goal, goal_name = qualities[0], "its best cell"
-        title = f"{len(table.cells)} cells of {from_here(journal)}, {workers} workers"
+    if settings.table and settings.journal:
+        table = settings.table
+        goal, goal_name = max(map(table.quality, table.cells)), "its best cell"
+        title = f"{len(table.cells)} cells of {from_here(settings.journal)}, {workers} workers"
     else:
-        contenders = _contenders(config, plan.rungs)
-        table = Landscape(config.build("landscape", LandscapeSettings), plan.space, plan.cost_of, tuple(plan.rungs))
-        share = config.value("top_share", float)
-        if not 0 < share < 1:
-            raise ConfigError(f"top_share: must be between 0 and 1, got {share:g}.")
-        goal, goal_name = top_quality(table, plan.space, share), f"top {100 * share:g} %"
+        table = Landscape(settings.landscape, plan.space, plan.cost_of, tuple(plan.rungs))
+        goal, goal_name = top_quality(table, plan, settings.top_share), f"top {100 * settings.top_share:g} %"
         title = f"A landscape of {plan.space.num_distinct:,} cells, {workers} workers"
     with progress_bar(console, "simulated searches") as progress:
-        results = compare(table, contenders, workers, seeds, processes, driver_s, progress)
+        results = compare(
+            table,
+            settings.contenders,
+            workers,
+            settings.seeds,
+            settings.processes,
+            settings.driver_s,
+            settings.trouble,
+            progress,
+        )
     console.print(_printed(results, goal, goal_name, title))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "simulation.csv", _csv(results, goal))
-    settings = config.plain(
-        *(key for key in config.keys if key not in ("tracking", "dataset", "backbone", "cache", "training"))
-    )
-    write_text(folder / "simulation.json", json.dumps({"settings": settings, "goal": goal, "results": _curves(results)}))
+    kept = {"settings": settings.recorded, "goal": goal, "results": _curves(results)}
+    write_text(folder / "simulation.json", json.dumps(kept))
     draw_simulation(results, folder / "simulation.png", title, goal, goal_name)
     console.print(f"\nresults    {from_here(folder)}\npicture    {from_here(folder / 'simulation.png')}", soft_wrap=True)
     return 0
-
-
-def _plan(config: Config) -> Plan:
-    channels, height, width = (config.value(f"features.{name}", int) for name in ("channels", "height", "width"))
-    return build_plan(config, FeatureShape(channels, height, width))
-
-
-def _contenders(config: Config, rungs: Sequence[int]) -> list[Contender]:
-    """Each algorithm with each scheduler, composed as `dpc search` would compose it with these rungs."""
-    contenders = []
-    common = [*config.overrides, f"proxy.rungs={list(rungs)}"]  # a scheduler's grace period is that of the first rung
-    for algorithm in config.optional("algorithms", list[str]) or [""]:
-        for scheduler in config.optional("schedulers", list[str]) or [""]:
-            chosen = [f"{group}={name}" for group, name in (("algorithm", algorithm), ("scheduler", scheduler)) if name]
-            plan = _plan(load("simulate", [*common, *chosen], config.config_dir))
-            name, other = algorithm or type(plan.algorithm).__name__, scheduler or type(plan.scheduler).__name__
-            contenders.append(Contender(name, other, plan))
-    return contenders
-
-
-def _recorded(journal: Path, plan: Plan) -> RecordedTable:
-    file = journal / "journal.jsonl" if journal.is_dir() else journal
-    if not file.is_file():
-        raise ConfigError(f"journal: no file {file}.")
-    events, _ = read_events(file, operators=plan.space.operator_kinds)
-    table = RecordedTable(events, lambda cell: plan.budget.allows(plan.cost_of(cell)))
-    outside = [cell for cell in table.cells if cell not in plan.space]
-    if outside:
-        raise ConfigError(f"space: {len(outside)} of the journal's cells are outside, such as {outside[0]}.")
-    return table
-
-
-def _on_recorded(contender: Contender, table: RecordedTable) -> Contender:
-    plan = replace(
-        contender.plan,
-        algorithm=Nearest(contender.plan.algorithm, table.cells),
-        trials=min(contender.plan.trials, len(table.cells)),
-    )
-    return replace(contender, plan=plan)
 
 
 _COLUMNS = ("algorithm", "scheduler", "mIoU", "sd", "clock", "hours", "trials to", "hours to", "seeds")

@@ -5,11 +5,12 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from heapq import nlargest
+from itertools import islice
 from operator import attrgetter
 from typing import overload
 
 from models.spec import CellSpec
+from search.deciding.ranking import Ranking
 
 
 class Status(StrEnum):
@@ -31,30 +32,36 @@ class Evaluation:
 
     Attributes:
         trial: the trial's number, from 0 in order of proposal.
-        rung: rungs reached; scores are comparable only between equal rungs.
-        miou: mean intersection over union at that rung, 0 to 1; None where the trial has no score.
+        mious: mean intersection over union at each rung that it reached, 0 to 1; none where the trial has no score.
         params: the cell's exact parameters (``models.cost``).
         madds: its exact multiply-adds.
+        is_comparable: whether it was scored as the search scores. One that was not ranks below all that were.
     """
 
     trial: int
     cell: CellSpec
     status: Status
-    rung: int = 0
-    miou: float | None = None
+    mious: Sequence[float] = ()
     params: int = 0
     madds: int = 0
+    is_comparable: bool = True
 
     def __post_init__(self) -> None:
-        if self.miou is not None and not (math.isfinite(self.miou) and 0 <= self.miou <= 1):
-            raise ValueError(f"Evaluation: miou must be from 0 to 1 or None, got {self.miou}.")
-        if self.miou is not None and self.status in (Status.DIVERGED, Status.FAILED):
-            raise ValueError(f"Evaluation: a {self.status} trial has no score, got miou {self.miou}.")
+        if any(not (math.isfinite(miou) and 0 <= miou <= 1) for miou in self.mious):
+            raise ValueError(f"Evaluation: mious must be from 0 to 1, got {list(self.mious)}.")
+        if self.mious and self.status in (Status.DIVERGED, Status.FAILED):
+            raise ValueError(f"Evaluation: a {self.status} trial has no score, got mious {list(self.mious)}.")
 
     @property
-    def merit(self) -> tuple[float, ...]:
-        """Sorts evaluations from worst to best: by rung, mIoU, and the earlier trial; no score comes last."""
-        return (self.rung, self.miou, -self.trial) if self.miou is not None else (-1, 0.0, -self.trial)
+    def miou(self) -> float | None:
+        """At the last rung; None where the trial has no score."""
+        return self.mious[-1] if self.mious else None
+
+
+def ranked(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
+    """Best first, as ``search.deciding.ranking`` has it; those that other searches scored follow, and those without a score."""
+    finished = Finished(evaluations)
+    return [*finished.best(len(finished)), *(evaluation for evaluation in finished if not evaluation.mious)]
 
 
 class Finished(Sequence[Evaluation]):
@@ -69,7 +76,8 @@ class Finished(Sequence[Evaluation]):
         self.digests: set[str] = set()
         self._all: list[Evaluation] = []
         self.scored: list[Evaluation] = []
-        self._ranked: list[Evaluation] = []
+        self._own = _Ranked()
+        self._others = _Ranked()
         for evaluation in evaluations:
             self.add(evaluation)
 
@@ -77,18 +85,39 @@ class Finished(Sequence[Evaluation]):
         """Take in another trial that ended."""
         self.digests.add(evaluation.cell.digest)
         insort(self._all, evaluation, key=attrgetter("trial"))
-        if evaluation.miou is not None:
+        if evaluation.mious:
             insort(self.scored, evaluation, key=attrgetter("trial"))
-            insort(self._ranked, evaluation, key=attrgetter("merit"))
+            (self._own if evaluation.is_comparable else self._others).add(evaluation)
 
     def best(self, count: int) -> list[Evaluation]:
         """The ``count`` best with a score, best first, or as many as there are."""
-        return self._ranked[: -count - 1 : -1]
+        best = self._own.best(count)
+        return best + self._others.best(count - len(best))
 
-    @property
-    def num_settled(self) -> int:
-        """How many trials have ended before the first, by number, that has not."""
-        return bisect_left(range(len(self._all)), True, key=lambda index: self._all[index].trial != index)
+    def excerpt(self, count: int, before: float = math.inf) -> list[Evaluation]:
+        """At most ``count`` with a score, of trials with numbers below ``before``: the best fifth of so many, and the latest.
+
+        In order of their numbers.
+        """
+        end = bisect_left(self.scored, before, key=attrgetter("trial"))
+        if end <= count:
+            return self.scored[:end]
+        best = list(islice((one for one in self.best(len(self)) if one.trial < before), count // 5))
+        known = {one.trial for one in best}
+        latest = [one for one in self.scored[end - count : end] if one.trial not in known]
+        return sorted([*best, *latest[len(best) - count :]], key=attrgetter("trial"))
+
+    def first_awaited(self, lag: int) -> int:
+        """The number of the first trial that is worth waiting for: it has not ended, and few later ones have.
+
+        Of the latest trials those end first that were stopped early, so whoever looks at the youngest sees the worst, and
+        waits for their elders. But not for one that hangs or is to be tried again: ``lag`` later trials have overtaken it.
+        """
+        for index in range(max(len(self._all) - lag + 1, 0), len(self._all)):
+            expected = self._all[index - 1].trial + 1 if index else 0
+            if self._all[index].trial != expected:
+                return expected
+        return self._all[-1].trial + 1 if self._all else 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -103,11 +132,20 @@ class Finished(Sequence[Evaluation]):
         return self._all[index]
 
 
-def excerpt(scored: Sequence[Evaluation], count: int) -> list[Evaluation]:
-    """At most ``count`` of ``scored``, in order of their numbers: the best fifth of so many, and the latest."""
-    if len(scored) <= count:
-        return list(scored)
-    best = nlargest(count // 5, scored, key=attrgetter("merit"))
-    known = {evaluation.trial for evaluation in best}
-    latest = [evaluation for evaluation in scored[-count:] if evaluation.trial not in known]
-    return sorted([*best, *latest[len(best) - count :]], key=attrgetter("trial"))
+class _Ranked:
+    """Evaluations with a score, and their order, which is found when it is asked for."""
+
+    def __init__(self) -> None:
+        self._evaluations: list[Evaluation] = []
+        self._ranking = Ranking()
+        self._order: Sequence[int] | None = None
+
+    def add(self, evaluation: Evaluation) -> None:
+        self._evaluations.append(evaluation)
+        self._ranking.add(evaluation.trial, evaluation.mious)
+        self._order = None
+
+    def best(self, count: int) -> list[Evaluation]:
+        if self._order is None:
+            self._order = self._ranking.order().tolist()
+        return [self._evaluations[index] for index in self._order[:count]]

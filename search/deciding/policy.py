@@ -45,6 +45,10 @@ class Plan:
         if self.window is not None and self.window < 1:
             raise ValueError(f"window must be at least 1, got {self.window}.")
 
+    def allows(self, cell: CellSpec) -> bool:
+        """Whether a cell is within the budget."""
+        return not self.budget.limits or self.budget.allows(self.cost_of(cell))
+
     def seed_of(self, cell: CellSpec) -> int:
         """Of a cell's training."""
         return self.seed if self.paired else training_seed(self.seed, cell)
@@ -56,6 +60,7 @@ class Policy:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._known: set[str] = set()
+        self._first: list[CellSpec] = []
         self._pending: dict[int, CellSpec] = {}
         self._running: set[int] = set()
         self._ended: dict[int, Evaluation] = {}
@@ -63,14 +68,17 @@ class Policy:
         self._num_begun = 0
         self._board = _Board(plan)
 
-    def begin(self, trial: int, cell: CellSpec, is_comparable: bool = True) -> None:
+    def begin(self, trial: int, cell: CellSpec, is_comparable: bool = True, comes_first: bool = False) -> None:
         """The next trial begins.
 
         Args:
             is_comparable: whether it is scored as this search scores: else its cell may be proposed again.
+            comes_first: whether it is, before the algorithm is asked.
         """
         if is_comparable:
             self._known.add(cell.digest)
+        if comes_first:
+            self._first.append(cell)
         self._running.add(trial)
         self._pending[trial] = cell
         self._num_begun += 1
@@ -101,6 +109,9 @@ class Policy:
         if plan.window is not None:
             while len(self._finished) <= self._num_begun - plan.window:
                 self._see(len(self._finished))
+        for cell in self._first:
+            if cell.digest not in self._known and plan.allows(cell):
+                return cell
         return propose_new(
             plan.algorithm,
             plan.space,
@@ -108,7 +119,7 @@ class Policy:
             list(self._pending.values()),
             self._known,
             proposal_seed(plan.seed, self._num_begun),
-            lambda cell: not plan.budget.limits or plan.budget.allows(plan.cost_of(cell)),
+            plan.allows,
         )
 
     def decide(self, trial: int, iterations: Sequence[int], mious: Sequence[float]) -> Decision:

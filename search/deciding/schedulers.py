@@ -46,13 +46,13 @@ class Asha:
     """Asynchronous successive halving (Li et al. 2020): at a rung, only the best 1 / ``reduction_factor`` go on.
 
     Attributes:
-        grace_iterations: nothing is stopped before this many training iterations.
+        grace_iterations: nothing is stopped before this many training iterations; None: before the first rung.
         reduction_factor: above 1.
         brackets: with more than one it is asynchronous Hyperband: trials take turns in brackets, each of which waits
             ``reduction_factor`` times as long as the one before until it stops anything.
     """
 
-    grace_iterations: int
+    grace_iterations: int | None = None
     reduction_factor: float = 2.0
     brackets: int = 1
 
@@ -68,7 +68,8 @@ class Asha:
         return mious[-1]
 
     def decide(self, trial: int, iterations: Sequence[int], mious: Sequence[float], peers: Sequence[float]) -> Decision:
-        if iterations[-1] < self.grace_iterations * self.reduction_factor ** self.bracket(trial):
+        grace_iterations = self.grace_iterations or iterations[0]
+        if iterations[-1] < grace_iterations * self.reduction_factor ** self.bracket(trial):
             return Decision(True, "in its grace period")
         if not peers:
             return Decision(True, "the first at this rung")
@@ -81,11 +82,12 @@ class MedianStopping:
     """Ends a trial whose best mIoU so far is below the median of the others' means up to that rung (Golovin et al. 2017).
 
     Attributes:
-        grace_iterations: scores before this many training iterations do not count, and nothing is stopped there.
+        grace_iterations: scores before this many training iterations do not count, and nothing is stopped there; None: those
+            before the first rung.
         min_trials: nothing is stopped before this many others have got as far.
     """
 
-    grace_iterations: int
+    grace_iterations: int | None = None
     min_trials: int = 3
 
     def __post_init__(self) -> None:
@@ -95,11 +97,12 @@ class MedianStopping:
         return 0
 
     def standing(self, iterations: Sequence[int], mious: Sequence[float]) -> float:
-        counted = [miou for iteration, miou in zip(iterations, mious, strict=True) if iteration >= self.grace_iterations]
+        grace_iterations = self.grace_iterations or iterations[0]
+        counted = [miou for iteration, miou in zip(iterations, mious, strict=True) if iteration >= grace_iterations]
         return fmean(counted or mious)
 
     def decide(self, trial: int, iterations: Sequence[int], mious: Sequence[float], peers: Sequence[float]) -> Decision:
-        if iterations[-1] < self.grace_iterations:
+        if iterations[-1] < (self.grace_iterations or iterations[0]):
             return Decision(True, "in its grace period")
         if len(peers) < self.min_trials:
             return Decision(True, f"only {len(peers)} others got to this rung")
@@ -136,5 +139,5 @@ def _quantile(ascending: Sequence[float], share: float) -> float:
 def _check_at_least_1(scheduler: object, *names: str) -> None:
     for name in names:
         value = getattr(scheduler, name)
-        if value < 1:
+        if value is not None and value < 1:
             raise ValueError(f"scheduler.{name} must be at least 1, got {value}.")

@@ -195,6 +195,8 @@ class CellSpace:
 class AnyCell:
     """Every cell of the published operators: for commands that read a cell and sample none."""
 
+    operator_kinds = PUBLISHED_OPERATORS
+
     def parse(self, value: object) -> CellSpec:
         """A cell from JSON.
 

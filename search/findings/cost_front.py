@@ -43,17 +43,11 @@ def cost_front(record: SearchRecord, cost: Cost) -> CostFront:
 def landmarks(
     record: SearchRecord, cells: Mapping[str, CellSpec], cost_of: CostOf, measured: Mapping[str, float | None]
 ) -> list[Landmark]:
-    """The named ``cells``, with the mIoU that the search itself gave those that it completed, else that of ``measured``.
-
-    Raises:
-        ValueError: a measured mIoU is not from 0 to 1.
-    """
+    """The named ``cells``, with the mIoU that the search itself gave those that it completed, else that of ``measured``."""
     mious = {trial.cell.digest: trial.miou for trial in record.leaderboard() if trial.status == Status.COMPLETED}
     found = []
     for name, cell in cells.items():
         miou = measured.get(name)
-        if miou is not None and not (isinstance(miou, int | float) and 0 <= miou <= 1):
-            raise ValueError(f"landmarks.{name}: must be an mIoU from 0 to 1 or null, got {miou!r}.")
         cost = cost_of(cell)
         found.append(Landmark(name, cost.params, cost.madds, mious.get(cell.digest, miou)))
     return found

@@ -53,6 +53,10 @@ class RungReached:
     reason: str
     time_s: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.miou <= 1:
+            raise ValueError(f"miou must be from 0 to 1, got {self.miou}")
+
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded:
@@ -71,8 +75,11 @@ class TrialInherited:
 
     Attributes:
         source: that search's name.
-        is_comparable: whether its scores were got as this search gets them. If not, they guide proposals and nothing else.
+        is_comparable: whether its scores were got as this search gets them, within its budget. If not, they guide proposals and
+            nothing else.
+        params, madds: counted as this search counts.
         rungs: iteration, mIoU, loss and elapsed seconds at each rung.
+        comes_first: whether this search scores its cell before any that it proposes itself.
     """
 
     trial: int
@@ -87,6 +94,7 @@ class TrialInherited:
     reason: str
     elapsed_s: float
     time_s: float
+    comes_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

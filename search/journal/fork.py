@@ -5,48 +5,57 @@ from pathlib import Path
 from typing import Any
 
 from models.spec import Operator
-from search.deciding.space import CellSpace
+from search.deciding.outcomes import Status
+from search.deciding.policy import Plan
 from search.journal.events import TrialInherited, now_s
-from search.journal.lines import read_events
-from search.journal.record import SearchRecord
+from search.journal.folder import open_search
 
 SCORING = ("proxy", "features", "scoring_code")
 """The parts of a fingerprint that decide what a score means."""
 
 
 def inherit(
-    journal: Path, fingerprint: Mapping[str, Any], space: CellSpace, operators: tuple[type[Operator], ...]
+    folder: Path, fingerprint: Mapping[str, Any], plan: Plan, operators: tuple[type[Operator], ...], rescore: int = 0
 ) -> list[TrialInherited]:
-    """The finished trials of the search at ``journal`` whose cells are in ``space``, numbered from 0.
+    """The finished trials of the search in ``folder`` whose cells are in the space of ``plan``, numbered from 0.
 
-    Their scores are comparable if that search scored as ``fingerprint`` says. Of a cell with several trials, as recorded tables
-    have them, the last one counts: the first may be what it was chosen by.
+    Their scores are comparable if that search scored as ``fingerprint`` says and the plan's budget allows them; costs are
+    counted anew. Trials that failed are left behind: what failed them may have been the night. Of a cell with several trials,
+    as in recorded tables, the last one counts: the first may be what it was chosen by.
+
+    Args:
+        rescore: so many of the best whose scores are not comparable, and which the budget allows, are scored first.
 
     Raises:
-        ValueError: there is no search.
-        JournalError: the journal is damaged.
+        JournalError: there is no search, or its journal is damaged.
     """
-    parent = SearchRecord(read_events(journal, operators=operators)[0])
-    if parent.opened is None:
-        raise ValueError(f"from: no search at {journal}.")
-    is_comparable = all(parent.opened.fingerprint.get(key) == fingerprint.get(key) for key in SCORING)
-    last = {trial.cell.digest: trial for trial in parent.finished if trial.cell in space}
+    parent = open_search(folder, operators, "from")
+    scores_alike = all(parent.opened.fingerprint.get(key) == fingerprint.get(key) for key in SCORING)
+    last = {trial.cell.digest: trial for trial in parent.record.finished}
+    ranked = [trial for trial in parent.record.leaderboard() if trial is last.get(trial.cell.digest)]
+    best_first = [trial for trial in ranked if trial.miou is not None and plan.allows(trial.cell)]
+    first = set() if scores_alike else {trial.cell.digest for trial in best_first[:rescore]}
     time_s = now_s()
-    return [
-        TrialInherited(
-            number,
-            parent.opened.name,
-            is_comparable and trial.is_comparable,
-            trial.cell,
-            trial.proposed.seed,
-            trial.proposed.params,
-            trial.proposed.madds,
-            tuple((rung.iteration, rung.miou, rung.loss, rung.elapsed_s) for rung in trial.rungs),
-            trial.ended.status,
-            trial.ended.reason,
-            trial.elapsed_s,
-            time_s,
+    inherited: list[TrialInherited] = []
+    for trial in last.values():
+        if trial.ended is None or trial.ended.status == Status.FAILED or trial.cell not in plan.space:
+            continue
+        cost = plan.cost_of(trial.cell)
+        inherited.append(
+            TrialInherited(
+                len(inherited),
+                parent.opened.name,
+                scores_alike and trial.is_comparable and plan.allows(trial.cell),
+                trial.cell,
+                trial.proposed.seed,
+                cost.params,
+                cost.madds,
+                tuple((rung.iteration, rung.miou, rung.loss, rung.elapsed_s) for rung in trial.rungs),
+                trial.ended.status,
+                trial.ended.reason,
+                trial.elapsed_s,
+                time_s,
+                comes_first=trial.cell.digest in first,
+            )
         )
-        for number, trial in enumerate(last.values())
-        if trial.ended
-    ]
+    return inherited

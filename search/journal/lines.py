@@ -105,7 +105,8 @@ def _decode_all(
         except OrderError as error:
             raise JournalError(f"{path}: line {number} {error} {_way_on(path, number)}") from error
         except (ValueError, TypeError, KeyError) as error:
-            raise JournalError(f"{path}: line {number} is not an event that this version of dpc can read ({error}).") from error
+            unreadable = f"line {number} is not an event that this version of dpc can read ({error}). {_way_on(path, number)}"
+            raise JournalError(f"{path}: {unreadable}") from error
         events.append(event)
     return events, place
 

@@ -5,10 +5,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 from models.spec import CellSpec
-from search.deciding.outcomes import Evaluation, Status
+from search.deciding.outcomes import Evaluation, Finished, Status, ranked
 from search.journal.events import (
     CellProposed,
     DeviceLeftOut,
@@ -27,7 +26,8 @@ class TrialRecord:
 
     Attributes:
         source: the search that it was inherited from, or "" for one of this search's own.
-        is_comparable: whether its scores were got as this search gets them.
+        is_comparable: whether its scores were got as this search gets them, and its cost is within the budget.
+        comes_first: whether this search scores its cell before any that it proposes itself.
     """
 
     proposed: CellProposed
@@ -35,6 +35,7 @@ class TrialRecord:
     ended: TrialEnded | None = None
     source: str = ""
     is_comparable: bool = True
+    comes_first: bool = False
 
     @property
     def cell(self) -> CellSpec:
@@ -57,17 +58,13 @@ class TrialRecord:
             return self.ended.elapsed_s
         return self.rungs[-1].elapsed_s if self.rungs else 0.0
 
-    @property
-    def merit(self) -> tuple[float, ...]:
-        """Sorts ended trials from worst to best: by rung reached, mIoU, and the earlier proposal."""
-        return self.evaluation().merit
-
     def evaluation(self) -> Evaluation:
-        """The finished trial as algorithms see it. One that is not comparable ranks below every other with a score."""
+        """The finished trial as algorithms see it."""
         assert self.ended is not None
+        mious = tuple(rung.miou for rung in self.rungs) if self.miou is not None else ()
         proposed = self.proposed
-        rung = len(self.rungs) if self.is_comparable else 0
-        return Evaluation(proposed.trial, self.cell, self.ended.status, rung, self.miou, proposed.params, proposed.madds)
+        costs = proposed.params, proposed.madds
+        return Evaluation(proposed.trial, self.cell, self.ended.status, mious, *costs, self.is_comparable)
 
 
 class SearchRecord:
@@ -75,7 +72,6 @@ class SearchRecord:
 
     Attributes:
         trials: by number, inherited ones included.
-        best: the leaderboard's first, if any trial has ended.
         left_out: GPUs that get no further trials since the search was last opened.
         ends: how many of the search's own trials ended in which way.
     """
@@ -84,7 +80,7 @@ class SearchRecord:
         self.opened: SearchOpened | None = None
         self.closed: SearchClosed | None = None
         self.trials: dict[int, TrialRecord] = {}
-        self.best: TrialRecord | None = None
+        self._ranked = Finished()
         self.ends: Counter[Status] = Counter()
         self.left_out: list[DeviceLeftOut] = []
         self.num_inherited = 0
@@ -146,12 +142,18 @@ class SearchRecord:
         proposed = self.trials[trial].proposed
         return f"{proposed.cell.digest}-{proposed.seed:08x}-{self.digest}.safetensors"
 
+    @property
+    def best(self) -> TrialRecord | None:
+        """The leaderboard's first, if any trial has a score."""
+        best = self._ranked.best(1)
+        return self.trials[best[0].trial] if best else None
+
     def leaderboard(self) -> Sequence[TrialRecord]:
-        """Finished trials, best first: by rung reached, then by mIoU; those without a score come last.
+        """Finished trials, best first (``search.deciding.ranking``); those without a score come last.
 
         Inherited trials are there where their scores are comparable.
         """
-        return sorted((trial for trial in self.finished if trial.is_comparable), key=attrgetter("merit"), reverse=True)
+        return [self.trials[one.trial] for one in ranked(self._ranked)]
 
     def in_order_of_finishing(self) -> Sequence[TrialRecord]:
         """Those of the leaderboard, the first to finish first."""
@@ -159,8 +161,8 @@ class SearchRecord:
         return [self.trials[number] for _, number in sorted(ended)]
 
     def _rank(self, trial: TrialRecord) -> None:
-        if trial.is_comparable and (self.best is None or trial.merit > self.best.merit):
-            self.best = trial
+        if trial.is_comparable:
+            self._ranked.add(trial.evaluation())
 
 
 def _inherited(event: TrialInherited) -> TrialRecord:
@@ -175,4 +177,5 @@ def _inherited(event: TrialInherited) -> TrialRecord:
         TrialEnded(number, event.status, event.reason, event.elapsed_s, time_s),
         event.source,
         event.is_comparable,
+        event.comes_first,
     )

@@ -27,7 +27,7 @@ def tell(policy: Policy, record: SearchRecord, event: Event) -> None:
 
 
 def _tell_all(policy: Policy, trial: TrialRecord) -> None:
-    policy.begin(trial.proposed.trial, trial.cell, trial.is_comparable)
+    policy.begin(trial.proposed.trial, trial.cell, trial.is_comparable, trial.comes_first)
     for rung in range(1, len(trial.rungs) + 1) if trial.is_comparable else ():
         _tell_score(policy, trial, rung)
     if trial.ended:

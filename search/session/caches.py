@@ -1,44 +1,38 @@
 """The feature caches that a command works on: built where they are missing, by this machine or by the cluster's nodes."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from data.cache.feature_cache import FeatureCache
-from data.cache.settings import CacheSettings
-from data.datasets.contract import DatasetError, SegmentationDataset
-from models.backbones import build_backbone
-from models.settings import BackboneSettings
-from search.config import Config
-from search.running.faults.tolerance import FaultTolerance
+from data.datasets.contract import DatasetError
 from search.running.nodes.cache_tasks import fill_by_tasks
-from search.running.resources import Resources
-from search.session.hints import overrides_of, program
+from search.session.hints import program
 from search.session.nodes import join_cluster
 from search.session.progress import progress_bar
-from training.extraction import Fill, cache_features, refuse_leaks
+from search.settings.groups import Images, Workplace
+from training.extraction import Fill, FrozenBackbone, cache_features, refuse_leaks
 from training.extractor import Extraction, fill_in_processes
 
 
 def build_caches(
-    config: Config, splits: Sequence[str], console: Console, written: Sequence[str] = ("cache.folder",)
+    images: Images, splits: Sequence[str], workplace: Workplace, console: Console, written: Mapping[str, Path]
 ) -> dict[str, FeatureCache]:
     """The feature caches of some splits, built where they are missing, and verified.
 
     Args:
-        written: settings of folders that the nodes of a cluster must be able to write to.
+        written: folders besides that of the caches that the nodes of a cluster must be able to write to, by setting.
 
     Raises:
         DatasetError: the data set has errors; it names the command that shows them all.
         SharedFolderError: a node of the cluster does not see, or cannot use, what all must share.
     """
-    dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    backbone_settings = config.build("backbone", BackboneSettings)
-    settings = config.build("cache", CacheSettings)
-    backbone = build_backbone(backbone_settings)
-    fill = _by_tasks(config) if join_cluster(config, written) else fill_in_processes
+    dataset, settings = images.dataset, images.cache
+    backbone = FrozenBackbone.of(images.backbone, settings)
+    shared = {**written, "cache.folder": Path(settings.folder).resolve()}
+    fill = _by_tasks(images, workplace) if join_cluster(workplace, shared, {}) else fill_in_processes
     caches = {}
     try:
         refuse_leaks(dataset, splits, settings)
@@ -46,20 +40,21 @@ def build_caches(
             for line in dataset.split(split).warnings:
                 console.print(f"Warning: {line}", soft_wrap=True)
             with progress_bar(console, f"features of {split}") as progress:
-                folder = cache_features(dataset, split, backbone, backbone_settings, settings, progress, fill)
+                folder = cache_features(dataset, split, backbone, settings, progress, fill)
             caches[split] = FeatureCache(folder.resolve())
             caches[split].verify()
     except DatasetError as error:
-        command = shlex.join([program("dpc"), "check-data", *overrides_of(config, "experiment", "dataset")])
+        command = shlex.join([program("dpc"), "check-data", *images.overrides.of("experiment", "dataset")])
         raise DatasetError(f"{error} See all that is wrong with: {command}") from error
     return caches
 
 
-def _by_tasks(config: Config) -> Fill:
-    resources, faults = config.build("resources", Resources), config.build("faults", FaultTolerance)
+def _by_tasks(images: Images, workplace: Workplace) -> Fill:
+    resources, retries, max_pending = workplace.resources, workplace.faults.retries, workplace.ray.max_pending
+    root = {"dataset.root": images.root} if images.root else {}
 
     def fill(extraction: Extraction, workers: int | None, progress: Callable[[int, int], None]) -> Path:
-        join_cluster(config, read=("dataset.root",))  # a finished cache needs no images
-        return fill_by_tasks(extraction, workers, progress, resources, faults.retries, config.value("ray.max_pending", int))
+        join_cluster(workplace, {}, root)  # a finished cache needs no images
+        return fill_by_tasks(extraction, workers, progress, resources, retries, max_pending)
 
     return fill

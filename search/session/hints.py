@@ -7,11 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.config import Config
-
-SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache")
-"""Groups of settings that the command after a search needs as the search did."""
-
 
 def program(name: str) -> str:
     """``name`` where it is this environment's on the PATH, else the file to run, such as ``.venv/bin/dpc``."""
@@ -23,11 +18,6 @@ def from_here(path: Path) -> str:
     """``path``, relative where it lies below the working folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def overrides_of(config: Config, *groups: str) -> list[str]:
-    """What was given on the command line for some groups of settings."""
-    return [text for text in config.overrides if text.split("=")[0].split(".")[0].lstrip("+~") in groups]
 
 
 def print_lines(lines: Mapping[str, str], console: Console) -> None:

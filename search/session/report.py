@@ -8,19 +8,18 @@ from tempfile import TemporaryDirectory
 
 from data.system.files import write_text
 from models.cost import cell_cost
-from search.config import Config, ConfigError
 from search.deciding.outcomes import Status
-from search.deciding.space import AnyCell, CellSpace
+from search.deciding.space import CellSpace
 from search.findings.contributions import model_contributions
 from search.findings.cost_front import Landmark, cost_front, landmarks
 from search.findings.leaderboard import percent
 from search.findings.operator_usage import operator_usage
 from search.findings.two_rankings import reranked
-from search.journal.events import SearchOpened
+from search.journal.folder import JOURNAL, KeptSearch, open_search
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord, TrialRecord
-from search.session.hints import SHARED, overrides_of
-from search.session.named_cells import read_cell
+from search.settings.groups import SHARED
+from search.settings.report import ReportSettings
 from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.contributions import draw_contributions
 from search.views.figures.cost_front import draw_cost_fronts
@@ -36,49 +35,36 @@ from search.views.report.searched import feature_shape, fingerprint_lines, scope
 DRAWN = 3
 """Cells from the top of the leaderboard that have diagrams."""
 
-DRAWN = 3
-"""Cells from the top of the leaderboard that have diagrams."""
 
-
-def write_report(config: Config) -> tuple[Path, Report]:
-    """Write the page of a search, whatever its state, from its journal.
-
-    Args:
-        config: of ``dpc report``.
-    """
-    name, rows = config.value("name", str), config.value("rows", int)
-    if rows < 1:
-        raise ConfigError(f"rows: must be at least 1, got {rows}.")
-    folder = config.value("output_dir", Path).resolve() / name
-    space = config.build("space", CellSpace)
-    events, _ = read_events(folder / "journal.jsonl", operators=space.operator_kinds)
-    record = SearchRecord(events)
-    if record.opened is None:
-        raise ConfigError(f"name: no search at {folder / 'journal.jsonl'}.")
+def write_report(settings: ReportSettings) -> tuple[Path, Report]:
+    """Write the page of a search, whatever its state, from its journal."""
+    folder, space = settings.folder, settings.space
+    search = open_search(folder, space.operator_kinds)
+    record, events = search.record, search.events
     gone, rungs = course(events, record), rung_courses(record)
     ranked = [trial for trial in record.leaderboard() if trial.miou is not None]
     report = Report(
-        record.opened.name,
-        scope(record.opened),
+        search.opened.name,
+        scope(search.opened),
         readings.state(gone),
         readings.best_cell(record, gone),
-        searched(record.opened),
+        searched(search.opened),
         gone,
         rungs,
         readings.of_rungs(rungs),
-        ranked[:rows],
-        shlex.join(["dpc", "retrain", *overrides_of(config, *SHARED), f"from={name}", "rank=1"]),
+        ranked[: settings.rows],
+        shlex.join(["dpc", "retrain", *settings.overrides.of(*SHARED), f"from={settings.name}", "rank=1"]),
         {
             "progress": [_picture("Progress", partial(draw_progress, record), readings.of_progress(record))],
             "scores": _scores(record, ranked, rungs),
             "cells": _cells(ranked),
             "reranked": _reranked(folder, ranked, space),
-            "costs": _costs(config, record),
-            "operators": _operators(config, record),
+            "costs": _costs(settings, search),
+            "operators": _operators(record, settings.good_share),
             "contributions": _contributions(folder, ranked, space),
         },
         readings.limits(record, gone),
-        list(fingerprint_lines(record.opened.fingerprint)),
+        list(fingerprint_lines(search.opened.fingerprint)),
     )
     page = folder / "report.html"
     write_text(page, render(report))
@@ -105,8 +91,8 @@ def _cells(ranked: Sequence[TrialRecord]) -> list[Picture]:
 def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> list[Picture]:
     """A picture for each re-ranking of the search's cells, from its journals."""
     pictures = []
-    for label in sorted({path.parents[1] for path in folder.glob("*/seed-*/journal.jsonl")}):
-        journals = sorted(label.glob("seed-*/journal.jsonl"))
+    for label in sorted({path.parents[1] for path in folder.glob(f"*/seed-*/{JOURNAL}")}):
+        journals = sorted(label.glob(f"seed-*/{JOURNAL}"))
         seeds = [SearchRecord(read_events(path, operators=space.operator_kinds)[0]) for path in journals]
         trained = {trial.cell.digest for seed in seeds for trial in seed.finished}
         chosen = [(rank, trial) for rank, trial in enumerate(ranked, start=1) if trial.cell.digest in trained]
@@ -117,27 +103,27 @@ def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> 
     return pictures
 
 
-def _costs(config: Config, record: SearchRecord) -> list[Picture]:
-    fronts = [cost_front(record, "madds"), cost_front(record, "params")]
-    if not fronts[0].completed or record.opened is None:
+def _costs(settings: ReportSettings, search: KeptSearch) -> list[Picture]:
+    fronts = [cost_front(search.record, "madds"), cost_front(search.record, "params")]
+    if not fronts[0].completed:
         return []
-    known = _landmarks(config, record, record.opened)
+    known = _landmarks(settings, search)
     draw = partial(draw_cost_fronts, fronts, known)
     return [_picture("mIoU against cost", draw, readings.of_costs(fronts, known))]
 
 
-def _landmarks(config: Config, record: SearchRecord, opened: SearchOpened) -> list[Landmark]:
+def _landmarks(settings: ReportSettings, search: KeptSearch) -> list[Landmark]:
     """Well-known cells on the search's features; none where its journal does not say what those were."""
-    shape, filters = feature_shape(opened), opened.fingerprint.get("proxy", {}).get("cell", {}).get("filters")
-    given = config.plain("landmarks")["landmarks"]
+    shape = feature_shape(search.opened)
+    filters = search.opened.fingerprint.get("proxy", {}).get("cell", {}).get("filters")
     if shape is None or filters is None:
         return []
-    cells = {name: read_cell(name, AnyCell()) for name in given}
-    return landmarks(record, cells, partial(cell_cost, features=shape, filters=filters), given)
+    cost_of = partial(cell_cost, features=shape, filters=filters)
+    return landmarks(search.record, settings.landmark_cells, cost_of, settings.landmarks)
 
 
-def _operators(config: Config, record: SearchRecord) -> list[Picture]:
-    usage = operator_usage(record, config.value("good_share", float))
+def _operators(record: SearchRecord, good_share: float) -> list[Picture]:
+    usage = operator_usage(record, good_share)
     if usage is None:
         return []
     return [_picture("Operators of good cells", partial(draw_operator_usage, usage), readings.of_operators(usage))]

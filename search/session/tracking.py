@@ -7,21 +7,12 @@ from pathlib import Path
 from rich.console import Console
 
 from models.spec import Operator
-from search.config import Config
 from search.journal.record import SearchRecord
 from search.session.hints import from_here, program
 from search.tracking.follower import TrackingThread
 from search.tracking.settings import Tracking
 
 CLOSE_TIMEOUT_S = 20.0
-
-CLOSE_TIMEOUT_S = 20.0
-
-
-def tracking_settings(config: Config) -> Tracking:
-    """The tracker; where the config names none, a SQLite file in the output folder."""
-    tracking = Tracking(config.optional("tracking.uri", str), config.value("tracking.experiment", str))
-    return tracking.resolved(config.value("output_dir", Path).resolve())
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from statistics import fmean, median, stdev
 
 from data.pool import process_pool
 from search.deciding.policy import Plan
-from search.deciding.space import CellSpace
-from search.simulation.engine import Simulated, Table, simulate
+from search.simulation.engine import NO_TROUBLE, Simulated, Table, Trouble, simulate
 
 
 @dataclass(frozen=True)
@@ -63,37 +62,45 @@ def compare(
     seeds: int,
     processes: int,
     driver_s: float = 0.0,
+    trouble: Trouble = NO_TROUBLE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Result]:
     """Search with each contender and seed, in so many processes at once."""
     jobs = [(contender, seed) for contender in contenders for seed in range(seeds)]
     runs: dict[tuple[str, int], Simulated] = {}
-    for index, run in _results(table, jobs, workers, min(processes, len(jobs)), driver_s):
+    for index, run in _results(table, jobs, min(processes, len(jobs)), workers, driver_s, trouble):
         contender, seed = jobs[index]
         runs[contender.name, seed] = run
         progress(len(runs), len(jobs))
     return [Result(one, [runs[one.name, seed] for seed in range(seeds)]) for one in contenders]
 
 
-def top_quality(table: Table, space: CellSpace, share: float, samples: int = 50_000) -> float:
-    """The quality that the best ``share`` of the space's cells have at least, from uniform samples."""
+def top_quality(table: Table, plan: Plan, share: float, samples: int = 50_000) -> float:
+    """The quality that the best ``share`` of the cells within the plan's budget have at least, from uniform samples.
+
+    Raises:
+        ValueError: none of the samples is within it.
+    """
     rng = Random(0)
-    qualities = sorted((table.quality(space.sample(rng)) for _ in range(samples)), reverse=True)
-    return qualities[max(int(share * samples) - 1, 0)]
+    cells = (plan.space.sample(rng) for _ in range(samples))
+    qualities = sorted((table.quality(cell) for cell in cells if plan.allows(cell)), reverse=True)
+    if not qualities:
+        raise ValueError(f"budget: none of {samples:,} sampled cells is within it.")
+    return qualities[max(int(share * len(qualities)) - 1, 0)]
 
 
 def _results(
-    table: Table, jobs: Sequence[tuple[Contender, int]], workers: int, processes: int, driver_s: float
+    table: Table, jobs: Sequence[tuple[Contender, int]], processes: int, workers: int, driver_s: float, trouble: Trouble
 ) -> Iterator[tuple[int, Simulated]]:
     if processes == 1:
         for index, job in enumerate(jobs):
-            yield index, _run(table, *job, workers, driver_s)
+            yield index, _run(table, *job, workers, driver_s, trouble)
         return
     with process_pool(processes) as pool:
-        futures = {pool.submit(_run, table, *job, workers, driver_s): index for index, job in enumerate(jobs)}
+        futures = {pool.submit(_run, table, *job, workers, driver_s, trouble): index for index, job in enumerate(jobs)}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
 
-def _run(table: Table, contender: Contender, seed: int, workers: int, driver_s: float) -> Simulated:
-    return simulate(table, replace(contender.plan, seed=seed), workers, driver_s)
+def _run(table: Table, contender: Contender, seed: int, workers: int, driver_s: float, trouble: Trouble) -> Simulated:
+    return simulate(table, replace(contender.plan, seed=seed), workers, driver_s, trouble)

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Protocol
 
 from models.spec import CellSpec
@@ -33,7 +34,7 @@ class Simulated:
     Attributes:
         worker_hours: spent by all workers up to then, on trials under way too.
         hours: on the clock.
-        quality: of the leaderboard's first.
+        quality: of the leaderboard's first; 0 before there is one.
         completed: how many trials ran through every rung.
     """
 
@@ -47,7 +48,41 @@ class Simulated:
         return next((index for index, value in enumerate(self.quality) if value >= quality), None)
 
 
-def simulate(table: Table, plan: Plan, workers: int, driver_s: float = 0.0) -> Simulated:
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What befalls trials, drawn for each by the search's seed and its number.
+
+    Attributes:
+        failing: share of trials that fail, in the middle of their first rung.
+        hanging: share that hang until somebody's patience ends, and fail then.
+        hang_hours: that patience.
+    """
+
+    failing: float = 0.0
+    hanging: float = 0.0
+    hang_hours: float = 6.0
+
+    def __post_init__(self) -> None:
+        for name in ("failing", "hanging"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"trouble.{name} must be from 0 to 1, got {getattr(self, name)}.")
+        if self.failing + self.hanging > 1:
+            raise ValueError(f"trouble: failing and hanging must be at most 1 together, got {self.failing + self.hanging}.")
+        if self.hang_hours <= 0:
+            raise ValueError(f"trouble.hang_hours must be above 0, got {self.hang_hours}.")
+
+    def fails_after_s(self, seed: int, trial: int, first_s: float) -> float | None:
+        """Seconds until a trial whose first score takes ``first_s`` fails; None where all goes well."""
+        fate = Random(f"trouble {seed} {trial}").random()
+        if fate < self.failing:
+            return first_s / 2
+        return 3600 * self.hang_hours if fate < self.failing + self.hanging else None
+
+
+NO_TROUBLE = Trouble()
+
+
+def simulate(table: Table, plan: Plan, workers: int, driver_s: float = 0.0, trouble: Trouble = NO_TROUBLE) -> Simulated:
     """Search with so many workers, each of which starts its next trial when the one before ends.
 
     Args:
@@ -58,7 +93,7 @@ def simulate(table: Table, plan: Plan, workers: int, driver_s: float = 0.0) -> S
     if driver_s < 0:
         raise ValueError(f"driver_s must be at least 0, got {driver_s}.")
     study = Study(_NoJournal(), SearchRecord(), plan, SearchOpened("simulated", {}, {}, 0.0))
-    events: list[tuple[float, int, int]] = []  # when, trial, index of its score
+    events: list[tuple[float, int, int]] = []  # when, trial, index of its score, or _FAILS
     running: dict[int, Sequence[RungScore]] = {}
     worker_s, now_s = 0.0, 0.0
     worker_hours, hours, quality = [], [], []
@@ -73,24 +108,33 @@ def simulate(table: Table, plan: Plan, workers: int, driver_s: float = 0.0) -> S
             pass_until(now_s + driver_s)
             scores = table.scores(proposed.cell, proposed.seed)
             running[proposed.trial] = scores
-            heapq.heappush(events, (now_s + scores[0].elapsed_s, proposed.trial, 0))
+            fails_after_s = trouble.fails_after_s(plan.seed, proposed.trial, scores[0].elapsed_s)
+            if fails_after_s is None:
+                heapq.heappush(events, (now_s + scores[0].elapsed_s, proposed.trial, 0))
+            else:
+                heapq.heappush(events, (now_s + fails_after_s, proposed.trial, _FAILS))
 
     start_trials()
     while events:
         ready_s, trial, index = heapq.heappop(events)
         pass_until(max(ready_s, now_s) + driver_s)
         scores = running[trial]
-        if study.reached(trial, scores[index]):
+        if index == _FAILS:
+            study.failed(trial, Status.FAILED, "trouble")
+        elif study.reached(trial, scores[index]):
             took_s = scores[index + 1].elapsed_s - scores[index].elapsed_s
             heapq.heappush(events, (now_s + took_s, trial, index + 1))
             continue
         del running[trial]
         start_trials()
-        assert study.record.best is not None
+        best = study.record.best
         worker_hours.append(worker_s / 3600)
         hours.append(now_s / 3600)
-        quality.append(table.quality(study.record.best.cell))
+        quality.append(table.quality(best.cell) if best else 0.0)
     return Simulated(worker_hours, hours, quality, study.record.ends[Status.COMPLETED])
+
+
+_FAILS = -1
 
 
 class _NoJournal:

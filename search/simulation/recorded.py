@@ -1,7 +1,7 @@
 """The table of a search that was run: its journal, searched again in other ways."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -68,20 +68,22 @@ class RecordedTable:
 class Nearest:
     """Answers an algorithm's proposal by the recorded cell nearest to it that was not tried.
 
-    Near is: many paths from the backbone in common. With all cells of a small space recorded, each answers itself.
+    Near is: many paths from the backbone in common; of equally near ones any, by ``rng``, since the table may lie in an order
+    that tells of scores. With all cells of a small space recorded, each answers itself.
     """
 
     algorithm: Algorithm
     cells: tuple[CellSpec, ...]
 
-    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        running = {cell.digest for cell in pending}
-        tried = [cell.digest in finished.digests or cell.digest in running for cell in self.cells]
-        if all(tried):
-            return self.cells[0]
-        wanted = encode_paths([self.algorithm.propose(space, finished, pending, rng)])
-        distances = np.abs(self._encoded - wanted).sum(axis=1)
-        return self.cells[int(np.where(tried, np.inf, distances).argmin())]
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
+        tried = finished.digests | {cell.digest for cell in pending}
+        untried = [index for index, cell in enumerate(self.cells) if cell.digest not in tried]
+        for wanted in self.algorithm.propose(space, finished, pending, rng):
+            if not untried:
+                return
+            rng.shuffle(untried)
+            distances = np.abs(self._encoded[untried] - encode_paths([wanted])).sum(axis=1)
+            yield self.cells[untried.pop(int(distances.argmin()))]
 
     @cached_property
     def _encoded(self) -> npt.NDArray[np.float32]:

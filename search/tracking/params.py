@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.spec import CellSpec
+from search.journal.fingerprints import flat
 from search.tracking.client import Tracker, one_line_errors
 from search.tracking.settings import Tracking, TrackingError
 
@@ -47,13 +48,9 @@ def cell_tag(cell: CellSpec) -> dict[str, str]:
     return {CELL_TAG: json.dumps(cell.to_json(), separators=(",", ":"))}
 
 
-def flat_params(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as parameters: ``{"space": {"num_branches": 5}}`` is ``space.num_branches`` = ``5``."""
-    params: dict[str, str] = {}
-    for key, value in settings.items():
-        name = re.sub(r"[^\w\-. /]", "_", f"{prefix}{key}")[:250]
-        if isinstance(value, Mapping) and value:
-            params |= flat_params(value, f"{name}.")
-        else:
-            params[name] = value if isinstance(value, str) else json.dumps(value, default=str)
-    return params
+def flat_params(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Nested settings as parameters, whose names have only what MLflow takes."""
+    return {
+        re.sub(r"[^\w\-. /]", "_", path)[:250]: value if isinstance(value, str) else json.dumps(value, default=str)
+        for path, value in flat(settings)
+    }

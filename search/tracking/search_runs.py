@@ -4,8 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from heapq import nlargest
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +105,7 @@ class SearchRuns:
 
     def describe(self, record: SearchRecord) -> None:
         """A table that the dashboard shows on the run's page."""
-        best = nlargest(DESCRIBED, (trial for trial in record.finished if trial.miou is not None), key=attrgetter("merit"))
+        best = [trial for trial in record.leaderboard()[:DESCRIBED] if trial.miou is not None]
         rows = [
             f"| {rank} | {percent(trial.miou)} | {len(trial.rungs)} | {quantity(trial.proposed.params)} | "
             f"{quantity(trial.proposed.madds)} | {_trial_name(trial)} | {trial.cell} |"

@@ -19,8 +19,8 @@ from search.config import load
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.lines import read_events
 from search.journal.replay import replay
-from search.session.plan import build_plan
 from search.session.scoring import by_proxy
+from search.settings.search import read
 from training.checkpoint import read_metadata
 
 from .conftest import running_head, running_worker, worker_ids
@@ -153,9 +153,11 @@ def test_a_search_outlives_a_dead_node_and_a_drained_one_on_a_node_that_joins_it
     )
     assert set(Counter((event.trial, event.rung) for event in events if isinstance(event, RungReached)).values()) == {1}
 
-    config = load("search", [*SEARCH, f"output_dir={folder}"])
-    scoring = by_proxy(config, Console(quiet=True))
-    assert replay(events, build_plan(config, scoring.features)).differences == ()
+    settings = read(load("search", [*SEARCH, f"output_dir={folder}"]))
+    scoring = by_proxy(
+        settings.deciding.proxy, settings.deciding.space, settings.images, settings.workplace, Console(quiet=True)
+    )
+    assert replay(events, settings.deciding.plan(scoring.features)).differences == ()
     undisturbed = {
         (event.trial, score.rung): score.miou
         for event in events

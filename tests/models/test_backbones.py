@@ -206,15 +206,6 @@ def test_a_backbone_that_cannot_have_the_output_stride_or_the_padding_is_refused
     assert refusal(BackboneSettings(name, output_stride, pad_type=pad_type)).startswith("backbone")
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("output_stride", 32), ("pad_type", "valid"), ("mean", (0.5,)), ("std", (0.5, 0.5)), ("std", (0.5, 0.5, 0.0))],
-)
-def test_a_setting_out_of_range_is_named(field, value):
-    with pytest.raises(ValueError, match=f"backbone.{field} must be"):
-        BackboneSettings("local", **{field: value})
-
-
 # The weights that were trained with TensorFlow's padding
 
 

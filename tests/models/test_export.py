@@ -9,10 +9,12 @@ from torch import nn
 import models.export
 from models.export import ExportError, GridMeans, export_model
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1()), Branch(-1, PyramidPooling((3, 2)))))
 FORMATS = ("onnx", "torch")
+COLOURED = BackboneSettings("local", mean=(0.2, 0.4, 0.6), std=(0.5, 0.25, 0.5))
 NAMES = ["sky", "road", "car"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -20,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def small(**settings):
     torch.manual_seed(0)
-    given = {"encoder_name": "local", "filters": 8, "mean": (0.2, 0.4, 0.6), "std": (0.5, 0.25, 0.5), **settings}
-    model = Segmenter(CELL.to_json(), classes=3, class_names=NAMES, **given)
+    given = {"backbone": COLOURED, "cell_settings": CellSettings(filters=8), **settings}
+    model = Segmenter(CELL, 3, class_names=NAMES, **given)
     model(torch.randn(2, 3, 65, 65))  # moves the running statistics off their start
     return model.eval()
 
@@ -47,7 +49,7 @@ def photos(*shape):
 
 
 def expected_logits(model, images_BCHW):
-    mean_C11, std_C11 = (torch.tensor(model.config[name]).view(3, 1, 1) for name in ("mean", "std"))
+    mean_C11, std_C11 = (torch.tensor(values).view(3, 1, 1) for values in (COLOURED.mean, COLOURED.std))
     with torch.inference_mode():
         return model((images_BCHW / 255 - mean_C11) / std_C11)
 
@@ -119,7 +121,10 @@ def test_a_fixed_size_is_for_encoders_that_cannot_take_any(file_format, tmp_path
 @pytest.mark.parametrize("output_stride", [16, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_timm_encoder_with_tensorflows_padding_is_exported_to_onnx(output_stride, tmp_path):
     needs("onnx")
-    model = small(encoder_name="tu-mobilenetv2_100", pad_type="same", output_stride=output_stride)
+    model = small(
+        backbone=BackboneSettings("tu-mobilenetv2_100", output_stride, pad_type="same"),
+        cell_settings=CellSettings(8, output_stride),
+    )
     assert export_model(model, tmp_path / "model.onnx", "onnx").is_equal
 
 

@@ -6,9 +6,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from models.segmenter import CONFIG_FILE, WEIGHTS_FILE, ModelFileError, Segmenter, padded_px
+from models.segmenter import ModelFileError, Segmenter
+from models.settings import WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 
+LOCAL = BackboneSettings("local")
 CELL = CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1()), Branch(-1, PyramidPooling((2, 1)))))
 
 
@@ -22,7 +24,7 @@ def one_thread():
 
 
 def small(**settings):
-    return Segmenter(CELL.to_json(), classes=3, **{"encoder_name": "local", "filters": 8, **settings}).eval()
+    return Segmenter(CELL, 3, **{"backbone": LOCAL, "cell_settings": CellSettings(filters=8), **settings}).eval()
 
 
 @torch.inference_mode()
@@ -60,7 +62,8 @@ def test_logits_have_the_images_own_size(height_px, width_px, decoder):
 @pytest.mark.parametrize("output_stride", [8, 16])
 @pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
 def test_it_takes_a_timm_encoder_at_either_output_stride(output_stride, decoder):
-    model = small(encoder_name="tu-mobilenetv2_100", output_stride=output_stride, decoder=decoder)
+    backbone = BackboneSettings("tu-mobilenetv2_100", output_stride)
+    model = small(backbone=backbone, cell_settings=CellSettings(8, output_stride), decoder=decoder)
     assert logits_of(model, 70, 65).shape == (2, 3, 70, 65)
 
 
@@ -93,13 +96,6 @@ def test_the_decoder_gives_details_that_stride_16_cannot():
     assert len(kinks[1]) > 3
 
 
-@pytest.mark.parametrize(
-    ("size_px", "stride", "expected"), [(1, 16, 1), (2, 16, 17), (17, 16, 17), (360, 16, 369), (480, 16, 481), (480, 8, 481)]
-)
-def test_sizes_are_padded_to_the_next_multiple_of_the_stride_plus_one(size_px, stride, expected):
-    assert padded_px(size_px, stride) == expected
-
-
 # Saving and loading
 
 
@@ -108,8 +104,8 @@ def test_sizes_are_padded_to_the_next_multiple_of_the_stride_plus_one(size_px, s
     [
         {},
         {"decoder": True},
-        {"encoder_seed": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.2, 0.3)},
-        {"encoder_name": "tu-mobilenetv2_100", "output_stride": 8, "pad_type": "same"},
+        {"backbone": BackboneSettings("local", mean=(0.4, 0.5, 0.6), std=[0.2, 0.2, 0.3], seed=3)},
+        {"backbone": BackboneSettings("tu-mobilenetv2_100", 8, pad_type="same"), "cell_settings": CellSettings(8, 8, 0.2, 0.3)},
     ],
     ids=["plain", "decoder", "seed", "timm"],
 )
@@ -121,6 +117,35 @@ def test_a_saved_model_comes_back_with_equal_logits_and_settings(settings, tmp_p
     assert torch.equal(logits_of(loaded), logits_of(model))
     assert loaded.config == model.config
     assert loaded.backbone_settings == model.backbone_settings
+
+
+def test_a_model_that_was_saved_with_all_settings_side_by_side_comes_back(saved):
+    expected = Segmenter.from_pretrained(saved).eval()
+    flat = {
+        "cell": CELL.to_json(),
+        "classes": 3,
+        "encoder_name": "local",
+        "output_stride": 16,
+        "pad_type": None,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "filters": 8,
+        "bn_momentum": 0.1,
+        "dropout": 0.1,
+        "decoder": False,
+        "class_names": ["sky", "road", "car"],
+        "encoder_seed": 0,
+        "palette": None,
+    }
+    save_file(load_file(saved / WEIGHTS_FILE), saved / WEIGHTS_FILE, metadata={"config": json.dumps(flat)})
+    loaded = Segmenter.from_pretrained(saved).eval()
+    assert loaded.config == expected.config
+    assert torch.equal(logits_of(loaded), logits_of(expected))
+
+
+def test_the_cell_must_have_the_backbones_output_stride():
+    with pytest.raises(ValueError, match="cell.output_stride must be the backbone's, 16, got 8"):
+        small(cell_settings=CellSettings(8, 8))
 
 
 def test_a_saved_model_holds_its_cell_and_its_class_names(saved):
@@ -141,25 +166,19 @@ def test_names_and_colours_must_be_one_a_class(field):
         small(**{field: [(1, 2, 3)]})
 
 
-def test_people_can_read_the_configuration_and_the_weights_file_holds_it_too(saved):
-    config = json.loads((saved / CONFIG_FILE).read_text())
-    assert CellSpec.from_json(config["cell"]) == CELL
-    assert (config["classes"], config["class_names"]) == (3, ["sky", "road", "car"])
+def test_the_one_file_of_a_model_holds_its_configuration_and_the_folder_nothing_else(saved):
     with safe_open(saved / WEIGHTS_FILE, framework="pt") as file:
-        assert json.loads(file.metadata()["config"]) == config
-
-
-def test_the_weights_file_alone_is_a_whole_model(saved):
-    expected = logits_of(Segmenter.from_pretrained(saved).eval())
-    (saved / CONFIG_FILE).write_text("lost")
-    assert torch.equal(logits_of(Segmenter.from_pretrained(saved).eval()), expected)
+        config = json.loads(file.metadata()["config"])
+    assert CellSpec.from_json(config["cell"]) == CELL
+    assert (config["num_classes"], config["class_names"]) == (3, ["sky", "road", "car"])
+    assert [path.name for path in saved.iterdir()] == [WEIGHTS_FILE]
 
 
 def test_saving_again_replaces_the_model_and_leaves_no_partial_file(saved):
-    other = small(filters=4)
+    other = small(cell_settings=CellSettings(filters=4))
     other.save_pretrained(saved)
     assert torch.equal(logits_of(Segmenter.from_pretrained(saved).eval()), logits_of(other))
-    assert sorted(path.name for path in saved.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+    assert sorted(path.name for path in saved.iterdir()) == [WEIGHTS_FILE]
 
 
 def test_saving_and_loading_need_no_pickle(tmp_path, monkeypatch):
@@ -210,15 +229,18 @@ def test_someone_elses_safetensors_is_refused(saved):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"classes": 4},
-        {"filters": 9},
+        {"num_classes": 4},
+        {"cell_settings": {"filters": 9}},
+        {"cell_settings": None},
         {"cell": []},
         {"cell": [{"op": "conv", "kernel": 1, "input": 7}]},
-        {"encoder_name": "resnet81"},
-        {"mean": None},
+        {"backbone": {"name": "resnet81"}},
+        {"backbone": {"name": "local", "mean": None}},
+        {"backbone": {"name": "local", "surprise": 1}},
         {"palette": [[0, 0, 0]]},
         {"palette": [[0, 0]] * 3},
         {"surprise": 1},
+        {"backbone": {"name": "local", "output_stride": 8, "weights": "/etc/passwd"}},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -237,3 +259,29 @@ def test_a_model_that_lacks_a_tensor_is_refused(saved):
     tensors = load_file(saved / WEIGHTS_FILE)
     rewrite(saved, {name: tensor for name, tensor in tensors.items() if name != "classifier.bias"})
     assert "classifier.bias" in refusal(saved)
+
+
+def test_a_flipped_bit_anywhere_in_a_model_is_refused(saved):
+    content = (saved / WEIGHTS_FILE).read_bytes()
+    for place in range(0, len(content), len(content) // 60):
+        flipped = bytearray(content)
+        flipped[place] ^= 4
+        (saved / WEIGHTS_FILE).write_bytes(flipped)
+        with pytest.raises(ModelFileError):
+            Segmenter.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("is_forged", [False, True], ids=["configuration", "weights too"])
+def test_a_size_that_the_weights_do_not_have_is_refused_before_anything_is_built(saved, monkeypatch, is_forged):
+    tensors = load_file(saved / WEIGHTS_FILE)
+    if is_forged:
+        tensors["classifier.weight"] = torch.zeros(3, 10**5, 1, 1)
+    rewrite(saved, tensors, cell_settings={"filters": 10**5 if is_forged else 10**7})
+    monkeypatch.setattr("models.segmenter.build_backbone", lambda settings: pytest.fail("a backbone was built"))
+    assert "by the configuration" in refusal(saved)
+
+
+def test_a_model_from_before_there_were_digests_is_read(saved):
+    expected = logits_of(Segmenter.from_pretrained(saved).eval())
+    rewrite(saved)
+    assert torch.equal(logits_of(Segmenter.from_pretrained(saved).eval()), expected)

@@ -5,6 +5,7 @@ from sklearn.metrics import jaccard_score
 
 from data.datasets.shapes import Shapes
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, PyramidPooling
 from training.evaluation import Scores, count_confusion, evaluate
 from training.settings import Inference
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def model():
     """Untrained, with a classifier that is not lost to one class."""
     torch.manual_seed(1)
-    model = Segmenter(CELL.to_json(), SHAPES.info.num_classes, encoder_name="local", filters=16).eval()
+    model = Segmenter(CELL, SHAPES.info.num_classes, BackboneSettings("local"), CellSettings(filters=16)).eval()
     images_BCHW = torch.stack([image_of(sample) for sample in samples()])
     with torch.inference_mode():
         model.classifier.weight.mul_(20)

@@ -10,16 +10,28 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from data.cache.build import CacheBuild
-from data.cache.feature_cache import CacheError, CacheKey, FeatureCache
+from data.cache.feature_cache import CacheKey, FeatureCache
+from data.cache.files import CacheError
 from data.cache.settings import CacheSettings
 from data.datasets.contract import DatasetError, DatasetInfo, Sample, palette_of
 from data.datasets.folder import Folder
 from data.transforms import mirrored
+from models.backbones import build_backbone, weights_digest
 from models.settings import BackboneSettings
-from training.extraction import cache_features, plan_cache, refuse_leaks, search_folds
+from training import source_code
+from training.extraction import (
+    FrozenBackbone,
+    cache_features,
+    features_code,
+    plan_cache,
+    refuse_leaks,
+    search_folds,
+)
+from training.source_code import source_digest
 
 HEIGHT_PX, WIDTH_PX = 33, 49
 NUM_TRAIN = 12
@@ -63,7 +75,9 @@ def settings(tmp_path, **changes):
 
 
 def cached(dataset, of, split="train", backbone=None, progress=lambda done, total: None):
-    return FeatureCache(cache_features(dataset, split, backbone or Every16thPixel(), BACKBONE, of, progress))
+    backbone = backbone or Every16thPixel()
+    frozen = FrozenBackbone(BACKBONE, weights_digest(backbone), lambda: backbone)
+    return FeatureCache(cache_features(dataset, split, frozen, of, progress))
 
 
 def expected(sample):
@@ -272,9 +286,46 @@ def test_a_disk_too_small_is_told_of_at_the_first_shard(dataset, tmp_path, monke
         cached(dataset, settings(tmp_path))
 
 
+def test_a_backbone_is_built_once_for_the_digest_of_its_weights(tmp_path, monkeypatch):
+    file, local = tmp_path / "weights.safetensors", BackboneSettings("local", weights=str(tmp_path / "weights.safetensors"))
+    digests = []
+    for seed in (1, 2):
+        encoder = build_backbone(BackboneSettings("local", seed=seed))
+        save_file(encoder.state_dict(), file)
+        digests.append(FrozenBackbone.of(local, settings(tmp_path)).weights)
+        assert digests[-1] == weights_digest(encoder)
+    assert digests[0] != digests[1]
+    with monkeypatch.context() as patch:
+        patch.setattr("training.extraction.build_backbone", lambda settings: pytest.fail("built again"))
+        assert FrozenBackbone.of(local, settings(tmp_path)).weights == digests[1]
+    (tmp_path / "cache" / "backbones.json").write_text("{")
+    assert FrozenBackbone.of(local, settings(tmp_path)).weights == digests[1]
+
+
 def test_a_key_does_not_depend_on_how_the_work_is_done(dataset, tmp_path):
     one = plan_cache(dataset, "train", "w", BACKBONE, settings(tmp_path))
     other = plan_cache(dataset, "train", "w", BACKBONE, settings(tmp_path, workers=8, batch_size=3))
     assert one.key == other.key
     assert replace(one.key, views={"count": 2}).digest != one.key.digest
     assert json.dumps(asdict(one.key))
+
+
+@pytest.mark.parametrize("changed", ["source_digest", "version"], ids=["code", "timm"])
+def test_features_of_other_code_or_another_timm_are_another_cache(dataset, tmp_path, monkeypatch, changed):
+    def folder():
+        return plan_cache(dataset, "train", "weights", BACKBONE, settings(tmp_path)).folder
+
+    before = folder()
+    assert folder() == before
+    monkeypatch.setattr(f"training.extraction.{changed}", lambda *names: "another")
+    assert folder() != before
+
+
+def test_what_makes_features_counts_for_their_cache_and_what_trains_on_them_does_not(dataset, monkeypatch):
+    asked, seen, read = [], set(), source_code._read
+    monkeypatch.setattr("training.extraction.source_digest", lambda *modules: asked.extend(modules) or "digest")
+    features_code(dataset, dataset.split("train"))
+    monkeypatch.setattr(source_code, "_read", lambda path, changed, name: seen.add(name) or read(path, changed, name))
+    source_digest(*asked)
+    assert {"models.backbones", "data.cache.views", "data.cache.build", "data.transforms", Folder.__module__} <= seen
+    assert not {"models.dpc", "training.proxy", "models.export"} & seen

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from training.prediction import predict_labels, scaled_px, tiles
 from training.settings import Inference
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def model_of(cell):
     """Untrained, with a classifier that is not lost to one class."""
     torch.manual_seed(0)
-    model = Segmenter(cell.to_json(), classes=4, encoder_name="local", filters=8).eval()
+    model = Segmenter(cell, 4, BackboneSettings("local"), CellSettings(filters=8)).eval()
     with torch.inference_mode():
         model.classifier.weight.mul_(20)
         model.classifier.bias -= model(pixels_of(image_of(300, 300))).mean(dim=(0, 2, 3))
@@ -106,17 +107,3 @@ def test_one_scale_gives_the_class_of_the_largest_logit():
 @pytest.mark.parametrize(("size_px", "scale", "expected"), [(513, 0.5, 257), (513, 1.75, 897), (360, 0.75, 270), (1, 0.5, 1)])
 def test_scaled_sizes_are_deeplabs(size_px, scale, expected):
     assert scaled_px(size_px, scale) == expected
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"scales": ()}, "scales"),
-        ({"scales": (1.0, 0.0)}, "scales"),
-        ({"tile_px": 63}, "tile_px"),
-        ({"overlap_px": 1025}, "overlap_px"),
-    ],
-)
-def test_a_setting_out_of_range_is_named(settings, field):
-    with pytest.raises(ValueError, match=f"inference.{field} must be"):
-        Inference(**settings)

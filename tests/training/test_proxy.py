@@ -236,26 +236,6 @@ def test_a_crop_larger_than_the_images_is_named_with_their_size(folders):
         next(ProxyTask(*folders, replace(SETTINGS, crop_px=81))(CELL, 0))
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("rungs", ()),
-        ("rungs", (0, 2)),
-        ("rungs", (2, 2)),
-        ("rungs", (3, 2)),
-        ("batch_size", 0),
-        ("eval_batch_size", 0),
-        ("crop_px", 16),
-        ("crop_px", 1),
-        ("crop_px", 48),
-        ("precision", "float16"),
-    ],
-)
-def test_a_setting_out_of_range_is_named(field, value):
-    with pytest.raises(ValueError, match=f"proxy.{field} must be"):
-        replace(SETTINGS, **{field: value})
-
-
 # Batches and crops
 
 

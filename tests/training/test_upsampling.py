@@ -2,7 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.upsampling import upsample_logits, upsampled_argmax
+from models.grid import resized
+from training.upsampling import upsampled_argmax
 
 
 def smooth(classes, height, width, batch=2):
@@ -11,7 +12,7 @@ def smooth(classes, height, width, batch=2):
 
 
 def both(logits, height, width):
-    return upsampled_argmax(logits, height, width), upsample_logits(logits, height, width).argmax(1)
+    return upsampled_argmax(logits, height, width), resized(logits, (height, width)).argmax(1)
 
 
 @pytest.mark.parametrize("classes", [2, 11, 150])
@@ -47,5 +48,5 @@ def test_images_off_the_grid_are_right_too(size, pixels):
 
 def test_half_precision_logits_are_compared_as_they_are():
     logits = smooth(7, 9, 9).bfloat16()
-    expected = upsample_logits(logits.float(), 129, 129).argmax(1)
+    expected = resized(logits.float(), (129, 129)).argmax(1)
     assert (upsampled_argmax(logits, 129, 129) != expected).float().mean() < 1e-5

@@ -19,7 +19,9 @@ _CLASSES_A_THREAD = 24
 """Five registers each. Beyond, neighbouring threads share the classes of a column."""
 _THREADS = 32
 """Of a program. One warp waits for no other, and few columns are idle where a line ends."""
-_ELEMENTS = 1024
+_SIZES = ("height", "width", "height_px", "width_px", "num_groups", "most_groups", "num_sums", "elements", "ignore_label")
+"""Arguments whose values compile no kernel anew."""
+_ELEMENTS = 512
 """Of the gradient, that a program of the second kernel adds up."""
 
 
@@ -75,7 +77,7 @@ def _between(of_image, left, right, k, stride_k, along, CLASSES: tl.constexpr):
     return (a + along * (b - a)) * 1.4426950408889634
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _walk(  # noqa: PLR0915
     logits, stride_b, stride_k, stride_h, stride_w, labels, row_starts, row_fractions,
     group_cells, group_starts, group_stops, column_fractions, sums, corners,
@@ -178,7 +180,7 @@ def _across_quarters(values):
     return tl.sum(quarters, axis=1, keep_dims=True)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _around_features(
     corners, sums, cell_groups, gradient, stride_b, stride_k, stride_h, stride_w, loss, elements, height, width,
     num_groups, most_groups, num_sums, CLASSES: tl.constexpr, ELEMENTS: tl.constexpr,

@@ -5,8 +5,9 @@ An algorithm has no state: what it proposes is a function of the space, the fini
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from random import Random
 from typing import Protocol, runtime_checkable
 
@@ -14,6 +15,11 @@ from models.spec import CellSpec
 from search.deciding.outcomes import Finished
 from search.deciding.space import CellSpace
 
+LAG = 8
+"""Trials, for each that is under way, that overtake one until no algorithm waits for it any longer.
+
+One that trains through takes about as long as so many that are stopped at their first rungs.
+"""
 ATTEMPTS = 50
 """Proposals of known or refused cells in a row before uniform samples fill in."""
 SAMPLES = 20_000
@@ -30,8 +36,10 @@ class SpaceExhaustedError(Exception):
 class Algorithm(Protocol):
     """Chooses the next cell to evaluate. A frozen dataclass of plain values, so that its settings are JSON."""
 
-    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        """A cell of ``space``; it may be a known one, for which ``propose_new`` asks again.
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
+        """Cells of ``space`` without end. The first that is neither known nor over the budget is evaluated.
+
+        What is learnt from ``finished`` is learnt once, before the first of them.
 
         Args:
             finished: ended trials in order of their numbers; their cells are of ``space``.
@@ -63,8 +71,8 @@ def propose_new(
     if len(known) >= space.num_distinct:
         raise SpaceExhaustedError(f"all {space.num_distinct:,} different cells of the space have been proposed")
     rng = Random(seed)
-    for _ in range(ATTEMPTS):
-        cell = algorithm.propose(space, finished, pending, rng).canonical()
+    for proposed in islice(algorithm.propose(space, finished, pending, rng), ATTEMPTS):
+        cell = proposed.canonical()
         if cell.digest not in known and allows(cell):
             return cell
     if space.size <= ENUMERABLE:

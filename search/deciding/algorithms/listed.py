@@ -1,7 +1,7 @@
 """Cells that were chosen beforehand, such as a search's best."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,21 +14,14 @@ from search.deciding.space import CellSpace
 
 @dataclass(frozen=True)
 class Listed:
-    """Proposes ``cells`` in their order."""
+    """Proposes ``cells`` in their order. A search ends with them: no sample of the space follows."""
 
     cells: tuple[CellSpec, ...]
 
-    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        """The first that is neither finished nor pending.
-
-        Raises:
-            SpaceExhaustedError: all are.
-        """
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
         known = finished.digests | {cell.digest for cell in pending}
-        for cell in self.cells:
-            if cell.digest not in known:
-                return cell
-        raise SpaceExhaustedError(f"all {len(self.cells)} listed cells have been proposed")
+        yield from (cell for cell in self.cells if cell.digest not in known)
+        raise SpaceExhaustedError(f"all {len(self.cells)} listed cells have been proposed, or are over the budget")
 
 
 def listed_in(file: str) -> Listed:

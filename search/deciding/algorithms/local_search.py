@@ -1,6 +1,6 @@
 """Local search: always on from the best cell whose neighbours are not used up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -32,15 +32,16 @@ class LocalSearch:
         if self.breadth < 1:
             raise ValueError(f"algorithm.breadth must be at least 1, got {self.breadth}.")
 
-    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        if len(finished.scored) < self.num_initial:
-            return space.sample(rng)
-        running = {cell.digest for cell in pending}
-        for evaluation in finished.best(self.breadth):
-            digests, cells = _neighbours(space, evaluation.cell)
-            if untried := digests - finished.digests - running:
-                return cells[rng.choice(sorted(untried))]
-        return space.sample(rng)
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
+        if len(finished.scored) >= self.num_initial:
+            known = finished.digests | {cell.digest for cell in pending}
+            for evaluation in finished.best(self.breadth):
+                digests, cells = _neighbours(space, evaluation.cell)
+                untried = sorted(digests - known)
+                rng.shuffle(untried)
+                yield from (cells[digest] for digest in untried)
+        while True:
+            yield space.sample(rng)
 
 
 @lru_cache(maxsize=64)

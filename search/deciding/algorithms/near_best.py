@@ -1,6 +1,6 @@
 """The paper's search: uniform samples, and samples near the best cells seen so far."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -34,13 +34,15 @@ class NearBest:
         if self.max_changes < 1:
             raise ValueError(f"algorithm.max_changes must be at least 1, got {self.max_changes}.")
 
-    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
         best = finished.best(self.elite)
-        if not best or space.num_distinct == 1 or rng.random() >= self.near_best:
-            return space.sample(rng)
-        cell = rng.choice(best).cell
-        for change in range(self.max_changes):
-            if change > 0 and rng.random() < 0.5:
-                break
-            cell = space.mutate(cell, rng)
-        return cell
+        while True:
+            if not best or space.num_distinct == 1 or rng.random() >= self.near_best:
+                yield space.sample(rng)
+                continue
+            cell = rng.choice(best).cell
+            for change in range(self.max_changes):
+                if change > 0 and rng.random() < 0.5:
+                    break
+                cell = space.mutate(cell, rng)
+            yield cell

@@ -1,15 +1,15 @@
 """Multi-objective search: high mIoU at low cost."""
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from operator import attrgetter
 from random import Random
 from typing import Literal
 
+import numpy as np
+
 from models.spec import CellSpec
-from search.deciding.outcomes import Evaluation, Finished
+from search.deciding.outcomes import Evaluation, Finished, ranked
 from search.deciding.space import CellSpace
 
 Cost = Literal["madds", "params"]
@@ -39,72 +39,72 @@ class Pareto:
         if not 0 <= self.mutation <= 1:
             raise ValueError(f"algorithm.mutation must be from 0 to 1, got {self.mutation}.")
 
-    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        if len(finished.scored) < self.population_size or space.num_distinct == 1:
-            return space.sample(rng)
-        population = self._population(finished.scored)
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
+        is_full = len(finished.scored) >= self.population_size and space.num_distinct > 1
+        population = self._population(finished.best(len(finished))) if is_full else []
+        while True:
+            yield self._child(population, space, rng) if is_full else space.sample(rng)
+
+    def _child(self, population: Sequence[Evaluation], space: CellSpace, rng: Random) -> CellSpec:
         one, other = (population[min(rng.sample(range(len(population)), 2))].cell for _ in range(2))
         child = CellSpec(tuple(rng.choice(pair) for pair in zip(one.branches, other.branches, strict=True)))
-        if child in (one, other) or rng.random() < self.mutation:
-            child = space.mutate(child, rng)
-        return child
+        return space.mutate(child, rng) if child in (one, other) or rng.random() < self.mutation else child
 
-    def _population(self, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-        """The survivors, best first: by front, then by crowding distance."""
+    def _population(self, ordered: Sequence[Evaluation]) -> list[Evaluation]:
+        """The survivors, best first: by front, then by crowding distance. Cells of other searches stand in no front of ours."""
         survivors: list[Evaluation] = []
-        for front in _fronts(evaluations, self.cost):
-            survivors += _by_crowding(front, self.cost)
-            if len(survivors) >= self.population_size:
-                break
-        return survivors[: self.population_size]
+        for is_comparable in (True, False):
+            for front in _fronts([one for one in ordered if one.is_comparable is is_comparable], self.cost):
+                survivors += _by_crowding(front, self.cost)
+                if len(survivors) >= self.population_size:
+                    return survivors[: self.population_size]
+        return survivors
 
 
 def pareto_front(evaluations: Sequence[Evaluation], cost: Cost = "madds") -> list[Evaluation]:
     """The evaluations with a score that no other one betters in score or cost without being worse in the other, cheapest first.
 
-    Scores compare by rung, then mIoU. Of equals in both, the earliest trial stays.
+    Scores compare as in ``search.deciding.ranking``. Of equals in both, the earliest trial stays.
     """
-    scored = [evaluation for evaluation in evaluations if evaluation.miou is not None]
-    return _fronts(scored, cost)[0] if scored else []
+    ordered = [one for one in ranked(evaluations) if one.mious]
+    return next(_fronts(ordered, cost), [])
 
 
-def _fronts(evaluations: Sequence[Evaluation], cost: Cost) -> list[list[Evaluation]]:
-    """Non-dominated sorting by two objectives, in n log n (Jensen 2003); each front is in order of cost and of score.
+def _fronts(ordered: Sequence[Evaluation], cost: Cost) -> Iterator[list[Evaluation]]:
+    """Non-dominated sorting by cost and by place in the ranking; each front cheapest first.
 
-    Cheapest first, an evaluation belongs to the first front whose best score so far is below its own.
+    Args:
+        ordered: best first.
     """
-    cost_of = attrgetter(cost)
-    fronts: list[list[Evaluation]] = []
-    lacks: list[tuple[float, float]] = []  # of each front's best score so far, ascending
-    for evaluation in sorted(evaluations, key=lambda one: (cost_of(one), _lack(one), one.trial)):
-        lack = _lack(evaluation)
-        place = bisect_right(lacks, lack)
-        if place == len(fronts):
-            fronts.append([])
-            lacks.append(lack)
-        fronts[place].append(evaluation)
-        lacks[place] = lack
-    return fronts
+    costs = np.array([getattr(one, cost) for one in ordered])
+    levels = np.array(_levels(ordered))
+    left = np.lexsort((costs, levels))
+    while len(left):
+        cheapest_so_far = np.minimum.accumulate(costs[left])
+        is_in_front = np.r_[True, costs[left][1:] < cheapest_so_far[:-1]]
+        yield [ordered[index] for index in left[is_in_front][::-1]]
+        left = left[~is_in_front]
 
 
 def _by_crowding(front: Sequence[Evaluation], cost: Cost) -> list[Evaluation]:
-    """A front with its two ends first, then those that have the most room around them (Deb et al. 2002, section III-B)."""
-    costs, scores = [float(getattr(one, cost)) for one in front], [_score(one) for one in front]
-    widths = [max(values[-1] - values[0], 1e-12) for values in (costs, scores)]
-    room = {
-        one.trial: (costs[i + 1] - costs[i - 1]) / widths[0] + (scores[i + 1] - scores[i - 1]) / widths[1]
-        for i, one in enumerate(front[1:-1], start=1)
-    }
+    """A front with its two ends first, then those that have the most room around them (Deb et al. 2002, section III-B).
+
+    Room on the axis of scores is counted in places: scores of different rungs have no distance.
+    """
+    costs = [float(getattr(one, cost)) for one in front]
+    width, places = max(costs[-1] - costs[0], 1e-12), max(len(front) - 1, 1)
+    room = {one.trial: (costs[i + 1] - costs[i - 1]) / width + 2 / places for i, one in enumerate(front[1:-1], start=1)}
     return sorted(front, key=lambda one: (-room.get(one.trial, inf), one.trial))
 
 
-def _lack(evaluation: Evaluation) -> tuple[float, float]:
-    """The lower the better, by rung, then mIoU, exactly: mIoU 0 at a rung still beats mIoU 1 at the one before."""
-    assert evaluation.miou is not None
-    return -evaluation.rung, -evaluation.miou
+def _levels(ordered: Sequence[Evaluation]) -> list[int]:
+    """Places in the ranking, where neighbours with equal scores share one."""
+    levels: list[int] = []
+    for index, one in enumerate(ordered):
+        is_equal = index > 0 and _score(one) == _score(ordered[index - 1])
+        levels.append(levels[-1] if is_equal else index)
+    return levels
 
 
-def _score(evaluation: Evaluation) -> float:
-    """A place on one axis, for distances: the rung and the mIoU, which is at most 1."""
-    assert evaluation.miou is not None
-    return evaluation.rung + evaluation.miou
+def _score(evaluation: Evaluation) -> tuple[int, float]:
+    return len(evaluation.mious), evaluation.mious[-1]

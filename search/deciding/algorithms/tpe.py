@@ -1,7 +1,7 @@
 """Tree-structured Parzen estimators, by Optuna: the only file that knows it."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -13,7 +13,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from models.spec import BACKBONE, Branch, CellSpec, Operator
-from search.deciding.outcomes import Evaluation, Finished, excerpt
+from search.deciding.outcomes import Finished, ranked
 from search.deciding.space import CellSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -23,8 +23,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Tpe:
     """Optuna's ``TPESampler``: each branch has a categorical parameter for its operator and one for its input.
 
-    Bergstra et al. 2011; multivariate as in Falkner et al. 2018. Trials that got through fewer rungs than others rank below
-    them, as Optuna ranks pruned ones; running ones count as bad (its constant liar), so that workers spread.
+    Bergstra et al. 2011; multivariate as in Falkner et al. 2018. It is told places in the ranking, which are all that TPE
+    makes of scores; running trials count as bad (its constant liar), so that workers spread.
 
     Attributes:
         num_initial: trials with a score before the model is used.
@@ -35,7 +35,7 @@ class Tpe:
 
     num_initial: int = 20
     num_candidates: int = 24
-    history: int = 500
+    history: int = 200
 
     def __post_init__(self) -> None:
         for name in ("num_initial", "num_candidates"):
@@ -44,15 +44,15 @@ class Tpe:
         if self.history < 10:
             raise ValueError(f"algorithm.history must be at least 10, got {self.history}.")
 
-    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
         if len(finished.scored) < self.num_initial:
-            return space.sample(rng)
+            while True:
+                yield space.sample(rng)
         distributions = _distributions(space.num_branches, len(space.choices))
-        chosen = excerpt(finished.scored, self.history)
-        last_rung = max(evaluation.rung for evaluation in chosen)
-        places = {operator: place for place, operator in enumerate(space.choices)}
-        trials = [_ended(places, evaluation, last_rung, distributions) for evaluation in chosen]
-        trials += [_running(places, cell, distributions) for cell in pending]
+        choices = {operator: index for index, operator in enumerate(space.choices)}
+        chosen = ranked(finished.excerpt(self.history))
+        trials = [_ended(choices, one.cell, -place, distributions) for place, one in enumerate(chosen)]
+        trials += [_running(choices, cell, distributions) for cell in pending]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = TPESampler(
@@ -64,7 +64,8 @@ class Tpe:
             )
         study = optuna.create_study(sampler=sampler, direction="maximize")
         study.add_trials(trials)
-        return _cell(space, study.ask(dict(distributions)).params)
+        while True:
+            yield _cell(space, study.ask(dict(distributions)).params)
 
 
 class _Index(CategoricalDistribution):
@@ -90,9 +91,9 @@ def _distributions(num_branches: int, num_operators: int) -> Mapping[str, BaseDi
     return operators | {f"input_{i}": _Index(BACKBONE, i) for i in range(num_branches)}
 
 
-def _params(places: Mapping[Operator, int], cell: CellSpec) -> dict[str, int]:
+def _params(choices: Mapping[Operator, int], cell: CellSpec) -> dict[str, int]:
     branches = list(enumerate(cell.branches))
-    return {f"operator_{i}": places[branch.operator] for i, branch in branches} | {
+    return {f"operator_{i}": choices[branch.operator] for i, branch in branches} | {
         f"input_{i}": branch.input for i, branch in branches
     }
 
@@ -103,17 +104,10 @@ def _cell(space: CellSpace, params: dict[str, int]) -> CellSpec:
 
 
 def _ended(
-    places: Mapping[Operator, int], evaluation: Evaluation, last_rung: int, distributions: Mapping[str, BaseDistribution]
+    choices: Mapping[Operator, int], cell: CellSpec, value: float, distributions: Mapping[str, BaseDistribution]
 ) -> FrozenTrial:
-    assert evaluation.miou is not None
-    return create_trial(
-        state=TrialState.COMPLETE if evaluation.rung == last_rung else TrialState.PRUNED,
-        params=_params(places, evaluation.cell),
-        distributions=dict(distributions),
-        value=evaluation.miou,
-        intermediate_values={evaluation.rung: evaluation.miou},
-    )
+    return create_trial(params=_params(choices, cell), distributions=dict(distributions), value=value)
 
 
-def _running(places: Mapping[Operator, int], cell: CellSpec, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    return create_trial(state=TrialState.RUNNING, params=_params(places, cell), distributions=dict(distributions))
+def _running(choices: Mapping[Operator, int], cell: CellSpec, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    return create_trial(state=TrialState.RUNNING, params=_params(choices, cell), distributions=dict(distributions))

@@ -1,6 +1,6 @@
 """Uniform random search: the baseline that every other algorithm has to beat."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -13,5 +13,6 @@ from search.deciding.space import CellSpace
 class Uniform:
     """Each proposal is uniform over the space's encodings, whatever was found before."""
 
-    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> CellSpec:
-        return space.sample(rng)
+    def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
+        while True:
+            yield space.sample(rng)

@@ -8,7 +8,7 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from data.cache.feature_cache import CacheError
+from data.cache.files import CacheError
 from search.running.nodes.cluster import check_cluster, most_pending, slots
 from search.running.nodes.every_node import driver_node
 from search.running.resources import Resources

@@ -7,6 +7,7 @@ import socket
 import ray
 from ray._private.state import state
 
+from search.running.nodes.address import names_cluster
 from search.running.nodes.autoscaler import autoscales, check_growth
 from search.running.resources import Node, Resources, ResourcesError
 
@@ -34,11 +35,6 @@ def connect(address: str | None) -> None:
         runtime_env={"env_vars": _WORKER_ENVIRONMENT},
         _system_config=_OF_LOCAL_RAY if is_local else None,
     )
-
-
-def names_cluster(address: str | None) -> bool:
-    """Whether ``connect`` joins a cluster, and does not start Ray on this machine."""
-    return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
 
 
 def slots(resources: Resources) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from models.cost import FeatureShape
 from search.deciding.space import AtrousConvs, CellSpace, OperatorFamily, PointwiseConvs, PyramidPoolings
 from search.journal.events import SearchOpened
+from search.journal.fingerprints import flat
 
 _FAMILIES: Mapping[str, type[OperatorFamily]] = {
     f"{module}{family.__name__}": family
@@ -93,13 +94,9 @@ def in_words(value: Any) -> str:
     return {"None": "none", "True": "yes", "False": "no"}.get(str(value), str(value))
 
 
-def fingerprint_lines(settings: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def fingerprint_lines(settings: Mapping[str, Any]) -> Iterator[str]:
     """Every value on a line of its own with its path, as a refused resume names it."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from fingerprint_lines(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key} = {json.dumps(value)}"
+    return (f"{path} = {json.dumps(value)}" for path, value in flat(settings))
 
 
 def _parts(settings: Mapping[str, Any]) -> tuple[str, str]:

@@ -9,9 +9,11 @@ from itertools import count
 import numpy as np
 import pytest
 
-from data.cache.build import CacheBuild, build_cache, pad_sample
-from data.cache.feature_cache import CacheError, CacheKey, FeatureCache
+from data.cache.build import CacheBuild, build_cache
+from data.cache.feature_cache import CacheKey, FeatureCache
+from data.cache.files import CacheError
 from data.datasets.contract import DatasetInfo, Sample, palette_of
+from data.transforms import pad_sample
 
 INFO = DatasetInfo("toy", ("a", "b", "c"), palette_of(3))
 KEY = CacheKey(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from data.cache.build import CacheBuild, build_cache
-from data.cache.feature_cache import CacheError, CacheKey, FeatureCache
+from data.cache.feature_cache import CacheKey, FeatureCache
+from data.cache.files import CacheError
 from data.cache.local_copy import check_local_room, local_copy
 from data.datasets.contract import DatasetInfo, Sample, palette_of
 

@@ -15,6 +15,7 @@ import pytest
 import ray
 from mlflow import MlflowClient
 from PIL import Image
+from safetensors import safe_open
 
 from search.cli import main
 from search.findings.leaderboard import COLUMNS
@@ -184,8 +185,8 @@ def test_the_best_cell_is_retrained_and_evaluated(searched):
     assert retrained.returncode == 0, retrained.stderr
     best = json.loads((folder / "tiny" / "best.json").read_text())
     model = folder / "tiny" / f"retrain-{best['digest']}"
-    config = json.loads((model / "config.json").read_text())
-    assert config["cell"] == best["cell"]
+    with safe_open(model / "model.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["config"])["cell"] == best["cell"]
     scored = dpc(folder, "evaluate", "dataset.num_val=4", f"checkpoint={model}", f"json={folder}/scores.json")
     assert scored.returncode == 0, scored.stderr
     scores = json.loads((folder / "scores.json").read_text())

@@ -8,6 +8,7 @@ from PIL import Image
 
 from data.datasets.shapes import Shapes
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import Branch, CellSpec, Conv1x1
 from search.cli import main
 from search.views.figures.confusion import draw_confusion
@@ -25,7 +26,8 @@ def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
     names = list(SHAPES.info.class_names)
     folder = tmp_path_factory.mktemp("model")
-    Segmenter(CELL.to_json(), len(names), encoder_name="local", filters=8, class_names=names).save_pretrained(folder)
+    model = Segmenter(CELL, len(names), BackboneSettings("local"), CellSettings(filters=8), class_names=names)
+    model.save_pretrained(folder)
     return folder
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import Branch, CellSpec, Conv1x1
 from search.cli import main
 
@@ -13,7 +14,8 @@ CELL = CellSpec((Branch(-1, Conv1x1()),))
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    Segmenter(CELL.to_json(), 2, encoder_name="local", filters=8, class_names=["sky", "road"]).save_pretrained(folder)
+    model = Segmenter(CELL, 2, BackboneSettings("local"), CellSettings(filters=8), class_names=["sky", "road"])
+    model.save_pretrained(folder)
     return folder
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from data.datasets.contract import palette_of
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import Branch, CellSpec, Conv1x1, PyramidPooling
 from search.cli import main
 from training.prediction import predict_labels
@@ -32,7 +33,7 @@ def photo(seed=0, height_px=60, width_px=83):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
-    model = Segmenter(CELL.to_json(), 4, encoder_name="local", filters=8, class_names=NAMES, palette=PALETTE).eval()
+    model = Segmenter(CELL, 4, BackboneSettings("local"), CellSettings(filters=8), class_names=NAMES, palette=PALETTE).eval()
     with torch.inference_mode():
         model.classifier.weight.mul_(20)
         images_BCHW = torch.stack([torch.from_numpy(photo(seed)).permute(2, 0, 1) / 127.5 - 1 for seed in range(4)])
@@ -108,7 +109,7 @@ def test_an_overlay_is_the_image_under_its_colours_with_a_legend_below(checkpoin
 
 def test_a_model_without_a_palette_gets_pascals(checkpoint, photos, tmp_path):
     model = Segmenter.from_pretrained(checkpoint)
-    plain = Segmenter(**{**model.config, "palette": None})
+    plain = Segmenter.from_config({**model.config, "palette": None})
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(tmp_path / "plain")
     _, output = predict(tmp_path / "plain", put(photos / "a.png"))

@@ -77,11 +77,11 @@ def test_listed_cells_are_proposed_in_their_order_each_once():
     cells = (CELLS[2], CELLS[0], CellSpec((Branch(-1, Conv1x1()),)))
     listed = Listed(cells)
     finished = Finished([Evaluation(0, cells[0], Status.COMPLETED, 1, 0.5)])
-    assert listed.propose(SPACE, Finished(), (), Random(0)) == cells[0]
-    assert listed.propose(SPACE, finished, (), Random(0)) == cells[1]
-    assert listed.propose(SPACE, finished, (cells[1],), Random(0)) == cells[2]
+    assert next(listed.propose(SPACE, Finished(), (), Random(0))) == cells[0]
+    assert next(listed.propose(SPACE, finished, (), Random(0))) == cells[1]
+    assert next(listed.propose(SPACE, finished, (cells[1],), Random(0))) == cells[2]
     with pytest.raises(SpaceExhaustedError, match="all 3 listed cells have been proposed"):
-        listed.propose(SPACE, finished, cells[1:], Random(0))
+        next(listed.propose(SPACE, finished, cells[1:], Random(0)))
 
 
 def test_a_file_lists_the_cells_of_a_study(tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import groupby
 from random import Random
 
 import pytest
@@ -20,7 +21,7 @@ from search.deciding.algorithms.pareto import Pareto, _fronts, pareto_front
 from search.deciding.algorithms.predictor import Predictor
 from search.deciding.algorithms.tpe import Tpe
 from search.deciding.algorithms.uniform import Uniform
-from search.deciding.outcomes import Evaluation, Finished, Status, excerpt
+from search.deciding.outcomes import Evaluation, Finished, Status, ranked
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 
 ALGORITHMS = [
@@ -54,14 +55,14 @@ def cost(cell):
 
 
 def search(algorithm, space, trials, seed=0, allows=lambda cell: True):
-    """Trials one after the other; every third is stopped at the first of two rungs, where the worse score higher."""
+    """Trials one after the other; every third is stopped at the first of two rungs, where those that go on score higher."""
     finished, known = Finished(), set()
     for number in range(trials):
         cell = propose_new(algorithm, space, finished, (), known, proposal_seed(seed, number), allows)
         known.add(cell.digest)
         miou = landscape(cell)
-        status, rung, miou = (Status.STOPPED, 1, 1 - miou) if number % 3 == 2 else (Status.COMPLETED, 2, miou)
-        finished.add(Evaluation(number, cell, status, rung, miou, cost(cell), cost(cell)))
+        status, mious = (Status.STOPPED, (miou / 2,)) if number % 3 == 2 else (Status.COMPLETED, (1 - miou / 2, miou))
+        finished.add(Evaluation(number, cell, status, mious, cost(cell), cost(cell)))
     return finished
 
 
@@ -78,21 +79,21 @@ def test_it_is_an_algorithm(algorithm):
 def test_the_same_history_and_seed_propose_the_same_cell_whatever_was_proposed_in_between(algorithm):
     pending = [SPACE.sample(Random(9)).canonical()]
     one, other = search(algorithm, SPACE, 30), search(algorithm, SPACE, 30, seed=1)
-    first = algorithm.propose(SPACE, one, pending, Random(0))
-    algorithm.propose(SPACE, other, (), Random(1))
-    assert algorithm.propose(SPACE, one, pending, Random(0)) == first
+    first = next(algorithm.propose(SPACE, one, pending, Random(0)))
+    next(algorithm.propose(SPACE, other, (), Random(1)))
+    assert next(algorithm.propose(SPACE, one, pending, Random(0))) == first
 
 
 def proposals():
     """What each algorithm proposes after one and the same history."""
     finished, pending = search(Uniform(), SPACE, 40), [SPACE.sample(Random(9)).canonical()]
-    return [algorithm.propose(SPACE, finished, pending, Random(0)).digest for algorithm in ALGORITHMS]
+    return [next(algorithm.propose(SPACE, finished, pending, Random(0))).digest for algorithm in ALGORITHMS]
 
 
 def test_a_fresh_process_proposes_the_same_as_one_that_remembers_another_history():
     other = search(Uniform(), SPACE, 40, seed=1)
     for algorithm in ALGORITHMS:
-        algorithm.propose(SPACE, other, (), Random(0))
+        next(algorithm.propose(SPACE, other, (), Random(0)))
     code = f"import runpy; print(*runpy.run_path({__file__!r})['proposals']())"
     fresh = subprocess.run(
         [sys.executable, "-c", code],
@@ -108,10 +109,10 @@ def test_a_fresh_process_proposes_the_same_as_one_that_remembers_another_history
 @every_algorithm
 def test_the_order_in_which_results_arrive_does_not_matter(algorithm):
     in_order = list(search(algorithm, SPACE, 40))
-    expected = algorithm.propose(SPACE, Finished(in_order), (), Random(0))
+    expected = next(algorithm.propose(SPACE, Finished(in_order), (), Random(0)))
     for seed in range(3):
         arrived = Random(seed).sample(in_order, len(in_order))
-        assert algorithm.propose(SPACE, Finished(arrived), (), Random(0)) == expected
+        assert next(algorithm.propose(SPACE, Finished(arrived), (), Random(0))) == expected
 
 
 @every_algorithm
@@ -129,7 +130,7 @@ def test_neither_finished_nor_pending_cells_are_proposed_and_a_tiny_space_is_exh
         pending.append(cell)
         if number % 3 == 2:
             for offset, ended in enumerate(pending):
-                finished.add(Evaluation(number - 2 + offset, ended, Status.COMPLETED, 1, landscape(ended)))
+                finished.add(Evaluation(number - 2 + offset, ended, Status.COMPLETED, (landscape(ended),)))
             pending = []
     with pytest.raises(SpaceExhaustedError, match=f"all {TINY.num_distinct} different cells"):
         propose_new(algorithm, TINY, finished, pending, known, seed=0)
@@ -152,17 +153,17 @@ def test_a_budget_is_kept_and_a_tiny_space_within_it_is_exhausted_exactly(algori
 def test_a_space_of_a_single_cell_has_one_proposal(algorithm):
     single = CellSpace(1, {"a": PointwiseConvs()})
     assert len(search(algorithm, single, 1)) == 1
-    learnt = Finished(Evaluation(n, single.sample(Random(0)), Status.COMPLETED, 1, 0.5) for n in range(40))
-    assert algorithm.propose(single, learnt, (), Random(0)) in single
+    learnt = Finished(Evaluation(n, single.sample(Random(0)), Status.COMPLETED, (0.5,)) for n in range(40))
+    assert next(algorithm.propose(single, learnt, (), Random(0))) in single
 
 
 @every_algorithm
 def test_trials_without_a_score_do_no_harm(algorithm):
     cells = [SPACE.sample(Random(n)).canonical() for n in range(80)]
-    without = [Evaluation(n, cell, Status.FAILED if n % 2 else Status.DIVERGED, 1) for n, cell in enumerate(cells[:40])]
-    scored = [Evaluation(n, cell, Status.STOPPED, 1, landscape(cell)) for n, cell in enumerate(cells[40:], start=40)]
+    without = [Evaluation(n, cell, Status.FAILED if n % 2 else Status.DIVERGED) for n, cell in enumerate(cells[:40])]
+    scored = [Evaluation(n, cell, Status.STOPPED, (landscape(cell),)) for n, cell in enumerate(cells[40:], start=40)]
     for evaluations in (without, without + scored):
-        assert algorithm.propose(SPACE, Finished(evaluations), cells[:2], Random(0)) in SPACE
+        assert next(algorithm.propose(SPACE, Finished(evaluations), cells[:2], Random(0))) in SPACE
 
 
 @every_algorithm
@@ -194,10 +195,10 @@ def digests(cells):
 
 def test_evolution_mutates_the_best_of_the_youngest_and_forgets_the_old():
     cells = [SPACE.sample(Random(n)).canonical() for n in range(20)]
-    finished = Finished(Evaluation(n, cell, Status.COMPLETED, 2, 0.9 - n / 100) for n, cell in enumerate(cells[:19]))
-    finished.add(Evaluation(19, cells[19], Status.STOPPED, 1, 0.95))  # a high score, at an earlier rung
+    finished = Finished(Evaluation(n, cell, Status.COMPLETED, (0.97, 0.9 - n / 100)) for n, cell in enumerate(cells[:19]))
+    finished.add(Evaluation(19, cells[19], Status.STOPPED, (0.95,)))  # a high score, at a rung where others had more
     evolution = RegularizedEvolution(population_size=10, sample_size=10)
-    mutants = digests(evolution.propose(SPACE, finished, (), Random(seed)) for seed in range(10))
+    mutants = digests(next(evolution.propose(SPACE, finished, (), Random(seed))) for seed in range(10))
     assert mutants <= digests(SPACE.neighbours(cells[10]))
 
 
@@ -206,12 +207,12 @@ def test_local_search_takes_an_untried_neighbour_of_the_best_cell_and_pending_on
     ended, running, *left = TINY.neighbours(best)
     finished = Finished(
         [
-            Evaluation(0, best, Status.COMPLETED, 2, 0.3),
-            Evaluation(1, other, Status.STOPPED, 1, 0.9),
+            Evaluation(0, best, Status.COMPLETED, (0.95, 0.3)),
+            Evaluation(1, other, Status.STOPPED, (0.9,)),
             Evaluation(2, ended, Status.FAILED),
         ]
     )
-    steps = digests(LocalSearch(num_initial=2).propose(TINY, finished, [running], Random(seed)) for seed in range(100))
+    steps = digests(next(LocalSearch(num_initial=2).propose(TINY, finished, [running], Random(seed))) for seed in range(100))
     assert steps == digests(left) - {other.digest}
 
 
@@ -220,9 +221,10 @@ def test_what_is_pending_keeps_tpe_away():
     finished = search(Uniform(), SPACE, 40)
     tpe = Tpe(num_initial=10)
     seeds = range(10)
-    alone = [tpe.propose(SPACE, finished, (), Random(seed)) for seed in seeds]
+    alone = [next(tpe.propose(SPACE, finished, (), Random(seed))) for seed in seeds]
     beside = [
-        tpe.propose(SPACE, finished, [cell.canonical()] * 20, Random(seed)) for seed, cell in zip(seeds, alone, strict=True)
+        next(tpe.propose(SPACE, finished, [cell.canonical()] * 20, Random(seed)))
+        for seed, cell in zip(seeds, alone, strict=True)
     ]
     assert sum(one.digest != other.digest for one, other in zip(alone, beside, strict=True)) >= 8
 
@@ -230,17 +232,17 @@ def test_what_is_pending_keeps_tpe_away():
 def test_a_front_of_the_pareto_search_is_thinned_where_it_is_crowded():
     costs = [0, 1, 2, 3, 50, 100]
     front = [
-        Evaluation(n, SPACE.sample(Random(n)), Status.COMPLETED, 1, 0.1 + cost / 200, madds=cost)
+        Evaluation(n, SPACE.sample(Random(n)), Status.COMPLETED, (0.1 + cost / 200,), madds=cost)
         for n, cost in enumerate(costs)
     ]
-    assert [one.madds for one in Pareto(population_size=4)._population(front)] == [0, 100, 50, 3]
+    assert [one.madds for one in Pareto(population_size=4)._population(ranked(front))] == [0, 100, 50, 3]
 
 
 def test_a_child_of_the_pareto_search_takes_branches_from_both_parents():
     parents = [CellSpec((Branch(BACKBONE, AtrousConv((rate, rate))),) * 5) for rate in (1, 3, 6, 9)]
-    finished = Finished(Evaluation(n, cell, Status.COMPLETED, 1, 0.5 + n / 10, madds=n) for n, cell in enumerate(parents))
+    finished = Finished(Evaluation(n, cell, Status.COMPLETED, (0.5 + n / 10,), madds=n) for n, cell in enumerate(parents))
     pareto = Pareto(population_size=4, mutation=0)
-    children = [pareto.propose(SPACE, finished, (), Random(seed)) for seed in range(20)]
+    children = [next(pareto.propose(SPACE, finished, (), Random(seed))) for seed in range(20)]
     assert any(sum(child.branches.count(cell.branches[0]) >= 2 for cell in parents) == 2 for child in children)
 
 
@@ -255,7 +257,10 @@ def test_the_pareto_search_finds_a_better_front_than_uniform_and_better_cells_th
     for seed in range(6):
         fronts = []
         for algorithm in (Pareto(population_size=30), Uniform()):
-            finished = [replace(one, rung=1, miou=landscape(one.cell)) for one in search(algorithm, SPACE, 200, seed)]
+            finished = [
+                replace(one, status=Status.COMPLETED, mious=(landscape(one.cell),))
+                for one in search(algorithm, SPACE, 200, seed)
+            ]
             fronts.append(hypervolume(pareto_front(finished), 100))
         wins += fronts[0] > fronts[1]
     assert wins >= 5
@@ -266,38 +271,37 @@ def test_fronts_are_those_of_the_definition(seed):
     rng = Random(seed)
     cell = SPACE.sample(rng)
     evaluations = [
-        Evaluation(n, cell, Status.COMPLETED, rng.randint(1, 2), rng.randint(0, 10) / 10, madds=rng.randint(0, 9))
+        Evaluation(
+            n, cell, Status.COMPLETED, tuple(rng.randint(0, 5) / 5 for _ in range(rng.randint(1, 2))), madds=rng.randint(0, 9)
+        )
         for n in range(60)
     ]
 
+    ordered = ranked(evaluations)
+    runs = [list(run) for _, run in groupby(ordered, key=lambda one: (len(one.mious), one.mious[-1]))]
+    levels = {one.trial: level for level, run in enumerate(runs) for one in run}
+
     def betters(one, other):
         """Dominates it, or is its equal and older."""
-        score, cost_ = ((-e.rung, -e.miou) for e in (one, other)), (one.madds, other.madds)
-        (better, worse), (cheap, dear) = score, cost_
-        is_equal = better == worse and cheap == dear
-        return (one.trial < other.trial) if is_equal else (better <= worse and cheap <= dear)
+        level, other_level = levels[one.trial], levels[other.trial]
+        is_equal = level == other_level and one.madds == other.madds
+        return (one.trial < other.trial) if is_equal else (level <= other_level and one.madds <= other.madds)
 
     left, expected = evaluations, []
     while left:
         front = [one for one in left if not any(betters(other, one) for other in left if other is not one)]
         expected.append({one.trial for one in front})
         left = [one for one in left if one not in front]
-    assert [{one.trial for one in front} for front in _fronts(evaluations, "madds")] == expected
+    assert [{one.trial for one in front} for front in _fronts(ordered, "madds")] == expected
     assert {one.trial for one in pareto_front(evaluations)} == expected[0]
 
 
 def test_an_excerpt_is_the_best_fifth_and_the_latest_in_order():
     cell = SPACE.sample(Random(0))
-    scored = [Evaluation(n, cell, Status.COMPLETED, 1, 1 - n / 100) for n in range(100)]
-    assert [one.trial for one in excerpt(scored, 10)] == [0, 1, *range(92, 100)]
-    assert excerpt(scored, 200) == scored
-
-
-def test_settled_trials_are_those_before_the_first_gap():
-    cell = SPACE.sample(Random(0))
-    finished = Finished(Evaluation(n, cell, Status.FAILED) for n in (4, 0, 2, 1, 7))
-    assert finished.num_settled == 3
-    assert Finished().num_settled == 0
+    finished = Finished(Evaluation(n, cell, Status.COMPLETED, (1 - n / 100,)) for n in range(100))
+    assert [one.trial for one in finished.excerpt(10)] == [0, 1, *range(92, 100)]
+    assert [one.trial for one in finished.excerpt(10, before=50)] == [0, 1, *range(42, 50)]
+    assert finished.excerpt(200) == list(finished)
 
 
 def test_a_large_space_without_an_allowed_cell_ends_instead_of_sampling_for_ever():

@@ -27,7 +27,8 @@ class Listening:
     def propose(self, space, finished, pending, rng):
         self.finished.append([evaluation.trial for evaluation in finished])
         self.pending.append(len(pending))
-        return space.sample(rng)
+        while True:
+            yield space.sample(rng)
 
     def bracket(self, trial):
         return trial % 2
@@ -53,7 +54,7 @@ def begin(told, count):
 
 
 def end(told, trial, miou=0.5):
-    told.end(Evaluation(trial, SPACE.sample(Random(trial)), Status.COMPLETED, 2, miou))
+    told.end(Evaluation(trial, SPACE.sample(Random(trial)), Status.COMPLETED, (miou, miou)))
 
 
 def test_a_trial_at_its_last_rung_is_done_whatever_the_scheduler_says():

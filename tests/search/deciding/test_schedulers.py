@@ -142,3 +142,10 @@ def test_nothing_is_stopped_without_a_scheduler():
 def test_wrong_settings_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("scheduler", [Asha(), MedianStopping(min_trials=1)], ids=lambda one: type(one).__name__)
+def test_a_grace_period_that_is_not_given_ends_at_the_first_rung_whatever_that_is(scheduler):
+    """So a re-ranking, whose rungs are its own, stops at these and not at the search's."""
+    assert not scheduler.decide(0, [7], [0.1], [0.5, 0.6, 0.7]).goes_on
+    assert type(scheduler)(grace_iterations=8).decide(0, [7], [0.1], [0.5, 0.6, 0.7]).goes_on

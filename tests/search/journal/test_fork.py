@@ -1,15 +1,35 @@
 """What a search takes over from the one that it is forked from."""
 
+from dataclasses import replace
+
 import pytest
 
+from models.cost import CellCost
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
+from search.deciding.algorithms.uniform import Uniform
+from search.deciding.budget import Budget
 from search.deciding.outcomes import Status
+from search.deciding.policy import Plan
+from search.deciding.schedulers import NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited
+from search.journal.folder import JOURNAL
 from search.journal.fork import inherit
 from search.journal.journal import Journal
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
+from search.journal.replay import replay
+from tests.search.journal.studies import SPACE, journalled, open_study, plan, run
 
-SPACE = CellSpace(1, {"atrous": AtrousConvs([1, 3])})
+PLAN = Plan(
+    CellSpace(1, {"atrous": AtrousConvs([1, 3])}),
+    Uniform(),
+    NoStopping(),
+    (10,),
+    5,
+    0,
+    cost_of=lambda cell: CellCost(1, 2, 3, 4),
+)
 SCORING = {"proxy": {"rungs": [10]}, "features": {"shape": [8, 5, 5]}, "scoring_code": "c0de"}
 OPENED = SearchOpened("parent", {**SCORING, "algorithm": "tpe"}, {}, 0.0)
 
@@ -32,18 +52,16 @@ TRIALS = [
 
 
 def forked(folder, fingerprint, events=(OPENED, *TRIALS)):
-    path = folder / "journal.jsonl"
-    with Journal(path) as journal:
+    with Journal(folder / JOURNAL) as journal:
         journal.append(*events)
-    return inherit(path, fingerprint, SPACE, SPACE.operator_kinds)
+    return inherit(folder, fingerprint, PLAN, PLAN.space.operator_kinds)
 
 
 def test_finished_trials_whose_cells_are_in_the_space_are_taken_over_and_numbered_anew(tmp_path):
-    good, failed = forked(tmp_path, SCORING)
-    assert (good.trial, good.cell, good.seed, good.params, good.madds) == (0, GOOD, 7, 101, 1001)
+    (good,) = forked(tmp_path, SCORING)
+    assert (good.trial, good.cell, good.seed) == (0, GOOD, 7)
     assert (good.source, good.status, good.reason, good.elapsed_s) == ("parent", Status.COMPLETED, "full budget", 2.0)
     assert good.rungs == ((10, 0.5, 1.5, 2.0),)
-    assert (failed.trial, failed.cell, failed.status, failed.rungs) == (1, FAILED, Status.FAILED, ())
 
 
 def test_of_a_cell_that_a_table_holds_under_several_seeds_the_last_trial_is_taken_over(tmp_path):
@@ -52,9 +70,8 @@ def test_of_a_cell_that_a_table_holds_under_several_seeds_the_last_trial_is_take
         RungReached(4, 1, 10, 0.4, 1.5, 2.0, False, "full budget", 6.0),
         TrialEnded(4, Status.COMPLETED, "full budget", 2.0, 6.0),
     ]
-    good, failed = forked(tmp_path, SCORING, (OPENED, *TRIALS, *again))
+    (good,) = forked(tmp_path, SCORING, (OPENED, *TRIALS, *again))
     assert (good.cell, good.seed, good.rungs[0][1]) == (GOOD, 8, 0.4)
-    assert failed.cell == FAILED
 
 
 @pytest.mark.parametrize(
@@ -79,5 +96,80 @@ def test_what_was_not_comparable_to_the_parent_is_not_to_its_fork(tmp_path):
 
 
 def test_a_fork_of_nothing_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"from: no search at .*journal.jsonl"):
+    with pytest.raises(ValueError, match=r"from: no search .*journal.jsonl has no first line"):
         forked(tmp_path, SCORING, [])
+
+
+@pytest.mark.parametrize("is_comparable", [True, False])
+def test_a_fork_begins_with_the_finished_cells_of_its_parent(tmp_path, is_comparable):
+    journalled(tmp_path / "parent" / JOURNAL, plan(12), die_after=20)
+    parent = SearchRecord(read_events(tmp_path / "parent" / JOURNAL)[0])
+    fingerprint = {} if is_comparable else {"proxy": "another"}
+    inherited = inherit(tmp_path / "parent", fingerprint, plan(8), SPACE.operator_kinds)
+    with Journal(tmp_path / "child.jsonl") as journal:
+        journal.append(*inherited)
+    study = journalled(tmp_path / "child.jsonl", plan(8))
+    assert study.is_complete
+    assert study.record.num_inherited == parent.num_ended == len(inherited) > 0
+    assert study.record.num_ended == 8
+    own = [trial for trial in study.record.trials.values() if not trial.source]
+    assert [trial.proposed.trial for trial in own] == list(range(len(inherited), len(inherited) + 8))
+    assert len(study.record.leaderboard()) == 8 + (len(inherited) if is_comparable else 0)
+    if is_comparable:
+        assert len({trial.cell.digest for trial in study.record.trials.values()}) == len(inherited) + 8
+    events, _ = read_events(tmp_path / "child.jsonl")
+    assert replay(events, plan(8)).differences == ()
+
+
+def test_cells_outside_the_childs_space_are_not_inherited(tmp_path):
+    journalled(tmp_path / "parent" / JOURNAL, plan(12))
+    assert inherit(tmp_path / "parent", {}, plan(8, CellSpace(2, SPACE.operators)), SPACE.operator_kinds) == []
+
+
+def dear(cell):
+    """Costs that the child counts otherwise than its parent did."""
+    madds = sum(branch.operator.rate[0] for branch in cell.branches if hasattr(branch.operator, "rate"))
+    return CellCost(1, madds, 1, 1)
+
+
+def test_a_child_counts_costs_anew_and_its_parents_cells_above_the_budget_guide_and_are_not_ranked(tmp_path):
+    journalled(tmp_path / "parent" / JOURNAL, plan(12))
+    of_child = replace(plan(4), cost_of=dear, budget=Budget(madds=12))
+    inherited = inherit(tmp_path / "parent", {}, of_child, SPACE.operator_kinds)
+    assert [event.madds for event in inherited] == [dear(event.cell).madds for event in inherited]
+    assert [event.is_comparable for event in inherited] == [event.madds <= 12 for event in inherited]
+    assert 0 < sum(event.is_comparable for event in inherited) < len(inherited)
+    with Journal(tmp_path / "child.jsonl") as journal:
+        journal.append(*inherited)
+    study = journalled(tmp_path / "child.jsonl", of_child)
+    assert all(trial.proposed.madds <= 12 for trial in study.record.leaderboard())
+
+
+def test_trials_that_failed_are_left_behind_and_their_cells_may_be_tried_again(tmp_path):
+    with Journal(tmp_path / "parent" / JOURNAL) as journal:
+        study = open_study(journal, plan(2))
+        study.failed(study.propose().trial, Status.FAILED, "a bad night")
+        run(study)
+    failed, completed = SearchRecord(read_events(tmp_path / "parent" / JOURNAL)[0]).trials.values()
+    (inherited,) = inherit(tmp_path / "parent", {}, plan(2), SPACE.operator_kinds)
+    assert inherited.cell == completed.cell != failed.cell
+
+
+@pytest.mark.parametrize("window", [None, 6])
+def test_the_parents_best_are_scored_first_where_scores_do_not_compare(tmp_path, window):
+    journalled(tmp_path / "parent" / JOURNAL, plan(12))
+    of_child = plan(8, window=window)
+    inherited = inherit(tmp_path / "parent", {"proxy": "another"}, of_child, SPACE.operator_kinds, rescore=5)
+    with Journal(tmp_path / "child.jsonl") as journal:
+        journal.append(*inherited)
+    study = journalled(tmp_path / "child.jsonl", of_child)
+    own = [trial.cell for trial in study.record.trials.values() if not trial.source]
+    best = [trial.cell for trial in SearchRecord(read_events(tmp_path / "parent" / JOURNAL)[0]).leaderboard()[:5]]
+    assert set(own[:5]) == set(best)
+    assert replay(read_events(tmp_path / "child.jsonl")[0], of_child).differences == ()
+
+
+def test_a_child_that_scores_as_its_parent_did_scores_none_of_its_cells_again(tmp_path):
+    journalled(tmp_path / "parent" / JOURNAL, plan(12))
+    inherited = inherit(tmp_path / "parent", {}, plan(8), SPACE.operator_kinds, rescore=5)
+    assert not any(event.comes_first for event in inherited)

@@ -3,7 +3,7 @@
 import pytest
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
-from search.deciding.outcomes import Status
+from search.deciding.outcomes import Status, ranked
 from search.journal.events import (
     CellProposed,
     DeviceLeftOut,
@@ -53,7 +53,7 @@ def test_a_trial_has_the_score_of_its_last_rung_unless_it_went_wrong(events, mio
     assert (found.miou, found.status, found.elapsed_s) == (miou, status, elapsed_s)
 
 
-def test_the_leaderboard_compares_equal_rungs_and_puts_trials_without_a_score_last():
+def test_the_leaderboard_compares_trials_where_they_last_met_and_puts_those_without_a_score_last():
     record = SearchRecord(
         [
             *trial(0, 0.9, status=Status.FAILED),
@@ -63,8 +63,8 @@ def test_the_leaderboard_compares_equal_rungs_and_puts_trials_without_a_score_la
             *trial(4, 0.1, 0.2, 0.99),
         ]
     )
-    assert [found.proposed.trial for found in record.leaderboard()] == [3, 1, 2, 0]
-    assert record.best is record.trials[3]
+    assert [found.proposed.trial for found in record.leaderboard()] == [2, 3, 1, 0]
+    assert record.best is record.trials[2]
 
 
 def test_of_equal_trials_the_earlier_one_is_the_better():
@@ -78,7 +78,7 @@ def test_inherited_trials_are_ranked_where_they_are_comparable_and_count_as_no_t
     assert [found.proposed.trial for found in record.leaderboard()] == [0, 2]
     assert record.best is record.trials[0]
     assert (record.num_inherited, record.num_proposed, record.num_ended) == (2, 1, 1)
-    assert record.trials[1].evaluation().merit < record.trials[2].evaluation().merit
+    assert [one.trial for one in ranked(trial.evaluation() for trial in record.finished)] == [0, 2, 1]
 
 
 def test_trials_finish_in_the_order_of_their_ends():

@@ -1,81 +1,29 @@
 """A search without Ray: what is proposed, journalled, decided and resumed."""
 
 import json
+import zlib
 from dataclasses import replace
-from itertools import count
 from random import Random
 
 import pytest
 
 from models.cost import CellCost
-from search.deciding.algorithms.near_best import NearBest
+from search.deciding.algorithms.base import proposal_seed
+from search.deciding.algorithms.evolution import RegularizedEvolution
+from search.deciding.algorithms.predictor import Predictor
+from search.deciding.algorithms.uniform import Uniform
 from search.deciding.budget import Budget
-from search.deciding.outcomes import Status
-from search.deciding.policy import Plan
-from search.deciding.schedulers import Asha
-from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
-from search.journal.events import RungReached, SearchClosed, SearchOpened
-from search.journal.fork import inherit
+from search.deciding.outcomes import Finished, Status
+from search.deciding.schedulers import Asha, NoStopping
+from search.deciding.space import AtrousConvs, CellSpace
+from search.journal.events import RungReached, SearchClosed
 from search.journal.journal import Journal
-from search.journal.lines import read_events
+from search.journal.lines import JournalError, read_events
 from search.journal.record import SearchRecord
 from search.journal.replay import replay
 from search.journal.study import Study
+from tests.search.journal.studies import OPENED, journalled, open_study, plan, run, score, table
 from training.score import RungScore
-
-SPACE = CellSpace(3, {"pointwise": PointwiseConvs(), "atrous": AtrousConvs([1, 6, 12])})
-RUNGS = (10, 20, 40)
-OPENED = SearchOpened("test", {}, {}, 0.0)
-
-
-def plan(trials, space=SPACE, **changes):
-    near_best = NearBest(near_best=0.8)
-    return Plan(space, near_best, Asha(10), RUNGS, trials, seed=0, cost_of=lambda cell: CellCost(1, 2, 3, 4), **changes)
-
-
-def open_study(journal, of_plan):
-    return Study(journal, SearchRecord(journal.events), of_plan, OPENED)
-
-
-def score(cell, rung):
-    """Early rungs rank cells a little otherwise than late ones."""
-    noise = Random(f"{cell.digest} {rung}").uniform(-0.2, 0.2) / rung
-    miou = min(max(int(cell.digest, 16) / 2**64 + noise, 0.0), 1.0)
-    return RungScore(rung, RUNGS[rung - 1], miou, 1.0, float(rung))
-
-
-def run(study, timing=None, slots=1, die_after=None):
-    """Evaluate trials ``slots`` at a time, rungs in an order drawn from ``timing``; leave after ``die_after`` scores."""
-    running = {}
-    for told in count():
-        while len(running) < slots and (proposed := study.propose()) is not None:
-            known = len(study.record.trials[proposed.trial].rungs)
-            running[proposed.trial] = proposed.cell, known + 1
-        if not running or told == die_after:
-            break
-        trial = timing.choice(sorted(running)) if timing else min(running)
-        cell, rung = running.pop(trial)
-        if study.reached(trial, score(cell, rung)):
-            running[trial] = cell, rung + 1
-    else:
-        raise AssertionError
-    study.close()
-
-
-def table(path):
-    """All that is decided in a journal, by trial: no times."""
-    trials = SearchRecord(read_events(path)[0]).trials
-    return {
-        number: (trial.cell, trial.status, [(rung.miou, rung.goes_on, rung.reason) for rung in trial.rungs])
-        for number, trial in trials.items()
-    }
-
-
-def journalled(path, of_plan, **how):
-    with Journal(path) as journal:
-        study = open_study(journal, of_plan)
-        run(study, **how)
-    return study
 
 
 @pytest.mark.parametrize("die_after", [0, 1, 2, 3, 9, 14])
@@ -106,6 +54,9 @@ def test_without_it_the_table_depends_on_timing_or_the_test_above_would_show_not
         journalled(tmp_path / f"{seed}.jsonl", plan(40), timing=Random(seed), slots=5)
         tables.append(table(tmp_path / f"{seed}.jsonl"))
     assert tables[0] != tables[1] or tables[0] != tables[2]
+
+
+LARGE = CellSpace(4, {"atrous": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21])})
 
 
 @pytest.mark.parametrize("window", [None, 6])
@@ -179,27 +130,6 @@ def test_a_cell_over_the_budget_is_never_proposed(tmp_path):
     assert {cost_of(trial.cell).params for trial in study.record.trials.values()} == {3, 5}
 
 
-@pytest.mark.parametrize("is_comparable", [True, False])
-def test_a_fork_begins_with_the_finished_cells_of_its_parent(tmp_path, is_comparable):
-    journalled(tmp_path / "parent.jsonl", plan(12), die_after=20)
-    parent = SearchRecord(read_events(tmp_path / "parent.jsonl")[0])
-    fingerprint = {} if is_comparable else {"proxy": "another"}
-    inherited = inherit(tmp_path / "parent.jsonl", fingerprint, SPACE, SPACE.operator_kinds)
-    with Journal(tmp_path / "child.jsonl") as journal:
-        journal.append(*inherited)
-    study = journalled(tmp_path / "child.jsonl", plan(8))
-    assert study.is_complete
-    assert study.record.num_inherited == parent.num_ended == len(inherited) > 0
-    assert study.record.num_ended == 8
-    own = [trial for trial in study.record.trials.values() if not trial.source]
-    assert [trial.proposed.trial for trial in own] == list(range(len(inherited), len(inherited) + 8))
-    assert len(study.record.leaderboard()) == 8 + (len(inherited) if is_comparable else 0)
-    if is_comparable:
-        assert len({trial.cell.digest for trial in study.record.trials.values()}) == len(inherited) + 8
-    events, _ = read_events(tmp_path / "child.jsonl")
-    assert replay(events, plan(8)).differences == ()
-
-
 def test_an_event_is_in_the_journal_before_anyone_is_told(tmp_path):
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
@@ -209,6 +139,39 @@ def test_an_event_is_in_the_journal_before_anyone_is_told(tmp_path):
             assert any(line["time_s"] == event.time_s for line in lines)
 
         run(Study(journal, SearchRecord(), plan(3), OPENED, is_on_disk))
+
+
+def test_a_trial_that_hangs_or_waits_for_memory_does_not_turn_a_search_into_a_random_one(tmp_path):
+    """Evolution and predictor learn from settled trials; one early trial never ends here while 150 others do."""
+    for algorithm in (RegularizedEvolution(20, 10), Predictor(num_initial=20)):
+        with Journal(tmp_path / f"{type(algorithm).__name__}.jsonl") as journal:
+            study = open_study(journal, replace(plan(150, space=LARGE), algorithm=algorithm, scheduler=NoStopping()))
+            hung = study.propose()
+            run(study, slots=3)
+        late = [trial.cell for trial in study.record.trials.values() if trial.proposed.trial > 100]
+        uniform = [next(Uniform().propose(LARGE, Finished(), (), Random(proposal_seed(0, n)))) for n in range(101, 150)]
+        assert not study.record.trials[hung.trial].ended
+        assert len({cell.canonical().digest for cell in uniform} & {cell.digest for cell in late}) < 10
+
+
+@pytest.mark.parametrize(("field", "value"), [("miou", 75.0), ("miou", float("nan")), ("loss", float("inf"))])
+def test_a_score_that_is_none_is_refused_where_it_is_made(field, value):
+    with pytest.raises(ValueError, match=f"RungScore: {field} must be"):
+        replace(RungScore(1, 10, 0.5, 1.0, 1.0), **{field: value})
+
+
+def test_a_journal_that_an_older_version_wrote_such_a_score_into_names_the_line_and_the_way_on(tmp_path):
+    journalled(tmp_path / "journal.jsonl", plan(2))
+    lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    poisoned = next(index for index, line in enumerate(lines) if b"rung_reached" in line)
+    body = json.loads(lines[poisoned])
+    body.pop("crc32")
+    text = json.dumps(body | {"miou": 75.0})
+    lines[poisoned] = f'{text[:-1]}, "crc32": "{zlib.crc32(text.encode()):08x}"}}\n'.encode()
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+    way_on = rf"line {poisoned + 1} .*miou must be from 0 to 1, got 75.0.* after `sed -i '{poisoned + 1},\$d' "
+    with pytest.raises(JournalError, match=way_on):
+        Journal(tmp_path / "journal.jsonl")
 
 
 def test_paired_trainings_have_the_seed_of_the_study_and_others_one_of_their_cell(tmp_path):

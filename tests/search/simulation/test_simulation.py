@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
@@ -15,8 +16,14 @@ from scipy.stats import spearmanr
 from models.cost import CellCost, FeatureShape, cell_cost
 from models.spec import Branch, CellSpec
 from search.cli import main
+from search.deciding.algorithms.evolution import RegularizedEvolution
+from search.deciding.algorithms.local_search import LocalSearch
 from search.deciding.algorithms.near_best import NearBest
+from search.deciding.algorithms.pareto import Pareto
+from search.deciding.algorithms.predictor import Predictor
+from search.deciding.algorithms.tpe import Tpe
 from search.deciding.algorithms.uniform import Uniform
+from search.deciding.budget import Budget
 from search.deciding.outcomes import Finished, Status
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha, NoStopping
@@ -27,7 +34,7 @@ from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 from search.journal.study import Study
 from search.simulation.compare import Contender, compare, top_quality
-from search.simulation.engine import simulate
+from search.simulation.engine import Trouble, simulate
 from search.simulation.landscape import Landscape, LandscapeSettings
 from search.simulation.recorded import Nearest, RecordedTable
 from training.score import RungScore
@@ -138,7 +145,83 @@ def test_processes_change_no_result():
 
 def test_the_top_share_is_a_quantile_of_uniform_samples():
     table = landscape(space=TINY)
-    assert top_quality(table, TINY, 0.5, 1000) < top_quality(table, TINY, 0.01, 1000) == pytest.approx(0.8)
+    of_plan = plan(10, space=TINY)
+    assert top_quality(table, of_plan, 0.5, 1000) < top_quality(table, of_plan, 0.01, 1000) == pytest.approx(0.8)
+
+
+def test_a_goal_is_within_the_budget():
+    table = landscape(space=TINY)
+    dearest = COST(table.best).madds
+    allowed = [cell for cell in TINY.members if COST(cell).madds < dearest]
+    of_plan = plan(10, space=TINY, budget=Budget(madds=dearest - 1))
+    assert top_quality(table, of_plan, 0.01, 1000) == max(map(table.quality, allowed)) < 0.8
+    with pytest.raises(ValueError, match="budget: none of 10 sampled cells is within it"):
+        top_quality(table, plan(10, space=TINY, budget=Budget(madds=1)), 0.01, 10)
+
+
+LEARNING = [
+    NearBest(),
+    RegularizedEvolution(population_size=20, sample_size=10),
+    LocalSearch(),
+    Tpe(history=50),
+    Pareto(population_size=20),
+    Predictor(),
+]
+
+
+@pytest.mark.parametrize("algorithm", LEARNING, ids=lambda algorithm: type(algorithm).__name__)
+def test_trials_that_fail_or_hang_do_not_keep_an_algorithm_from_learning(algorithm):
+    """Whoever waited for the first trial that hangs would propose uniform samples from then on."""
+
+    @dataclass(frozen=True)
+    class Watched:
+        cells: list
+
+        def propose(self, space, finished, pending, rng):
+            state = rng.getstate()
+            uniform = next(Uniform().propose(space, finished, pending, rng))
+            rng.setstate(state)
+            self.cells.append((proposed := next(algorithm.propose(space, finished, pending, rng)), uniform))
+            yield proposed
+
+    watched = Watched([])
+    trouble = Trouble(failing=0.03, hanging=0.02, hang_hours=1000)
+    assert any(trouble.fails_after_s(17, trial, 1.0) == 3600_000 for trial in range(40))
+    simulate(landscape(), replace(plan(160, watched, Asha()), seed=17), workers=8, trouble=trouble)
+    late = watched.cells[-20:]
+    assert sum(proposed == uniform for proposed, uniform in late) < len(late) / 2
+
+
+def test_trouble_takes_the_time_that_it_takes_and_gives_no_score():
+    table = landscape()
+    failing = simulate(table, plan(20), workers=2, trouble=Trouble(failing=1.0))
+    assert (failing.completed, set(failing.quality)) == (0, {0.0})
+    hanging = simulate(table, plan(4), workers=2, trouble=Trouble(hanging=1.0, hang_hours=5))
+    assert hanging.hours[-1] == pytest.approx(10)
+    with pytest.raises(ValueError, match="failing and hanging must be at most 1 together"):
+        Trouble(failing=0.6, hanging=0.6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shuffling_a_recorded_table_changes_no_distribution_of_answers(seed):
+    """Its cells stand best first; an answer that took the first of equally near ones would tell of that."""
+    rng = Random(seed)
+    cells = [SPACE.sample(rng).canonical() for _ in range(60)]
+    wanted = SPACE.sample(rng)
+
+    @dataclass(frozen=True)
+    class Asks:
+        def propose(self, space, finished, pending, rng):
+            yield wanted
+
+    def answers(ordered):
+        nearest = Nearest(Asks(), tuple(ordered))
+        return Counter(next(nearest.propose(SPACE, Finished(), (), Random(n))).digest for n in range(200))
+
+    shuffled = rng.sample(cells, len(cells))
+    one, other = answers(cells), answers(shuffled)
+    assert one.keys() == other.keys()
+    assert all(abs(one[digest] - other[digest]) < 60 for digest in one)
 
 
 @pytest.fixture
@@ -178,7 +261,7 @@ def test_a_cell_that_was_recorded_answers_itself(recorded):
     nearest = Nearest(Uniform(), table.cells)
     for seed in range(20):
         wanted = TINY.sample(Random(seed)).canonical()
-        answer = nearest.propose(TINY, Finished(), (), Random(seed))
+        answer = next(nearest.propose(TINY, Finished(), (), Random(seed)))
         assert answer in table.cells
         assert answer == wanted or wanted not in table.cells
 

@@ -23,7 +23,8 @@ from search.findings.cost_front import Landmark, cost_front
 from search.findings.operator_usage import operator_usage
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.record import SearchRecord
-from search.views.figures.cell_diagram import Box, CellLayout, Wire, draw_cell, layout_cell
+from search.views.figures.cell_diagram import draw_cell
+from search.views.figures.cell_layout import Box, CellLayout, Wire, layout_cell
 from search.views.figures.contributions import draw_contributions
 from search.views.figures.cost_front import draw_cost_fronts
 from search.views.figures.operator_usage import draw_operator_usage

@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings, CellSettings
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
 from search.cli import main
 from search.config import CONF
@@ -319,7 +320,7 @@ def test_a_landmark_that_the_search_completed_has_its_score(tmp_path):
 def test_retrained_cells_show_what_their_branches_contribute(finished):
     folder, record = finished
     best = record.best.cell
-    model = Segmenter(best.to_json(), classes=2, encoder_name="local", filters=8)
+    model = Segmenter(best, 2, BackboneSettings("local"), CellSettings(filters=8))
     model.save_pretrained(folder / "demo" / f"retrain-{best.digest}")
     found = model_contributions(folder / "demo" / f"retrain-{best.digest}" / "model.safetensors")
     assert found.cell == best
@@ -330,10 +331,10 @@ def test_retrained_cells_show_what_their_branches_contribute(finished):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["name=other"], r"name: no search at .*other/journal.jsonl\."),
+        (["name=other"], r"name: no search 'other', .*other/journal.jsonl does not exist\."),
         (["rows=0"], r"rows: must be at least 1, got 0\."),
-        (["good_share=1.5"], "top must be above 0 and at most 1, got 1.5"),
-        (["landmarks.aspp=74"], r"landmarks.aspp: must be an mIoU from 0 to 1 or null, got 74\."),
+        (["good_share=1.5"], r"good_share: must be at most 1, got 1\.5\."),
+        (["landmarks.aspp=74"], r"landmarks.aspp: must be at most 1, got 74"),
         (["+landmarks.mine=null"], "cell: no file mine"),
     ],
 )

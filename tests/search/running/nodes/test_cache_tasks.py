@@ -13,15 +13,15 @@ import torch
 from ray import cloudpickle
 from torch import nn
 
-from data.cache.feature_cache import CacheError, FeatureCache
+from data.cache.feature_cache import FeatureCache
+from data.cache.files import CacheError
 from data.cache.settings import CacheSettings
 from data.datasets.contract import DatasetError, DatasetInfo, Sample, palette_of
 from data.datasets.shapes import Shapes
-from models.backbones import build_backbone
 from models.settings import BackboneSettings
 from search.running.nodes.cache_tasks import fill_by_tasks
 from search.running.resources import Resources, ResourcesError
-from training.extraction import cache_features
+from training.extraction import FrozenBackbone, cache_features
 
 SIDE_PX = 321
 NUM_TRAIN = 12
@@ -84,7 +84,8 @@ def by_tasks(extraction, workers, progress, resources=Resources(), retries=0):  
 
 def built(folder, dataset, fill=by_tasks, backbone=None, progress=lambda done, total: None):
     settings = CacheSettings(str(folder), workers=2)
-    return FeatureCache(cache_features(dataset, "train", backbone or Every16thPixel(), BACKBONE, settings, progress, fill))
+    frozen = FrozenBackbone(BACKBONE, "w", lambda: backbone or Every16thPixel())
+    return FeatureCache(cache_features(dataset, "train", frozen, settings, progress, fill))
 
 
 def nodes_that_read(visits):
@@ -103,7 +104,7 @@ def test_tasks_build_the_cache_that_processes_build_byte_for_byte(two_nodes, tmp
     for name, fill in (("tasks", by_tasks), ("processes", None)):
         settings = CacheSettings(str(tmp_path / name), workers=2)
         filler = {"fill": fill, "progress": lambda *done: told.append(done)} if fill else {}
-        caches.append(cache_features(dataset, "train", build_backbone(BACKBONE), BACKBONE, settings, **filler))
+        caches.append(cache_features(dataset, "train", FrozenBackbone.of(BACKBONE, settings), settings, **filler))
     files = sorted(path.name for path in caches[1].iterdir())
     assert len(files) == 3 * 3 + 1
     assert [path.name for path in sorted(caches[0].iterdir()) if path.suffix != ".lock"] == files

@@ -1,0 +1,87 @@
+"""A feature cache on a disk: NumPy shards, each with a JSON beside it that holds its checksums, and last a manifest."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.system.files import whole_file
+
+MANIFEST = "manifest.json"
+FORMAT = 2
+CURE = "delete it, and `dpc cache` makes it anew"
+
+
+class CacheError(ValueError):
+    """A feature cache that is missing, unfinished or damaged: the message names the file and the cure."""
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a finished cache says of itself.
+
+    Raises:
+        CacheError: it is missing or damaged.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        assert manifest["format"] == FORMAT
+    except FileNotFoundError:
+        raise CacheError(f"{folder}: no finished feature cache here; `dpc cache` builds it.") from None
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise CacheError(f"{folder / MANIFEST}: damaged ({error}); {CURE}.") from error
+    return dict(manifest)
+
+
+def files_of(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The entries of its files: name, bytes, checksum."""
+    for shard in manifest["shards"]:
+        yield from (shard["features"], shard["labels"])
+
+
+def has_size(folder: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a shard's file is there and as long as its entry says."""
+    path = folder / entry["file"]
+    return path.exists() and path.stat().st_size == entry["bytes"]
+
+
+def is_undamaged(folder: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a shard's file has the checksum of its entry."""
+    try:
+        with (folder / entry["file"]).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"]
+    except OSError:
+        return False
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> dict[str, Any]:
+    """Write a shard's file, and return its entry.
+
+    Raises:
+        CacheError: a feature is not finite.
+    """
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise CacheError(f"{path}: the backbone's features are not finite in {array.dtype}; try cache.dtype=float32.")
+    array = np.ascontiguousarray(array)
+    header = _npy_header(array)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write(header)
+        file.write(array.data)  # np.save would hide a full disk behind "N requested and M written"
+    checksum = hashlib.sha256(header)
+    checksum.update(array.data)
+    return {
+        "file": path.name,
+        "shape": array.shape,
+        "bytes": len(header) + array.nbytes,
+        "sha256": checksum.hexdigest(),
+    }
+
+
+def _npy_header(array: npt.NDArray[Any]) -> bytes:
+    file = BytesIO()
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    return file.getvalue()

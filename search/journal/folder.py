@@ -1,0 +1,64 @@
+"""A search's folder: where its journal lies, and what it says of the search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.spec import PUBLISHED_OPERATORS, Operator
+from search.journal.events import Event, SearchOpened
+from search.journal.lines import JournalError, read_events
+from search.journal.record import SearchRecord
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class KeptSearch:
+    """A search that has begun, as its journal tells it.
+
+    Attributes:
+        opened: what was searched.
+        record: what its ``events`` add up to.
+    """
+
+    folder: Path
+    opened: SearchOpened
+    events: Sequence[Event]
+    record: SearchRecord
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+def journal_in(folder: Path, setting: str = "name") -> Path:
+    """The journal of the search in ``folder``.
+
+    Args:
+        setting: that names the search, for the message.
+
+    Raises:
+        JournalError: there is none.
+    """
+    path = folder / JOURNAL
+    if not path.is_file():
+        raise JournalError(f"{setting}: no search {folder.name!r}, {path} does not exist.")
+    return path
+
+
+def open_search(folder: Path, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS, setting: str = "name") -> KeptSearch:
+    """Read the search in ``folder``.
+
+    Args:
+        operators: the kinds of operator that its cells may hold.
+        setting: that names the search, for the message.
+
+    Raises:
+        JournalError: there is none, or its journal is damaged.
+    """
+    path = journal_in(folder, setting)
+    events, _ = read_events(path, operators=operators)
+    record = SearchRecord(events)
+    if record.opened is None:
+        raise JournalError(f"{setting}: no search {folder.name!r}, {path} has no first line.")
+    return KeptSearch(folder, record.opened, events, record)

@@ -1,0 +1,33 @@
+"""What ``dpc cell`` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models.cost import FeatureShape
+from models.spec import CellSpec
+from search.config import Config
+from search.deciding.space import AnyCell, CellSpace
+from search.settings.groups import Count
+from search.settings.named_cells import read_cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSettings:
+    """A cell, and what it reads.
+
+    Attributes:
+        picture: the file of a diagram; None for none.
+    """
+
+    format: Literal["text", "json"]
+    picture: Path | None
+    features: FeatureShape
+    filters: Count
+    cell: CellSpec
+
+
+def read(config: Config) -> CellSettings:
+    """Raises a ConfigError for what is wrong."""
+    cell = read_cell(config.value("cell", str), config.build("space", CellSpace | AnyCell))
+    return config.read(CellSettings, cell=cell)

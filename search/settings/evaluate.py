@@ -1,0 +1,34 @@
+"""What ``dpc evaluate`` is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.datasets.contract import SegmentationDataset
+from search.config import Config
+from search.settings.saved_model import SavedModel
+from training.settings import Inference
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """A retrained model, and what it is scored on.
+
+    Attributes:
+        json: the file for the scores, and ``picture`` for the confusion matrix; None for none.
+        recorded: settings that the scores are kept with.
+    """
+
+    dataset: SegmentationDataset
+    inference: Inference
+    split: str
+    json: Path | None
+    picture: Path | None
+    checkpoint: SavedModel
+    recorded: Mapping[str, Any]
+
+
+def read(config: Config) -> EvaluateSettings:
+    """Raises a ConfigError for what is wrong."""
+    return config.read(EvaluateSettings, recorded=config.plain("checkpoint", "inference"))

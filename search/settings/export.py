@@ -1,0 +1,37 @@
+"""What ``dpc export`` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.config import Config
+from search.settings.saved_model import SavedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """A retrained model, and the file that it becomes.
+
+    Attributes:
+        height_px: of the images, and ``width_px``, where every image has the same size.
+    """
+
+    checkpoint: SavedModel
+    output: Path
+    format: str
+    height_px: int | None
+    width_px: int | None
+
+    def __post_init__(self) -> None:
+        if (self.height_px is None) != (self.width_px is None):
+            raise ValueError("height_px and width_px: give both, or none for images of any size.")
+        if self.output.is_dir():
+            raise ValueError(f"output: must be a file, {self.output} is a folder.")
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        return None if self.height_px is None or self.width_px is None else (self.height_px, self.width_px)
+
+
+def read(config: Config) -> ExportSettings:
+    """Raises a ConfigError for what is wrong."""
+    return config.read(ExportSettings)

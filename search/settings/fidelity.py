@@ -1,0 +1,72 @@
+"""What ``dpc fidelity`` is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from search.config import HERE, Config, load
+from search.deciding.reduced import CellList
+from search.deciding.space import CellSpace
+from search.settings.groups import Images, ResolvedPath, Workplace
+from search.tracking.settings import Tracking
+from training.settings import ProxySettings, RetrainSettings
+
+SIDES = ("first", "second")
+
+Protocol = Literal["proxy", "end_to_end"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of two ways to score the cells.
+
+    Attributes:
+        scored: the settings of its protocol.
+        fingerprint: those that a resume must find as they were.
+        recorded: what its journal tells people.
+    """
+
+    protocol: Protocol
+    scored: ProxySettings | RetrainSettings
+    space: CellSpace
+    seed: int
+    images: Annotated[Images, HERE]
+    workplace: Annotated[Workplace, HERE]
+    tracking: Tracking
+    fingerprint: Mapping[str, Any]
+    recorded: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelitySettings:
+    """The same cells, scored in two ways."""
+
+    label: str
+    output_dir: ResolvedPath
+    cells: CellList
+    sides: Mapping[str, Side]
+
+    @property
+    def folder(self) -> Path:
+        return self.output_dir / self.label
+
+
+def read(config: Config) -> FidelitySettings:
+    """Raises a ConfigError for what is wrong."""
+    return config.read(FidelitySettings, sides={side: _side(config, side) for side in SIDES})
+
+
+def _side(config: Config, name: str) -> Side:
+    """The settings with what one side changes."""
+    changes = config.value(f"{name}.overrides", list[str])
+    changed = load("fidelity", [*config.overrides, *changes], config.config_dir)
+    protocol: Protocol = changed.value(f"{name}.protocol", Protocol)  # type: ignore[arg-type]
+    by_proxy = protocol == "proxy"
+    return changed.read(
+        Side,
+        protocol=protocol,
+        scored=changed.build("proxy", ProxySettings) if by_proxy else changed.build("training", RetrainSettings),
+        fingerprint=changed.plain("proxy") if by_proxy else changed.plain("training", "backbone"),
+        recorded=changed.plain("proxy", "training", "dataset", "backbone"),
+    )

@@ -1,0 +1,147 @@
+"""Groups of settings that several commands share; each is typed, and checked when it is made.
+
+Nothing below search/settings/ loads torch, Ray, MLflow, matplotlib or what depends on them: a wrong setting is answered before
+a command begins (docs/decisions.md).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge
+from pydantic import AfterValidator, BeforeValidator
+
+from data.cache.settings import CacheSettings
+from data.datasets.contract import SegmentationDataset
+from data.store import Store
+from models.backbone_check import check_backbone
+from models.cost import FeatureShape, cell_cost
+from models.settings import HUB, BackboneSettings
+from search.config import At, Overrides
+from search.deciding.algorithms.base import Algorithm
+from search.deciding.budget import Budget
+from search.deciding.policy import Plan
+from search.deciding.schedulers import Scheduler
+from search.deciding.space import CellSpace
+from search.running.faults.tolerance import FaultTolerance
+from search.running.nodes.address import names_cluster
+from search.running.resources import Node, Resources
+from training.settings import ProxySettings
+
+SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache")
+"""Groups of settings that the command after a search needs as the search did."""
+
+Count = Annotated[int, Ge(1)]
+ResolvedPath = Annotated[Path, AfterValidator(Path.resolve)]
+
+
+Processes = Annotated[int, Ge(1), BeforeValidator(lambda number: (os.cpu_count() or 1) if number is None else number)]
+"""Of this machine; null is one a CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayCluster:
+    """Which Ray cluster runs trials; None for the cluster of the surrounding job, or else this machine.
+
+    Attributes:
+        max_pending: trials that wait for a place at most.
+    """
+
+    address: str | None
+    max_pending: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Where trials run, what each reserves, and where what they write is kept (conf/trials.yaml).
+
+    Attributes:
+        store: a bucket, for clusters whose nodes share no disk; None where they share ``output_dir``.
+
+    Raises:
+        ResourcesError: trials run on this machine, and it cannot hold one. Its GPUs are counted later: that loads torch.
+    """
+
+    output_dir: ResolvedPath
+    resources: Resources
+    faults: FaultTolerance
+    ray: RayCluster
+    store: str | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.bucket
+        if not self.is_cluster:
+            machine = Node({"CPU": os.cpu_count() or 1, "GPU": self.resources.gpu})
+            replace(self.resources, custom=None, label_selector=None).check_fits([machine], "this machine")
+
+    @property
+    def is_cluster(self) -> bool:
+        return names_cluster(self.ray.address)
+
+    @property
+    def bucket(self) -> Store | None:
+        return Store(self.store) if self.store else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What cells see: a data set through a backbone, whose features are cached.
+
+    Attributes:
+        root: where the data set lies; None for one that is generated.
+        overrides: that say which data it is, for a hint.
+    """
+
+    dataset: SegmentationDataset
+    backbone: BackboneSettings
+    cache: CacheSettings
+    root: Annotated[str | None, At("dataset.root")] = None
+    overrides: Overrides
+
+    def __post_init__(self) -> None:
+        check_backbone(self.backbone)
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """What processes that read images open, by setting; a generated data set and weights of a hub lie nowhere."""
+        given = {"dataset.root": self.root, "backbone.weights": self.backbone.weights}
+        return {name: path for name, path in given.items() if path not in (None, HUB)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deciding:
+    """Which cells are proposed, what they score and who goes on: all that a search's fingerprint holds of its settings."""
+
+    space: CellSpace
+    algorithm: Algorithm
+    scheduler: Scheduler
+    proxy: ProxySettings
+    budget: Budget
+    trials: int
+    seed: int
+    deterministic: bool
+    window: int
+
+    def __post_init__(self) -> None:
+        self.plan(FeatureShape(1, 1, 1))  # says what is wrong
+
+    def plan(self, features: FeatureShape) -> Plan:
+        """What is searched, and how, where cells read ``features``."""
+        return Plan(
+            self.space,
+            self.algorithm,
+            self.scheduler,
+            list(self.proxy.rungs),
+            self.trials,
+            self.seed,
+            cost_of=partial(cell_cost, features=features, filters=self.proxy.cell.filters),
+            budget=self.budget,
+            window=self.window if self.deterministic else None,
+        )
+
+
+DECIDING = ("space", "algorithm", "scheduler", "budget", "proxy", "seed", "deterministic", "window")
+"""The settings of ``Deciding`` that a search's fingerprint records; it may go on to more trials."""

@@ -1,0 +1,29 @@
+"""What ``dpc replay`` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from search.config import HERE, Config, ConfigError
+from search.deciding.space import CellSpace
+from search.journal.fingerprints import differences
+from search.journal.folder import KeptSearch, open_search
+from search.settings.groups import DECIDING, Deciding
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplaySettings:
+    """A search, and the settings that it was searched with."""
+
+    search: KeptSearch
+    deciding: Annotated[Deciding, HERE]
+
+
+def read(config: Config) -> ReplaySettings:
+    """Raises a ConfigError for what is wrong, and for settings that are not those of the search."""
+    folder = config.value("output_dir", Path).resolve() / config.value("name", str)
+    search = open_search(folder, config.build("space", CellSpace).operator_kinds)
+    recorded = {key: search.opened.fingerprint.get(key) for key in DECIDING}
+    if changed := differences(recorded, config.plain(*DECIDING)):
+        raise ConfigError(f"name: {search.name} was searched with other settings ({changed}); give those of its dpc search.")
+    return config.read(ReplaySettings, search=search)

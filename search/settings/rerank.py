@@ -1,0 +1,73 @@
+"""What ``dpc rerank`` is told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from search.config import HERE, At, Config, Overrides
+from search.deciding.schedulers import Scheduler
+from search.deciding.space import CellSpace
+from search.findings.two_rankings import best_cells
+from search.journal.folder import KeptSearch, open_search
+from search.journal.record import TrialRecord
+from search.settings import report
+from search.settings.groups import Count, Images, Workplace
+from search.tracking.settings import Tracking
+from training.settings import RetrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerankSettings:
+    """The best cells of a search, to be trained end to end.
+
+    Attributes:
+        top: how many of its leaderboard.
+        seeds: trainings of each cell.
+        search: whose cells they are.
+        fingerprint: the settings that a resume must find as they were.
+        recorded: what the journals tell people.
+    """
+
+    source: Annotated[str, At("from")]
+    label: str
+    top: Count
+    seeds: Count
+    seed: int
+    space: CellSpace
+    scheduler: Scheduler
+    training: RetrainSettings
+    images: Annotated[Images, HERE]
+    workplace: Annotated[Workplace, HERE]
+    tracking: Tracking
+    overrides: Overrides
+    search: KeptSearch
+    fingerprint: Mapping[str, Any]
+    recorded: Mapping[str, Any]
+    report: report.ReportSettings
+
+    def __post_init__(self) -> None:
+        if not self.chosen:
+            raise ValueError(f"from: no cell of search {self.source} has a score yet.")
+
+    @property
+    def folder(self) -> Path:
+        return self.search.folder / self.label
+
+    @property
+    def chosen(self) -> Sequence[tuple[int, TrialRecord]]:
+        """The cells' ranks and trials in the search."""
+        return best_cells(self.search.record, self.top)
+
+
+def read(config: Config) -> RerankSettings:
+    """Raises a ConfigError for what is wrong."""
+    source, space = config.value("from", str), config.build("space", CellSpace)
+    folder = config.value("output_dir", Path).resolve() / source
+    return config.read(
+        RerankSettings,
+        search=open_search(folder, space.operator_kinds, "from"),
+        fingerprint=config.plain("training", "backbone", "scheduler"),
+        recorded=config.plain("training", "dataset", "backbone"),
+        report=report.of_search(config, source),
+    )

@@ -1,0 +1,104 @@
+"""What ``dpc retrain`` is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+from models.spec import CellSpec
+from search.config import HERE, Config, ConfigError
+from search.deciding.space import AnyCell, CellSpace
+from search.findings.leaderboard import percent
+from search.journal.folder import open_search
+from search.settings.groups import Count, Images, Workplace
+from search.settings.named_cells import read_cell
+from search.tracking.settings import Tracking, check_model_name
+from training.settings import RetrainSettings
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A cell, and where it is from."""
+
+    cell: CellSpec
+    origin: str
+
+
+@dataclass(frozen=True)
+class InRun:
+    """The cell of an MLflow run, to be asked for: one of ``space``."""
+
+    run: str
+    space: CellSpace | AnyCell
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainCommandSettings:
+    """A cell, and how it is trained end to end.
+
+    Attributes:
+        name: of the folder in ``output_dir`` that the model is written to.
+        data_parallel: processes of the cluster that share each batch; 1 trains here.
+        register: a name in MLflow's model registry for the best model.
+        recorded: what the run tells people.
+    """
+
+    source: Chosen | InRun
+    name: str
+    training: RetrainSettings
+    seed: int
+    data_parallel: Count
+    register: str | None
+    images: Annotated[Images, HERE]
+    workplace: Annotated[Workplace, HERE]
+    tracking: Tracking
+    recorded: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.register is None:
+            return
+        check_model_name(self.register)
+        if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+            raise ValueError("register: a registered model is an ONNX file; pip install '.[export]' in the checkout first.")
+
+
+def read(config: Config) -> RetrainCommandSettings:
+    """Raises a ConfigError for what is wrong."""
+    source = _source(config)
+    images = config.read(Images)
+    return config.read(
+        RetrainCommandSettings,
+        source=source,
+        images=images,
+        name=config.optional("name", str) or images.dataset.info.name,
+        recorded=config.plain("seed", "training", "dataset", "backbone"),
+    )
+
+
+def _source(config: Config) -> Chosen | InRun:
+    """The cell to train, of exactly one of ``from``, ``run`` and ``cell``."""
+    given = [key for key in ("from", "run", "cell") if key in config]
+    space = config.build("space", CellSpace | AnyCell)
+    match given:
+        case ["cell"]:
+            name = config.value("cell", str)
+            return Chosen(read_cell(name, space), f"cell {name}")
+        case ["run"]:
+            return InRun(config.value("run", str), space)
+        case ["from"]:
+            return _ranked(config, space)
+    raise ConfigError(
+        "cell: give one of from=<search> (with rank=1), run=<MLflow run id> or cell=<name or JSON file>, "
+        f"got {' and '.join(given) or 'none'}."
+    )
+
+
+def _ranked(config: Config, space: CellSpace | AnyCell) -> Chosen:
+    name, rank = config.value("from", str), config.value("rank", int)
+    search = open_search(config.value("output_dir", Path).resolve() / name, space.operator_kinds, "from")
+    scored = [trial for trial in search.record.leaderboard() if trial.miou is not None]
+    if not 1 <= rank <= len(scored):
+        raise ConfigError(f"rank: search {name} has ranks 1 to {len(scored)}, got {rank}.")
+    trial = scored[rank - 1]
+    return Chosen(trial.cell, f"rank {rank} of search {name} ({percent(trial.miou)} mIoU by proxy)")

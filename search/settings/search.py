@@ -1,0 +1,63 @@
+"""What ``dpc search`` is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from search.config import HERE, At, Config, Overrides
+from search.settings import report
+from search.settings.groups import DECIDING, Deciding, Images, Workplace
+from search.tracking.settings import Tracking
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """A search.
+
+    Attributes:
+        source: the search whose cells a fork begins with.
+        fork_rescore: so many of its best are scored first, where its scores do not compare with this search's.
+        fingerprint: the settings that a resume must find as they were.
+        recorded: the others that its journal tells people.
+    """
+
+    name: str
+    fork: bool
+    source: Annotated[str | None, At("from")]
+    fork_rescore: int
+    deciding: Annotated[Deciding, HERE]
+    images: Annotated[Images, HERE]
+    workplace: Annotated[Workplace, HERE]
+    tracking: Tracking
+    overrides: Overrides
+    fingerprint: Mapping[str, Any]
+    recorded: Mapping[str, Any]
+    report: report.ReportSettings
+
+    def __post_init__(self) -> None:
+        if not self.fork and self.source is not None:
+            raise ValueError(
+                f"from: only a fork begins with another search's cells; add fork=true, or drop from={self.source}."
+            )
+        if self.fork and self.source in (None, self.name):
+            raise ValueError(f"from: a fork needs the name of another search; from={self.source} name={self.name} was given.")
+
+    @property
+    def folder(self) -> Path:
+        return self.workplace.output_dir / self.name
+
+    @property
+    def parent(self) -> Path | None:
+        """The folder of the search to fork from, if any."""
+        return self.folder.with_name(self.source) if self.source else None
+
+
+def read(config: Config) -> SearchSettings:
+    """Raises a ConfigError for what is wrong."""
+    return config.read(
+        SearchSettings,
+        fingerprint=config.plain(*DECIDING),
+        recorded=config.plain("trials", "dataset", "backbone", "cache", "fork", "from"),
+        report=report.of_search(config, config.value("name", str)),
+    )

@@ -1,0 +1,66 @@
+"""What ``dpc submit`` is told."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.config import CONF, Config, ConfigError, load
+
+PATHS = ("output_dir", "dataset.root", "backbone.weights", "cache.folder", "cell", "checkpoint", "json")
+"""Settings that name files or folders: relative ones are resolved here, because a job runs in another folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitSettings:
+    """A command for a cluster, or a question about a job that was sent.
+
+    Attributes:
+        status: the job that is asked about, and so are ``logs`` and ``stop``; one at most.
+        command: with its overrides, whose paths are absolute; empty where a job is asked about.
+        variables: of the environment, that travel with it.
+    """
+
+    address: str | None
+    job: str | None
+    wait: bool
+    status: str | None
+    logs: str | None
+    stop: str | None
+    command: Sequence[str]
+    variables: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        asked = [job for job in (self.status, self.logs, self.stop) if job is not None]
+        if len(asked) + bool(self.command) != 1:
+            raise ValueError(
+                "submit: name a command after --, such as `dpc submit -- search experiment=demo`, or one of status=, logs=, "
+                "stop=<job>."
+            )
+
+
+def read(config: Config) -> SubmitSettings:
+    """Raises a ConfigError for what is wrong."""
+    variables = _variables(config.value("env", list[str]))
+    return config.read(SubmitSettings, command=_command(*config.passed_on) if config.passed_on else (), variables=variables)
+
+
+def _command(command: str, *overrides: str) -> list[str]:
+    """With overrides that make its relative paths absolute. Composing it here finds a typo before the cluster does."""
+    if not (CONF / f"{command}.yaml").is_file() or command == "submit":
+        raise ConfigError(f"submit: no command {command!r} to submit.")
+    inner = load(command, overrides)
+    found = []
+    for key in PATHS:
+        value = inner.optional(key, str) if key in inner else None
+        is_path = value is not None and (key == "output_dir" or Path(value).exists())
+        if is_path and not Path(str(value)).is_absolute():
+            found.append(f"{key}='{Path(str(value)).resolve()}'")
+    return [command, *overrides, *found]
+
+
+def _variables(names: Sequence[str]) -> dict[str, str]:
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise ConfigError(f"env: not set in this shell: {', '.join(missing)}.")
+    return {name: os.environ[name] for name in names}

@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import pytest
+
+from training.settings import PAPER_SCALES, Inference, OptimizerSettings, ProxySettings, RetrainSettings
+
+PROXY = ProxySettings(rungs=(2, 4))
+TRAINING = RetrainSettings(iterations=2, eval_every=2, height_px=49, width_px=33, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rungs", ()),
+        ("rungs", (0, 2)),
+        ("rungs", (2, 2)),
+        ("rungs", (3, 2)),
+        ("batch_size", 0),
+        ("eval_batch_size", 0),
+        ("crop_px", 16),
+        ("crop_px", 1),
+        ("crop_px", 48),
+        ("precision", "float16"),
+    ],
+)
+def test_a_setting_of_the_proxy_that_is_out_of_range_is_named(field, value):
+    with pytest.raises(ValueError, match=f"proxy.{field} must be"):
+        replace(PROXY, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("iterations", 0),
+        ("eval_every", 0),
+        ("batch_size", 1),
+        ("height_px", 48),
+        ("width_px", 32),
+        ("scales", []),
+        ("scales", [1.0, 0.0]),
+        ("color_jitter", 1.0),
+        ("precision", "float16"),
+        ("accumulate", 0),
+        ("accumulate", 2),
+        ("ema_decay", 1.0),
+    ],
+)
+def test_a_setting_of_training_that_is_out_of_range_is_named(field, value):
+    with pytest.raises(ValueError, match=f"training.{field} must"):
+        replace(TRAINING, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("name", "lion"), ("learning_rate", 0.0), ("learning_rate", -1.0), ("weight_decay", -0.1)]
+)
+def test_a_setting_of_the_optimiser_that_is_out_of_range_is_named(field, value):
+    with pytest.raises(ValueError, match=f"optimizer.{field} must be .* got '?{value}"):
+        OptimizerSettings(**{field: value})
+
+
+@pytest.mark.parametrize(("field", "value"), [("scales", ()), ("scales", (1.0, 0.0)), ("tile_px", 63), ("overlap_px", 1025)])
+def test_a_setting_of_inference_that_is_out_of_range_is_named(field, value):
+    with pytest.raises(ValueError, match=f"inference.{field} must be"):
+        Inference(**{field: value})
+
+
+@pytest.mark.parametrize(("iterations", "eval_every", "stops"), [(10, 4, (4, 8, 10)), (8, 4, (4, 8)), (3, 9, (3,))])
+def test_the_last_validation_is_at_the_end(iterations, eval_every, stops):
+    assert replace(TRAINING, iterations=iterations, eval_every=eval_every).stops == stops
+
+
+def test_the_papers_scales_are_deeplabs():
+    assert PAPER_SCALES == (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
