@@ -4,13 +4,14 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from data.system.errors import UserError
 from models.settings import HUB, BackboneSettings
 
 LOCAL_STRIDE = 16
 """The output stride of ``local``, the only one that it has."""
 
 
-class BackboneError(ValueError):
+class BackboneError(UserError):
     """A backbone that cannot be built or whose weights do not fit."""
 
 

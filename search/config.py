@@ -24,12 +24,14 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from data.system.errors import UserError
+
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 T = TypeVar("T")
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A setting that is unknown, of the wrong type, or out of range."""
 
 

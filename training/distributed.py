@@ -16,6 +16,7 @@ from ray.util.queue import Empty, Queue
 from torch import Tensor, nn
 
 from data.datasets.contract import SegmentationDataset
+from data.system.errors import UserError
 from models.settings import BackboneSettings
 from models.spec import CellSpec
 from training.end_to_end import Validation, retrain
@@ -69,7 +70,7 @@ def retrain_on_cluster(
         RuntimeError: a worker failed once too often.
     """
     if settings.batch_size % workers:
-        raise ValueError(f"training.batch_size must be a multiple of data_parallel={workers}, got {settings.batch_size}.")
+        raise UserError(f"training.batch_size must be a multiple of data_parallel={workers}, got {settings.batch_size}.")
     validations = Queue()
     train = partial(retrain, cell, dataset, backbone, settings, seed, folder)
     trainer = ray.train.torch.TorchTrainer(

@@ -19,6 +19,7 @@ from data.datasets.check import shared_by_folds, shared_images
 from data.datasets.contract import DatasetError, SegmentationDataset
 from data.digests import FileDigests
 from data.folds import Fold, folds_of
+from data.system.errors import UserError
 from data.system.files import write_text
 from data.transforms import Augmentation
 from models.backbones import build_backbone, weights_digest
@@ -122,7 +123,7 @@ def search_folds(dataset: SegmentationDataset, settings: CacheSettings) -> Seque
     if dataset.folds is None:
         return ()
     if settings.label_stride != 1:
-        raise ValueError(f"cache.label_stride must be 1 with dataset.folds, got {settings.label_stride}.")
+        raise UserError(f"cache.label_stride must be 1 with dataset.folds, got {settings.label_stride}.")
     train = dataset.split("train")
     folds = folds_of(len(train), train.groups, dataset.folds)
     for leak in shared_by_folds(train, folds, FileDigests(_memory(settings))):
@@ -149,7 +150,7 @@ def plan_cache(
     split = dataset.split(split_name)
     is_training = split_name in TRAINING_SPLITS
     if backbone.output_stride % settings.label_stride:
-        raise ValueError(
+        raise UserError(
             f"cache.label_stride must divide the output stride {backbone.output_stride}, got {settings.label_stride}."
         )
     highest, widest = split.extent_px()

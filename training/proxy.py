@@ -19,6 +19,7 @@ from torch import nn
 from data.cache.feature_cache import FeatureCache
 from data.cache.local_copy import local_copy
 from data.folds import Fold
+from data.system.errors import UserError
 from models.dpc import classifier_on
 from models.spec import CellSpec
 from training.batches import Batches, IntArray
@@ -119,7 +120,7 @@ class ProxyTask:
             return None
         side = (crop_px - 1) // stride + 1
         if side > min(self._train.height, self._train.width):
-            raise ValueError(
+            raise UserError(
                 f"proxy.crop_px: {crop_px} is larger than the cached images, "
                 f"{stride * (self._train.width - 1) + 1}x{stride * (self._train.height - 1) + 1} pixels."
             )

@@ -143,7 +143,9 @@ def shared_by_folds(split: Split, folds: Sequence[Fold], digests: FileDigests) -
         DatasetError: an image cannot be read.
     """
     found = split.image_digests(digests)
-    parts = {f"fold {number}": [(f"#{index}", found[index]) for index in fold.val] for number, fold in enumerate(folds, start=1)}
+    parts = {
+        f"fold {number}": [(f"#{index}", found[index]) for index in fold.val] for number, fold in enumerate(folds, start=1)
+    }
     return list(_leaks(parts))
 
 

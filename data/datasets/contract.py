@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from data.digests import FileDigests
+from data.system.errors import UserError
 
 UInt8Array = npt.NDArray[np.uint8]
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError):
     """A data set that is missing, incomplete or damaged: the message names the file or folder.
 
     Attributes:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from data.datasets.contract import UnreadableError, palette_of
 from data.datasets.image_files import ImageReading, read_image
+from data.system.errors import UserError
 from models.segmenter import Segmenter
 from search.session.progress import progress_bar
 from search.session.saved_model import load_model
@@ -44,7 +45,7 @@ def _label(model: Segmenter, image: Path, output: Path, target: Path, inference:
     try:
         labels_HW = predict_labels(model, image_HWC, inference).cpu().numpy()
     except torch.OutOfMemoryError as error:
-        raise ValueError(
+        raise UserError(
             f"inference.tile_px: {inference.tile_px} needs more memory than the GPU has for {image}; give a smaller one."
         ) from error
     palette = model.palette or palette_of(len(model.class_names))

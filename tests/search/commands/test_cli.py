@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from models.spec import CellSpec
@@ -181,3 +182,17 @@ def test_a_users_own_config_folder_adds_choices(tmp_path):
     from search.deciding.algorithms.uniform import Uniform
 
     assert isinstance(load("search", ["algorithm=mine"], str(tmp_path)).build("algorithm", Uniform), Uniform)
+
+
+def test_what_is_no_wrong_input_is_told_as_a_fault_of_the_program_and_where_it_was(monkeypatch, capsys):
+    """A fault of NumPy's is a ValueError, too: it once looked like a typo."""
+
+    def broken(settings):
+        np.zeros(2).reshape(3)
+
+    monkeypatch.setattr("search.commands.cell.run", broken)
+    assert main(["cell", "cell=aspp"]) == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "cannot reshape array" in shown
+    assert shown.splitlines()[-1] == "dpc: this is a fault of dpc and not of your input (ValueError); please report it."
