@@ -37,13 +37,22 @@ class ConfigError(UserError):
 
 @dataclass(frozen=True)
 class Overrides:
-    """What was given on the command line: for the command that a person runs next."""
+    """What was given on the command line: for the command that a person runs next.
+
+    Attributes:
+        config_dir: the user's own conf folder, as it was given.
+    """
 
     texts: tuple[str, ...] = ()
+    config_dir: str | None = None
 
     def of(self, *groups: str) -> list[str]:
         """Those of some groups of settings."""
         return [text for text in self.texts if text.split("=")[0].split(".")[0].lstrip("+~") in groups]
+
+    def arguments(self, *groups: str) -> list[str]:
+        """Those of some groups as arguments of another command, which finds the user's own conf folder as well."""
+        return [*([f"--config-dir={self.config_dir}"] if self.config_dir else []), *self.of(*groups)]
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,7 @@ class Config:
 
     def _field(self, path: str, kind: Any) -> Any:
         if kind is Overrides:
-            return Overrides(self.overrides)
+            return Overrides(self.overrides, self.config_dir)
         node = OmegaConf.select(self._settings, path) if path else self._settings
         has_target = OmegaConf.is_dict(node) and "_target_" in node
         if is_dataclass(kind) and OmegaConf.is_dict(node) and not has_target:

@@ -24,12 +24,13 @@ from search.session.hints import from_here, print_lines
 from search.session.scoring import Scoring, score
 from search.session.session import Session, check_workplace
 from search.settings.fidelity import SIDES, FidelitySettings, Side
+from search.views.console import plain_console
 from search.views.figures.two_rankings import draw_two_rankings
 
 
 def run(settings: FidelitySettings) -> int:
     """Train what is not trained yet under both protocols, and print the rank correlation."""
-    console = Console(highlight=False)
+    console = plain_console()
     cells = settings.cells.cells()
     for side in settings.sides.values():
         check_workplace(side.workplace)

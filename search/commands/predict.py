@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from data.datasets.contract import UnreadableError, palette_of
 from data.datasets.image_files import ImageReading, read_image
@@ -12,6 +11,7 @@ from models.segmenter import Segmenter
 from search.session.progress import progress_bar
 from search.session.saved_model import load_model
 from search.settings.predict import PredictSettings
+from search.views.console import plain_console
 from search.views.figures.overlay import draw_overlay, palette_image, save_png
 from training.prediction import predict_labels
 from training.settings import Inference
@@ -19,7 +19,7 @@ from training.settings import Inference
 
 def run(settings: PredictSettings) -> int:
     """Label every image. Files that cannot be read are named, and the exit code is 1 if there are any."""
-    console = Console(highlight=False)
+    console = plain_console()
     output, targets = settings.output, settings.targets
     for folder in ("labels", "overlays"):
         (output / folder).mkdir(parents=True, exist_ok=True)

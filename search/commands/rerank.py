@@ -23,7 +23,9 @@ from search.session.hints import from_here, print_lines, program
 from search.session.report import write_report
 from search.session.scoring import Scoring, end_to_end
 from search.session.session import Session, check_workplace
+from search.settings.groups import SHARED
 from search.settings.rerank import RerankSettings
+from search.views.console import plain_console
 from search.views.figures.two_rankings import draw_two_rankings
 
 ROWS = 10
@@ -32,7 +34,7 @@ ROWS = 10
 
 def run(settings: RerankSettings) -> int:
     """Train what is not trained yet, and show both rankings side by side."""
-    console = Console(highlight=False)
+    console = plain_console()
     source, folder, workplace = settings.source, settings.folder, settings.workplace
     tracking = settings.tracking.resolved(workplace.output_dir)
     check_workplace(workplace)
@@ -117,7 +119,7 @@ def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], gi
         else "too few cells, or too much alike"
     )
     console.print(f"\nRank correlation of proxy and re-ranking (Spearman's rho): {trust}\n", soft_wrap=True)
-    kept = given.of("experiment", "dataset", "backbone", "output_dir", "space")
+    kept = given.arguments(*SHARED)
     best = from_here(folder / "best.json")
     lines = {
         "results": from_here(folder),

@@ -19,6 +19,7 @@ from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
 from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking
+from search.views.console import plain_console
 from training.distributed import retrain_on_cluster
 from training.end_to_end import Validation, retrain
 
@@ -28,7 +29,7 @@ EXAMPLE_PX = (65, 97)
 
 def run(settings: RetrainCommandSettings) -> int:
     """Train the chosen cell and say how it scores and where the model lies."""
-    console = Console(highlight=False)
+    console = plain_console()
     tracking = settings.tracking.resolved(settings.workplace.output_dir)
     chosen = settings.source if isinstance(settings.source, Chosen) else _of_run(settings.source, tracking)
     folder = settings.workplace.output_dir / settings.name / f"retrain-{chosen.cell.digest}"

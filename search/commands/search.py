@@ -22,13 +22,14 @@ from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
 from search.settings.search import SearchSettings
+from search.views.console import plain_console
 from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.progress import draw_progress
 
 
 def run(settings: SearchSettings) -> int:
     """Search, or go on with the search of that name, and show the leaderboard."""
-    console = Console(highlight=False)
+    console = plain_console()
     name, folder, workplace = settings.name, settings.folder, settings.workplace
     check_workplace(workplace)
     scoring = by_proxy(settings.deciding.proxy, settings.deciding.space, settings.images, workplace, console)
@@ -50,7 +51,7 @@ def run(settings: SearchSettings) -> int:
         partial(_write_results, settings=settings.report),
     )
     study, dashboard = session.run()
-    _report(study, folder, dashboard, settings.overrides.of(*SHARED), console)
+    _report(study, folder, dashboard, settings.overrides.arguments(*SHARED), console)
     return session.exit_code(study)
 
 

@@ -44,7 +44,7 @@ def build_caches(
             caches[split] = FeatureCache(folder.resolve())
             caches[split].verify()
     except DatasetError as error:
-        command = shlex.join([program("dpc"), "check-data", *images.overrides.of("experiment", "dataset")])
+        command = shlex.join([program("dpc"), "check-data", *images.overrides.arguments("experiment", "dataset")])
         raise DatasetError(f"{error} See all that is wrong with: {command}") from error
     return caches
 

@@ -31,7 +31,7 @@ from search.running.nodes.address import names_cluster
 from search.running.resources import Node, Resources
 from training.settings import ProxySettings
 
-SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache")
+SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache", "tracking")
 """Groups of settings that the command after a search needs as the search did."""
 
 Count = Annotated[int, Ge(1)]
