@@ -90,6 +90,10 @@ def complaint(capsys, *arguments):
         (["retrain"], "cell: give one of from=<search>"),
         (["retrain", "from=demo", "cell=aspp"], "got from and cell"),
         (["retrain", "from=nobody"], "no search 'nobody'"),
+        (
+            ["retrain", "cell=aspp", "training.batch_size=16", "training.accumulate=4", "data_parallel=8"],
+            "4 parts of 16 / 8 = 2",
+        ),
         (["retrain", "run=123"], "there is no such file"),
         (["evaluate"], "checkpoint: a value is needed; add checkpoint=... to the command"),
         (["evaluate", "checkpoint=/nowhere"], "no model in /nowhere"),
