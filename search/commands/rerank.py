@@ -50,13 +50,7 @@ def run(settings: RerankSettings) -> int:
             SearchOpened(
                 f"{source} re-ranked, seed {plan.seed}",
                 fingerprint | {"seed": plan.seed, "search_code": search_code()},
-                {
-                    **settings.recorded,
-                    "backbone": settle(settings.images.backbone).record,
-                    "from": source,
-                    "stage": "rerank",
-                    "seed": plan.seed,
-                },
+                {**recorded, "seed": plan.seed},
                 now_s(),
             ),
             scoring.task,
