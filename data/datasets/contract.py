@@ -22,6 +22,14 @@ class DatasetError(UserError):
 
     kind = "not as expected"
 
+    def __str__(self) -> str:
+        return printable(str(self.args[0]))
+
+
+def printable(text: str) -> str:
+    """``text`` without what file names may hold and no output takes: bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
 
 class UnreadableError(DatasetError):
     """A file that is missing, truncated, or no image."""
@@ -53,9 +61,6 @@ class LabelRangeError(DatasetError):
     def __init__(self, message: str, counts: Mapping[Any, int]) -> None:
         super().__init__(message, counts)  # all arguments, so that it can come from another process
         self.counts = counts
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from glob import iglob
 from pathlib import Path
 from typing import Any
 
-from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, palette_of, unknown_split
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, palette_of, printable, unknown_split
 from data.datasets.file_split import FileSplit, require_folder
 from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
 from data.datasets.labelling import Color, Colors, Labelling, class_ids, mapped_values
@@ -190,5 +190,6 @@ def _by_stem(folder: Path, warnings: list[str]) -> dict[str, Path]:
             raise DatasetError(f"{folder}: {by_stem[stem].relative_to(folder)} and {below} have the same stem; keep one.")
     for left_out, why in ((hidden, "are hidden"), (others, f"end in none of {', '.join(SUFFIXES)}")):
         if left_out:
-            warnings.append(f"{folder}: {len(left_out)} files {why} and are left out, the first is {left_out[0]}.")
+            line = f"{folder}: {len(left_out)} files {why} and are left out, the first is {left_out[0]}."
+            warnings.append(printable(line))
     return by_stem

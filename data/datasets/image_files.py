@@ -21,8 +21,9 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Of images. Pillow would also open formats that run other programs (EPS)."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 """Of image files."""
-MOST_PX = 89_478_485
-"""Of an image, as Pillow has it: a file of a few bytes may claim to hold more than any memory."""
+MEGA = 1_000_000
+MOST_PX = 89 * MEGA
+"""Of an image, about as Pillow has it: a file of a few bytes may claim to hold more than any memory."""
 _EIGHT_BITS = ("RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "YCbCr")
 """Pillow's modes that become RGB."""
 _BLURRED = ("jpeg", "tiff_jpeg", "webp", "jpeg2000")
@@ -143,8 +144,8 @@ def _opened(path: Path, most_px: int = MOST_PX) -> ImageFile:
         image = Image.open(regular_file(path), formats=FORMATS)
         if image.width * image.height > most_px:
             raise ValueError(
-                f"{image.width}x{image.height} pixels are {image.width * image.height / 1e6:.0f} megapixels, "
-                f"more than {most_px / 1e6:.0f}: such a claim may be made to use up the memory"
+                f"{image.width}x{image.height} pixels are {image.width * image.height / MEGA:.0f} megapixels, more than "
+                f"{most_px / MEGA:g}: a small file may claim any size to use up the memory; `dpc predict` has max_megapixels="
             )
         if _has_several(image):
             raise ValueError("it holds several pictures; save each as a file of its own")
