@@ -69,7 +69,8 @@ class Folder:
     @cached_property
     def info(self) -> DatasetInfo:
         names = self._class_list.names
-        where = "dataset.classes" if self.classes is not None else Path(self.root) / "classes.txt"
+        listed = Path(self.root) / "classes.txt"
+        where = "dataset.classes" if self.classes is not None else "dataset.colors" if self._given_colors else listed
         if len(names) < 2:
             raise DatasetError(f"{where}: at least two classes are needed, got {len(names)}; is 'background' one?")
         colors = self._class_list.colors
