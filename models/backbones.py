@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.backbone_check import BackboneError, check_backbone
@@ -14,6 +14,7 @@ from models.geometry import misplaced
 from models.local_encoder import LocalEncoder
 from models.pretrained import require_known
 from models.settings import HUB, BackboneSettings
+from models.tensor_file import read_tensors
 
 
 def build_backbone(settings: BackboneSettings) -> nn.Module:
@@ -83,9 +84,9 @@ def _build_encoder(settings: BackboneSettings) -> nn.Module:
 
 
 def _check_geometry(encoder: nn.Module, settings: BackboneSettings) -> None:
-    """Once for each architecture: weights change nothing."""
-    architecture = (settings.name, settings.output_stride, settings.pad_type)
-    if architecture not in _REASONS or next(encoder.parameters()).is_meta:
+    """Once for each architecture, where weights have values: others show less."""
+    architecture = (settings.name, settings.output_stride, settings.pad_type, next(encoder.parameters()).is_meta)
+    if architecture not in _REASONS:
         _REASONS[architecture] = misplaced(encoder, settings.output_stride)
     if reason := _REASONS[architecture]:
         raise BackboneError(
@@ -93,13 +94,16 @@ def _check_geometry(encoder: nn.Module, settings: BackboneSettings) -> None:
         )
 
 
-_REASONS: dict[tuple[str, int, str | None], str] = {}
+_REASONS: dict[tuple[str, int, str | None, bool], str] = {}
 """Of architectures that were tried."""
 
 
 def _load_weights(encoder: nn.Module, path: Path, is_timm: bool) -> None:
     """Load a file whose keys cover the encoder, or a model that was retrained; what it has beyond that is left out."""
-    state = load_file(path)
+    try:
+        state, _ = read_tensors(path)
+    except (SafetensorError, OSError) as error:
+        raise BackboneError(f"backbone.weights: {path} is damaged ({error}).") from error
     if any(key.startswith("encoder.") for key in state):
         state = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
     if is_timm:

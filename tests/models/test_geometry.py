@@ -26,7 +26,7 @@ def test_the_table_of_encoders_is_right(name, fits, channels):
         return
     with pytest.raises(BackboneError, match=f"^backbone.* {name} ") as caught:
         build_backbone(BackboneSettings(name))
-    assert re.search(r"docs/backbones.md lists some that do\.$|at output stride 16: \w", str(caught.value))
+    assert re.search(r"docs/backbones.md lists encoders that do\.$|at output stride 16: \w", str(caught.value))
 
 
 def test_there_are_twenty_encoders_that_fit():
