@@ -157,8 +157,10 @@ class Folder:
 
 def _colors(name: str, given: Sequence[Any]) -> Iterator[Color]:
     """One colour, or several."""
-    for color in given if given and not isinstance(given[0], int) else [given]:
-        if len(color) != 3 or any(type(channel) is not int or not 0 <= channel <= 255 for channel in color):
+    is_one = not isinstance(given, list | tuple) or not given or not isinstance(given[0], list | tuple)
+    for color in [given] if is_one else given:
+        is_color = isinstance(color, list | tuple) and len(color) == 3
+        if not is_color or any(type(channel) is not int or not 0 <= channel <= 255 for channel in color):
             raise ValueError(f"dataset.colors: {name} needs a colour of three numbers from 0 to 255, got {color}.")
         yield color[0], color[1], color[2]
 
