@@ -159,7 +159,7 @@ def plan_cache(
     width_px = padded_px(settings.width_px or widest, backbone.output_stride)
     for name, padded, found in (("height_px", height_px, highest), ("width_px", width_px, widest)):
         if found > padded:
-            raise ValueError(f"cache.{name}: must be at least that of the images of {split_name}, {found}, got {padded}.")
+            raise UserError(f"cache.{name}: must be at least that of the images of {split_name}, {found}, got {padded}.")
     views = settings.views if is_training else 1
     key = CacheKey(
         dataset={

@@ -80,13 +80,13 @@ class DatasetInfo:
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.class_names) <= 255:
-            raise ValueError(f"dataset.classes: a data set has 2 to 255 classes, got {len(self.class_names)}.")
+            raise DatasetError(f"dataset.classes: a data set has 2 to 255 classes, got {len(self.class_names)}.")
         if len(self.palette) != len(self.class_names):
-            raise ValueError(
+            raise DatasetError(
                 f"DatasetInfo: one colour a class is needed, got {len(self.palette)} for {len(self.class_names)} classes."
             )
         if not len(self.class_names) <= self.ignore_label <= 255:
-            raise ValueError(f"dataset.ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}.")
+            raise DatasetError(f"dataset.ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}.")
 
     @property
     def num_classes(self) -> int:
