@@ -32,7 +32,7 @@ from data.datasets.shapes import Shapes
 from data.digests import FileDigests
 
 WIDTH, HEIGHT = 20, 12
-REAL_CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
+REAL_CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
 
 
 def write_image(path, seed):
