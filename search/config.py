@@ -266,13 +266,18 @@ def _check_types(node: Any, where: str) -> None:
         if OmegaConf.is_missing(node, key):
             raise ConfigError(f"{where}.{key}: a value is needed; add {where}.{key}=... to the command.")
         value = node[key]
-        if OmegaConf.is_dict(value):
+        if OmegaConf.is_dict(value) and not (key in kinds and _is_plain(value)):
             _check_types(value, f"{where}.{key}")
         elif key in kinds:
             plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             _typed(plain, kinds[key], f"{where}.{key}")
         elif kinds and not str(key).startswith("_"):
             raise ConfigError(f"{where}.{key}: no such setting; accepted are {', '.join(kinds)}.")
+
+
+def _is_plain(node: Any) -> bool:
+    """Whether nothing in it is built, or holds further settings."""
+    return "_target_" not in node and not any(OmegaConf.is_dict(value) for value in node.values())
 
 
 def _annotations(target: str, where: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Self
 import torch
 
 from data.datasets.contract import DatasetInfo, Split
+from data.datasets.label_questions import why_unscorable
 from data.system.errors import UserError
 from models.segmenter import Segmenter
 from training.metrics import ConfusionMatrix
@@ -52,8 +53,16 @@ def evaluate(
     progress: Callable[[int, int], None] = lambda done, total: None,
     inference: Inference = SINGLE_SCALE,
 ) -> Scores:
-    """Score ``model`` on every image of ``split``; see ``count_confusion``."""
-    return Scores.of(count_confusion(model, split, info, progress, inference), info)
+    """Score ``model`` on every image of ``split``; see ``count_confusion``.
+
+    Raises:
+        UserError: fewer than two classes are labelled: such a score compares nothing.
+    """
+    matrix = count_confusion(model, split, info, progress, inference)
+    pixels = dict(zip(info.class_names, matrix.counts_KK.sum(dim=1).tolist(), strict=True))
+    if unscorable := why_unscorable(pixels, 0, info):
+        raise UserError(f"{info.name}: {unscorable}")
+    return Scores.of(matrix, info)
 
 
 def count_confusion(

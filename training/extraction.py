@@ -145,7 +145,8 @@ def plan_cache(
 
     Raises:
         DatasetError: a file cannot be read.
-        ValueError: ``cache.label_stride`` does not divide the backbone's output stride.
+        ValueError: ``cache.label_stride`` does not divide the backbone's output stride, or images are larger than they are
+            to be padded to.
     """
     split = dataset.split(split_name)
     is_training = split_name in TRAINING_SPLITS
@@ -156,6 +157,9 @@ def plan_cache(
     highest, widest = split.extent_px()
     height_px = padded_px(settings.height_px or highest, backbone.output_stride)
     width_px = padded_px(settings.width_px or widest, backbone.output_stride)
+    for name, padded, found in (("height_px", height_px, highest), ("width_px", width_px, widest)):
+        if found > padded:
+            raise UserError(f"cache.{name}: must be at least that of the images of {split_name}, {found}, got {padded}.")
     views = settings.views if is_training else 1
     key = CacheKey(
         dataset={

@@ -14,7 +14,7 @@ from data.system.errors import UserError
 from data.system.files import whole_file
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 CURE = "delete it, and `dpc cache` makes it anew"
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from data.system.files import write_text
 from models.cost import cell_cost
+from models.pretrained import settle
 from models.spec import CellSpec
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
@@ -45,7 +46,7 @@ def run(settings: FidelitySettings) -> int:
             SearchOpened(
                 f"{settings.label}, {name} protocol",
                 fingerprint | {"search_code": search_code()},
-                {**side.recorded, "stage": "fidelity", "side": name},
+                {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
                 now_s(),
             ),
             scoring.task,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from data.system.files import write_text
 from models.cost import FeatureShape, cell_cost
+from models.pretrained import settle
 from models.spec import CellSpec
 from search.config import Overrides
 from search.deciding.algorithms.listed import Listed
@@ -40,6 +41,7 @@ def run(settings: RerankSettings) -> int:
     check_workplace(workplace)
     scoring = end_to_end(settings.training, settings.space, settings.images, workplace, console)
     cells = [trial.cell for _, trial in settings.chosen]
+    recorded = {**settings.recorded, "backbone": settle(settings.images.backbone).record, "from": source, "stage": "rerank"}
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "cells": [cell.digest for cell in cells]}
     best, records = f"the {len(cells)} best cells of {source}", []
     for number in range(settings.seeds):
@@ -50,7 +52,7 @@ def run(settings: RerankSettings) -> int:
             SearchOpened(
                 f"{source} re-ranked, seed {plan.seed}",
                 fingerprint | {"seed": plan.seed, "search_code": search_code()},
-                {**settings.recorded, "from": source, "stage": "rerank", "seed": plan.seed},
+                {**recorded, "seed": plan.seed},
                 now_s(),
             ),
             scoring.task,

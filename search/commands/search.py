@@ -8,6 +8,7 @@ from statistics import median
 
 from rich.console import Console
 
+from models.pretrained import settle
 from search.deciding.outcomes import Status
 from search.findings.leaderboard import leaderboard_table, percent, write_leaderboard
 from search.findings.rank_correlation import rung_correlations
@@ -36,10 +37,16 @@ def run(settings: SearchSettings) -> int:
     plan = settings.deciding.plan(scoring.features)
     plan.budget.check(plan.space, plan.cost_of)
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "search_code": search_code()}
+    recorded = {**settings.fingerprint, **settings.recorded, "backbone": settle(settings.images.backbone).record}
     session = Session(
         folder,
         plan,
-        SearchOpened(name, fingerprint, {**settings.fingerprint, **settings.recorded}, now_s()),
+        SearchOpened(
+            name,
+            fingerprint,
+            recorded,
+            now_s(),
+        ),
         scoring.task,
         workplace,
         settings.tracking.resolved(workplace.output_dir),
