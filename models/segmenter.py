@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from data.system.errors import UserError
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.grid import padded_px, resized
@@ -21,7 +22,7 @@ from models.spec import AtrousConv, CellSpec, Conv1x1
 from models.tensor_file import read_tensors, write_tensors
 
 
-class ModelFileError(ValueError):
+class ModelFileError(UserError):
     """A saved model that is missing, damaged, or not one of this project's."""
 
 
@@ -54,7 +55,7 @@ class Segmenter(nn.Module):
             if values is not None and len(values) != num_classes:
                 raise ValueError(f"Segmenter: {field} must be one a class, got {len(values)} for {num_classes} classes.")
         if cell_settings.output_stride != backbone.output_stride:
-            raise ValueError(
+            raise UserError(
                 f"cell.output_stride must be the backbone's, {backbone.output_stride}, got {cell_settings.output_stride}."
             )
         self.backbone_settings = replace(backbone, weights=None, mean=tuple(backbone.mean), std=tuple(backbone.std))

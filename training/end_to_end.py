@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.datasets.contract import SegmentationDataset
+from data.system.errors import UserError
 from data.system.files import write_text
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings
@@ -157,7 +158,7 @@ def _resume(
     if metadata is None or checkpoint is None:
         return []
     if metadata["origin"] != json.loads(json.dumps(origin)):
-        raise ValueError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
+        raise UserError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
     loaded = load_checkpoint(checkpoint, states, [optimizer])
     if loaded is None:
         return []

@@ -19,6 +19,7 @@ from data.datasets.check import shared_by_folds, shared_images
 from data.datasets.contract import DatasetError, SegmentationDataset
 from data.digests import FileDigests
 from data.folds import Fold, folds_of
+from data.system.errors import UserError
 from data.system.files import write_text
 from data.transforms import Augmentation
 from models.backbones import build_backbone, weights_digest
@@ -122,7 +123,7 @@ def search_folds(dataset: SegmentationDataset, settings: CacheSettings) -> Seque
     if dataset.folds is None:
         return ()
     if settings.label_stride != 1:
-        raise ValueError(f"cache.label_stride must be 1 with dataset.folds, got {settings.label_stride}.")
+        raise UserError(f"cache.label_stride must be 1 with dataset.folds, got {settings.label_stride}.")
     train = dataset.split("train")
     folds = folds_of(len(train), train.groups, dataset.folds)
     for leak in shared_by_folds(train, folds, FileDigests(_memory(settings))):
@@ -144,17 +145,21 @@ def plan_cache(
 
     Raises:
         DatasetError: a file cannot be read.
-        ValueError: ``cache.label_stride`` does not divide the backbone's output stride.
+        ValueError: ``cache.label_stride`` does not divide the backbone's output stride, or images are larger than they are
+            to be padded to.
     """
     split = dataset.split(split_name)
     is_training = split_name in TRAINING_SPLITS
     if backbone.output_stride % settings.label_stride:
-        raise ValueError(
+        raise UserError(
             f"cache.label_stride must divide the output stride {backbone.output_stride}, got {settings.label_stride}."
         )
     highest, widest = split.extent_px()
     height_px = padded_px(settings.height_px or highest, backbone.output_stride)
     width_px = padded_px(settings.width_px or widest, backbone.output_stride)
+    for name, padded, found in (("height_px", height_px, highest), ("width_px", width_px, widest)):
+        if found > padded:
+            raise UserError(f"cache.{name}: must be at least that of the images of {split_name}, {found}, got {padded}.")
     views = settings.views if is_training else 1
     key = CacheKey(
         dataset={

@@ -56,6 +56,7 @@ class RetrainCommandSettings:
     recorded: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        self.training.check(self.images.backbone.output_stride, self.data_parallel)
         if self.register is None:
             return
         check_model_name(self.register)
@@ -72,7 +73,7 @@ def read(config: Config) -> RetrainCommandSettings:
         source=source,
         images=images,
         name=config.optional("name", str) or images.dataset.info.name,
-        recorded=config.plain("seed", "training", "dataset", "backbone"),
+        recorded=config.plain("seed", "training", "dataset"),
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.journal.lines import JournalError
 from search.tracking.dashboard_table import VIEW_TAG, view_link
+from search.tracking.database import make_sqlite, one_maker
 from search.tracking.settings import Tracking, TrackingError, public_uri
 
 if TYPE_CHECKING:  # for the names of types alone
@@ -47,8 +48,9 @@ class Tracker:
         self._tracking = tracking
         self._experiment: str | None = None
         if tracking.sqlite_file:
-            tracking.sqlite_file.absolute().parent.mkdir(parents=True, exist_ok=True)
-        self.client = MlflowClient(tracking.uri)
+            make_sqlite(tracking.sqlite_file.absolute(), lambda uri: MlflowClient(uri).search_experiments(max_results=1))
+        with one_maker(str(tracking.uri)):
+            self.client = MlflowClient(tracking.uri)
 
     @property
     def experiment(self) -> str:

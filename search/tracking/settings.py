@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from data.system.errors import UserError
 
-class TrackingError(ValueError):
+
+class TrackingError(UserError):
     """A tracker that does not answer, refuses, or holds no such run.
 
     Attributes:
@@ -78,7 +80,7 @@ def check_model_name(name: str) -> None:
         ValueError: ``name`` is blank, or has a character that model URIs use.
     """
     if not name.strip() or set("/:") & set(name):
-        raise ValueError(f"register: a model's name has neither / nor : and is not blank, got {name!r}.")
+        raise UserError(f"register: a model's name has neither / nor : and is not blank, got {name!r}.")
 
 
 def public_uri(uri: str) -> str:

@@ -163,6 +163,8 @@ def test_a_setting_out_of_range_is_named(changes, complaint, tmp_path):
 def test_labels_that_would_not_lie_on_the_features_grid_are_refused(dataset, tmp_path):
     with pytest.raises(ValueError, match="cache.label_stride must divide the output stride 16, got 3"):
         cached(dataset, settings(tmp_path, label_stride=3))
+    with pytest.raises(ValueError, match="cache.width_px: must be at least that of the images of train, 49, got 33"):
+        cached(dataset, settings(tmp_path, width_px=33))
 
 
 def test_splits_that_share_an_image_are_refused(dataset, tmp_path):
