@@ -14,7 +14,7 @@ if [ ! -d "$code" ]; then
     git -C "$here" worktree add --detach "$code" "$(cat "$here/COMMIT")"
     make -C "$code" setup
 fi
-export OMP_NUM_THREADS=1 RAY_worker_niceness=0
+export OMP_NUM_THREADS=1 RAY_worker_niceness=${RAY_worker_niceness:-0}
 cd "$code"
 PYTHONPATH=. .venv/bin/python benchmarks/campaign/today.py "$OUT"
 PYTHONPATH=. .venv/bin/python "$here/journals.py" restore "$OUT"
