@@ -75,7 +75,7 @@ def fill_in_processes(extraction: Extraction, workers: int | None, progress: Cal
     """Build a cache by ``workers`` processes; None for one a GPU, or one a CPU where there is none. Returns its folder.
 
     Args:
-        progress: told the images done and in all.
+        progress: called with the images done and their total.
 
     Raises:
         CacheError: a process died; else as ``CacheBuild.fill``.

@@ -1,4 +1,4 @@
-"""The proxy task: how good is a cell, told by a short training on cached backbone features.
+"""The proxy task: how good a cell is, judged by a short training on cached backbone features.
 
 Chen et al. 2018, section 3.3: a small pre-trained backbone, its features cached, only the cell on top trained.
 """
@@ -60,7 +60,7 @@ class ProxyTask:
         Args:
             seed: of initial weights, batch order, crops and dropout.
             checkpoint: where the state is written after each rung but the last. Where it exists, the scores of earlier
-                rungs are told again and training goes on from there.
+                rungs are yielded again and training goes on from there.
 
         Raises:
             DivergedError: the loss is no longer a number.
