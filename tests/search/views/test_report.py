@@ -75,7 +75,6 @@ def search(trials: int, rungs: int = 3, failing: float = 0.1, running: int = 0, 
 
 def write(folder: Path, events: Sequence[Event], torn: bytes = b"") -> Path:
     path = folder / "demo" / "journal.jsonl"
-    path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     with Journal(path) as journal:
         journal.append(*events)
@@ -425,6 +424,7 @@ def test_a_re_ranking_is_shown_with_what_it_changed(finished):
         events.append(RungReached(number, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
         events.append(TrialEnded(number, Status.COMPLETED, "", 5.0, 0.0))
     path = folder / "demo" / "rerank" / "seed-0" / "journal.jsonl"
+    path.parent.mkdir(parents=True)
     with Journal(path) as journal:
         journal.append(*events)
     page = report(folder)
