@@ -136,7 +136,7 @@ def test_a_child_counts_costs_anew_and_its_parents_cells_above_the_budget_guide_
 
 
 def test_trials_that_failed_are_left_behind_and_their_cells_may_be_tried_again(tmp_path):
-    with Journal(tmp_path / "parent.jsonl") as journal:
+    with Journal(tmp_path / "parent" / JOURNAL) as journal:
         study = open_study(journal, plan(2))
         study.failed(study.propose().trial, Status.FAILED, "a bad night")
         run(study)
