@@ -26,7 +26,8 @@ from data.datasets.contract import DatasetInfo, Sample, SegmentationDataset, pal
 from data.pool import process_pool
 from data.transforms import pad_sample
 from models.backbones import build_backbone
-from models.settings import BackboneSettings
+from models.pretrained import settle
+from models.settings import BackboneChoice
 from search.config import load
 from training.allocator import keep_freed_memory
 from training.extraction import plan_cache
@@ -61,7 +62,7 @@ def build_rates(overrides: list[str], root: Path) -> tuple[float, float]:
     torch.set_num_threads(1)
     config = load("cache", overrides)
     dataset: SegmentationDataset = config.build("dataset", SegmentationDataset)
-    settings = config.build("backbone", BackboneSettings)
+    settings = settle(config.build("backbone", BackboneChoice)).settings
     extract = FeatureExtractor(build_backbone(settings), settings)
     forward_s, build_s = [], []
     for number in range(ROUNDS + 1):

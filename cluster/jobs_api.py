@@ -14,6 +14,8 @@ import requests
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
+from data.system.errors import UserError
+
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 PROBE_TIMEOUT_S = 5.0
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # it becomes a part of URLs and of the names of log files
@@ -24,7 +26,7 @@ HOW_TO_AUTHENTICATE = (
 )
 
 
-class SubmitError(ValueError):
+class SubmitError(UserError):
     """A job that could not be sent, found or followed, in one line."""
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from data.system.errors import UserError
+
 IntArray = npt.NDArray[np.int64]
 
 
@@ -35,16 +37,16 @@ def folds_of(num_samples: int, groups: Sequence[str], count: int) -> list[Fold]:
         ValueError: there are fewer groups, or samples, than folds, or fewer than two folds.
     """
     if count < 2:
-        raise ValueError(f"dataset.folds must be at least 2, or null for the data set's own two splits, got {count}.")
+        raise UserError(f"dataset.folds must be at least 2, or null for the data set's own two splits, got {count}.")
     if not groups:
         if num_samples < count:
-            raise ValueError(f"dataset.folds: {num_samples} samples of train cannot be parted into {count} folds.")
+            raise UserError(f"dataset.folds: {num_samples} samples of train cannot be parted into {count} folds.")
         return [_fold(held_out, num_samples) for held_out in np.array_split(np.arange(num_samples), count)]
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group, []).append(index)
     if len(members) < count:
-        raise ValueError(
+        raise UserError(
             f"dataset.folds: train has {len(members)} groups of images that belong together ({_named(members)}), "
             f"and a fold holds out whole ones, so at most {len(members)} folds; got {count}."
         )
@@ -63,9 +65,9 @@ def check_group(pattern: str) -> None:
     try:
         names_part = re.compile(pattern).groups > 0
     except re.error as error:
-        raise ValueError(f"dataset.group: {pattern!r} is no regular expression ({error}).") from error
+        raise UserError(f"dataset.group: {pattern!r} is no regular expression ({error}).") from error
     if not names_part:
-        raise ValueError(f"dataset.group: {pattern!r} has no part in brackets, such as '(.+)_[0-9]+'.")
+        raise UserError(f"dataset.group: {pattern!r} has no part in brackets, such as '(.+)_[0-9]+'.")
 
 
 def groups_by_name(pattern: str, names: Sequence[str]) -> list[str]:
@@ -78,7 +80,7 @@ def groups_by_name(pattern: str, names: Sequence[str]) -> list[str]:
     for name in names:
         found = re.match(pattern, name)
         if not found:
-            raise ValueError(f"dataset.group: {pattern!r} does not match the image {name!r}.")
+            raise UserError(f"dataset.group: {pattern!r} does not match the image {name!r}.")
         groups.append(found[1] or "")
     return groups
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.datasets.contract import Sample, UInt8Array
+from data.system.errors import UserError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
 
@@ -72,7 +73,7 @@ def pad_sample(sample: Sample, height_px: int, width_px: int, mean: Sequence[flo
     """
     height, width = sample.labels_HW.shape
     if height > height_px or width > width_px:
-        raise ValueError(f"{sample.name}: {width}x{height} pixels do not fit the padded size {width_px}x{height_px}.")
+        raise UserError(f"{sample.name}: {width}x{height} pixels do not fit the padded size {width_px}x{height_px}.")
     if (height, width) == (height_px, width_px):
         return sample
     below, right = (0, height_px - height), (0, width_px - width)

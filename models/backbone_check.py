@@ -4,17 +4,18 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from models.settings import HUB, BackboneSettings
+from data.system.errors import UserError
+from models.settings import HUB, BackboneChoice, BackboneSettings
 
 LOCAL_STRIDE = 16
 """The output stride of ``local``, the only one that it has."""
 
 
-class BackboneError(ValueError):
+class BackboneError(UserError):
     """A backbone that cannot be built or whose weights do not fit."""
 
 
-def check_backbone(settings: BackboneSettings) -> None:
+def check_backbone(settings: BackboneChoice | BackboneSettings) -> None:
     """Raise a BackboneError for settings that do not go together, and for weights that are missing or no such file."""
     if settings.pad_type and not settings.name.startswith("tu-"):
         raise BackboneError(f"backbone.pad_type: only tu- encoders take one, got {settings.name!r}.")

@@ -1,30 +1,34 @@
 """Backbones: any timm or segmentation-models-pytorch encoder at the output stride that a cell wants."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.backbone_check import BackboneError, check_backbone
+from models.geometry import misplaced
 from models.local_encoder import LocalEncoder
+from models.pretrained import require_known
 from models.settings import HUB, BackboneSettings
+from models.tensor_file import read_tensors
 
 
 def build_backbone(settings: BackboneSettings) -> nn.Module:
     """An encoder with smp's habits: ``forward(images_BCHW)`` gives one map a stage, ``out_channels`` their channels.
 
     Raises:
-        BackboneError: the name is unknown, the output stride is not supported, or the weights are missing or do not fit.
+        BackboneError: the name is unknown, the output stride is not supported, features do not lie on every so many-th pixel
+            of padded images, or the weights are missing or do not fit.
     """
     check_backbone(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         encoder = _build_encoder(settings)
+    _check_geometry(encoder, settings)
     if settings.weights not in (None, HUB):
         _load_weights(encoder, Path(settings.weights), is_timm=settings.name.startswith("tu-"))
     return encoder
@@ -66,33 +70,40 @@ def _build_encoder(settings: BackboneSettings) -> nn.Module:
     if settings.name == "local":
         return LocalEncoder(seed=settings.seed)
     import segmentation_models_pytorch as smp
-    import timm
 
-    wants_hub = settings.weights == HUB
-    if settings.name.startswith("tu-"):
-        model = settings.name.removeprefix("tu-")
-        if not timm.is_model(model):
-            raise _unknown(settings.name, [f"tu-{found}" for found in get_close_matches(model, timm.list_models(), 3)])
-        weights: str | bool | None = True if wants_hub else None
-        arguments = {"pad_type": settings.pad_type} if settings.pad_type else {}
-    else:
-        if settings.name not in smp.encoders.encoders:
-            raise _unknown(settings.name, get_close_matches(settings.name, smp.encoders.encoders, 3))
-        weights, arguments = "imagenet" if wants_hub else None, {}
+    require_known(settings.name)
+    weights: str | bool | None = None
+    if settings.weights == HUB:
+        weights = True if settings.name.startswith("tu-") else "imagenet"
+    arguments = {"pad_type": settings.pad_type} if settings.pad_type else {}
     try:
         return smp.encoders.get_encoder(settings.name, weights=weights, output_stride=settings.output_stride, **arguments)
     except Exception as error:  # timm and smp raise whatever their hub client or the model's constructor raises
-        raise BackboneError(f"backbone {settings.name} at output stride {settings.output_stride}: {error}") from error
+        reason = str(error) or "it has no such form"
+        raise BackboneError(f"backbone {settings.name} at output stride {settings.output_stride}: {reason}") from error
 
 
-def _unknown(name: str, close: Sequence[str]) -> BackboneError:
-    hint = f"did you mean {', '.join(close)}?" if close else "accepted are tu-<timm model>, smp's encoders, and local."
-    return BackboneError(f"backbone.name: no encoder {name!r}; {hint}")
+def _check_geometry(encoder: nn.Module, settings: BackboneSettings) -> None:
+    """Once for each architecture, where weights have values: others show less."""
+    architecture = (settings.name, settings.output_stride, settings.pad_type, next(encoder.parameters()).is_meta)
+    if architecture not in _REASONS:
+        _REASONS[architecture] = misplaced(encoder, settings.output_stride)
+    if reason := _REASONS[architecture]:
+        raise BackboneError(
+            f"backbone.name: {settings.name} does not fit ({reason}); docs/backbones.md lists encoders that do."
+        )
+
+
+_REASONS: dict[tuple[str, int, str | None, bool], str] = {}
+"""Of architectures that were tried."""
 
 
 def _load_weights(encoder: nn.Module, path: Path, is_timm: bool) -> None:
     """Load a file whose keys cover the encoder, or a model that was retrained; what it has beyond that is left out."""
-    state = load_file(path)
+    try:
+        state, _ = read_tensors(path)
+    except (SafetensorError, OSError) as error:
+        raise BackboneError(f"backbone.weights: {path} is damaged ({error}).") from error
     if any(key.startswith("encoder.") for key in state):
         state = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
     if is_timm:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from data.system.errors import UserError
 from data.system.files import whole_file
 from models.backbones import pad_symmetrically
 from models.segmenter import Segmenter
@@ -30,7 +31,7 @@ CHECKED_SIZES_PX = ((64, 96), (65, 97), (50, 33), (40, 121))
 Run = Callable[[Tensor], Tensor]
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """A model that cannot be exported, or whose file gives other logits."""
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from data.system.files import write_text
+from data.system.errors import UserError
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.grid import padded_px, resized
@@ -21,10 +21,8 @@ from models.settings import PAPER_OUTPUT_STRIDE, WEIGHTS_FILE, BackboneSettings,
 from models.spec import AtrousConv, CellSpec, Conv1x1
 from models.tensor_file import read_tensors, write_tensors
 
-CONFIG_FILE = "config.json"
 
-
-class ModelFileError(ValueError):
+class ModelFileError(UserError):
     """A saved model that is missing, damaged, or not one of this project's."""
 
 
@@ -57,7 +55,7 @@ class Segmenter(nn.Module):
             if values is not None and len(values) != num_classes:
                 raise ValueError(f"Segmenter: {field} must be one a class, got {len(values)} for {num_classes} classes.")
         if cell_settings.output_stride != backbone.output_stride:
-            raise ValueError(
+            raise UserError(
                 f"cell.output_stride must be the backbone's, {backbone.output_stride}, got {cell_settings.output_stride}."
             )
         self.backbone_settings = replace(backbone, weights=None, mean=tuple(backbone.mean), std=tuple(backbone.std))
@@ -108,7 +106,11 @@ class Segmenter(nn.Module):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """An untrained model like the one whose ``config`` this is."""
-        given = _nested(config) if "encoder_name" in config else config
+        given = _nested(config)
+        if given["backbone"].get("weights") is not None:
+            raise ValueError(
+                f"Segmenter: a configuration opens no file, got backbone.weights={given['backbone']['weights']!r}."
+            )
         values = {
             "cell": CellSpec.from_json(given["cell"]),
             "backbone": BackboneSettings(**given["backbone"]),
@@ -117,18 +119,16 @@ class Segmenter(nn.Module):
         return cls(**{**given, **values})
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write ``model.safetensors``, which holds weights and configuration, and ``config.json`` for people to read.
+        """Write ``model.safetensors``, which holds weights, configuration, and a digest of both.
 
-        One file holds both, so that weights cannot be parted from their cell, and it is replaced in one step, so that a
+        One file holds them, so that weights cannot be parted from their cell, and it is replaced in one step, so that a
         kill leaves the old model or the new one.
         """
-        config = json.dumps(self.config, indent=2)
-        write_text(Path(directory) / CONFIG_FILE, config + "\n")
-        write_tensors(Path(directory) / WEIGHTS_FILE, self.state_dict(), {"config": config})
+        write_tensors(Path(directory) / WEIGHTS_FILE, self.state_dict(), {"config": json.dumps(self.config)})
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> Self:
-        """The model that ``save_pretrained`` wrote to ``directory``. Nothing in the file is executed.
+        """The model that ``save_pretrained`` wrote to ``directory``. Nothing in the file is executed, or opens another one.
 
         Raises:
             ModelFileError: there is none, or it is damaged; the message names the file.
@@ -138,12 +138,27 @@ class Segmenter(nn.Module):
             raise ModelFileError(f"checkpoint: no model in {directory}; expected a folder with {WEIGHTS_FILE}.")
         try:
             tensors, metadata = read_tensors(path)
-            model = cls.from_config(json.loads(metadata["config"]))
+            if metadata.keys() != {"config"}:
+                raise ValueError(f"its metadata is {', '.join(sorted(metadata))}, and not config")
+            config = _nested(json.loads(metadata["config"]))
+            _check_sizes(config, tensors)
+            model = cls.from_config(config)
             model.load_state_dict(tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one a line
             raise ModelFileError(f"checkpoint: {path} is not a model of dpc-search, or is damaged ({reason}).") from error
         return model
+
+
+def _check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a configuration that would need more memory than its weights before any of it is built."""
+    filters = config["cell_settings"]["filters"]
+    wanted, stored = (config["num_classes"], filters, 1, 1), tuple(tensors["classifier.weight"].shape)
+    if stored != wanted:
+        raise ValueError(f"classifier.weight is {stored}, and by the configuration {wanted}")
+    projection, held = len(config["cell"]) * filters**2, sum(tensor.numel() for tensor in tensors.values())
+    if projection > held:
+        raise ValueError(f"the cell has {projection:,} weights by the configuration, and the file {held:,} in all")
 
 
 class CoarseLogits(nn.Module):
@@ -175,8 +190,11 @@ class StrideFourDecoder(nn.Module):
         return self.refine(torch.cat([raised_BCHW, low_level_BCHW], dim=1))
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a model that was saved when all settings lay side by side."""
+def _nested(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``config``, whose settings lay side by side when models were saved without groups."""
+    if "encoder_name" not in config:
+        return config
+    flat = config
     renamed = {"name": "encoder_name", "seed": "encoder_seed"}
     old_names = {field.name: renamed.get(field.name, field.name) for field in fields(BackboneSettings)}
     backbone = {name: flat[old] for name, old in old_names.items() if old in flat}

@@ -6,6 +6,7 @@ settings.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 HUB = "hub"
 """The ``weights`` that downloads the encoder's own pre-trained ones."""
@@ -13,6 +14,28 @@ PAPER_OUTPUT_STRIDE = 16
 """The output stride at which rates are written; at stride 8 they are doubled to see the same context."""
 WEIGHTS_FILE = "model.safetensors"
 """In the folder of a saved model."""
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """Which backbone; what belongs to its weights is as they say themselves, and is given where they do not.
+
+    Attributes:
+        name, output_stride, weights, seed: as in ``BackboneSettings``.
+        pad_type, mean, std: likewise; None takes what is known of the weights: timm's or segmentation-models-pytorch's own
+            description of ``hub``, the metadata of a file. ``models.backbones.settled`` looks them up.
+    """
+
+    name: str
+    output_stride: int = 16
+    weights: str | None = None
+    pad_type: str | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_backbone(self)
 
 
 @dataclass(frozen=True)
@@ -41,15 +64,21 @@ class BackboneSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.output_stride not in (4, 8, 16):
-            raise ValueError(f"backbone.output_stride must be 4, 8 or 16, got {self.output_stride}.")
-        if self.pad_type not in (None, "same"):
-            raise ValueError(f"backbone.pad_type must be 'same' or null, got {self.pad_type!r}.")
-        for field in ("mean", "std"):
-            if len(getattr(self, field)) != 3:
-                raise ValueError(f"backbone.{field} must be three numbers (red, green, blue), got {getattr(self, field)}.")
-        if min(self.std) <= 0:
-            raise ValueError(f"backbone.std must be above 0, got {list(self.std)}.")
+        _check_backbone(self)
+
+
+def _check_backbone(settings: BackboneChoice | BackboneSettings) -> None:
+    if settings.output_stride not in (4, 8, 16):
+        raise ValueError(f"backbone.output_stride must be 4, 8 or 16, got {settings.output_stride}.")
+    if settings.pad_type not in (None, "same"):
+        raise ValueError(f"backbone.pad_type must be 'same' or null, got {settings.pad_type!r}.")
+    for field, values in (("mean", settings.mean), ("std", settings.std)):
+        if values is not None and (len(values) != 3 or not all(map(isfinite, values))):
+            raise ValueError(f"backbone.{field} must be three numbers (red, green, blue), got {values}.")
+    if settings.mean is not None and not all(0 <= channel <= 1 for channel in settings.mean):
+        raise ValueError(f"backbone.mean must be from 0 to 1, of images scaled to 0 to 1, got {list(settings.mean)}.")
+    if settings.std is not None and min(settings.std) <= 0:
+        raise ValueError(f"backbone.std must be above 0, got {list(settings.std)}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
+from data.system.errors import UserError
+
 BACKBONE = -1
 """The ``input`` of a branch that reads the backbone's feature map, as in DeepLab's published cells."""
 
@@ -19,7 +21,7 @@ MAX_BRANCHES = 64
 """Far above the paper's 5: a bound, so that no file can exhaust the stack."""
 
 
-class CellError(ValueError):
+class CellError(UserError):
     """A cell that cannot be: malformed, reading a later branch, or outside its search space."""
 
 

@@ -1,13 +1,21 @@
-"""Tensors and a few words about them in one safetensors file, which is there whole or not at all."""
+"""Tensors and a few words about them in one safetensors file, which is there whole or not at all.
 
+A digest of all that it holds stands among the words: a file in which a single bit has changed is damaged.
+"""
+
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from data.system.files import whole_file
+
+DIGEST = "digest"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -19,7 +27,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as partial:
         try:
-            save_file(stored, partial, metadata=dict(metadata))
+            save_file(stored, partial, metadata={**metadata, DIGEST: _digest(stored, metadata)})
         except SafetensorError as error:
             raise OSError(f"{path}: {error}") from error
 
@@ -28,8 +36,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file, and its metadata.
 
     Raises:
-        SafetensorError: the file is damaged.
+        SafetensorError: the file is damaged, which shows in all but those from before there were digests.
         FileNotFoundError: there is none.
     """
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    digest = metadata.pop(DIGEST, None)
+    if digest is not None and digest != _digest(tensors, metadata):
+        raise SafetensorError("its digest does not fit what it holds")
+    return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.blake2b(json.dumps(dict(metadata), sort_keys=True).encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -3,10 +3,12 @@
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from data.system.errors import UserError
 from data.system.termination import handle_sigterm, interrupted_code
 from search.config import ConfigError, load
 from search.help import COMMANDS, command_help, overview
@@ -47,16 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         if is_debug:
             raise
-        return _complain(error, USAGE_ERROR)
+        return _complain(str(error), USAGE_ERROR)
     except DivergedError as error:
-        return _complain(error, FAILED)
+        return _complain(str(error), FAILED)
+    except Exception as error:
+        traceback.print_exc()
+        return _complain(f"this is a fault of dpc and not of your input ({type(error).__name__}); please report it.", FAILED)
 
 
-def _complain(error: Exception, code: int) -> int:
-    print(f"dpc: {' '.join(str(error).split())}", file=sys.stderr)
+def _complain(text: str, code: int) -> int:
+    print(f"dpc: {' '.join(text.split())}", file=sys.stderr)
     return code
 
 

@@ -24,24 +24,35 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from data.system.errors import UserError
+
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 T = TypeVar("T")
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A setting that is unknown, of the wrong type, or out of range."""
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What was given on the command line: for the command that a person runs next."""
+    """What was given on the command line: for the command that a person runs next.
+
+    Attributes:
+        config_dir: the user's own conf folder, as it was given.
+    """
 
     texts: tuple[str, ...] = ()
+    config_dir: str | None = None
 
     def of(self, *groups: str) -> list[str]:
         """Those of some groups of settings."""
         return [text for text in self.texts if text.split("=")[0].split(".")[0].lstrip("+~") in groups]
+
+    def arguments(self, *groups: str) -> list[str]:
+        """Those of some groups as arguments of another command, which finds the user's own conf folder as well."""
+        return [*([f"--config-dir={self.config_dir}"] if self.config_dir else []), *self.of(*groups)]
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,7 @@ class Config:
 
     def _field(self, path: str, kind: Any) -> Any:
         if kind is Overrides:
-            return Overrides(self.overrides)
+            return Overrides(self.overrides, self.config_dir)
         node = OmegaConf.select(self._settings, path) if path else self._settings
         has_target = OmegaConf.is_dict(node) and "_target_" in node
         if is_dataclass(kind) and OmegaConf.is_dict(node) and not has_target:
@@ -255,13 +266,18 @@ def _check_types(node: Any, where: str) -> None:
         if OmegaConf.is_missing(node, key):
             raise ConfigError(f"{where}.{key}: a value is needed; add {where}.{key}=... to the command.")
         value = node[key]
-        if OmegaConf.is_dict(value):
+        if OmegaConf.is_dict(value) and not (key in kinds and _is_plain(value)):
             _check_types(value, f"{where}.{key}")
         elif key in kinds:
             plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             _typed(plain, kinds[key], f"{where}.{key}")
         elif kinds and not str(key).startswith("_"):
             raise ConfigError(f"{where}.{key}: no such setting; accepted are {', '.join(kinds)}.")
+
+
+def _is_plain(node: Any) -> bool:
+    """Whether nothing in it is built, or holds further settings."""
+    return "_target_" not in node and not any(OmegaConf.is_dict(value) for value in node.values())
 
 
 def _annotations(target: str, where: str) -> dict[str, Any]:

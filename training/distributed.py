@@ -65,11 +65,10 @@ def retrain_on_cluster(
         labels: that the nodes of the workers must have, in Ray's syntax.
 
     Raises:
-        ValueError: the batch cannot be shared equally.
+        ValueError: the batch cannot be shared equally, as ``RetrainSettings.check`` has it.
         RuntimeError: a worker failed once too often.
     """
-    if settings.batch_size % workers:
-        raise ValueError(f"training.batch_size must be a multiple of data_parallel={workers}, got {settings.batch_size}.")
+    settings.check(backbone.output_stride, workers)
     validations = Queue()
     train = partial(retrain, cell, dataset, backbone, settings, seed, folder)
     trainer = ray.train.torch.TorchTrainer(

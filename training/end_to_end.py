@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.datasets.contract import SegmentationDataset
+from data.system.errors import UserError
 from data.system.files import write_text
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings
@@ -61,8 +62,8 @@ def retrain(
     """``end_to_end`` with the best model on ``val`` kept in ``folder``.
 
     Args:
-        folder: receives ``model.safetensors`` and ``config.json`` of the best model and ``scores.json`` beside them; a training
-            that was interrupted goes on from its ``state.safetensors``.
+        folder: receives ``model.safetensors`` of the best model and ``scores.json`` beside it; a training that was interrupted
+            goes on from its ``state.safetensors``.
     """
     for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, workers):
         if validation.is_best and validation.model is not None:
@@ -157,7 +158,7 @@ def _resume(
     if metadata is None or checkpoint is None:
         return []
     if metadata["origin"] != json.loads(json.dumps(origin)):
-        raise ValueError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
+        raise UserError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
     loaded = load_checkpoint(checkpoint, states, [optimizer])
     if loaded is None:
         return []

@@ -8,6 +8,8 @@ from typing import Self
 import torch
 
 from data.datasets.contract import DatasetInfo, Split
+from data.datasets.label_questions import why_unscorable
+from data.system.errors import UserError
 from models.segmenter import Segmenter
 from training.metrics import ConfusionMatrix
 from training.prediction import predict_labels
@@ -38,7 +40,7 @@ class Scores:
             ValueError: it has counted no pixel.
         """
         if math.isnan(matrix.miou()):
-            raise ValueError(f"{info.name}: no pixel of the split has a label.")
+            raise UserError(f"{info.name}: no pixel of the split has a label.")
         iou = zip(info.class_names, matrix.iou_K().tolist(), strict=True)
         by_name = {name: None if math.isnan(value) else value for name, value in iou}
         return cls(matrix.miou(), matrix.pixel_accuracy(), by_name)
@@ -51,8 +53,16 @@ def evaluate(
     progress: Callable[[int, int], None] = lambda done, total: None,
     inference: Inference = SINGLE_SCALE,
 ) -> Scores:
-    """Score ``model`` on every image of ``split``; see ``count_confusion``."""
-    return Scores.of(count_confusion(model, split, info, progress, inference), info)
+    """Score ``model`` on every image of ``split``; see ``count_confusion``.
+
+    Raises:
+        UserError: fewer than two classes are labelled: such a score compares nothing.
+    """
+    matrix = count_confusion(model, split, info, progress, inference)
+    pixels = dict(zip(info.class_names, matrix.counts_KK.sum(dim=1).tolist(), strict=True))
+    if unscorable := why_unscorable(pixels, 0, info):
+        raise UserError(f"{info.name}: {unscorable}")
+    return Scores.of(matrix, info)
 
 
 def count_confusion(
@@ -72,7 +82,7 @@ def count_confusion(
     """
     num_classes = model.classifier.out_channels
     if num_classes != info.num_classes:
-        raise ValueError(f"checkpoint: the model has {num_classes} classes, {info.name} has {info.num_classes}.")
+        raise UserError(f"checkpoint: the model has {num_classes} classes, {info.name} has {info.num_classes}.")
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(info.num_classes, info.ignore_label)
     model.eval()

@@ -14,21 +14,26 @@ from torch import nn
 from data.cache.build import CacheBuild, Samples
 from data.cache.feature_cache import CacheKey
 from data.cache.settings import CacheSettings
+from data.cache.views import Views
 from data.datasets.check import shared_by_folds, shared_images
-from data.datasets.contract import DatasetError, Sample, SegmentationDataset, Split
+from data.datasets.contract import DatasetError, SegmentationDataset
 from data.digests import FileDigests
 from data.folds import Fold, folds_of
+from data.system.errors import UserError
 from data.system.files import write_text
-from data.transforms import Augmentation, mirrored
+from data.transforms import Augmentation
 from models.backbones import build_backbone, weights_digest
 from models.grid import padded_px
 from models.settings import HUB, BackboneSettings
 from training.extractor import Extraction, fill_in_processes
+from training.source_code import source_digest
 
 TRAINING_SPLITS = ("train", "search_train")
 """Their features may be of augmented views and their labels coarser; others are what is scored, as it is."""
 SHARD_PX = 32_000_000
 """Pixels of images that make a shard: 15 of Cityscapes' images, half a minute of one CPU."""
+
+BACKBONE_PACKAGES = ("timm", "segmentation-models-pytorch")
 
 Fill = Callable[[Extraction, int | None, Callable[[int, int], None]], Path]
 """Builds a cache by ``cache.workers`` processes somewhere, tells the images done and in all, and returns its folder."""
@@ -54,7 +59,8 @@ class FrozenBackbone:
         Raises:
             BackboneError: it cannot be built, or its weights do not fit.
         """
-        origin = asdict(settings) | {package: version(package) for package in ("torch", "timm", "segmentation-models-pytorch")}
+        origin = asdict(settings) | {package: version(package) for package in ("torch", *BACKBONE_PACKAGES)}
+        origin["code"] = source_digest("models.backbones")
         if settings.weights not in (None, HUB) and Path(settings.weights).is_file():
             (origin["weights"],) = FileDigests(_memory(cache)).of([Path(settings.weights)])
         key = hashlib.sha256(json.dumps(origin).encode()).hexdigest()[:16]
@@ -117,7 +123,7 @@ def search_folds(dataset: SegmentationDataset, settings: CacheSettings) -> Seque
     if dataset.folds is None:
         return ()
     if settings.label_stride != 1:
-        raise ValueError(f"cache.label_stride must be 1 with dataset.folds, got {settings.label_stride}.")
+        raise UserError(f"cache.label_stride must be 1 with dataset.folds, got {settings.label_stride}.")
     train = dataset.split("train")
     folds = folds_of(len(train), train.groups, dataset.folds)
     for leak in shared_by_folds(train, folds, FileDigests(_memory(settings))):
@@ -139,17 +145,21 @@ def plan_cache(
 
     Raises:
         DatasetError: a file cannot be read.
-        ValueError: ``cache.label_stride`` does not divide the backbone's output stride.
+        ValueError: ``cache.label_stride`` does not divide the backbone's output stride, or images are larger than they are
+            to be padded to.
     """
     split = dataset.split(split_name)
     is_training = split_name in TRAINING_SPLITS
     if backbone.output_stride % settings.label_stride:
-        raise ValueError(
+        raise UserError(
             f"cache.label_stride must divide the output stride {backbone.output_stride}, got {settings.label_stride}."
         )
     highest, widest = split.extent_px()
     height_px = padded_px(settings.height_px or highest, backbone.output_stride)
     width_px = padded_px(settings.width_px or widest, backbone.output_stride)
+    for name, padded, found in (("height_px", height_px, highest), ("width_px", width_px, widest)):
+        if found > padded:
+            raise UserError(f"cache.{name}: must be at least that of the images of {split_name}, {found}, got {padded}.")
     views = settings.views if is_training else 1
     key = CacheKey(
         dataset={
@@ -163,6 +173,7 @@ def plan_cache(
         dtype=settings.dtype,
         label_stride=settings.label_stride if is_training else 1,
         views={"count": views, "scales": list(settings.scales) if views > 2 else []} if views > 1 else {},
+        code=features_code(dataset, split),
     )
     samples: Samples = split
     if views > 1:
@@ -171,24 +182,7 @@ def plan_cache(
     return CacheBuild(Path(settings.folder).resolve(), key, samples, dataset.info, max(1, SHARD_PX // (height_px * width_px)))
 
 
-@dataclass(frozen=True)
-class Views:
-    """Several views of each sample of a split: all first ones, then all second ones, and so on.
-
-    The first is the sample itself, the second its mirror image; from the third on they are augmented, and mirrored in turn.
-    Sample i is a function of i alone.
-    """
-
-    split: Split
-    count: int
-    augmentation: Augmentation
-
-    def __len__(self) -> int:
-        return self.count * len(self.split)
-
-    def __getitem__(self, index: int) -> Sample:
-        view, number = divmod(index, len(self.split))
-        sample = self.split[number]
-        if view >= 2:
-            sample = self.augmentation(sample, seed=index)
-        return mirrored(sample) if view % 2 else sample
+def features_code(*data: object) -> str:
+    """Of what reads the ``data``, augments it, runs the backbone and stores what that gives."""
+    modules = {"training.extractor", "data.cache.views", *(type(part).__module__ for part in data)}
+    return "-".join([source_digest(*sorted(modules)), *(version(package) for package in BACKBONE_PACKAGES)])

@@ -19,6 +19,7 @@ from torch import nn
 from data.cache.feature_cache import FeatureCache
 from data.cache.local_copy import local_copy
 from data.folds import Fold
+from data.system.errors import UserError
 from models.dpc import classifier_on
 from models.spec import CellSpec
 from training.batches import Batches, IntArray
@@ -111,19 +112,27 @@ class ProxyTask:
         batch_at = partial(batches.at, features=features)
         return Step(model, optimizer, settings.optimizer, batch_at, loss_of, iterations, settings.precision)
 
-    @property
-    def _crop_side(self) -> int | None:
-        """Of the random crops, on the features' grid."""
+    def check(self) -> None:
+        """Refuse what the first trial would find out.
+
+        Raises:
+            ValueError: a setting does not fit the caches.
+        """
         stride, crop_px = self.settings.cell.output_stride, self.settings.crop_px
-        if crop_px is None:
-            return None
-        side = (crop_px - 1) // stride + 1
-        if side > min(self._train.height, self._train.width):
-            raise ValueError(
+        of_features = self._train.content["backbone"]["output_stride"]
+        if stride != of_features:
+            raise UserError(f"proxy.cell.output_stride: must be the backbone's, {of_features}, got {stride}.")
+        if self._crop_side is not None and self._crop_side > min(self._train.height, self._train.width):
+            raise UserError(
                 f"proxy.crop_px: {crop_px} is larger than the cached images, "
                 f"{stride * (self._train.width - 1) + 1}x{stride * (self._train.height - 1) + 1} pixels."
             )
-        return side
+
+    @property
+    def _crop_side(self) -> int | None:
+        """Of the random crops, on the features' grid."""
+        crop_px = self.settings.crop_px
+        return None if crop_px is None else (crop_px - 1) // self.settings.cell.output_stride + 1
 
     @torch.inference_mode()
     def _validate(self, model: nn.Module, samples: IntArray) -> float:

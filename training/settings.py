@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, get_args
 
+from data.system.errors import UserError
 from models.settings import CellSettings
 
 Precision = Literal["float32", "bfloat16"]
@@ -148,6 +149,26 @@ class RetrainSettings:
                 raise ValueError(
                     f"training.{name} must be a multiple of {self.cell.output_stride} plus 1, got {getattr(self, name)}."
                 )
+
+    def check(self, output_stride: int, processes: int = 1) -> None:
+        """Refuse what a training of a backbone by some processes would find out once it has begun.
+
+        Raises:
+            UserError: the cell is built for another output stride, or a process' share of the batch does not divide into
+                parts of 2 and more, which batch norm needs.
+        """
+        if self.cell.output_stride != output_stride:
+            raise UserError(
+                f"training.cell.output_stride: must be the backbone's, {output_stride}, got {self.cell.output_stride}."
+            )
+        if self.batch_size % processes:
+            raise UserError(f"training.batch_size must be a multiple of data_parallel={processes}, got {self.batch_size}.")
+        share = self.batch_size // processes
+        if share % self.accumulate or share // self.accumulate < 2:
+            raise UserError(
+                f"training.accumulate must divide each process' share of training.batch_size into parts of 2 and more, got "
+                f"{self.accumulate} parts of {self.batch_size} / {processes} = {share}."
+            )
 
     @property
     def stops(self) -> tuple[int, ...]:

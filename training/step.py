@@ -52,8 +52,9 @@ def update(
     """Move the weights along the gradients of one batch, and return its loss."""
     optimizer.zero_grad(set_to_none=True)
     losses = []
-    for some_inputs, some_labels in zip(inputs.chunk(parts), labels.chunk(parts), strict=True):
-        loss = loss_of(predicted(model, some_inputs, precision), some_labels) / parts
+    chunks = list(zip(inputs.chunk(parts), labels.chunk(parts), strict=True))  # fewer than asked for where there are too few
+    for some_inputs, some_labels in chunks:
+        loss = loss_of(predicted(model, some_inputs, precision), some_labels) / len(chunks)
         loss.backward()
         losses.append(loss.detach())
     optimizer.step()

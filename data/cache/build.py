@@ -186,8 +186,9 @@ class CacheBuild:
         sample_bytes = sum(array.nbytes for array in arrays.values()) // len(labels)
         check_room(self.folder, sample_bytes * sum(map(len, missing)), "the features need")
         written = {part: write_array(self.folder / f"{part}-{index:05d}.npy", array) for part, array in arrays.items()}
-        samples = self.shards[index]
-        write_text(self._entry_file(index), json.dumps({"samples": [samples.start, samples.stop], **written}, indent=1))
+        samples, pixels = self.shards[index], np.bincount(arrays["labels"].ravel(), minlength=256).tolist()
+        entry = {"samples": [samples.start, samples.stop], "label_pixels": pixels, **written}
+        write_text(self._entry_file(index), json.dumps(entry, indent=1))
 
     def _prepared(self, index: int) -> tuple[UInt8Array, UInt8Array]:
         key = self.key

@@ -34,6 +34,7 @@ class CacheKey:
         dtype: of the stored features.
         label_stride: every so many-th row and column of labels is stored, from the first.
         views: how the images were augmented; empty for the images as they are.
+        code: what made the features: a digest of the source, and versions of packages.
     """
 
     dataset: Mapping[str, str]
@@ -43,6 +44,7 @@ class CacheKey:
     dtype: str = "float16"
     label_stride: int = 1
     views: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
 
     @property
     def digest(self) -> str:
@@ -97,6 +99,16 @@ class FeatureCache:
         """On disk, features and labels."""
         return sum(entry["bytes"] for entry in files_of(self._manifest))
 
+    @property
+    def class_pixels(self) -> dict[str, int]:
+        """Cached labels of each class, by its name; all are there."""
+        return dict(zip(self.info.class_names, self._label_pixels.tolist(), strict=False))
+
+    @property
+    def ignored_pixels(self) -> int:
+        """Cached labels that do not count, padding among them."""
+        return int(self._label_pixels[self.info.ignore_label])
+
     def verify(self) -> None:
         """Read every byte and compare checksums.
 
@@ -143,6 +155,11 @@ class FeatureCache:
         """Labels between neighbouring features: feature (i, j) lies on label (n i, n j)."""
         labels_HW = self[0][1]
         return int((labels_HW.shape[0] - 1) // max(1, self.height - 1))
+
+    @cached_property
+    def _label_pixels(self) -> npt.NDArray[np.int64]:
+        """Of each value from 0 to 255."""
+        return np.sum([shard["label_pixels"] for shard in self._manifest["shards"]], axis=0, dtype=np.int64)
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:

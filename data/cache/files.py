@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data.system.errors import UserError
 from data.system.files import whole_file
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 CURE = "delete it, and `dpc cache` makes it anew"
 
 
-class CacheError(ValueError):
+class CacheError(UserError):
     """A feature cache that is missing, unfinished or damaged: the message names the file and the cure."""
 
 

@@ -114,7 +114,7 @@ def check_dataset(
         findings += _unreadable(name, seen, info)
         findings += _turned(name, seen)
         findings += _classes(name, reports[name], seen, info)
-        content[name] = {sample.name: sample.digest for sample in seen if sample.error is None}
+        content[name] = [(sample.name, sample.digest) for sample in seen if sample.error is None]
         findings += _doubles(name, seen)
     findings += [*_leaks(content), *_equal_names(content)]
     return Report(info.name, reports, sorted(findings, key=lambda finding: finding.level))
@@ -129,7 +129,7 @@ def shared_images(splits: Mapping[str, Split], digests: FileDigests) -> Sequence
     return list(
         _leaks(
             {
-                name: {f"#{index}": digest for index, digest in enumerate(split.image_digests(digests))}
+                name: [(f"#{index}", digest) for index, digest in enumerate(split.image_digests(digests))]
                 for name, split in splits.items()
             }
         )
@@ -143,7 +143,9 @@ def shared_by_folds(split: Split, folds: Sequence[Fold], digests: FileDigests) -
         DatasetError: an image cannot be read.
     """
     found = split.image_digests(digests)
-    parts = {f"fold {number}": {f"#{index}": found[index] for index in fold.val} for number, fold in enumerate(folds, start=1)}
+    parts = {
+        f"fold {number}": [(f"#{index}", found[index]) for index in fold.val] for number, fold in enumerate(folds, start=1)
+    }
     return list(_leaks(parts))
 
 
@@ -270,19 +272,26 @@ def _doubles(name: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
         yield Finding("warning", name, "equal names", f"names that occur more than once: {len(repeated):,}.", repeated)
 
 
-def _leaks(content: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
-    """Images that two splits share; ``content`` has the digest of each split's samples by name."""
+Content = Mapping[str, Sequence[tuple[str, str]]]
+"""The name and the digest of each of a split's samples: several may have one name."""
+
+
+def _leaks(content: Content) -> Iterator[Finding]:
+    """Images that two splits share."""
     for one, other in _apart(content):
-        names = {digest: name for name, digest in content[other].items()}
-        both = [(name, names[digest]) for name, digest in content[one].items() if digest in names]
+        names = {digest: name for name, digest in content[other]}
+        both = [(name, names[digest]) for name, digest in content[one] if digest in names]
         if both:
             text = f"images in both: {len(both):,}. Scores on {other} would tell what was learnt by heart."
             yield Finding("error", f"{one}, {other}", "leak", text, [f"{a} of {one} = {b} of {other}" for a, b in both])
 
 
-def _equal_names(content: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+def _equal_names(content: Content) -> Iterator[Finding]:
     for one, other in _apart(content):
-        equal = [name for name, digest in content[one].items() if content[other].get(name, digest) != digest]
+        there = defaultdict(set)
+        for name, digest in content[other]:
+            there[name].add(digest)
+        equal = [name for name, digest in content[one] if name in there and digest not in there[name]]
         if equal:
             text = f"names in both, of different images: {len(equal):,}."
             yield Finding("warning", f"{one}, {other}", "equal names", text, equal)

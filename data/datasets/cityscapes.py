@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, unknown_split
 from data.datasets.file_split import FileSplit, count_warning, require_folder
-from data.datasets.image_files import is_hidden, read_label_image
+from data.datasets.image_files import is_hidden
+from data.datasets.label_files import read_label_image
 from data.datasets.labelling import class_ids, mapped_values
 
 INFO = DatasetInfo(

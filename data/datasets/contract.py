@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from data.digests import FileDigests
+from data.system.errors import UserError
 
 UInt8Array = npt.NDArray[np.uint8]
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError):
     """A data set that is missing, incomplete or damaged: the message names the file or folder.
 
     Attributes:
@@ -20,6 +21,14 @@ class DatasetError(ValueError):
     """
 
     kind = "not as expected"
+
+    def __str__(self) -> str:
+        return printable(str(self.args[0]))
+
+
+def printable(text: str) -> str:
+    """``text`` without what file names may hold and no output takes: bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 class UnreadableError(DatasetError):
@@ -53,9 +62,6 @@ class LabelRangeError(DatasetError):
         super().__init__(message, counts)  # all arguments, so that it can come from another process
         self.counts = counts
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
@@ -74,13 +80,13 @@ class DatasetInfo:
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.class_names) <= 255:
-            raise ValueError(f"dataset.classes: a data set has 2 to 255 classes, got {len(self.class_names)}.")
+            raise DatasetError(f"dataset.classes: a data set has 2 to 255 classes, got {len(self.class_names)}.")
         if len(self.palette) != len(self.class_names):
-            raise ValueError(
+            raise DatasetError(
                 f"DatasetInfo: one colour a class is needed, got {len(self.palette)} for {len(self.class_names)} classes."
             )
         if not len(self.class_names) <= self.ignore_label <= 255:
-            raise ValueError(f"dataset.ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}.")
+            raise DatasetError(f"dataset.ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}.")
 
     @property
     def num_classes(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from data.datasets.contract import DatasetError, DatasetInfo, Sample, SizeMismatchError, UnreadableError
+from data.datasets.contract import DatasetError, DatasetInfo, Sample, SizeMismatchError, UnreadableError, printable
 from data.datasets.image_files import AS_STORED, ImageReading, read_image, regular_file, size_px
 from data.datasets.labelling import Labelling, class_ids
 from data.digests import FileDigests
@@ -110,9 +110,9 @@ class FileSplit:
         """The files' stems; where two are equal, with the folders that not all share."""
         paths = [Path(image).with_suffix("") for image, _ in self.pairs]
         if max(Counter(path.name for path in paths).values()) == 1:
-            return [path.name for path in paths]
+            return [printable(path.name) for path in paths]
         shared = os.path.commonpath([path.parent for path in paths])
-        return [path.relative_to(shared).as_posix() for path in paths]
+        return [printable(path.relative_to(shared).as_posix()) for path in paths]
 
 
 def require_folder(root: str | Path, dataset: str, expected: str) -> Path:

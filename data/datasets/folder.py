@@ -7,7 +7,7 @@ from glob import iglob
 from pathlib import Path
 from typing import Any
 
-from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, palette_of, unknown_split
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, palette_of, printable, unknown_split
 from data.datasets.file_split import FileSplit, require_folder
 from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
 from data.datasets.labelling import Color, Colors, Labelling, class_ids, mapped_values
@@ -69,7 +69,8 @@ class Folder:
     @cached_property
     def info(self) -> DatasetInfo:
         names = self._class_list.names
-        where = "dataset.classes" if self.classes is not None else Path(self.root) / "classes.txt"
+        listed = Path(self.root) / "classes.txt"
+        where = "dataset.classes" if self.classes is not None else "dataset.colors" if self._given_colors else listed
         if len(names) < 2:
             raise DatasetError(f"{where}: at least two classes are needed, got {len(names)}; is 'background' one?")
         colors = self._class_list.colors
@@ -156,8 +157,10 @@ class Folder:
 
 def _colors(name: str, given: Sequence[Any]) -> Iterator[Color]:
     """One colour, or several."""
-    for color in given if given and not isinstance(given[0], int) else [given]:
-        if len(color) != 3 or any(type(channel) is not int or not 0 <= channel <= 255 for channel in color):
+    is_one = not isinstance(given, list | tuple) or not given or not isinstance(given[0], list | tuple)
+    for color in [given] if is_one else given:
+        is_color = isinstance(color, list | tuple) and len(color) == 3
+        if not is_color or any(type(channel) is not int or not 0 <= channel <= 255 for channel in color):
             raise ValueError(f"dataset.colors: {name} needs a colour of three numbers from 0 to 255, got {color}.")
         yield color[0], color[1], color[2]
 
@@ -190,5 +193,6 @@ def _by_stem(folder: Path, warnings: list[str]) -> dict[str, Path]:
             raise DatasetError(f"{folder}: {by_stem[stem].relative_to(folder)} and {below} have the same stem; keep one.")
     for left_out, why in ((hidden, "are hidden"), (others, f"end in none of {', '.join(SUFFIXES)}")):
         if left_out:
-            warnings.append(f"{folder}: {len(left_out)} files {why} and are left out, the first is {left_out[0]}.")
+            line = f"{folder}: {len(left_out)} files {why} and are left out, the first is {left_out[0]}."
+            warnings.append(printable(line))
     return by_stem

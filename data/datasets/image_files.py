@@ -1,32 +1,28 @@
-"""Image and label files, read without trust in what they hold: the only file that knows Pillow's formats."""
+"""Image files, read without trust in what they hold."""
 
 import stat
 import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from data.datasets.contract import LabelFormatError, UInt8Array, UnreadableError
-
-Array = npt.NDArray[Any]
+from data.datasets.contract import UInt8Array, UnreadableError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Of images. Pillow would also open formats that run other programs (EPS)."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 """Of image files."""
-MOST_PX = 89_478_485
-"""Of an image, as Pillow has it: a file of a few bytes may claim to hold more than any memory."""
-_EIGHT_BITS = ("RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "YCbCr")
+MEGA = 1_000_000
+MOST_PX = 89 * MEGA
+"""Of an image, about as Pillow has it: a file of a few bytes may claim to hold more than any memory."""
+EIGHT_BITS = ("RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "YCbCr")
 """Pillow's modes that become RGB."""
-_BLURRED = ("jpeg", "tiff_jpeg", "webp", "jpeg2000")
-"""Compressions of TIFF that do not give back what was stored."""
 _SIGNED = 2
 """A sample format of TIFF."""
 _SIDEWAYS = (5, 6, 7, 8)
@@ -64,59 +60,25 @@ def read_image(path: Path, reading: ImageReading = AS_STORED, most_px: int = MOS
         UnreadableError: it is none, has more than ``most_px`` pixels, or more than 8 bits a channel where ``reading`` has no
             range for these.
     """
-    with _opened(path, most_px) as image:
-        if _is_deep(image):
+    with opened(path, most_px) as image:
+        if is_deep(image):
             if reading.value_range is None:
                 raise UnreadableError(
-                    f"{path}: cannot be read as an image of 8 bits a channel (it holds {_stored(image)}); dataset=folder reads "
-                    "it with dataset.value_range=[black,white]."
+                    f"{path}: cannot be read as an image of 8 bits a channel (it holds {stored_as(image)}); dataset=folder "
+                    "reads it with dataset.value_range=[black,white]."
                 )
             image_HWC, orientation = _scaled(path, reading.value_range), _orientation(image)
             return (_turned(image_HWC, orientation) if reading.upright else image_HWC), orientation
         if reading.value_range is not None:
             raise UnreadableError(f"{path}: cannot be read by dataset.value_range, which is for more than 8 bits a channel.")
-        if image.mode not in _EIGHT_BITS:
-            raise UnreadableError(f"{path}: cannot be read as an image of 8 bits a channel (it holds {_stored(image)}).")
-        return _decoded(image, path, "RGB", reading.upright), _orientation(image)
-
-
-def read_label_image(path: Path, upright: bool = False) -> UInt8Array:
-    """A label map's values (H, W): grey levels as they are stored, or indices into a palette.
-
-    Raises:
-        UnreadableError: it is no image.
-        LabelFormatError: it is an image whose values are no class ids.
-    """
-    with _opened(path) as image:
-        _refuse_changed(image, path)
-        largest = _largest(image)
-        labels = _decoded(image, path, upright=upright)
-        if labels.ndim != 2 or labels.dtype.itemsize != 1:
-            raise LabelFormatError(
-                f"{path}: labels must be one channel of 8-bit class ids, got shape {labels.shape} of {labels.dtype}"
-                f"{_grey_or_colours(labels)}."
-            )
-        if largest < 255:  # Pillow scales to 255 what is stored in fewer bits
-            labels = np.rint(labels * (largest / 255))
-        return labels.astype(np.uint8, copy=False)
-
-
-def read_label_colors(path: Path, upright: bool = False) -> UInt8Array:
-    """A label map's colours (H, W, 3); transparency is left out.
-
-    Raises:
-        As ``read_label_image``.
-    """
-    with _opened(path) as image:
-        if _is_deep(image) or image.mode not in _EIGHT_BITS:
-            raise LabelFormatError(f"{path}: labels must be colours of 8 bits a channel, got {_stored(image)}.")
-        _refuse_changed(image, path)
-        return _decoded(image, path, "RGB", upright)
+        if image.mode not in EIGHT_BITS:
+            raise UnreadableError(f"{path}: cannot be read as an image of 8 bits a channel (it holds {stored_as(image)}).")
+        return decoded(image, path, "RGB", reading.upright), _orientation(image)
 
 
 def size_px(path: Path, reading: ImageReading = AS_STORED) -> tuple[int, int]:
     """Height and width; only the file's header is read."""
-    with _opened(path) as image:
+    with opened(path) as image:
         is_sideways = reading.upright and _orientation(image) in _SIDEWAYS
         return (image.width, image.height) if is_sideways else (image.height, image.width)
 
@@ -137,14 +99,19 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
 
 
-def _opened(path: Path, most_px: int = MOST_PX) -> ImageFile:
+def opened(path: Path, most_px: int = MOST_PX) -> ImageFile:
+    """A file of an accepted format, of which the header is read.
+
+    Raises:
+        UnreadableError: it is none, claims more than ``most_px`` pixels, or holds several pictures.
+    """
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, most_px)
     try:
         image = Image.open(regular_file(path), formats=FORMATS)
         if image.width * image.height > most_px:
             raise ValueError(
-                f"{image.width}x{image.height} pixels are {image.width * image.height / 1e6:.0f} megapixels, "
-                f"more than {most_px / 1e6:.0f}: such a claim may be made to use up the memory"
+                f"{image.width}x{image.height} pixels are {image.width * image.height / MEGA:.0f} megapixels, more than "
+                f"{most_px / MEGA:g}: a small file may claim any size to use up the memory; `dpc predict` has max_megapixels="
             )
         if _has_several(image):
             raise ValueError("it holds several pictures; save each as a file of its own")
@@ -164,7 +131,12 @@ def _has_several(image: ImageFile) -> bool:
     return is_equal
 
 
-def _decoded(image: ImageFile, path: Path, mode: str | None = None, upright: bool = False) -> UInt8Array:
+def decoded(image: ImageFile, path: Path, mode: str | None = None, upright: bool = False) -> UInt8Array:
+    """The pixels of what was ``opened``, in one of Pillow's modes.
+
+    Raises:
+        UnreadableError: the file is damaged.
+    """
     try:
         turned = ImageOps.exif_transpose(image) if upright and _orientation(image) != 1 else image
         return np.asarray(turned.convert(mode) if mode else turned)
@@ -176,11 +148,14 @@ def _scaled(path: Path, value_range: tuple[float, float]) -> UInt8Array:
     """An image of 16 bits or floating-point values as RGB of 8 bits. Pillow has no such colours, OpenCV has."""
     import cv2
 
-    black, white = value_range
-    values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or not np.isfinite(values).all():
-        raise UnreadableError(f"{path}: cannot be read as an image ({'damaged' if values is None else 'not all finite'}).")
+    try:
+        values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        values = None
+    if values is None or values.shape[2:] not in ((), (3,), (4,)) or not np.isfinite(values).all():
+        raise UnreadableError(f"{path}: cannot be read as an image (damaged, or not all finite).")
     values_HWC = values[..., None] if values.ndim == 2 else values[..., 2::-1]  # blue, green, red, and alpha
+    black, white = value_range
     scaled_HWC = np.rint((values_HWC.astype(np.float64) - black) * (255 / (white - black))).clip(0, 255).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(scaled_HWC, (*scaled_HWC.shape[:2], 3)))
 
@@ -196,12 +171,13 @@ def _turned(image_HWC: UInt8Array, orientation: int) -> UInt8Array:
 def _orientation(image: ImageFile) -> int:
     """Pillow turns TIFF by itself."""
     try:
-        return 1 if image.format == "TIFF" else int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        orientation = 1 if image.format == "TIFF" else int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except (OSError, SyntaxError, ValueError, TypeError, struct.error):  # damaged: nothing turns such an image
         return 1
+    return orientation if 1 <= orientation <= 8 else 1
 
 
-def _raw_mode(image: ImageFile) -> str:
+def raw_mode(image: ImageFile) -> str:
     """How the file holds its values, such as ``L;4`` or ``RGB;16B``: the mode does not tell."""
     if not getattr(image, "tile", None):
         return image.mode
@@ -209,45 +185,29 @@ def _raw_mode(image: ImageFile) -> str:
     return str(arguments if isinstance(arguments, str) else (arguments or [image.mode])[0])
 
 
-def _largest(image: ImageFile) -> int:
-    """What the file's whitest grey is."""
+def largest_grey(image: ImageFile) -> int:
+    """What the file's whitest grey is, before Pillow scales it to 255."""
     if image.format == "PPM" and image.tile[0][0] != "raw":
         _, greatest = cast(tuple[str, int], image.tile[0][3])
         return greatest
-    bits = "".join(filter(str.isdigit, _raw_mode(image).partition(";")[2]))
+    bits = "".join(filter(str.isdigit, raw_mode(image).partition(";")[2]))
     return 2 ** int(bits) - 1 if bits and image.mode == "L" else 255
 
 
-def _is_deep(image: ImageFile) -> bool:
-    is_deep_color = ";16" in _raw_mode(image) or _largest(image) > 255
-    return is_deep_color or image.mode.startswith(("I", "F")) or _is_signed(image)
+def is_deep(image: ImageFile) -> bool:
+    """Whether 8 bits a channel cannot hold what the file does."""
+    is_deep_color = ";16" in raw_mode(image) or largest_grey(image) > 255
+    return is_deep_color or image.mode.startswith(("I", "F")) or is_signed(image)
 
 
-def _is_signed(image: ImageFile) -> bool:
+def is_signed(image: ImageFile) -> bool:
+    """Whether values may be below 0; Pillow takes them for others."""
     return isinstance(image, TiffImageFile) and _SIGNED in np.atleast_1d(image.tag_v2.get(ExifTags.Base.SampleFormat, 1))
 
 
-def _stored(image: ImageFile) -> str:
-    return f"{'signed ' if _is_signed(image) else ''}values of mode {_raw_mode(image)}"
-
-
-def _refuse_changed(image: ImageFile, path: Path) -> None:
-    """Refuse what does not give back the values that were stored."""
-    if image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _BLURRED:
-        raise LabelFormatError(f"{path}: labels must be PNG; {image.format} blurs class ids.")
-    is_white_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
-    if is_white_zero or _raw_mode(image) == "1;I":
-        raise LabelFormatError(f"{path}: labels must be PNG; this {image.format} has its values stored inverted.")
-    if _is_signed(image):
-        raise LabelFormatError(f"{path}: labels must be one channel of 8-bit class ids, got signed values.")
-
-
-def _grey_or_colours(labels: Array) -> str:
-    if labels.dtype != np.uint8 or labels.ndim != 3 or labels.shape[2] not in (3, 4):
-        return ""
-    if (labels[..., :1] == labels[..., :3]).all():
-        return "; red, green and blue are equal: save one of them"
-    return "; are they colours? dataset=folder reads these by dataset.colors, or by a classes.txt that has them"
+def stored_as(image: ImageFile) -> str:
+    """What the file holds, for people."""
+    return f"{'signed ' if is_signed(image) else ''}values of mode {raw_mode(image)}"
 
 
 def _unreadable(path: Path, error: Exception) -> UnreadableError:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.datasets.contract import DatasetInfo, LabelRangeError, UInt8Array
-from data.datasets.image_files import read_label_colors, read_label_image
+from data.datasets.label_files import read_label_colors, read_label_image
 
 Array = npt.NDArray[Any]
 Color = tuple[int, int, int]

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from data.datasets.contract import LabelFormatError, UInt8Array, UnreadableError
-from data.datasets.image_files import read_label_image, regular_file
+from data.datasets.image_files import regular_file
+from data.datasets.label_files import read_label_image
 
 MAX_BYTES = 1 << 20
 """Of a file; SBD's largest is 80 kB."""

@@ -1,16 +1,15 @@
 """``dpc cache``: extract the backbone's features once, for every trial."""
 
-from rich.console import Console
-
 from data.datasets.contract import search_splits
 from search.session.caches import build_caches
 from search.settings.cache import CacheCommandSettings
+from search.views.console import plain_console
 from training.extraction import search_folds
 
 
 def run(settings: CacheCommandSettings) -> int:
     """Build what is missing, verify what is there, and say where it lies."""
-    console = Console(highlight=False)
+    console = plain_console()
     dataset, splits = settings.images.dataset, settings.splits
     if splits is None:
         search_folds(dataset, settings.images.cache)  # refuses what a search would

@@ -3,11 +3,10 @@
 import json
 from dataclasses import asdict
 
-from rich.console import Console
-
 from models.cost import cell_cost
 from search.findings.leaderboard import quantity
 from search.settings.cell import CellSettings
+from search.views.console import plain_console
 from search.views.diagram import cell_tree
 
 
@@ -22,7 +21,7 @@ def run(settings: CellSettings) -> int:
     if settings.format == "json":
         print(json.dumps({**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}))
         return 0
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(cell_tree(cell))
     console.print(f"\ndigest          {cell.digest}")
     console.print(f"params          {quantity(cost.params):>6}  with projection and batch norm")

@@ -13,6 +13,7 @@ from search.findings.leaderboard import percent
 from search.session.hints import from_here
 from search.session.progress import progress_bar
 from search.settings.check_data import CheckDataSettings
+from search.views.console import plain_console
 from search.views.figures.contact_sheet import draw_contact_sheet
 
 EXAMPLES = 3
@@ -21,7 +22,7 @@ EXAMPLES = 3
 
 def run(settings: CheckDataSettings) -> int:
     """Read everything once and print a report. The exit code is 1 if there are errors."""
-    console = Console(highlight=False)
+    console = plain_console()
     dataset, folder = settings.dataset, settings.folder
     with progress_bar(console, f"reading {dataset.info.name}") as progress:
         report = check_dataset(dataset, settings.splits, settings.workers, progress)

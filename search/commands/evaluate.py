@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.table import Table
 
 from data.system.files import write_text
@@ -12,13 +11,14 @@ from search.findings.leaderboard import percent
 from search.session.progress import progress_bar
 from search.session.saved_model import load_model
 from search.settings.evaluate import EvaluateSettings
+from search.views.console import plain_console
 from training.evaluation import Scores, count_confusion
 from training.metrics import ConfusionMatrix
 
 
 def run(settings: EvaluateSettings) -> int:
     """Print the table of class scores; write it as JSON and draw it where wanted."""
-    console = Console(highlight=False)
+    console = plain_console()
     dataset, split_name = settings.dataset, settings.split
     files = {"scores": settings.json, "picture": settings.picture}
     for wanted in filter(None, files.values()):

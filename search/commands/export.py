@@ -1,15 +1,14 @@
 """``dpc export``: a retrained model as ONNX or torch.export file."""
 
-from rich.console import Console
-
 from models.export import TOLERANCE, export_model
 from models.segmenter import Segmenter
 from search.settings.export import ExportSettings
+from search.views.console import plain_console
 
 
 def run(settings: ExportSettings) -> int:
     """Export, compare with the model, and say what the file takes and gives."""
-    console = Console(highlight=False)
+    console = plain_console()
     output, size_px = settings.output, settings.size_px
     output.parent.mkdir(parents=True, exist_ok=True)
     model = Segmenter.from_pretrained(settings.checkpoint).eval()

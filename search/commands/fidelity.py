@@ -12,6 +12,7 @@ from rich.console import Console
 
 from data.system.files import write_text
 from models.cost import cell_cost
+from models.pretrained import settle
 from models.spec import CellSpec
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
@@ -24,11 +25,12 @@ from search.session.hints import from_here, print_lines
 from search.session.scoring import Scoring, score
 from search.session.session import Session, check_workplace
 from search.settings.fidelity import SIDES, FidelitySettings, Side
+from search.views.console import plain_console
 
 
 def run(settings: FidelitySettings) -> int:
     """Train what is not trained yet under both protocols, and print the rank correlation."""
-    console = Console(highlight=False)
+    console = plain_console()
     cells = settings.cells.cells()
     for side in settings.sides.values():
         check_workplace(side.workplace)
@@ -43,7 +45,7 @@ def run(settings: FidelitySettings) -> int:
             SearchOpened(
                 f"{settings.label}, {name} protocol",
                 fingerprint | {"search_code": search_code()},
-                {**side.recorded, "stage": "fidelity", "side": name},
+                {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
                 now_s(),
             ),
             scoring.task,

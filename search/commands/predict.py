@@ -3,23 +3,25 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from data.datasets.contract import UnreadableError, palette_of
-from data.datasets.image_files import ImageReading, read_image
+from data.datasets.image_files import MEGA, read_image
+from data.system.errors import UserError
 from models.segmenter import Segmenter
 from search.session.progress import progress_bar
 from search.session.saved_model import load_model
 from search.settings.predict import PredictSettings
+from search.views.console import plain_console
 from search.views.figures.overlay import draw_overlay, palette_image, save_png
 from training.prediction import predict_labels
-from training.settings import Inference
 
 
 def run(settings: PredictSettings) -> int:
     """Label every image. Files that cannot be read are named, and the exit code is 1 if there are any."""
-    console = Console(highlight=False)
+    console = plain_console()
     output, targets = settings.output, settings.targets
+    for line in settings.left_out:
+        console.print(line, soft_wrap=True, markup=False)
     for folder in ("labels", "overlays"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     model = load_model(settings.checkpoint)
@@ -28,7 +30,7 @@ def run(settings: PredictSettings) -> int:
     with progress_bar(console, "labelling") as progress:
         for done, (image, target) in enumerate(targets.items(), start=1):
             try:
-                _label(model, image, output, target, settings.inference, settings.opacity)
+                _label(model, image, target, settings)
             except UnreadableError as error:
                 unreadable += 1
                 console.print(str(error), soft_wrap=True, markup=False)
@@ -39,14 +41,15 @@ def run(settings: PredictSettings) -> int:
     return 1 if unreadable else 0
 
 
-def _label(model: Segmenter, image: Path, output: Path, target: Path, inference: Inference, opacity: float) -> None:
-    image_HWC, _ = read_image(image, ImageReading(upright=True))
+def _label(model: Segmenter, image: Path, target: Path, settings: PredictSettings) -> None:
+    output, inference = settings.output, settings.inference
+    image_HWC, _ = read_image(image, settings.reading, round(settings.max_megapixels * MEGA))
     try:
         labels_HW = predict_labels(model, image_HWC, inference).cpu().numpy()
     except torch.OutOfMemoryError as error:
-        raise ValueError(
+        raise UserError(
             f"inference.tile_px: {inference.tile_px} needs more memory than the GPU has for {image}; give a smaller one."
         ) from error
     palette = model.palette or palette_of(len(model.class_names))
     save_png(palette_image(labels_HW, palette), output / "labels" / target)
-    save_png(draw_overlay(image_HWC, labels_HW, palette, model.class_names, opacity), output / "overlays" / target)
+    save_png(draw_overlay(image_HWC, labels_HW, palette, model.class_names, settings.opacity), output / "overlays" / target)

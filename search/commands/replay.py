@@ -1,10 +1,9 @@
 """``dpc replay``: does this code, given a journal, propose and decide as the search did?"""
 
-from rich.console import Console
-
 from models.cost import FeatureShape
 from search.journal.replay import replay
 from search.settings.replay import ReplaySettings
+from search.views.console import plain_console
 
 SHOWN = 10
 
@@ -14,7 +13,7 @@ def run(settings: ReplaySettings) -> int:
     search = settings.search
     features = FeatureShape(*search.opened.fingerprint["features"]["shape"])
     replayed = replay(search.events, settings.deciding.plan(features))
-    console = Console(highlight=False)
+    console = plain_console()
     for difference in replayed.differences[:SHOWN]:
         console.print(difference, soft_wrap=True)
     count = len(replayed.differences)

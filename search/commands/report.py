@@ -1,16 +1,15 @@
 """``dpc report``: a search as one HTML page."""
 
-from rich.console import Console
-
 from search.session.hints import from_here
 from search.session.report import write_report
 from search.settings.report import ReportSettings
+from search.views.console import plain_console
 
 
 def run(settings: ReportSettings) -> int:
     """Write the page of a search, and say what it begins with."""
     page, report = write_report(settings)
-    Console(highlight=False).print(
+    plain_console().print(
         f"{report.state} {report.summary}\nreport     {from_here(page)} ({page.stat().st_size / 1e6:.1f} MB)", soft_wrap=True
     )
     return 0

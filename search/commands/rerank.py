@@ -11,6 +11,7 @@ from rich.table import Table
 
 from data.system.files import write_text
 from models.cost import FeatureShape, cell_cost
+from models.pretrained import settle
 from models.spec import CellSpec
 from search.config import Overrides
 from search.deciding.algorithms.listed import Listed
@@ -22,7 +23,9 @@ from search.session.code_version import search_code
 from search.session.hints import from_here, print_lines, program
 from search.session.scoring import Scoring, end_to_end
 from search.session.session import Session, check_workplace
+from search.settings.groups import SHARED
 from search.settings.rerank import RerankSettings
+from search.views.console import plain_console
 
 ROWS = 10
 """Of the table that is printed."""
@@ -30,12 +33,13 @@ ROWS = 10
 
 def run(settings: RerankSettings) -> int:
     """Train what is not trained yet, and show both rankings side by side."""
-    console = Console(highlight=False)
+    console = plain_console()
     source, folder, workplace = settings.source, settings.folder, settings.workplace
     tracking = settings.tracking.resolved(workplace.output_dir)
     check_workplace(workplace)
     scoring = end_to_end(settings.training, settings.space, settings.images, workplace, console)
     cells = [trial.cell for _, trial in settings.chosen]
+    recorded = {**settings.recorded, "backbone": settle(settings.images.backbone).record, "from": source, "stage": "rerank"}
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "cells": [cell.digest for cell in cells]}
     best, records = f"the {len(cells)} best cells of {source}", []
     for number in range(settings.seeds):
@@ -46,7 +50,7 @@ def run(settings: RerankSettings) -> int:
             SearchOpened(
                 f"{source} re-ranked, seed {plan.seed}",
                 fingerprint | {"seed": plan.seed, "search_code": search_code()},
-                {**settings.recorded, "from": source, "stage": "rerank", "seed": plan.seed},
+                {**recorded, "seed": plan.seed},
                 now_s(),
             ),
             scoring.task,
@@ -119,7 +123,7 @@ def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], gi
         else "too few cells, or too much alike"
     )
     console.print(f"\nRank correlation of proxy and re-ranking (Spearman's rho): {trust}\n", soft_wrap=True)
-    kept = given.of("experiment", "dataset", "backbone", "output_dir", "space")
+    kept = given.arguments(*SHARED)
     best = from_here(folder / "best.json")
     lines = {
         "results": from_here(folder),

@@ -9,15 +9,19 @@ from rich.console import Console
 
 from models.export import export_model
 from models.segmenter import Segmenter
+from models.settings import BackboneSettings
 from models.spec import CellSpec
 from search.findings.leaderboard import percent
 from search.running.nodes.cluster import connect
+from search.session.backbone import backbone_of
+from search.session.folder import alone_in, id_of
 from search.session.nodes import join_cluster
 from search.session.progress import LazyBar, progress_bar
 from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
 from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking
+from search.views.console import plain_console
 from training.distributed import retrain_on_cluster
 from training.end_to_end import Validation, retrain
 
@@ -27,18 +31,21 @@ EXAMPLE_PX = (65, 97)
 
 def run(settings: RetrainCommandSettings) -> int:
     """Train the chosen cell and say how it scores and where the model lies."""
-    console = Console(highlight=False)
+    console = plain_console()
     tracking = settings.tracking.resolved(settings.workplace.output_dir)
     chosen = settings.source if isinstance(settings.source, Chosen) else _of_run(settings.source, tracking)
     folder = settings.workplace.output_dir / settings.name / f"retrain-{chosen.cell.digest}"
+    title = f"retrain {chosen.cell.digest[:8]}"
     console.print(f"Retraining {chosen.origin}: {chosen.cell}", soft_wrap=True)
-    recorded = {"origin": chosen.origin, **settings.recorded}
-    best = None
-    with RetrainRun(
-        tracking, f"retrain {chosen.cell.digest[:8]}", str(folder), recorded, chosen.cell, warn=console.print
-    ) as tracked:
+    backbone = backbone_of(settings.images, console)
+    recorded = {**settings.recorded, "backbone": asdict(backbone)}
+    tags, best = {"origin": chosen.origin}, None
+    with (
+        alone_in(folder),
+        RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
+    ):
         with progress_bar(console, "validation") as progress:
-            for reached in _reached(settings, chosen.cell, folder, progress):
+            for reached in _reached(settings, chosen.cell, backbone, folder, progress):
                 tracked.log({"miou": reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
                 mark = " (best so far)" if reached.is_best else ""
                 console.print(
@@ -53,7 +60,7 @@ def run(settings: RetrainCommandSettings) -> int:
     _print_iou(asdict(best.scores)["iou"], console)
     console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration}")
     console.print(f"{'model':<11}{folder}", soft_wrap=True)
-    return 0
+    return 1 if tracked.refused else 0
 
 
 def _register(tracked: RetrainRun, folder: Path, name: str) -> None:
@@ -65,10 +72,12 @@ def _register(tracked: RetrainRun, folder: Path, name: str) -> None:
     tracked.register(folder / "model.onnx", name, images_BCHW, logits_BKHW)
 
 
-def _reached(settings: RetrainCommandSettings, cell: CellSpec, folder: Path, progress: LazyBar) -> Iterator[Validation]:
+def _reached(
+    settings: RetrainCommandSettings, cell: CellSpec, backbone: BackboneSettings, folder: Path, progress: LazyBar
+) -> Iterator[Validation]:
     """The training's validations, of this process or of several on the cluster."""
     images, workplace = settings.images, settings.workplace
-    trained = (cell, images.dataset, images.backbone, settings.training, settings.seed, folder)
+    trained = (cell, images.dataset, backbone, settings.training, settings.seed, folder)
     if settings.data_parallel == 1:
         return retrain(*trained, progress)
     join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)

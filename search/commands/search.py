@@ -8,6 +8,7 @@ from statistics import median
 
 from rich.console import Console
 
+from models.pretrained import settle
 from search.deciding.outcomes import Status
 from search.findings.leaderboard import leaderboard_table, percent
 from search.findings.rank_correlation import rung_correlations
@@ -21,21 +22,28 @@ from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
 from search.settings.search import SearchSettings
+from search.views.console import plain_console
 
 
 def run(settings: SearchSettings) -> int:
     """Search, or go on with the search of that name, and show the leaderboard."""
-    console = Console(highlight=False)
+    console = plain_console()
     name, folder, workplace = settings.name, settings.folder, settings.workplace
     check_workplace(workplace)
     scoring = by_proxy(settings.deciding.proxy, settings.deciding.space, settings.images, workplace, console)
     plan = settings.deciding.plan(scoring.features)
     plan.budget.check(plan.space, plan.cost_of)
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "search_code": search_code()}
+    recorded = {**settings.fingerprint, **settings.recorded, "backbone": settle(settings.images.backbone).record}
     session = Session(
         folder,
         plan,
-        SearchOpened(name, fingerprint, {**settings.fingerprint, **settings.recorded}, now_s()),
+        SearchOpened(
+            name,
+            fingerprint,
+            recorded,
+            now_s(),
+        ),
         scoring.task,
         workplace,
         settings.tracking.resolved(workplace.output_dir),
@@ -47,7 +55,7 @@ def run(settings: SearchSettings) -> int:
         partial(_write_results, settings=settings.report),
     )
     study, dashboard = session.run()
-    _report(study, folder, dashboard, settings.overrides.of(*SHARED), console)
+    _report(study, folder, dashboard, settings.overrides.arguments(*SHARED), console)
     return session.exit_code(study)
 
 

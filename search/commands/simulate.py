@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table as Printed
 
 from data.system.files import write_text
@@ -19,6 +18,7 @@ from search.settings.simulate import SimulateSettings
 from search.simulation.compare import Result, compare, top_quality
 from search.simulation.landscape import Landscape
 from search.simulation.recorded import RecordedTable
+from search.views.console import plain_console
 from search.views.figures.simulation import draw_simulation
 
 CURVE_POINTS = 200
@@ -26,7 +26,7 @@ CURVE_POINTS = 200
 
 def run(settings: SimulateSettings) -> int:
     """Search a landscape, or the table of a recorded search, in every way that was asked for."""
-    console = Console(highlight=False)
+    console = plain_console()
     folder, workers, plan = settings.folder, settings.workers, settings.plan
     table: Landscape | RecordedTable
     if settings.table and settings.journal:

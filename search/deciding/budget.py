@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from data.system.errors import UserError
 from models.cost import CellCost
 from models.spec import BACKBONE, Branch, CellSpec
 from search.deciding.space import CellSpace
@@ -41,7 +42,7 @@ class Budget:
         for name, limit in self.limits.items():
             least = min(getattr(cost_of(cell), name) for cell in _cheap_cells(space))
             if limit < least:
-                raise ValueError(f"budget.{name}: the space's cheapest cell has {least:,}, got a limit of {limit:,.0f}.")
+                raise UserError(f"budget.{name}: the space's cheapest cell has {least:,}, got a limit of {limit:,.0f}.")
 
 
 def _cheap_cells(space: CellSpace) -> list[CellSpec]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from data.system.errors import UserError
 from models.spec import PUBLISHED_OPERATORS, CellSpec, Operator
 
 PROJECTION = "cell.project.1.weight"
@@ -57,4 +58,4 @@ def model_contributions(path: Path, operators: tuple[type[Operator], ...] = PUBL
             cell = CellSpec.from_json(json.loads((file.metadata() or {})["config"])["cell"], operators)
             return Contributions(cell, branch_contributions(file.get_tensor(PROJECTION), len(cell)))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a model of dpc-search, or damaged ({error}).") from error
+        raise UserError(f"{path}: not a model of dpc-search, or damaged ({error}).") from error

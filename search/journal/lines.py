@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from data.system.errors import UserError
 from models.spec import PUBLISHED_OPERATORS, CellSpec, Operator
 from search.deciding.outcomes import Status
 from search.journal.events import (
@@ -30,7 +31,7 @@ from search.journal.events import (
 from search.journal.order import Order, OrderError
 
 
-class JournalError(ValueError):
+class JournalError(UserError):
     """A journal that is damaged or held by another process."""
 
 

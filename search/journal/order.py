@@ -1,9 +1,10 @@
 """The order that a search's events have: what must have happened before what."""
 
+from data.system.errors import UserError
 from search.journal.events import CellProposed, Event, RungReached, SearchOpened, TrialEnded, TrialInherited
 
 
-class OrderError(ValueError):
+class OrderError(UserError):
     """An event that cannot follow those before it; the message says why, as the end of a sentence about its line."""
 
 

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from data.system.errors import UserError
 
-class ResourcesError(ValueError):
+
+class ResourcesError(UserError):
     """A trial asks for more than any machine has."""
 
 

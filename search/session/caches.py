@@ -7,8 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from data.cache.feature_cache import FeatureCache
-from data.datasets.contract import DatasetError
+from data.datasets.contract import SPLITS, DatasetError
+from data.datasets.label_questions import what_is_absent, why_unscorable
 from search.running.nodes.cache_tasks import fill_by_tasks
+from search.session.backbone import backbone_of
 from search.session.hints import program
 from search.session.nodes import join_cluster
 from search.session.progress import progress_bar
@@ -30,7 +32,7 @@ def build_caches(
         SharedFolderError: a node of the cluster does not see, or cannot use, what all must share.
     """
     dataset, settings = images.dataset, images.cache
-    backbone = FrozenBackbone.of(images.backbone, settings)
+    backbone = FrozenBackbone.of(backbone_of(images, console), settings)
     shared = {**written, "cache.folder": Path(settings.folder).resolve()}
     fill = _by_tasks(images, workplace) if join_cluster(workplace, shared, {}) else fill_in_processes
     caches = {}
@@ -38,15 +40,29 @@ def build_caches(
         refuse_leaks(dataset, splits, settings)
         for split in splits:
             for line in dataset.split(split).warnings:
-                console.print(f"Warning: {line}", soft_wrap=True)
+                console.print(f"Warning: {line}", soft_wrap=True, markup=False)
             with progress_bar(console, f"features of {split}") as progress:
                 folder = cache_features(dataset, split, backbone, settings, progress, fill)
             caches[split] = FeatureCache(folder.resolve())
             caches[split].verify()
+            _check_labels(split, caches[split], console)
     except DatasetError as error:
-        command = shlex.join([program("dpc"), "check-data", *images.overrides.of("experiment", "dataset")])
+        command = shlex.join([program("dpc"), "check-data", *images.overrides.arguments("experiment", "dataset")])
         raise DatasetError(f"{error} See all that is wrong with: {command}") from error
     return caches
+
+
+def _check_labels(split: str, cache: FeatureCache, console: Console) -> None:
+    """Say which classes a split lacks.
+
+    Raises:
+        DatasetError: it is to be scored and fewer than two classes are labelled.
+    """
+    labelled = cache.class_pixels, cache.ignored_pixels, cache.info
+    if split in SPLITS and (unscorable := why_unscorable(*labelled)):
+        raise DatasetError(f"{cache.info.name}, {split}: {unscorable}")
+    if absent := what_is_absent(*labelled):
+        console.print(f"Warning: {split}: {absent}", soft_wrap=True, markup=False)
 
 
 def _by_tasks(images: Images, workplace: Workplace) -> Fill:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from data.cache.local_copy import check_local_room
+from data.system.errors import UserError
 from data.system.termination import handle_sigterm
 from search.running.nodes.cluster import connect
 from search.running.nodes.every_node import on_every_node
@@ -46,7 +47,7 @@ def shared_data(workplace: Workplace, read: Mapping[str, str]) -> list[SharedPat
         return []
     for setting, path in read.items():
         if not Path(path).is_absolute():
-            raise ValueError(f"{setting}: must be an absolute path on a cluster, got {path}.")
+            raise UserError(f"{setting}: must be an absolute path on a cluster, got {path}.")
     return [SharedPath.seen(setting, Path(path)) for setting, path in read.items()]
 
 

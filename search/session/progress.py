@@ -23,7 +23,7 @@ class LazyBar:
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[LazyBar]:
     """A progress bar for a function that reports images done and in all."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console)
     try:
         yield LazyBar(bar, title)

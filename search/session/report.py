@@ -53,7 +53,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
         rungs,
         readings.of_rungs(rungs),
         ranked[: settings.rows],
-        shlex.join(["dpc", "retrain", *settings.overrides.of(*SHARED), f"from={settings.name}", "rank=1"]),
+        shlex.join(["dpc", "retrain", *settings.overrides.arguments(*SHARED), f"from={settings.name}", "rank=1"]),
         {
             "progress": [_picture("Progress", partial(draw_progress, record), readings.of_progress(record))],
             "scores": _scores(record, ranked, rungs),

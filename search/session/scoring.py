@@ -1,7 +1,7 @@
 """How cells are scored: the task for workers, and all that its scores depend on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from models.cost import FeatureShape
 from search.deciding.space import CellSpace
 from search.running.nodes.shared_folders import SharedPath
 from search.running.trial import CellTask
+from search.session.backbone import backbone_of
 from search.session.caches import build_caches
 from search.session.code_version import scoring_code
 from search.session.nodes import check_copies, join_cluster, on_shared, shared_data
@@ -67,6 +68,7 @@ def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplac
         check_copies(workplace, folders, copies)
     seen = [SharedPath.seen("cache.folder", folder) for folder in folders]
     task = ProxyTask(train.folder, val.folder, settings, copies, folds)
+    replace(task, local=None).check()
     return Scoring(
         on_shared(workplace, task, seen),
         settings.rungs,
@@ -82,20 +84,23 @@ def end_to_end(settings: RetrainSettings, space: CellSpace, images: Images, work
         console.print(f"training.workers: a trial loads images in {threads}, not {settings.workers}: resources.cpu={threads}.")
         settings = replace(settings, workers=threads)
     dataset, splits = images.dataset, (settings.train_split, settings.val_split)
+    backbone_settings = backbone_of(images, console)
+    settings.check(backbone_settings.output_stride)
     join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
     refuse_leaks(dataset, splits, images.cache)
-    backbone = build_backbone(images.backbone)
+    backbone = build_backbone(backbone_settings)
     memory = FileDigests(Path(images.cache.folder) / "digests.json")
-    stride = images.backbone.output_stride
+    stride = backbone_settings.output_stride
     height, width = ((side - 1) // stride + 1 for side in (settings.height_px, settings.width_px))
     channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
-    task = EndToEndTask(dataset, images.backbone, settings)
+    task = EndToEndTask(dataset, backbone_settings, settings)
     return Scoring(
         on_shared(workplace, task, shared_data(workplace, images.paths)),
         settings.stops,
         FeatureShape(channels[-1], height, width),
         settings.cell.filters,
         {
+            "backbone": asdict(backbone_settings),
             "weights": weights_digest(backbone),
             "data": {split: dataset.split(split).fingerprint(memory) for split in splits},
             "scoring_code": scoring_code(task, dataset, *space.operator_kinds),

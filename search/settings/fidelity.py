@@ -67,6 +67,6 @@ def _side(config: Config, name: str) -> Side:
         Side,
         protocol=protocol,
         scored=changed.build("proxy", ProxySettings) if by_proxy else changed.build("training", RetrainSettings),
-        fingerprint=changed.plain("proxy") if by_proxy else changed.plain("training", "backbone"),
-        recorded=changed.plain("proxy", "training", "dataset", "backbone"),
+        fingerprint=changed.plain("proxy") if by_proxy else changed.plain("training"),
+        recorded=changed.plain("proxy", "training", "dataset"),
     )

@@ -19,7 +19,7 @@ from data.datasets.contract import SegmentationDataset
 from data.store import Store
 from models.backbone_check import check_backbone
 from models.cost import FeatureShape, cell_cost
-from models.settings import HUB, BackboneSettings
+from models.settings import HUB, BackboneChoice
 from search.config import At, Overrides
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.budget import Budget
@@ -31,7 +31,7 @@ from search.running.nodes.address import names_cluster
 from search.running.resources import Node, Resources
 from training.settings import ProxySettings
 
-SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache")
+SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache", "tracking")
 """Groups of settings that the command after a search needs as the search did."""
 
 Count = Annotated[int, Ge(1)]
@@ -96,7 +96,7 @@ class Images:
     """
 
     dataset: SegmentationDataset
-    backbone: BackboneSettings
+    backbone: BackboneChoice
     cache: CacheSettings
     root: Annotated[str | None, At("dataset.root")] = None
     overrides: Overrides

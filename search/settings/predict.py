@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.datasets.image_files import SUFFIXES
+from data.datasets.contract import printable
+from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
 from search.config import Config, ConfigError
 from search.settings.saved_model import SavedModel
 from training.settings import Inference
@@ -17,6 +18,9 @@ class PredictSettings:
 
     Attributes:
         opacity: of the colours over the image.
+        max_megapixels: of an image; a file of a few bytes may claim to hold more than any memory.
+        value_range: the values of black and white, for images of more than 8 bits a channel.
+        left_out: why files are no images to label, a line each.
         targets: for each image, the PNG that belongs to it, relative to ``labels`` and ``overlays`` in ``output``.
     """
 
@@ -24,38 +28,61 @@ class PredictSettings:
     inference: Inference
     opacity: float
     output: Path
+    max_megapixels: float
+    value_range: Sequence[float] | None
     targets: Mapping[Path, Path]
+    left_out: Sequence[str]
 
     def __post_init__(self) -> None:
+        if self.max_megapixels <= 0:
+            raise ValueError(f"max_megapixels: must be above 0, got {self.max_megapixels}.")
+        _ = self.reading
         if not 0 <= self.opacity <= 1:
             raise ValueError(f"opacity: must be from 0 to 1, got {self.opacity}.")
+
+    @property
+    def reading(self) -> ImageReading:
+        """As people look at them."""
+        return ImageReading(upright=True, value_range=self.value_range and tuple(self.value_range))  # type: ignore[arg-type]
 
 
 def read(config: Config) -> PredictSettings:
     """Raises a ConfigError for what is wrong."""
-    images = find_images(config.value("images", str), config.value("output", Path))
-    return config.read(PredictSettings, targets=name_targets(images))
+    images, left_out = find_images(config.value("images", str), config.value("output", Path))
+    return config.read(PredictSettings, targets=name_targets(images), left_out=left_out)
 
 
-def find_images(images: str, output: Path) -> list[Path]:
-    """The files that ``images`` stands for, in order; what lies below ``output`` is from an earlier run.
+def find_images(images: str, output: Path) -> tuple[list[Path], list[str]]:
+    """The files that ``images`` stands for, in order, and a line for each reason why others are left out.
 
     Raises:
         ConfigError: there are none.
     """
     path = Path(images)
     if path.is_file():
-        return [path]
+        return [path], []
     if path.is_dir():
-        found = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
-        expected = f"a file that ends in {', '.join(SUFFIXES)}"
+        found, suffixes, expected = path.rglob("*"), SUFFIXES, f"a file that ends in {', '.join(SUFFIXES)}"
     else:
-        found = [file for file in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if file.is_file()]
+        found, suffixes = Path(path.anchor).glob(str(path.relative_to(path.anchor))), None
         expected = "a file, a folder or a pattern that matches some"
-    found = [file for file in found if not file.resolve().is_relative_to(output.resolve())]
-    if not found:
-        raise ConfigError(f"images: nothing found at {images}; expected is {expected}.")
-    return sorted(found)
+    kept: list[Path] = []
+    others: dict[str, list[Path]] = {}
+    for file in sorted(file for file in found if file.is_file()):
+        if file.resolve().is_relative_to(output.resolve()):
+            others.setdefault(f"lie below output={output}", []).append(file)
+        elif is_hidden(file.name):
+            others.setdefault("are hidden", []).append(file)
+        elif suffixes and file.suffix.lower() not in suffixes:
+            others.setdefault(f"end in none of {', '.join(suffixes)}", []).append(file)
+        else:
+            kept.append(file)
+    left_out = [
+        printable(f"{len(files)} files {why} and are left out, the first is {files[0]}.") for why, files in others.items()
+    ]
+    if not kept:
+        raise ConfigError(f"images: nothing found at {images}; expected is {expected}. {' '.join(left_out)}".strip())
+    return kept, left_out
 
 
 def name_targets(images: Sequence[Path]) -> dict[Path, Path]:

@@ -67,7 +67,7 @@ def read(config: Config) -> RerankSettings:
     return config.read(
         RerankSettings,
         search=open_search(folder, space.operator_kinds, "from"),
-        fingerprint=config.plain("training", "backbone", "scheduler"),
-        recorded=config.plain("training", "dataset", "backbone"),
+        fingerprint=config.plain("training", "scheduler"),
+        recorded=config.plain("training", "dataset"),
         report=report.of_search(config, source),
     )

@@ -13,7 +13,7 @@ from search.findings.leaderboard import percent
 from search.journal.folder import open_search
 from search.settings.groups import Count, Images, Workplace
 from search.settings.named_cells import read_cell
-from search.tracking.settings import Tracking
+from search.tracking.settings import Tracking, check_model_name
 from training.settings import RetrainSettings
 
 
@@ -56,7 +56,11 @@ class RetrainCommandSettings:
     recorded: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if self.register and not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+        self.training.check(self.images.backbone.output_stride, self.data_parallel)
+        if self.register is None:
+            return
+        check_model_name(self.register)
+        if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
             raise ValueError("register: a registered model is an ONNX file; pip install '.[export]' in the checkout first.")
 
 
@@ -69,7 +73,7 @@ def read(config: Config) -> RetrainCommandSettings:
         source=source,
         images=images,
         name=config.optional("name", str) or images.dataset.info.name,
-        recorded=config.plain("seed", "training", "dataset", "backbone"),
+        recorded=config.plain("seed", "training", "dataset"),
     )
 
 

@@ -58,6 +58,6 @@ def read(config: Config) -> SearchSettings:
     return config.read(
         SearchSettings,
         fingerprint=config.plain(*DECIDING),
-        recorded=config.plain("trials", "dataset", "backbone", "cache", "fork", "from"),
+        recorded=config.plain("trials", "dataset", "cache", "fork", "from"),
         report=report.of_search(config, config.value("name", str)),
     )

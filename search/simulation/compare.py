@@ -8,6 +8,7 @@ from random import Random
 from statistics import fmean, median, stdev
 
 from data.pool import process_pool
+from data.system.errors import UserError
 from search.deciding.policy import Plan
 from search.simulation.engine import NO_TROUBLE, Simulated, Table, Trouble, simulate
 
@@ -85,7 +86,7 @@ def top_quality(table: Table, plan: Plan, share: float, samples: int = 50_000) -
     cells = (plan.space.sample(rng) for _ in range(samples))
     qualities = sorted((table.quality(cell) for cell in cells if plan.allows(cell)), reverse=True)
     if not qualities:
-        raise ValueError(f"budget: none of {samples:,} sampled cells is within it.")
+        raise UserError(f"budget: none of {samples:,} sampled cells is within it.")
     return qualities[max(int(share * len(qualities)) - 1, 0)]
 
 

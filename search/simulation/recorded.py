@@ -10,6 +10,7 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
+from data.system.errors import UserError
 from models.spec import CellSpec
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.predictor import encode_paths
@@ -38,7 +39,7 @@ class RecordedTable:
             if trial.status == Status.COMPLETED and trial.miou is not None and allows(trial.cell):
                 self._trials[trial.cell.digest].append(trial)
         if len(self._trials) < 2:
-            raise ValueError(
+            raise UserError(
                 f"journal: {len(self._trials)} cells ran through every rung and are within the budget, at least 2 are needed; "
                 "a search with scheduler=none stops none of them early."
             )

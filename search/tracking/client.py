@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.journal.lines import JournalError
 from search.tracking.dashboard_table import VIEW_TAG, view_link
+from search.tracking.database import make_sqlite, one_maker
 from search.tracking.settings import Tracking, TrackingError, public_uri
 
 if TYPE_CHECKING:  # for the names of types alone
@@ -22,6 +23,8 @@ if TYPE_CHECKING:  # for the names of types alone
 
 _T = TypeVar("_T")
 
+_PERMANENT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "RESOURCE_ALREADY_EXISTS", "NOT_IMPLEMENTED")
+"""Error codes of MLflow that a second try would meet again."""
 PAGE = 250
 """Runs in an answer: with 1,000, a busy server with 28,000 runs takes longer than a request may."""
 
@@ -45,14 +48,17 @@ class Tracker:
         self._tracking = tracking
         self._experiment: str | None = None
         if tracking.sqlite_file:
-            tracking.sqlite_file.absolute().parent.mkdir(parents=True, exist_ok=True)
-        self.client = MlflowClient(tracking.uri)
+            make_sqlite(tracking.sqlite_file.absolute(), lambda uri: MlflowClient(uri).search_experiments(max_results=1))
+        with one_maker(str(tracking.uri)):
+            self.client = MlflowClient(tracking.uri)
 
     @property
     def experiment(self) -> str:
         """MLflow's id of the experiment, which is made when missing."""
         if self._experiment is None:
             found = self.client.get_experiment_by_name(self._tracking.experiment)
+            if found is not None and found.lifecycle_stage == "deleted":
+                raise TrackingError(_deleted(self._tracking, found.experiment_id))
             self._experiment = found.experiment_id if found else self._create_experiment()
         return self._experiment
 
@@ -150,7 +156,25 @@ def one_line_errors(tracking: Tracking) -> Iterator[None]:
         text = str(error).replace(str(tracking.uri), public_uri(str(tracking.uri)))
         is_down = "Max retries exceeded" in text or "Connection refused" in text
         line = "it does not answer" if is_down else (text.splitlines() or [""])[0][:300] or type(error).__name__
-        raise TrackingError(f"{tracking}: {line.rstrip('.')}.") from error
+        if "database schema" in text or "Can't locate revision" in text:
+            line = _other_schema(tracking, is_newer="Can't locate revision" in text)
+        is_permanent = getattr(error, "error_code", "") in _PERMANENT
+        raise TrackingError(f"{tracking}: {line.rstrip('.')}.", is_permanent=is_permanent) from error
+
+
+def _deleted(tracking: Tracking, experiment: str) -> str:
+    store = public_uri(str(tracking.uri))
+    return (
+        f"{tracking}: its experiment {tracking.experiment!r} was deleted; tracking.experiment=... takes another one, and "
+        f"`MLFLOW_TRACKING_URI={store} mlflow experiments restore --experiment-id {experiment}` brings it back."
+    )
+
+
+def _other_schema(tracking: Tracking, is_newer: bool) -> str:
+    if is_newer:
+        return "its tables were made by a newer MLflow than this one; install that"
+    store = public_uri(str(tracking.uri))
+    return f"its tables were made by an older MLflow; make a copy of them, then `mlflow db upgrade {store}` renews them"
 
 
 def _be_quiet_and_brief() -> None:

@@ -1,6 +1,7 @@
 """The MLflow run of a full training."""
 
 import hashlib
+import json
 import logging
 import time
 from collections import deque
@@ -29,25 +30,32 @@ class RetrainRun:
     """The run of a cell's full training (``stage=retrain``). A tracker that fails is warned of once and told later.
 
     Args:
-        identity: what makes it the same run when a killed training goes on, such as its output folder.
+        folder_id: of the folder that a killed training goes on in. With other settings it is another training, and another run.
         settings: nested; they become parameters.
         cell: what is trained, where it is a cell.
+        tags: what else a person should know; it makes no other run.
+
+    Attributes:
+        refused: what the tracker will never take, in a line each.
     """
 
     def __init__(
         self,
         tracking: Tracking,
         name: str,
-        identity: str,
+        folder_id: str,
         settings: Mapping[str, Any],
         cell: CellSpec | None = None,
         *,
+        tags: Mapping[str, str] | None = None,
         warn: Callable[[str], None] = _LOG.warning,
     ) -> None:
         self._tracking, self._name, self._warn = tracking, name, warn
-        self._key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        self.refused: list[str] = []
         self._params = flat_params(settings) | (cell_params(cell) if cell else {})
-        self._tags = {RETRAIN_TAG: self._key, "stage": "retrain"} | (cell_tag(cell) if cell else {})
+        identity = json.dumps([folder_id, self._params], sort_keys=True)
+        self._key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        self._tags = {RETRAIN_TAG: self._key, "stage": "retrain", **(tags or {})} | (cell_tag(cell) if cell else {})
         self._start_s = time.time()
         self._run: tuple[Tracker, str] | None = None
         self._waiting: deque[Callable[[Tracker, str], None]] = deque()
@@ -83,9 +91,9 @@ class RetrainRun:
         try:
             with one_line_errors(self._tracking):
                 self._run = self._run or self._open()
-                while self._waiting:
-                    self._waiting[0](*self._run)
-                    self._waiting.popleft()
+            while self._waiting:
+                self._tell(self._waiting[0], *self._run)
+                self._waiting.popleft()
         except TrackingError as error:
             if not self._has_warned:
                 self._warn(f"{error} The training goes on; its points are sent when the tracker answers.")
@@ -93,6 +101,16 @@ class RetrainRun:
             self._retry_at_s = time.monotonic() + self._backoff.next_s()
         else:
             self._backoff.reset()
+
+    def _tell(self, action: Callable[["Tracker", str], None], tracker: "Tracker", run_id: str) -> None:
+        try:
+            with one_line_errors(self._tracking):
+                action(tracker, run_id)
+        except TrackingError as error:
+            if not error.is_permanent:
+                raise
+            self.refused.append(str(error))
+            self._warn(f"{error} It is left out.")
 
     def _open(self) -> "tuple[Tracker, str]":
         tracker = Tracker(self._tracking)

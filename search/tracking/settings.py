@@ -5,9 +5,19 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from data.system.errors import UserError
 
-class TrackingError(ValueError):
-    """A tracker that does not answer, refuses, or holds no such run."""
+
+class TrackingError(UserError):
+    """A tracker that does not answer, refuses, or holds no such run.
+
+    Attributes:
+        is_permanent: whether it would say the same of a second try.
+    """
+
+    def __init__(self, message: str, *, is_permanent: bool = False) -> None:
+        super().__init__(message)
+        self.is_permanent = is_permanent
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,16 @@ class Tracking:
 
     def __str__(self) -> str:
         return f"MLflow at {public_uri(str(self.uri))}"
+
+
+def check_model_name(name: str) -> None:
+    """Refuse what no registry of MLflow takes.
+
+    Raises:
+        ValueError: ``name`` is blank, or has a character that model URIs use.
+    """
+    if not name.strip() or set("/:") & set(name):
+        raise UserError(f"register: a model's name has neither / nor : and is not blank, got {name!r}.")
 
 
 def public_uri(uri: str) -> str:

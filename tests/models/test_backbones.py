@@ -8,11 +8,12 @@ from torch import nn
 
 from models.backbones import BackboneError, build_backbone, features_of, pad_symmetrically, weights_digest
 from models.segmenter import Segmenter
-from models.settings import BackboneSettings
+from models.settings import BackboneSettings, CellSettings
+from models.spec import CellSpec
 
 MOBILENET = BackboneSettings("tu-mobilenetv2_100")
 LOCAL = BackboneSettings("local")
-CELL = [{"op": "conv", "kernel": 1, "input": -1}]
+CELL = CellSpec.from_json([{"op": "conv", "kernel": 1, "input": -1}])
 REAL_WEIGHTS = sorted((Path(__file__).parents[3] / "shared" / "weights").glob("mobilenetv2_100_*.safetensors"))
 needs_real_weights = pytest.mark.skipif(not REAL_WEIGHTS, reason="no ../shared/weights/mobilenetv2_100_*.safetensors")
 
@@ -136,10 +137,14 @@ def test_what_a_file_has_beyond_the_encoder_is_left_out(tmp_path):
 
 
 def test_the_backbone_of_a_retrained_model_is_read_from_its_file(tmp_path):
-    model = Segmenter(CELL, 2, encoder_name="local", encoder_seed=3, filters=8)
+    model = Segmenter(CELL, 2, replace(LOCAL, seed=3), CellSettings(filters=8))
     model.save_pretrained(tmp_path)
     loaded = build_backbone(replace(LOCAL, weights=str(tmp_path / "model.safetensors")))
     assert weights_digest(loaded) == weights_digest(model.encoder)
+    content = bytearray((tmp_path / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(content)
+    assert "model.safetensors is damaged" in refusal(replace(LOCAL, weights=str(tmp_path / "model.safetensors")))
 
 
 def test_a_missing_weights_file_is_named_with_what_is_accepted(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from models.segmenter import CONFIG_FILE, ModelFileError, Segmenter
+from models.segmenter import ModelFileError, Segmenter
 from models.settings import WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 
@@ -166,25 +166,19 @@ def test_names_and_colours_must_be_one_a_class(field):
         small(**{field: [(1, 2, 3)]})
 
 
-def test_people_can_read_the_configuration_and_the_weights_file_holds_it_too(saved):
-    config = json.loads((saved / CONFIG_FILE).read_text())
+def test_the_one_file_of_a_model_holds_its_configuration_and_the_folder_nothing_else(saved):
+    with safe_open(saved / WEIGHTS_FILE, framework="pt") as file:
+        config = json.loads(file.metadata()["config"])
     assert CellSpec.from_json(config["cell"]) == CELL
     assert (config["num_classes"], config["class_names"]) == (3, ["sky", "road", "car"])
-    with safe_open(saved / WEIGHTS_FILE, framework="pt") as file:
-        assert json.loads(file.metadata()["config"]) == config
-
-
-def test_the_weights_file_alone_is_a_whole_model(saved):
-    expected = logits_of(Segmenter.from_pretrained(saved).eval())
-    (saved / CONFIG_FILE).write_text("lost")
-    assert torch.equal(logits_of(Segmenter.from_pretrained(saved).eval()), expected)
+    assert [path.name for path in saved.iterdir()] == [WEIGHTS_FILE]
 
 
 def test_saving_again_replaces_the_model_and_leaves_no_partial_file(saved):
     other = small(cell_settings=CellSettings(filters=4))
     other.save_pretrained(saved)
     assert torch.equal(logits_of(Segmenter.from_pretrained(saved).eval()), logits_of(other))
-    assert sorted(path.name for path in saved.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+    assert sorted(path.name for path in saved.iterdir()) == [WEIGHTS_FILE]
 
 
 def test_saving_and_loading_need_no_pickle(tmp_path, monkeypatch):
@@ -246,6 +240,7 @@ def test_someone_elses_safetensors_is_refused(saved):
         {"palette": [[0, 0, 0]]},
         {"palette": [[0, 0]] * 3},
         {"surprise": 1},
+        {"backbone": {"name": "local", "output_stride": 8, "weights": "/etc/passwd"}},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -264,3 +259,29 @@ def test_a_model_that_lacks_a_tensor_is_refused(saved):
     tensors = load_file(saved / WEIGHTS_FILE)
     rewrite(saved, {name: tensor for name, tensor in tensors.items() if name != "classifier.bias"})
     assert "classifier.bias" in refusal(saved)
+
+
+def test_a_flipped_bit_anywhere_in_a_model_is_refused(saved):
+    content = (saved / WEIGHTS_FILE).read_bytes()
+    for place in range(0, len(content), len(content) // 60):
+        flipped = bytearray(content)
+        flipped[place] ^= 4
+        (saved / WEIGHTS_FILE).write_bytes(flipped)
+        with pytest.raises(ModelFileError):
+            Segmenter.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("is_forged", [False, True], ids=["configuration", "weights too"])
+def test_a_size_that_the_weights_do_not_have_is_refused_before_anything_is_built(saved, monkeypatch, is_forged):
+    tensors = load_file(saved / WEIGHTS_FILE)
+    if is_forged:
+        tensors["classifier.weight"] = torch.zeros(3, 10**5, 1, 1)
+    rewrite(saved, tensors, cell_settings={"filters": 10**5 if is_forged else 10**7})
+    monkeypatch.setattr("models.segmenter.build_backbone", lambda settings: pytest.fail("a backbone was built"))
+    assert "by the configuration" in refusal(saved)
+
+
+def test_a_model_from_before_there_were_digests_is_read(saved):
+    expected = logits_of(Segmenter.from_pretrained(saved).eval())
+    rewrite(saved)
+    assert torch.equal(logits_of(Segmenter.from_pretrained(saved).eval()), expected)

@@ -33,3 +33,12 @@ def test_a_disk_that_is_full_is_an_error_of_the_disk(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="file: I/O error: No space left"):
         write_tensors(tmp_path / "file", {"a": torch.zeros(1)}, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_flipped_bit_in_a_tensor_or_in_the_words_is_damage(tmp_path):
+    write_tensors(tmp_path / "file", {"a": torch.ones(3), "b": torch.zeros(2, dtype=torch.bfloat16)}, {"note": "mIoU"})
+    content = (tmp_path / "file").read_bytes()
+    for place in (content.index(b"mIoU"), len(content) - 1, len(content) - 5):
+        (tmp_path / "file").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(SafetensorError, match="digest does not fit"):
+            read_tensors(tmp_path / "file")

@@ -1,5 +1,6 @@
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from training.end_to_end import STATE_FILE, end_to_end, retrain
 from training.evaluation import evaluate
 from training.losses import segmentation_loss
 from training.settings import OptimizerSettings, RetrainSettings
+from training.step import update
 from training.workers import Alone
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))
@@ -147,7 +149,7 @@ def test_the_backbone_starts_from_its_own_seed(tmp_path):
 
 
 def test_a_validation_split_without_labels_is_refused_and_no_model_is_left(tmp_path):
-    with pytest.raises(ValueError, match="toy: no pixel of the split has a label"):
+    with pytest.raises(ValueError, match="toy: no pixel has a class; such a split can be predicted, not scored"):
         trained(tmp_path, ToyDataset(is_labelled=False))
     assert list(tmp_path.iterdir()) == []
 
@@ -286,6 +288,45 @@ def test_parts_of_equal_images_add_up_to_the_whole_batch(tmp_path):
         )
         losses.append([validation.loss for validation in reached])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_batch_that_gives_fewer_parts_than_asked_for_is_weighed_by_the_parts_there_are():
+    model = nn.Conv2d(3, 2, 1)
+    inputs, labels = torch.ones(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.uint8)
+    gradients = []
+    for parts in (1, 4):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        update(model, optimizer, partial(segmentation_loss, ignore_label=9), inputs, labels, "float32", parts)
+        gradients.append(model.weight.grad.clone())
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(
+    ("changes", "processes", "complaint"),
+    [
+        ({"batch_size": 16, "accumulate": 4}, 8, "got 4 parts of 16 / 8 = 2"),
+        ({"batch_size": 8}, 8, "got 1 parts of 8 / 8 = 1"),
+        ({"batch_size": 9}, 2, "training.batch_size must be a multiple of data_parallel=2, got 9"),
+        (
+            {"cell": CellSettings(filters=8, output_stride=8)},
+            1,
+            "training.cell.output_stride: must be the backbone's, 16, got 8",
+        ),
+    ],
+)
+def test_shares_that_do_not_divide_and_cells_of_another_stride_are_refused(changes, processes, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        settings(**changes).check(16, processes)
+
+
+class OnlyBackground(OneImage):
+    def __getitem__(self, index):
+        return replace(super().__getitem__(index), labels_HW=np.zeros((65, 65), np.uint8))
+
+
+def test_a_score_on_labels_of_a_single_class_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is the only class that is labelled, so every score would be 100 %"):
+        trained(tmp_path, OnlyBackground(), iterations=1, eval_every=1, **STILL)
 
 
 def test_the_average_follows_the_weights_and_is_what_is_saved(tmp_path):

@@ -22,7 +22,16 @@ from data.datasets.folder import Folder
 from data.transforms import mirrored
 from models.backbones import build_backbone, weights_digest
 from models.settings import BackboneSettings
-from training.extraction import FrozenBackbone, cache_features, plan_cache, refuse_leaks, search_folds
+from training import source_code
+from training.extraction import (
+    FrozenBackbone,
+    cache_features,
+    features_code,
+    plan_cache,
+    refuse_leaks,
+    search_folds,
+)
+from training.source_code import source_digest
 
 HEIGHT_PX, WIDTH_PX = 33, 49
 NUM_TRAIN = 12
@@ -154,6 +163,8 @@ def test_a_setting_out_of_range_is_named(changes, complaint, tmp_path):
 def test_labels_that_would_not_lie_on_the_features_grid_are_refused(dataset, tmp_path):
     with pytest.raises(ValueError, match="cache.label_stride must divide the output stride 16, got 3"):
         cached(dataset, settings(tmp_path, label_stride=3))
+    with pytest.raises(ValueError, match="cache.width_px: must be at least that of the images of train, 49, got 33"):
+        cached(dataset, settings(tmp_path, width_px=33))
 
 
 def test_splits_that_share_an_image_are_refused(dataset, tmp_path):
@@ -299,3 +310,24 @@ def test_a_key_does_not_depend_on_how_the_work_is_done(dataset, tmp_path):
     assert one.key == other.key
     assert replace(one.key, views={"count": 2}).digest != one.key.digest
     assert json.dumps(asdict(one.key))
+
+
+@pytest.mark.parametrize("changed", ["source_digest", "version"], ids=["code", "timm"])
+def test_features_of_other_code_or_another_timm_are_another_cache(dataset, tmp_path, monkeypatch, changed):
+    def folder():
+        return plan_cache(dataset, "train", "weights", BACKBONE, settings(tmp_path)).folder
+
+    before = folder()
+    assert folder() == before
+    monkeypatch.setattr(f"training.extraction.{changed}", lambda *names: "another")
+    assert folder() != before
+
+
+def test_what_makes_features_counts_for_their_cache_and_what_trains_on_them_does_not(dataset, monkeypatch):
+    asked, seen, read = [], set(), source_code._read
+    monkeypatch.setattr("training.extraction.source_digest", lambda *modules: asked.extend(modules) or "digest")
+    features_code(dataset, dataset.split("train"))
+    monkeypatch.setattr(source_code, "_read", lambda path, changed, name: seen.add(name) or read(path, changed, name))
+    source_digest(*asked)
+    assert {"models.backbones", "data.cache.views", "data.cache.build", "data.transforms", Folder.__module__} <= seen
+    assert not {"models.dpc", "training.proxy", "models.export"} & seen

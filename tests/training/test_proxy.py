@@ -68,7 +68,7 @@ def every_16th_pixel(images_BHWC):
 def cached(root, split, extract=every_16th_pixel, info=INFO, label_stride=1):
     key = CacheKey(
         {"name": "toy", "split": "any", "content": split.fingerprint()},
-        {"name": extract.__name__, "mean": [0.5, 0.5, 0.5]},
+        {"name": extract.__name__, "mean": [0.5, 0.5, 0.5], "output_stride": 16},
         HEIGHT_PX,
         WIDTH_PX,
         label_stride=label_stride,
@@ -231,9 +231,12 @@ def test_a_validation_split_without_labels_is_named(folders, tmp_path):
         list(ProxyTask(folders[0], unlabelled, SETTINGS)(CELL, 0))
 
 
-def test_a_crop_larger_than_the_images_is_named_with_their_size(folders):
+def test_what_the_first_trial_would_find_out_is_said_before_it(folders):
+    ProxyTask(*folders, replace(SETTINGS, crop_px=65)).check()
     with pytest.raises(ValueError, match="proxy.crop_px: 81 is larger than the cached images, 97x65 pixels"):
-        next(ProxyTask(*folders, replace(SETTINGS, crop_px=81))(CELL, 0))
+        ProxyTask(*folders, replace(SETTINGS, crop_px=81)).check()
+    with pytest.raises(ValueError, match="proxy.cell.output_stride: must be the backbone's, 16, got 8"):
+        ProxyTask(*folders, replace(SETTINGS, cell=CellSettings(filters=8, output_stride=8))).check()
 
 
 # Batches and crops

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from data.system.errors import UserError
 from models.spec import CellSpec
 from search.deciding.outcomes import Finished
 from search.deciding.space import CellSpace
@@ -31,7 +32,7 @@ def listed_in(file: str) -> Listed:
     try:
         entries = json.loads(Path(file).read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"algorithm.file: {file} cannot be read as JSON ({error}).") from error
+        raise UserError(f"algorithm.file: {file} cannot be read as JSON ({error}).") from error
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"algorithm.file: {file} must hold a list of cells.")
+        raise UserError(f"algorithm.file: {file} must hold a list of cells.")
     return Listed(tuple(CellSpec.from_json(entry) for entry in entries))

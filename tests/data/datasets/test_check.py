@@ -1,5 +1,7 @@
 import os
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -241,3 +243,27 @@ def test_hostile_files_are_findings_and_hold_nothing_up(folder):
 def test_a_split_that_cannot_be_listed_at_all_is_an_error_of_its_own(folder):
     with pytest.raises(DatasetError, match="no split 'night'"):
         check(folder, ["night"])
+
+
+class Named:
+    """A split of another one's samples under other names."""
+
+    def __init__(self, split, names):
+        self._split, self._names = split, names
+        self.warnings = ()
+
+    def __len__(self):
+        return len(self._split)
+
+    def __getitem__(self, index):
+        return replace(self._split[index], name=self._names[index])
+
+
+def test_samples_of_one_name_hide_no_leak_and_no_difference(folder):
+    put(folder, "val", "e", thirds(), image_seed="train a")
+    data = Folder(str(folder))
+    splits = {"train": Named(data.split("train"), ["0001"] * 4), "val": Named(data.split("val"), ["0001"] * 2)}
+    report = check_dataset(SimpleNamespace(info=data.info, split=splits.get), ("train", "val"))
+    assert the_one(report, "leak").examples == ["0001 of train = 0001 of val"]
+    [across] = [finding for finding in report.findings if finding.kind == "equal names" and "," in finding.split]
+    assert len(across.examples) == 3

@@ -32,7 +32,7 @@ from data.datasets.shapes import Shapes
 from data.digests import FileDigests
 
 WIDTH, HEIGHT = 20, 12
-REAL_CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
+REAL_CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
 
 
 def write_image(path, seed):
@@ -747,6 +747,8 @@ def test_a_list_of_classes_that_cannot_be_meant_is_refused_with_its_lines(listed
         ({"label_map": {0: "cat"}, "colors": COLORS}, "give one of them"),
         ({"colors": {"cat": [1, 2]}}, "dataset.colors: cat needs a colour of three numbers"),
         ({"colors": {"cat": [1, 2, 256]}}, "dataset.colors: cat needs a colour of three numbers"),
+        ({"colors": {"cat": "red"}}, "dataset.colors: cat needs a colour of three numbers from 0 to 255, got red"),
+        ({"colors": {"cat": 3}}, "dataset.colors: cat needs a colour of three numbers from 0 to 255, got 3"),
         ({"colors": {"cat": [1, 2, 3], "dog": [1, 2, 3]}}, r"dataset.colors: \(1, 2, 3\) stands for 'cat' and for 'dog'"),
         ({"colors": COLORS, "classes": ["cat", "dog"]}, "dataset.colors: must be of each class, .*: house"),
         ({"classes": ["cat", "cat"]}, "dataset.classes: 'cat' is named twice"),

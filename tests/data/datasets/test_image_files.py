@@ -11,7 +11,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from data.datasets.contract import LabelFormatError, UnreadableError
-from data.datasets.image_files import FORMATS, ImageReading, read_image, read_label_colors, read_label_image, size_px
+from data.datasets.image_files import FORMATS, ImageReading, read_image, size_px
+from data.datasets.label_files import read_label_colors, read_label_image
 from data.datasets.matlab import read_voc_labels
 
 IDS = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -78,6 +79,28 @@ def test_masks_of_0_and_255_are_an_error_that_asks_whether_255_is_the_object(fol
             put(folder, split, index, np.full((SIDE, SIDE), 255 * (index % 2), np.uint8))
     assert dpc("check-data", folder) == 1
     assert "ERROR train, one class: cat is the only class that is labelled" in capsys.readouterr().out
+    assert dpc("search", folder, "name=refused") == 2
+    refused = capsys.readouterr().err
+    assert "search_train: cat is the only class that is labelled" in refused
+    assert "is 255 your object?" in refused
+
+
+def test_a_split_that_lacks_a_class_is_said_when_its_features_are_cached(folder, capsys):
+    put(folder, "val", 2, np.full((SIDE, SIDE), 255, np.uint8))
+    assert dpc("cache", folder, "splits=[train,val]") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Warning: val: no pixel is labelled house." in printed
+    assert "is 255 your object?" in printed
+    assert "Warning: train" not in printed
+
+
+def test_file_names_that_are_no_text_are_shown_as_far_as_they_are(folder, capsys):
+    (folder / "train" / "images" / "train2.png").write_bytes(b"")
+    for old, new in {"train1.png": b"caf\xe9.png", "train2.png": b"\xff.png"}.items():
+        for part in ("images", "labels"):
+            (folder / "train" / part / old).rename(folder / "train" / part / os.fsdecode(new))
+    assert dpc("check-data", folder) == 1
+    assert "\ufffd.png: cannot be read as an image" in capsys.readouterr().out
 
 
 def test_of_many_files_some_are_named_and_the_report_has_all(folder, capsys):

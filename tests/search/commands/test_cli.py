@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from models.spec import CellSpec
@@ -75,6 +76,10 @@ def complaint(capsys, *arguments):
         (["cache", "dataset.folds=many"], "dataset.folds: input should be a valid integer"),
         (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group=night"], "has no part in brackets, such as"),
         (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group='('"], "is no regular expression"),
+        (["check-data", "dataset=folder", "dataset.root={tmp}", "dataset.classes={a:b}"], "dataset.classes: "),
+        (["check-data", "dataset=folder", "dataset.root={tmp}", "dataset.label_map=[1]"], "dataset.label_map: "),
+        (["check-data", "dataset=folder", "dataset.root={tmp}", "dataset.label_map={a:1}"], "dataset.label_map.a: "),
+        (["check-data", "dataset=folder", "dataset.root={tmp}", "dataset.value_range=[9,1]"], "dataset.value_range must be"),
         (["search", "dataset.size_px=320"], "dataset.size_px must be a multiple of 16 plus 1"),
         (["search", "backbone.name=tu-mobilenetv9"], "no encoder 'tu-mobilenetv9'; did you mean"),
         (["search", "backbone.weights=/nowhere.safetensors"], "no file /nowhere.safetensors"),
@@ -89,6 +94,10 @@ def complaint(capsys, *arguments):
         (["retrain"], "cell: give one of from=<search>"),
         (["retrain", "from=demo", "cell=aspp"], "got from and cell"),
         (["retrain", "from=nobody"], "no search 'nobody'"),
+        (
+            ["retrain", "cell=aspp", "training.batch_size=16", "training.accumulate=4", "data_parallel=8"],
+            "4 parts of 16 / 8 = 2",
+        ),
         (["retrain", "run=123"], "there is no such file"),
         (["evaluate"], "checkpoint: a value is needed; add checkpoint=... to the command"),
         (["evaluate", "checkpoint=/nowhere"], "no model in /nowhere"),
@@ -181,3 +190,17 @@ def test_a_users_own_config_folder_adds_choices(tmp_path):
     from search.deciding.algorithms.uniform import Uniform
 
     assert isinstance(load("search", ["algorithm=mine"], str(tmp_path)).build("algorithm", Uniform), Uniform)
+
+
+def test_what_is_no_wrong_input_is_told_as_a_fault_of_the_program_and_where_it_was(monkeypatch, capsys):
+    """A fault of NumPy's is a ValueError, too: it once looked like a typo."""
+
+    def broken(settings):
+        np.zeros(2).reshape(3)
+
+    monkeypatch.setattr("search.commands.cell.run", broken)
+    assert main(["cell", "cell=aspp"]) == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "cannot reshape array" in shown
+    assert shown.splitlines()[-1] == "dpc: this is a fault of dpc and not of your input (ValueError); please report it."

@@ -5,80 +5,32 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-import ray
 from mlflow import MlflowClient
 from PIL import Image
+from safetensors import safe_open
 
-from search.cli import main
 from search.findings.leaderboard import COLUMNS
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 
-TINY = (
-    "name=tiny",
-    "dataset.num_train=12",
-    "cache.workers=1",
-    "dataset.num_val=4",
-    "space.num_branches=2",
-    "proxy.rungs=[2,4]",
-    "proxy.cell.filters=8",
-    "training.cell.filters=8",
-    "training.iterations=4",
-    "training.eval_every=2",
-    "training.batch_size=2",
-    "training.workers=0",
-    "resources.cpu=2",  # one trial at a time on two cores: starting a second worker costs more than all trials
-)
+from .conftest import TINY, dpc, record_of, refusal, started, wait_until
 
-
-def dpc(folder, command, *overrides, **options):
-    given = [command, *overrides, f"output_dir={folder}"]
-    return subprocess.run(
-        [sys.executable, "-m", "search.cli", *given], capture_output=True, text=True, timeout=500, check=False, **options
-    )
-
-
-def refusal(capsys, folder, command, *overrides):
-    """The line that a command ends with which cannot go on; in this process, and so without imports of its own."""
-    capsys.readouterr()  # of the test itself
-    code = main([command, *overrides, f"output_dir={folder}"])
-    errors = capsys.readouterr().err
-    assert code == 2, errors
-    assert errors.count("\n") == 1
-    assert not ray.is_initialized()
-    return errors
-
-
-def record_of(folder):
-    return SearchRecord(read_events(folder / "tiny" / "journal.jsonl")[0])
-
-
-def started(folder, command, *overrides):
-    """A command that runs beside the test."""
-    given = [sys.executable, "-m", "search.cli", command, *overrides, f"output_dir={folder}"]
-    return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def wait_until(is_true):
-    deadline_s = time.monotonic() + 300
-    while not is_true() and time.monotonic() < deadline_s:
-        time.sleep(0.05)
-    assert is_true()
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
-    done = dpc(folder, "search", *TINY, "trials=4")
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    with started(folder, "search", *TINY, "trials=4") as search:
+        output, errors = search.communicate(timeout=500)
+    assert search.returncode == 0, errors
+    assert "Traceback" not in output + errors
+    return folder, output
 
 
 def test_a_search_ends_with_a_leaderboard_a_picture_the_dashboard_and_the_next_command(searched):
@@ -91,7 +43,6 @@ def test_a_search_ends_with_a_leaderboard_a_picture_the_dashboard_and_the_next_c
     assert "<h1>" in (folder / "tiny" / "report.html").read_text()
     with Image.open(folder / "tiny" / "best_cell.png") as picture:
         assert min(picture.size) > 300
-    assert "Traceback" not in output
 
 
 def test_the_leaderboard_and_the_best_cell_are_files(searched):
@@ -121,7 +72,7 @@ def test_mlflow_holds_one_run_for_the_search_and_one_for_each_cell(searched):
         assert run.data.metrics["madds"] == trial.proposed.madds
 
 
-def test_the_same_command_with_more_trials_goes_on_and_changes_are_refused(searched, capsys):
+def test_the_same_command_with_more_trials_goes_on_and_changes_are_refused(searched):
     folder, _ = searched
     before = record_of(folder)
     more = dpc(folder, "search", *TINY, "trials=5")
@@ -130,16 +81,16 @@ def test_the_same_command_with_more_trials_goes_on_and_changes_are_refused(searc
     assert "4 are done already" in more.stdout
     assert len(after.finished) == 5
     assert [after.trials[n].rungs for n in range(4)] == [before.trials[n].rungs for n in range(4)]
-    changed = refusal(capsys, folder, "search", *TINY, "trials=5", "proxy.cell.filters=16")
+    changed = refusal(folder, "search", *TINY, "trials=5", "proxy.cell.filters=16")
     assert "proxy.cell.filters was 8 and is 16" in changed
     assert "fork=true from=tiny" in changed
 
 
-def test_a_fork_goes_on_with_other_settings_from_the_cells_of_its_parent(searched, capsys):
+def test_a_fork_goes_on_with_other_settings_from_the_cells_of_its_parent(searched):
     folder, _ = searched
     parent = record_of(folder)
     child = ("name=child", "fork=true", "from=tiny", *TINY[1:], "algorithm=uniform", "trials=1")
-    assert "fork=true" in refusal(capsys, folder, "search", *TINY[1:], "name=child", "from=tiny")
+    assert "fork=true" in refusal(folder, "search", *TINY[1:], "name=child", "from=tiny")
     for _ in range(2):
         forked = dpc(folder, "search", *child)
         assert forked.returncode == 0, forked.stderr
@@ -149,13 +100,13 @@ def test_a_fork_goes_on_with_other_settings_from_the_cells_of_its_parent(searche
     assert len(record.leaderboard()) == parent.num_ended + 1
 
 
-def test_a_replay_makes_the_same_proposals_and_decisions(searched, capsys):
+def test_a_replay_makes_the_same_proposals_and_decisions(searched):
     folder, _ = searched
     replayed = dpc(folder, "replay", *TINY)
     assert replayed.returncode == 0, replayed.stderr
     assert f"{len(record_of(folder).trials)} proposals" in replayed.stdout
     assert "all come out the same" in replayed.stdout
-    assert "seed" in refusal(capsys, folder, "replay", *TINY, "seed=1")
+    assert "seed" in refusal(folder, "replay", *TINY, "seed=1")
 
 
 def test_a_search_that_was_terminated_goes_on_and_evaluates_no_cell_twice(tmp_path):
@@ -184,15 +135,15 @@ def test_the_best_cell_is_retrained_and_evaluated(searched):
     assert retrained.returncode == 0, retrained.stderr
     best = json.loads((folder / "tiny" / "best.json").read_text())
     model = folder / "tiny" / f"retrain-{best['digest']}"
-    config = json.loads((model / "config.json").read_text())
-    assert config["cell"] == best["cell"]
+    with safe_open(model / "model.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["config"])["cell"] == best["cell"]
     scored = dpc(folder, "evaluate", "dataset.num_val=4", f"checkpoint={model}", f"json={folder}/scores.json")
     assert scored.returncode == 0, scored.stderr
     scores = json.loads((folder / "scores.json").read_text())
     assert scores["miou"] == pytest.approx(json.loads((model / "scores.json").read_text())["miou"])
 
 
-def test_a_cell_is_retrained_by_its_mlflow_run(searched, capsys):
+def test_a_cell_is_retrained_by_its_mlflow_run(searched):
     folder, _ = searched
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("dpc-search")
@@ -210,7 +161,7 @@ def test_a_cell_is_retrained_by_its_mlflow_run(searched, capsys):
     again = dpc(folder, "retrain", *TINY[1:], "run=models:/tiny-model/1", "training.iterations=2")
     assert again.returncode == 0, again.stderr
     assert child.data.params["digest"] in again.stdout
-    assert "tiny-model" in refusal(capsys, folder, "retrain", *TINY[1:], "run=models:/tiny-model/7")
+    assert "tiny-model" in refusal(folder, "retrain", *TINY[1:], "run=models:/tiny-model/7")
 
 
 @contextmanager
@@ -227,9 +178,9 @@ def small_disk(folder, size):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_disk_without_room_for_the_cache_ends_in_one_line(tmp_path, capsys):
+def test_a_disk_without_room_for_the_cache_ends_in_one_line(tmp_path):
     with small_disk(tmp_path / "small", "1m") as small:
-        assert "No space left on device" in refusal(capsys, small, "search", *TINY, "trials=2")
+        assert "No space left on device" in refusal(small, "search", *TINY, "trials=2")
 
 
 def test_a_disk_that_fills_up_is_waited_for_and_costs_no_cell(tmp_path):
@@ -250,7 +201,7 @@ def test_a_disk_that_fills_up_is_waited_for_and_costs_no_cell(tmp_path):
         assert [trial.status for trial in record_of(small).finished] == ["completed"] * 8
 
 
-def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searched, capsys):
+def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searched):
     folder, _ = searched
     done = dpc(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "seeds=2")
     assert done.returncode == 0, done.stderr
@@ -264,7 +215,7 @@ def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searche
     again = dpc(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "seeds=2")
     assert "2 are done already" in again.stdout
     assert [journal.read_bytes().count(b"rung_reached") for journal in journals] == before == [4, 4]
-    other = refusal(capsys, folder, "rerank", *TINY[1:], "from=tiny", "top=2", "training.iterations=3")
+    other = refusal(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "training.iterations=3")
     assert "training.iterations was 4 and is 3" in other
     assert "choose another label=..." in other
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
@@ -272,7 +223,7 @@ def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searche
     assert len(client.search_runs([experiment], "tags.stage = 'rerank'")) == 4
 
 
-def test_two_protocols_score_the_same_cells_and_a_second_run_trains_nothing(searched, capsys):
+def test_two_protocols_score_the_same_cells_and_a_second_run_trains_nothing(searched):
     folder, _ = searched
     few = (*TINY[1:], "cells.operators.atrous.rates=[6]", "~cells.operators.pooling", "second.overrides=['proxy.rungs=[3,6]']")
     first = dpc(folder, "fidelity", *few, "second.protocol=proxy")
@@ -288,6 +239,6 @@ def test_two_protocols_score_the_same_cells_and_a_second_run_trains_nothing(sear
     again = dpc(folder, "fidelity", *few, "second.protocol=proxy")
     assert again.stdout.count("3 are done already") == 2
     assert [path.read_bytes().count(b"rung_reached") for path in journals] == before == [6, 6]
-    assert "choose another label=..." in refusal(capsys, folder, "fidelity", *few, "second.protocol=end_to_end")
-    wrong = refusal(capsys, folder, "fidelity", *few, "second.protocol=guess")
+    assert "choose another label=..." in refusal(folder, "fidelity", *few, "second.protocol=end_to_end")
+    wrong = refusal(folder, "fidelity", *few, "second.protocol=guess")
     assert "second.protocol: accepted are proxy and end_to_end, got 'guess'." in wrong

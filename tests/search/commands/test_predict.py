@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from data.datasets.contract import palette_of
+from data.datasets.image_files import SUFFIXES
 from models.segmenter import Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import Branch, CellSpec, Conv1x1, PyramidPooling
@@ -60,6 +61,35 @@ def predict(checkpoint, images, *overrides, output=None):
     output = output or images.parent / "out"
     code = main(["predict", f"checkpoint={checkpoint}", f"images='{images}'", f"output='{output}'", *overrides])
     return code, output
+
+
+def test_what_is_no_image_to_label_is_said(checkpoint, photos, capsys):
+    put(photos / "a.png")
+    put(photos / "earlier" / "labels" / "a.png")
+    for name in ("b.gif", "notes.txt", "._a.png"):
+        (photos / name).write_bytes(b"x")
+    code, output = predict(checkpoint, photos, output=photos / "earlier")
+    assert code == 0
+    printed = capsys.readouterr().out
+    assert f"1 files are hidden and are left out, the first is {photos}/._a.png." in printed
+    assert f"2 files end in none of {', '.join(SUFFIXES)} and are left out, the first is {photos}/b.gif." in printed
+    assert f"1 files lie below output={output} and are left out, the first is {output}/labels/a.png." in printed
+    assert "1 of 1 images labelled" in printed
+
+
+def test_images_of_any_size_and_depth_are_labelled_on_request(checkpoint, photos, capsys):
+    put(photos / "large.png")
+    assert predict(checkpoint, photos, "max_megapixels=0.004")[0] == 1
+    assert "83x60 pixels are 0 megapixels, more than 0.004" in capsys.readouterr().out
+    assert predict(checkpoint, photos, "max_megapixels=0.005")[0] == 0
+    (photos / "large.png").unlink()
+    put(photos / "deep.png", Image.fromarray(photo()[..., 0].astype(np.uint16) * 16))
+    assert predict(checkpoint, photos)[0] == 1
+    assert "8 bits a channel" in capsys.readouterr().out
+    code, output = predict(checkpoint, photos, "value_range=[0,4080]")
+    assert code == 0
+    grey_HWC = photo()[..., :1].repeat(3, axis=2)
+    np.testing.assert_array_equal(labels_in(output / "labels" / "deep.png"), expected_labels(checkpoint, grey_HWC))
 
 
 def labels_in(path):

@@ -16,7 +16,6 @@ import pytest
 import ray
 from ray import cloudpickle
 from ray._raylet import GcsClient
-from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 from models.cost import CellCost
@@ -32,7 +31,6 @@ from search.journal.record import SearchRecord
 from search.journal.replay import replay
 from search.journal.study import Study
 from search.running.faults.tolerance import FaultTolerance
-from search.running.nodes.cluster import connect
 from search.running.resources import Resources, ResourcesError
 from search.running.run import run_study
 from training.score import DivergedError, RungScore
@@ -92,17 +90,6 @@ class Landscape:
         return is_first
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
-    connect(nodes.address)
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
-
-
 def plan(trials, scheduler, space=SPACE, **changes):
     return Plan(space, Uniform(), scheduler, RUNGS, trials, 0, cost_of=lambda cell: CellCost(1, 1, 1, 1), **changes)
 
@@ -118,7 +105,7 @@ def search(folder, of_plan, faults=None, resources=Resources(), rung_s=0.0, tole
 @pytest.mark.parametrize(
     "scheduler", [Asha(1), Asha(1, brackets=3), MedianStopping(1, 3), NoStopping()], ids=["asha", "hyperband", "median", "none"]
 )
-def test_every_scheduler_ends_with_every_cell_evaluated_once(cluster, tmp_path, scheduler):
+def test_every_scheduler_ends_with_every_cell_evaluated_once(two_nodes, tmp_path, scheduler):
     study = search(tmp_path, plan(16, scheduler))
     events, _ = read_events(tmp_path / "journal.jsonl")
     record = SearchRecord(events)
@@ -135,7 +122,7 @@ def test_every_scheduler_ends_with_every_cell_evaluated_once(cluster, tmp_path, 
     assert replay(events, plan(16, scheduler)).differences == ()
 
 
-def test_a_deterministic_search_makes_the_same_decisions_on_a_cluster_as_one_by_one(cluster, tmp_path):
+def test_a_deterministic_search_makes_the_same_decisions_on_a_cluster_as_one_by_one(two_nodes, tmp_path):
     of_plan = plan(16, Asha(1), window=4)
     tables = []
     for folder in (tmp_path / "a", tmp_path / "b"):
@@ -149,7 +136,7 @@ def test_a_deterministic_search_makes_the_same_decisions_on_a_cluster_as_one_by_
     assert any(not goes_on and "below" in reason for _, _, _, goes_on, reason in tables[0])
 
 
-def test_a_search_whose_journal_is_deleted_stops_at_its_next_event(cluster, tmp_path):
+def test_a_search_whose_journal_is_deleted_stops_at_its_next_event(two_nodes, tmp_path):
     def delete():
         while not (tmp_path / "visits.txt").exists():
             time.sleep(0.01)
@@ -161,21 +148,21 @@ def test_a_search_whose_journal_is_deleted_stops_at_its_next_event(cluster, tmp_
     assert len((tmp_path / "visits.txt").read_text().splitlines()) < 9
 
 
-def test_early_stopping_keeps_the_best_cell(cluster, tmp_path):
+def test_early_stopping_keeps_the_best_cell(two_nodes, tmp_path):
     record = search(tmp_path, plan(30, Asha(1))).record
     best = max(record.finished, key=lambda trial: true_miou(trial.cell))
     assert record.leaderboard()[0].cell == best.cell
 
 
-def test_trials_run_on_every_node(cluster, tmp_path):
+def test_trials_run_on_every_node(two_nodes, tmp_path):
     search(tmp_path, plan(9, NoStopping()), rung_s=0.5)
     nodes = {line.split()[1] for line in (tmp_path / "visits.txt").read_text().splitlines()}
     assert len(nodes) == 2
 
 
-def test_trials_leave_a_node_that_drains_after_their_rung_and_count_no_retry(cluster, tmp_path):
-    node = cluster.add_node(num_cpus=1)
-    drained = Thread(target=drain_once_visited, args=(cluster, node, tmp_path / "visits.txt"))
+def test_trials_leave_a_node_that_drains_after_their_rung_and_count_no_retry(two_nodes, tmp_path):
+    node = two_nodes.add_node(num_cpus=1)
+    drained = Thread(target=drain_once_visited, args=(two_nodes, node, tmp_path / "visits.txt"))
     drained.start()
     record = search(tmp_path, plan(8, NoStopping()), rung_s=0.5, tolerance=FaultTolerance(retries=0)).record
     drained.join()
@@ -205,22 +192,22 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_cell_that_keeps_failing_says_why_has_no_score_and_the_search_goes_on(cluster, tmp_path, fault):
-    space = CellSpace(1, {"atrous": AtrousConvs([1, 3])})
-    faulty, *sound = space.enumerate()
-    tolerance = FaultTolerance(retries=1, rung_timeout_s=3.0)
-    record = search(tmp_path, plan(4, NoStopping(), space), {faulty.digest: fault}, tolerance=tolerance).record
+def test_cells_that_keep_failing_say_why_and_have_no_score_and_the_search_goes_on(two_nodes, tmp_path):
+    space = CellSpace(1, {"atrous": AtrousConvs([1, 3, 6])})
+    faulty, sound = dict(zip(FAULTS, space.enumerate(), strict=False)), list(space.enumerate())[len(FAULTS) :]
+    faults, tolerance = {cell.digest: fault for fault, cell in faulty.items()}, FaultTolerance(retries=1, rung_timeout_s=3.0)
+    record = search(tmp_path, plan(space.num_distinct, NoStopping(), space), faults, tolerance=tolerance).record
     ended = {trial.cell: trial for trial in record.finished}
-    assert ended[faulty].status == (Status.DIVERGED if fault == "diverges" else Status.FAILED)
-    assert ended[faulty].miou is None
-    assert re.match(FAULTS[fault], ended[faulty].ended.reason)
-    assert all(ended[cell].status == Status.COMPLETED for cell in sound)
-    tries = [line.split()[0] for line in (tmp_path / "visits.txt").read_text().splitlines()].count(faulty.digest)
-    assert tries == (1 if fault in ("raises", "diverges") else 2)
+    visits = Counter(line.split()[0] for line in (tmp_path / "visits.txt").read_text().splitlines())
+    for fault, cell in faulty.items():
+        assert ended[cell].status == (Status.DIVERGED if fault == "diverges" else Status.FAILED), fault
+        assert ended[cell].miou is None, fault
+        assert re.match(FAULTS[fault], ended[cell].ended.reason), fault
+        assert visits[cell.digest] == (1 if fault in ("raises", "diverges") else 2), fault
+    assert [ended[cell].status for cell in sound] == [Status.COMPLETED] * 2
 
 
-def test_a_fault_that_passes_costs_the_cell_nothing(cluster, tmp_path):
+def test_a_fault_that_passes_costs_the_cell_nothing(two_nodes, tmp_path):
     space = CellSpace(1, {"atrous": AtrousConvs([1, 3])})
     cells = list(space.enumerate())
     faults = {cells[0].digest: "dies once", cells[1].digest: "hangs once"}
@@ -232,7 +219,7 @@ def test_a_fault_that_passes_costs_the_cell_nothing(cluster, tmp_path):
     assert list((tmp_path / "checkpoints").glob("*")) == []
 
 
-def test_a_search_cut_short_goes_on_without_evaluating_a_cell_twice(cluster, tmp_path):
+def test_a_search_cut_short_goes_on_without_evaluating_a_cell_twice(two_nodes, tmp_path):
     search(tmp_path, plan(8, NoStopping()))
     whole = (tmp_path / "journal.jsonl").read_bytes()
     lines = whole.splitlines(keepends=True)
@@ -252,6 +239,6 @@ def test_a_search_cut_short_goes_on_without_evaluating_a_cell_twice(cluster, tmp
 
 
 @pytest.mark.parametrize("resources", [Resources(cpu=64), Resources(gpu=1)], ids=["cpu", "gpu"])
-def test_a_trial_that_no_node_can_hold_is_refused(cluster, tmp_path, resources):
+def test_a_trial_that_no_node_can_hold_is_refused(two_nodes, tmp_path, resources):
     with pytest.raises(ResourcesError, match=r"resources\.(cpu|gpu): a trial asks for"):
         search(tmp_path, plan(1, NoStopping()), resources=resources)

@@ -20,10 +20,11 @@ from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded
 from search.journal.journal import Journal
+from search.tracking.client import one_line_errors
 from search.tracking.follower import TrackingThread, track
 from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
-from search.tracking.settings import Tracking, TrackingError
+from search.tracking.settings import Tracking, TrackingError, check_model_name
 
 CELLS = [
     CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1()), Branch(1, PyramidPooling((2, 4))))),
@@ -353,6 +354,70 @@ def test_a_retraining_is_a_run_that_goes_on_after_a_kill(tracking, tmp_path):
     assert shown.data.params["crop_px"] == "[769, 769]"
     assert shown.info.status == "FINISHED"
     assert child_run_cell(shown.info.run_id, tracking.uri) == (CELLS[0].to_json(), CELLS[0].digest)
+
+
+def retrained(tracking: Tracking) -> list[Run]:
+    client = MlflowClient(tracking.uri)
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    if experiment is None:
+        return []
+    return client.search_runs([experiment.experiment_id], "tags.stage = 'retrain'", order_by=["start_time ASC"])
+
+
+def test_another_training_in_a_folder_of_the_same_name_is_another_run(tracking):
+    before = len(retrained(tracking))
+    for folder_id, rate in (("one", 0.01), ("one", 0.1), ("another", 0.01), ("one", 0.01)):
+        with RetrainRun(tracking, "retrain", folder_id, {"learning_rate": rate}, CELLS[1], tags={"origin": "rank 1"}):
+            pass
+    runs = retrained(tracking)[before:]
+    assert [run.data.params["learning_rate"] for run in runs] == ["0.01", "0.1", "0.01"]
+    assert {run.data.tags["origin"] for run in runs} == {"rank 1"}
+
+
+def test_what_the_tracker_will_never_take_is_said_and_left_out_and_the_run_ends(tracking):
+    warnings: list[str] = []
+    with RetrainRun(tracking, "retrain", "refused", {"a": 1}, CELLS[2], warn=warnings.append) as run:
+        run.log({"not/a good: name!\n": 0.1}, 1)
+        run.log({"miou": 0.2}, 2)
+    assert len(run.refused) == len(warnings) == 1
+    assert warnings[0].endswith("It is left out.")
+    shown = next(found for found in retrained(tracking) if found.data.params.get("a") == "1")
+    assert (shown.info.status, shown.data.metrics["miou"]) == ("FINISHED", 0.2)
+
+
+@pytest.mark.parametrize("name", ["my model/v1", "model:1", "  ", ""])
+def test_a_name_that_no_registry_takes_is_refused_before_the_training(name):
+    with pytest.raises(ValueError, match="register: a model's name has neither / nor :"):
+        check_model_name(name)
+
+
+def test_a_deleted_experiment_is_named_with_what_brings_it_back(tmp_path, journal):
+    tracking = Tracking(experiment="gone").resolved(tmp_path)
+    client = MlflowClient(tracking.uri)
+    experiment = client.create_experiment("gone")
+    client.delete_experiment(experiment)
+    with pytest.raises(
+        TrackingError, match=f"experiment 'gone' was deleted; tracking.experiment=.*--experiment-id {experiment}`"
+    ):
+        track(journal, tracking)
+    client.restore_experiment(experiment)
+    track(journal, tracking)
+
+
+@pytest.mark.parametrize(
+    ("message", "cure"),
+    [
+        (
+            "Detected out-of-date database schema (found version a, but expected b). Take a backup",
+            "mlflow db upgrade sqlite:///",
+        ),
+        ("Can't locate revision identified by 'f'", "made by a newer MLflow"),
+    ],
+)
+def test_tables_of_another_mlflow_are_told_with_the_cure(message, cure, tmp_path):
+    tracking = Tracking().resolved(tmp_path)
+    with pytest.raises(TrackingError, match=cure), one_line_errors(tracking):
+        raise RuntimeError(message)
 
 
 def test_a_retraining_goes_on_without_its_tracker_and_warns_once():
