@@ -23,7 +23,7 @@ from search.findings.contributions import branch_contributions, model_contributi
 from search.findings.cost_front import cost_front
 from search.findings.leaderboard import ordinal
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
-from search.journal.lines import encode
+from search.journal.lines import BEGIN, encode
 from search.journal.record import SearchRecord
 from search.views.report import readings
 from search.views.report.course import course, in_time, rung_courses
@@ -73,10 +73,18 @@ def search(trials: int, rungs: int = 3, failing: float = 0.1, running: int = 0, 
     return events
 
 
+def lines(events: Sequence[Event]) -> bytes:
+    written, place = [], BEGIN
+    for event in events:
+        line, place = encode(event, place)
+        written.append(line)
+    return b"".join(written)
+
+
 def write(folder: Path, events: Sequence[Event], torn: bytes = b"") -> Path:
     path = folder / "demo" / "journal.jsonl"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"".join(map(encode, events)) + torn)
+    path.write_bytes(lines(events) + torn)
     return path
 
 
@@ -422,7 +430,7 @@ def test_a_re_ranking_is_shown_with_what_it_changed(finished):
         events.append(TrialEnded(number, Status.COMPLETED, "", 5.0, 0.0))
     path = folder / "demo" / "rerank" / "seed-0" / "journal.jsonl"
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"".join(map(encode, events)))
+    path.write_bytes(lines(events))
     page = report(folder)
     assert page.says("The best cells, trained end to end", f"The best of 6, {best[5].cell.digest[:8]}, was 6th by proxy.")
     assert page.says("rho of both scores is -1.00")
