@@ -8,10 +8,10 @@ from rich.table import Table
 
 from data.system.files import write_text
 from search.findings.leaderboard import percent
-from search.session.progress import progress_bar
 from search.session.saved_model import load_model
 from search.settings.evaluate import EvaluateSettings
 from search.views.console import plain_console
+from search.views.progress_bar import progress_bar
 from training.evaluation import Scores, count_confusion
 from training.metrics import ConfusionMatrix
 
