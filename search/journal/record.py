@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from models.spec import CellSpec
 from search.deciding.outcomes import Evaluation, Finished, Status, ranked
@@ -71,6 +72,7 @@ class SearchRecord:
     """The state of a search: all its events so far, applied in order. A display may read it from another thread.
 
     Attributes:
+        settings: as the search was last opened with: the number of trials may change.
         trials: by number, inherited ones included.
         left_out: GPUs that get no further trials since the search was last opened.
         ends: how many of the search's own trials ended in which way.
@@ -78,6 +80,7 @@ class SearchRecord:
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.opened: SearchOpened | None = None
+        self.settings: Mapping[str, Any] = {}
         self.closed: SearchClosed | None = None
         self.trials: dict[int, TrialRecord] = {}
         self._ranked = Finished()
@@ -91,7 +94,7 @@ class SearchRecord:
         """Take in the next event."""
         match event:
             case SearchOpened():
-                self.opened, self.closed = self.opened or event, None
+                self.opened, self.closed, self.settings = self.opened or event, None, event.settings
                 self.left_out = []
             case TrialInherited():
                 self.trials[event.trial] = _inherited(event)

@@ -1,5 +1,6 @@
 """A search as it goes: hands out trials and journals what becomes of them. It knows the journal and nothing of Ray."""
 
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -28,6 +29,10 @@ class Study:
     Args:
         record: of the journal's events so far; it is kept up to date.
         on_event: told each event after the record.
+        give_up_after: trials that fail alike, one after the other, until no more are begun: what fails them is not their cells.
+
+    Attributes:
+        trouble: what those trials failed of; empty while all is well.
     """
 
     def __init__(
@@ -37,7 +42,11 @@ class Study:
         plan: Plan,
         opened: SearchOpened,
         on_event: Callable[[Event], None] = lambda event: None,
+        give_up_after: int | None = None,
     ) -> None:
+        self.trouble = ""
+        self._give_up_after = give_up_after
+        self._failed_alike: list[str] = []
         self.plan = plan
         self.record = record
         self._journal = journal
@@ -58,6 +67,8 @@ class Study:
     @property
     def has_more(self) -> bool:
         """Whether ``propose`` will give another trial, now or once running ones have ended."""
+        if self.trouble:
+            return False
         return bool(self._interrupted) or (self.record.num_proposed < self.plan.trials and not self._exhausted)
 
     @property
@@ -67,9 +78,11 @@ class Study:
 
     def propose(self) -> CellProposed | None:
         """The next trial to run; None when there is none, or while a deterministic search waits for a running one."""
+        if not self.has_more:
+            return None
         if self._interrupted:
             return self._interrupted.popleft()
-        if not self.has_more or self._policy.is_waiting:
+        if self._policy.is_waiting:
             return None
         try:
             cell = self._policy.next_cell()
@@ -103,12 +116,17 @@ class Study:
             decision.reason,
             now_s(),
         )
+        self._failed_alike = []
         self._append(reached, *(() if decision.goes_on else (self._end_of(reached),)))
         return decision.goes_on
 
     def failed(self, trial: int, status: Status, reason: str) -> None:
         """A trial ended without a score."""
         self._append(TrialEnded(trial, status, reason, self.record.trials[trial].elapsed_s, now_s()))
+        if status == Status.FAILED and self._give_up_after is not None:
+            self._failed_alike = [*(other for other in self._failed_alike if _alike(other, reason)), reason]
+            if len(self._failed_alike) >= self._give_up_after:
+                self.trouble = reason
 
     def left_out(self, device: str, reason: str) -> None:
         """A device is broken and gets no further trials."""
@@ -116,7 +134,7 @@ class Study:
 
     def close(self) -> None:
         """Say that the search is complete, if it is over."""
-        if self.is_over:
+        if self.is_over and not self.trouble:
             self._append(SearchClosed(self._exhausted or f"{self.plan.trials} trials", now_s()))
 
     def _end_of(self, last: RungReached) -> TrialEnded:
@@ -129,3 +147,8 @@ class Study:
             self.record.apply(event)
             tell(self._policy, self.record, event)
             self._on_event(event)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two reasons differ in numbers alone: addresses, process ids, trials."""
+    return re.sub(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", "#", one) == re.sub(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", "#", other)

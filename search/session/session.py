@@ -95,9 +95,15 @@ class Session:
         return study, dashboard(self.tracking, tracked.link)
 
     def exit_code(self, study: Study) -> int:
-        """0 of a complete study; else says how to go on, and returns what a signal's receiver should."""
+        """0 of a complete study; else says how to go on, and returns 1, or what a signal's receiver should."""
         if study.is_complete:
             return 0
+        if study.trouble:
+            self._say(
+                f"Stopped: {self.workplace.faults.give_up_after} trials in a row failed alike ({study.trouble}). Once that is "
+                f"mended, the same command goes on from {from_here(self.folder / JOURNAL)}."
+            )
+            return 1
         self._say(
             f"Stopped with {study.record.num_ended} of {study.plan.trials} trials done. Nothing is lost: the same command "
             f"goes on from {from_here(self.folder / JOURNAL)}."
@@ -140,7 +146,7 @@ class Session:
             opened = replace(opened, settings={**opened.settings, "store": str(stored.place)})
             task = KeptTask(task, stored.checkpoints)
         with SearchDisplay(record, self.plan.trials, self.console) as display:
-            study = Study(journal, record, self.plan, opened, on_event=display)
+            study = Study(journal, record, self.plan, opened, display, workplace.faults.give_up_after)
             if is_joined := not study.is_over:
                 self._join(study, stored)
             run_study(

@@ -22,6 +22,8 @@ SEARCH_TAG, TRIAL_TAG = "dpc.search", "dpc.trial"
 """Tags by which runs are found again."""
 CODE_VERSIONS = ("scoring_code", "search_code")
 """Parts of a fingerprint that are tags of their own."""
+RENEWED = ("trials",)
+"""Settings that a resumed search may have changed: tags, as a parameter of MLflow's never changes."""
 DESCRIBED = 10
 """Cells in the description of a search's run."""
 
@@ -55,7 +57,8 @@ class SearchRuns:
         self._search_run = self._search.info.run_id if self._search else self._create_search()
         self._ends_told = int(self._search.data.metrics.get("trials_finished", 0)) if self._search else 0
         known: Mapping[str, str] = self._search.data.params if self._search else {}
-        self._params = {key: value for key, value in flat_params(opened.settings).items() if key not in known}
+        fixed = {key: value for key, value in opened.settings.items() if key not in RENEWED}
+        self._params = {key: value for key, value in flat_params(fixed).items() if key not in known}
         self._status_told = str(self._search.info.status) if self._search else "RUNNING"
 
     def tell_trial(self, trial: TrialRecord) -> None:
@@ -90,6 +93,7 @@ class SearchRuns:
             values = {} if best_miou is None else {"best_miou": best_miou}
             points.append(Point(end.time_s, finished, values | {"trials_finished": finished}))
         tags = {"status": "complete" if record.closed else "running"}
+        tags |= {key: str(record.settings[key]) for key in RENEWED if key in record.settings}
         if record.closed:
             tags["reason"] = record.closed.reason
         if ends and (best := ends[-1].best):

@@ -11,13 +11,18 @@ class FaultTolerance:
         retries: how often, before the trial counts as failed.
         rung_timeout_s: the longest time from one score to the next before a process counts as hung and is ended; None
             waits for ever.
+        give_up_after: trials that fail alike, one after the other, until a search begins no more of them: storage that is not
+            mounted, a broken driver. None goes on to the end.
     """
 
     retries: int = 2
     rung_timeout_s: float | None = 7200.0
+    give_up_after: int | None = 10
 
     def __post_init__(self) -> None:
         if self.retries < 0:
             raise ValueError(f"faults.retries must be at least 0, got {self.retries}.")
+        if self.give_up_after is not None and self.give_up_after < 1:
+            raise ValueError(f"faults.give_up_after must be at least 1, or null to go on, got {self.give_up_after}.")
         if self.rung_timeout_s is not None and self.rung_timeout_s <= 0:
             raise ValueError(f"faults.rung_timeout_s must be above 0, or null to wait for ever, got {self.rung_timeout_s:g}.")

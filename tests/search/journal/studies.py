@@ -25,8 +25,8 @@ def plan(trials, space=SPACE, **changes):
     return Plan(space, near_best, Asha(10), RUNGS, trials, seed=0, cost_of=lambda cell: CellCost(1, 2, 3, 4), **changes)
 
 
-def open_study(journal, of_plan):
-    return Study(journal, SearchRecord(journal.events), of_plan, OPENED)
+def open_study(journal, of_plan, **how):
+    return Study(journal, SearchRecord(journal.events), of_plan, OPENED, **how)
 
 
 def score(cell, rung):

@@ -181,3 +181,31 @@ def test_paired_trainings_have_the_seed_of_the_study_and_others_one_of_their_cel
             run(study)
             seeds = {trial.proposed.seed for trial in study.record.trials.values()}
         assert seeds == {0} if paired else len(seeds) == 4
+
+
+def test_a_search_whose_trials_all_fail_alike_begins_no_more_of_them_and_goes_on_when_it_is_resumed(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        study = open_study(journal, plan(20), give_up_after=3)
+        for attempt in range(3):
+            study.failed(study.propose().trial, Status.FAILED, f"no such folder /data, process {attempt}")
+        assert study.trouble == "no such folder /data, process 2"
+        assert study.propose() is None
+        study.close()
+        assert not study.is_complete
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        study = open_study(journal, plan(20), give_up_after=3)
+        run(study)
+        assert study.is_complete
+        assert study.record.num_ended == 20
+
+
+def test_failures_that_differ_and_cells_that_score_between_them_are_no_reason_to_stop(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        study = open_study(journal, plan(40), give_up_after=2)
+        for reason in ("no memory", "no disk", "no memory"):
+            study.failed(study.propose().trial, Status.FAILED, reason)
+        for _ in range(4):
+            study.failed(study.propose().trial, Status.FAILED, "no luck")
+            proposed = study.propose()
+            study.reached(proposed.trial, score(proposed.cell, 1))
+        assert not study.trouble

@@ -192,6 +192,15 @@ def test_a_closed_search_is_finished_and_runs_again_when_it_is_resumed(tracking,
     assert runs_of(tracking, request.node.name)[0].info.status == "RUNNING"
 
 
+def test_the_number_of_trials_is_that_of_the_last_time_that_the_search_was_opened(tracking, journal, request):
+    for trials in (24, 40):
+        write(journal, [SearchOpened(request.node.name, {}, {"trials": trials}, 2000.0)])
+        track(journal, tracking)
+        search, _ = runs_of(tracking, request.node.name)
+        assert search.data.tags["trials"] == str(trials)
+        assert "trials" not in search.data.params
+
+
 def test_tracking_twice_adds_nothing(tracking, journal, request):
     track(journal, tracking)
     before = everything(tracking, request.node.name)
