@@ -86,6 +86,7 @@ def driver_until_first_trial(folder: Path, name: str) -> float:
             raise RuntimeError(f"the search ended with {driver.returncode} before it had a trial")
         time.sleep(POLL_S)
     user, system = Path(f"/proc/{driver.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    driver.terminate()
     driver.wait()
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
