@@ -135,7 +135,7 @@ def worker_steps(folder: Path) -> tuple[float, float]:
     trainable = tune.with_parameters(
         CellTrial,
         pickled_task=cloudpickle.dumps(task),
-        checkpoints=folder,
+        checkpoints=Path(tempfile.mkdtemp(dir=folder)),  # no state of an earlier round
         operators=PUBLISHED_OPERATORS,
         timeout_s=None,
         threads=1,

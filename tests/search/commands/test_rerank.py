@@ -75,7 +75,7 @@ def test_the_table_has_both_ranks_and_a_cell_that_can_be_read_back():
 def test_listed_cells_are_proposed_in_their_order_each_once():
     cells = (CELLS[2], CELLS[0], CellSpec((Branch(-1, Conv1x1()),)))
     listed = Listed(cells)
-    finished = Finished([Evaluation(0, cells[0], Status.COMPLETED, 1, 0.5)])
+    finished = Finished([Evaluation(0, cells[0], Status.COMPLETED, (0.5,))])
     assert listed.propose(SPACE, Finished(), (), Random(0)) == cells[0]
     assert listed.propose(SPACE, finished, (), Random(0)) == cells[1]
     assert listed.propose(SPACE, finished, (cells[1],), Random(0)) == cells[2]
