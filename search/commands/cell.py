@@ -8,7 +8,6 @@ from search.findings.leaderboard import quantity
 from search.settings.cell import CellSettings
 from search.views.console import plain_console
 from search.views.diagram import cell_tree
-from search.views.figures.cell_diagram import draw_cell
 
 
 def run(settings: CellSettings) -> int:
@@ -16,6 +15,8 @@ def run(settings: CellSettings) -> int:
     cell, features, picture = settings.cell, settings.features, settings.picture
     cost = cell_cost(cell, features, settings.filters)
     if picture:
+        from search.views.figures.cell_diagram import draw_cell
+
         draw_cell(cell, picture)
     if settings.format == "json":
         print(json.dumps({**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}))

@@ -26,7 +26,6 @@ from search.session.scoring import Scoring, score
 from search.session.session import Session, check_workplace
 from search.settings.fidelity import SIDES, FidelitySettings, Side
 from search.views.console import plain_console
-from search.views.figures.two_rankings import draw_two_rankings
 
 
 def run(settings: FidelitySettings) -> int:
@@ -80,6 +79,8 @@ def _plan(side: Side, scoring: Scoring, cells: Sequence[CellSpec]) -> Plan:
 def _report(
     records: Mapping[str, SearchRecord], cells: Sequence[CellSpec], settings: FidelitySettings, console: Console
 ) -> None:
+    from search.views.figures.two_rankings import draw_two_rankings
+
     folder = settings.folder
     first, second = ({trial.cell.digest: trial.miou for trial in records[side].finished} for side in SIDES)
     text = io.StringIO()

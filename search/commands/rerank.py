@@ -21,13 +21,11 @@ from search.findings.two_rankings import Reranked, as_csv, proxy_correlation, re
 from search.journal.events import SearchOpened, now_s
 from search.session.code_version import search_code
 from search.session.hints import from_here, print_lines, program
-from search.session.report import write_report
 from search.session.scoring import Scoring, end_to_end
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.rerank import RerankSettings
 from search.views.console import plain_console
-from search.views.figures.two_rankings import draw_two_rankings
 
 ROWS = 10
 """Of the table that is printed."""
@@ -68,6 +66,8 @@ def run(settings: RerankSettings) -> int:
         records.append(study.record)
     rows = reranked(settings.chosen, records)
     _write(rows, folder, source)
+    from search.session.report import write_report
+
     page, _ = write_report(settings.report)
     _report(rows, folder, {"report": from_here(page), **dashboard}, settings.overrides, console)
     return 0
@@ -89,6 +89,8 @@ def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec],
 
 
 def _write(rows: Sequence[Reranked], folder: Path, source: str) -> None:
+    from search.views.figures.two_rankings import draw_two_rankings
+
     write_text(folder / "rerank.csv", as_csv(rows))
     pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
     draw_two_rankings(pairs, folder / "rerank.png", f"The best cells of {source}")

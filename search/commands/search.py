@@ -10,22 +10,19 @@ from rich.console import Console
 
 from models.pretrained import settle
 from search.deciding.outcomes import Status
-from search.findings.leaderboard import leaderboard_table, percent, write_leaderboard
+from search.findings.leaderboard import leaderboard_table, percent
 from search.findings.rank_correlation import rung_correlations
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.journal.study import Study
 from search.session.code_version import search_code
 from search.session.hints import from_here, print_lines, program
-from search.session.report import write_report
 from search.session.scoring import by_proxy
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
 from search.settings.search import SearchSettings
 from search.views.console import plain_console
-from search.views.figures.cell_diagram import draw_cell
-from search.views.figures.progress import draw_progress
 
 
 def run(settings: SearchSettings) -> int:
@@ -63,13 +60,9 @@ def run(settings: SearchSettings) -> int:
 
 
 def _write_results(record: SearchRecord, settings: ReportSettings) -> None:
-    folder = settings.folder
-    write_leaderboard(record, folder)
-    draw_progress(record, folder / "progress.png", record.opened.name if record.opened else "")
-    best = record.best
-    if best is not None and best.miou is not None:
-        draw_cell(best.cell, folder / "best_cell.png", f"{best.cell.digest}: {percent(best.miou)} mIoU")
-    write_report(settings)
+    from search.session.results import write_results
+
+    write_results(record, settings)
 
 
 def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Sequence[str], console: Console) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from data.datasets.contract import SegmentationDataset
 from search.config import Config
-from search.settings.saved_model import SavedModel
+from search.settings.checkpoint import SavedModel
 from training.settings import Inference
 
 

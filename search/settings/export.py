@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.config import Config
-from search.settings.saved_model import SavedModel
+from search.settings.checkpoint import SavedModel
 
 
 @dataclass(frozen=True, kw_only=True)

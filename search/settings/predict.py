@@ -8,7 +8,7 @@ from pathlib import Path
 from data.datasets.contract import printable
 from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
 from search.config import Config, ConfigError
-from search.settings.saved_model import SavedModel
+from search.settings.checkpoint import SavedModel
 from training.settings import Inference
 
 
