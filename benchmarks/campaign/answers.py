@@ -63,10 +63,14 @@ def main() -> None:
         seeds = [_averaged([_scores(folder, f"{study}-s{seed}") for study in studies]) for seed in SEEDS]
         for name, digests in groups.items():
             print(f"| {candidate} | {name} | {_agreement(seeds, whole, digests)} |")
-    print("\n| sequences held out | rho |\n|---|---|")
-    for first, second in combinations(SEQUENCES, 2):
-        pair = [_scores(folder, f"one-{held}-s0") for held in (first, second)]
+    print("\n| two orders, one seed | rho |\n|---|---|")
+    for first, second in combinations(("today", *CANDIDATES["folds"]), 2):
+        pair = [_scores(folder, f"{study}-s0") for study in (first, second)]
         print(f"| {first}, {second} | {_interval(every, pair[:1], pair[1])} |")
+    print("\n| cell | " + " | ".join(CANDIDATES["folds"]) + " |\n|---|" + "---|" * len(SEQUENCES))
+    scores = [_scores(folder, f"{study}-s0") for study in CANDIDATES["folds"]]
+    for digest in every:
+        print(f"| {digest} | " + " | ".join(f"{100 * one[digest]:.1f}" if digest in one else "" for one in scores) + " |")
 
 
 def _scores(folder: Path, name: str) -> Scores:

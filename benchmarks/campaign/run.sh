@@ -23,11 +23,20 @@ common=(experiment=camvid "dataset.root=$DATA" "output_dir=$OUT" trials=20 algor
     algorithm.file=benchmarks/campaign/cells.json scheduler=none proxy.cell.filters=64)
 
 study() { # NAME SETTINGS...: the twenty cells by the proxy task
-    is_done "$OUT/$1/journal.jsonl" || .venv/bin/dpc search "${common[@]}" "name=$1" "backbone.weights=$WEIGHTS" "${@:2}"
+    is_done "$OUT/$1/journal.jsonl" || again .venv/bin/dpc search "${common[@]}" "name=$1" "backbone.weights=$WEIGHTS" "${@:2}"
 }
 whole() { # LABEL SEED SETTINGS...: the twenty cells end to end
-    is_done "$OUT/today-s0/$1/seed-0/journal.jsonl" || .venv/bin/dpc rerank experiment=camvid "dataset.root=$DATA" "output_dir=$OUT" \
+    is_done "$OUT/today-s0/$1/seed-0/journal.jsonl" || again .venv/bin/dpc rerank experiment=camvid "dataset.root=$DATA" "output_dir=$OUT" \
         "backbone.weights=$WEIGHTS" from=today-s0 top=20 "label=$1" "seed=$2" "${@:3}"
+}
+again() { # COMMAND...: up to three times, for Ray does not always start on a busy machine; not where a setting is wrong
+    local code=0
+    for _ in 1 2 3; do
+        "$@" && return 0 || code=$?
+        [ "$code" = 2 ] && break
+        sleep 20
+    done
+    return "$code"
 }
 is_done() { [ -f "$1" ] && grep -q '"search_closed"' "$1"; }
 
@@ -41,7 +50,7 @@ for seed in 0 1; do
     whole "small-s$seed" "$seed" "${small[@]}"
     for held in 0001TP 0016E5 0006R0; do
         tuned=$OUT/tuned-$held/retrain-ff8390a071b311fc/model.safetensors
-        [ -f "$tuned" ] || .venv/bin/dpc retrain experiment=camvid cell=aspp seed=0 "name=tuned-$held" "dataset.root=$DATA" "output_dir=$OUT" \
+        [ -f "$tuned" ] || again .venv/bin/dpc retrain experiment=camvid cell=aspp seed=0 "name=tuned-$held" "dataset.root=$DATA" "output_dir=$OUT" \
             "backbone.weights=$WEIGHTS" "dataset.holdout_sequence=$held" training.train_split=search_train training.val_split=search_val
         study "tuned-$held-s$seed" "dataset.holdout_sequence=$held" "seed=$seed" "backbone.weights=$tuned"
     done

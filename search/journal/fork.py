@@ -20,7 +20,8 @@ def inherit(
     """The finished trials of the search in ``folder`` whose cells are in the space of ``plan``, numbered from 0.
 
     Their scores are comparable if that search scored as ``fingerprint`` says and the plan's budget allows them; costs are
-    counted anew. Trials that failed are left behind: what failed them may have been the night.
+    counted anew. Trials that failed are left behind: what failed them may have been the night. Of a cell with several trials,
+    as in recorded tables, the last one counts: the first may be what it was chosen by.
 
     Args:
         rescore: so many of the best whose scores are not comparable, and which the budget allows, are scored first.
@@ -30,11 +31,13 @@ def inherit(
     """
     parent = open_search(folder, operators, "from")
     scores_alike = all(parent.opened.fingerprint.get(key) == fingerprint.get(key) for key in SCORING)
-    best_first = [trial for trial in parent.record.leaderboard() if trial.miou is not None and plan.allows(trial.cell)]
+    last = {trial.cell.digest: trial for trial in parent.record.finished}
+    ranked = [trial for trial in parent.record.leaderboard() if trial is last.get(trial.cell.digest)]
+    best_first = [trial for trial in ranked if trial.miou is not None and plan.allows(trial.cell)]
     first = set() if scores_alike else {trial.cell.digest for trial in best_first[:rescore]}
     time_s = now_s()
     inherited: list[TrialInherited] = []
-    for trial in parent.record.finished:
+    for trial in last.values():
         if trial.ended is None or trial.ended.status == Status.FAILED or trial.cell not in plan.space:
             continue
         cost = plan.cost_of(trial.cell)

@@ -8,19 +8,21 @@ from random import Random
 
 from data.system.errors import UserError
 from models.spec import CellSpec
+from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.outcomes import Finished
 from search.deciding.space import CellSpace
 
 
 @dataclass(frozen=True)
 class Listed:
-    """Proposes ``cells`` in their order, and none beyond them."""
+    """Proposes ``cells`` in their order. A search ends with them: no sample of the space follows."""
 
     cells: tuple[CellSpec, ...]
 
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
         known = finished.digests | {cell.digest for cell in pending}
         yield from (cell for cell in self.cells if cell.digest not in known)
+        raise SpaceExhaustedError(f"all {len(self.cells)} listed cells have been proposed, or are over the budget")
 
 
 def listed_in(file: str) -> Listed:

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
+from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.algorithms.listed import Listed, listed_in
 from search.deciding.outcomes import Evaluation, Finished, Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
@@ -76,9 +77,11 @@ def test_listed_cells_are_proposed_in_their_order_each_once():
     cells = (CELLS[2], CELLS[0], CellSpec((Branch(-1, Conv1x1()),)))
     listed = Listed(cells)
     finished = Finished([Evaluation(0, cells[0], Status.COMPLETED, (0.5,))])
-    assert list(listed.propose(SPACE, Finished(), (), Random(0))) == list(cells)
-    assert list(listed.propose(SPACE, finished, (), Random(0))) == list(cells[1:])
-    assert list(listed.propose(SPACE, finished, (cells[1],), Random(0))) == [cells[2]]
+    assert next(listed.propose(SPACE, Finished(), (), Random(0))) == cells[0]
+    assert next(listed.propose(SPACE, finished, (), Random(0))) == cells[1]
+    assert next(listed.propose(SPACE, finished, (cells[1],), Random(0))) == cells[2]
+    with pytest.raises(SpaceExhaustedError, match="all 3 listed cells have been proposed"):
+        next(listed.propose(SPACE, finished, cells[1:], Random(0)))
 
 
 def test_a_file_lists_the_cells_of_a_study(tmp_path):

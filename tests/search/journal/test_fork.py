@@ -64,6 +64,16 @@ def test_finished_trials_whose_cells_are_in_the_space_are_taken_over_and_numbere
     assert good.rungs == ((10, 0.5, 1.5, 2.0),)
 
 
+def test_of_a_cell_that_a_table_holds_under_several_seeds_the_last_trial_is_taken_over(tmp_path):
+    again = [
+        CellProposed(4, GOOD, 8, 101, 1001, 5.0),
+        RungReached(4, 1, 10, 0.4, 1.5, 2.0, False, "full budget", 6.0),
+        TrialEnded(4, Status.COMPLETED, "full budget", 2.0, 6.0),
+    ]
+    (good,) = forked(tmp_path, SCORING, (OPENED, *TRIALS, *again))
+    assert (good.cell, good.seed, good.rungs[0][1]) == (GOOD, 8, 0.4)
+
+
 @pytest.mark.parametrize(
     ("changes", "is_comparable"),
     [
