@@ -43,6 +43,7 @@ class GraphStep:
             group["lr"] = self._learning_rate
         self._loss = torch.zeros((), device=learning_rates_I.device)
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._aside = torch.cuda.Stream(learning_rates_I.device) if learning_rates_I.is_cuda else None
         self._eager_steps_left = EAGER_STEPS if learning_rates_I.is_cuda else -1
 
     def __call__(self, iteration: int) -> Tensor:
@@ -64,14 +65,13 @@ class GraphStep:
 
     def _run_aside(self) -> None:
         """Eagerly, on a stream that is not the default one: a capture does not accept what that one has left behind."""
-        if not self._loss.is_cuda:
+        if self._aside is None:
             self._run()
             return
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        self._aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._aside):
             self._run()
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._aside)
 
     def _capture(self) -> None:
         """A capture records kernels and runs none, so that this iteration is still to be taken afterwards."""
