@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +27,12 @@ class FusedSequential(nn.Sequential):
     """``nn.Sequential``, faster in training on a GPU: a depthwise convolution, batch norm and ReLU are one there."""
 
     def forward(self, values_BCHW: Tensor) -> Tensor:
-        return _run(self, values_BCHW, layer_kernels(values_BCHW.device) if self.training else None)
+        kernels = layer_kernels(values_BCHW.device) if self.training else None
+        if kernels is None:
+            output: Tensor = super().forward(values_BCHW)
+            return output
+        with torch.cuda.device_of(values_BCHW):  # where Triton launches
+            return _run(self, values_BCHW, kernels)
 
 
 class FusedJoin(nn.Sequential):
@@ -35,24 +41,24 @@ class FusedJoin(nn.Sequential):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         kernels = layer_kernels(maps[0].device) if self.training else None
         if kernels is None:
-            return _run(self, torch.cat(list(maps), dim=1), None)
+            output: Tensor = super().forward(torch.cat(list(maps), dim=1))
+            return output
         dropout, *layers = self
         assert isinstance(dropout, nn.Dropout)
         with torch.cuda.device_of(maps[0]):
             return _run(layers, kernels.joined(maps, dropout.p), kernels)
 
 
-def _run(layers: Iterable[nn.Module], values_BCHW: Tensor, kernels: ModuleType | None) -> Tensor:
+def _run(layers: Iterable[nn.Module], values_BCHW: Tensor, kernels: ModuleType) -> Tensor:
     left = list(layers)
-    with torch.cuda.device_of(values_BCHW):  # where Triton launches
-        while left:
-            match left:
-                case [AtrousDepthwise() as depthwise, nn.BatchNorm2d() as norm, nn.ReLU(), *left] if kernels:
-                    values_BCHW = kernels.atrous_batch_norm_relu(values_BCHW, depthwise.weight, depthwise.dilation, norm)
-                case [nn.BatchNorm2d() as norm, nn.ReLU(), *left] if kernels:
-                    values_BCHW = kernels.batch_norm_relu(values_BCHW, norm)
-                case [layer, *left]:
-                    values_BCHW = layer(values_BCHW)
+    while left:
+        match left:
+            case [AtrousDepthwise() as depthwise, nn.BatchNorm2d() as norm, nn.ReLU(), *left]:
+                values_BCHW = kernels.atrous_batch_norm_relu(values_BCHW, depthwise.weight, depthwise.dilation, norm)
+            case [nn.BatchNorm2d() as norm, nn.ReLU(), *left]:
+                values_BCHW = kernels.batch_norm_relu(values_BCHW, norm)
+            case [layer, *left]:
+                values_BCHW = layer(values_BCHW)
     return values_BCHW
 
 
@@ -82,7 +88,8 @@ def kernels_that_work(name: str, device: torch.device, check: Callable[[ModuleTy
         kernels = import_module(name)  # Triton comes with the CUDA builds of torch alone
         folder = _triton_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        with Lock(folder / "dpc-search.lock", wait=True), torch.cuda.device(device):
+        is_here = torch.cuda.is_available()  # else a test's device, and the check says what is wrong
+        with Lock(folder / "dpc-search.lock", wait=True), torch.cuda.device(device) if is_here else nullcontext():
             check(kernels)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -132,7 +139,7 @@ def check_layer_kernels(
         expected = _step(None, features_BCHW.double(), weight_C1RS.double(), upstream_BCHW.double(), rate)
         for ours, exact in zip(found, expected, strict=True):
             error = float((ours.cpu().double() - exact).norm() / exact.norm())
-            if not error < (2e-2 if dtype == torch.bfloat16 else 1e-4):
+            if not error < (8e-2 if dtype == torch.bfloat16 else 1e-4):
                 raise RuntimeError(f"differs from torch by {error:.1e} at {channels} channels, rate {rate}, {dtype}")
     maps = [torch.ones(2, 16, *size, device=device) for _ in range(2)]
     if not torch.equal(kernels.joined(maps, 0.0), torch.cat(maps, dim=1)):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from training.half_weights import HalfWeights
 from training.settings import Precision
 from training.step import Batch, update
 
@@ -35,7 +36,8 @@ class GraphStep:
         learning_rates_I: Tensor,
         precision: Precision = "float32",
     ) -> None:
-        self._model, self._optimizer, self._batch_at, self._loss_of = model, optimizer, batch_at, loss_of
+        self._model = HalfWeights(model, optimizer) if precision == "bfloat16" else model
+        self._optimizer, self._batch_at, self._loss_of = optimizer, batch_at, loss_of
         self._learning_rates_I, self._precision = learning_rates_I, precision
         self._iteration_1 = torch.zeros(1, dtype=torch.int64, device=learning_rates_I.device)
         self._learning_rate = torch.zeros((), device=learning_rates_I.device)

@@ -36,9 +36,12 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool) -> Tensor:
         kernels = _loss_kernels(logits_BKhw.device) if kernels_are_on() else None
-        loss_and_gradient = kernels.loss_and_gradient if kernels else loss_and_gradient_in_strips
-        with torch.cuda.device_of(logits_BKhw):  # where Triton launches
-            loss, gradient_BKhw = loss_and_gradient(logits_BKhw.detach(), labels_BHW, ignore_label, align_corners)
+        arguments = logits_BKhw.detach(), labels_BHW, ignore_label, align_corners
+        if kernels:
+            with torch.cuda.device_of(logits_BKhw):  # where Triton launches
+                loss, gradient_BKhw = kernels.loss_and_gradient(*arguments)
+        else:
+            loss, gradient_BKhw = loss_and_gradient_in_strips(*arguments)
         ctx.save_for_backward(gradient_BKhw)
         return loss
 
