@@ -10,6 +10,8 @@ from math import isfinite
 
 HUB = "hub"
 """The ``weights`` that downloads the encoder's own pre-trained ones."""
+KERNELS = "DPC_KERNELS"
+"""Of the environment: 0 keeps a process from using its own kernels on a GPU."""
 PAPER_OUTPUT_STRIDE = 16
 """The output stride at which rates are written; at stride 8 they are doubled to see the same context."""
 WEIGHTS_FILE = "model.safetensors"

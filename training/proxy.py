@@ -27,7 +27,7 @@ from training.checkpoint import load_checkpoint, save_checkpoint
 from training.features import Features, ResidentFeatures, features_on
 from training.graph_step import GraphStep
 from training.loop import train
-from training.losses import segmentation_loss
+from training.losses import segmentation_loss, warm_up
 from training.metrics import ConfusionMatrix
 from training.optim import build_optimizer
 from training.score import RungScore
@@ -66,6 +66,7 @@ class ProxyTask:
             DivergedError: the loss is no longer a number.
             ValueError: no pixel of what it is scored on has a label.
         """
+        warm_up(self._device, self._train.info.num_classes)
         started_s = time.monotonic()
         parts = self._parts
         models = nn.ModuleList(self._model(cell, seed) for _ in parts)

@@ -43,7 +43,9 @@ class Attempts:
         self._again: deque[CellProposed] = deque()
         self._last: deque[CellProposed] = deque()
         self._current: dict[int, str] = {}
+        self._said_in_turns = False
         self._retried: Counter[int] = Counter()
+        self._kernels, self._without_kernels = tolerance.kernels, set[int]()
         self._alone: dict[int, Short] = {}
         self._last_run_s = time.monotonic()
         self._devices = DeviceFaults(max(2, tolerance.retries + 1))
@@ -64,6 +66,7 @@ class Attempts:
             "seed": proposed.seed,
             "checkpoint": self._study.record.checkpoint_name(number),
             "room": self._room(self._alone.get(number)),
+            "kernels": self._kernels and number not in self._without_kernels,
         }
 
     def is_current(self, number: int, attempt: str) -> bool:
@@ -80,6 +83,15 @@ class Attempts:
             self._forget(number)
         return goes_on
 
+    def say_in_turns(self) -> None:
+        """Trials have parts of a GPU that they only use by turns; said once."""
+        if not self._said_in_turns:
+            self._said_in_turns = True
+            self._say(
+                "Trials that share a GPU wait for each other: start NVIDIA's MPS there (nvidia-cuda-mps-control -d), "
+                "or take resources.gpu=1."
+            )
+
     def failed(self, number: int, status: Status, reason: str) -> None:
         """The trial has no score, and no attempt would bring one."""
         self._study.failed(number, status, reason)
@@ -91,6 +103,12 @@ class Attempts:
         if isinstance(fault, OutOfMemory):
             ray.kill(actor)
             self.ran_out(number, fault)
+            return
+        if fault.with_kernels and number not in self._without_kernels:
+            ray.kill(actor)  # what it can do on its GPU is over
+            self._without_kernels.add(number)
+            self._say(f"Trial {number} is tried again with torch's own operators on its GPU: {fault.reason}")
+            self._try_again(number)
             return
         is_left_out = fault.device in self._devices.left_out
         is_held = self._held.hold(number, fault, actor)

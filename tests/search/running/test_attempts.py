@@ -132,8 +132,10 @@ class Toy:
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["CUDA_MPS_PIPE_DIRECTORY"] = str(tmp_path_factory.mktemp("mps"))
+    Path(os.environ["CUDA_MPS_PIPE_DIRECTORY"], "control").touch()
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 2, "include_dashboard": False})
     nodes.add_node(num_cpus=2, num_gpus=1, labels=SMALL, resources={"fast_disk": 2})
     connect(nodes.address)
