@@ -31,7 +31,7 @@ class BackboneChoice:
 
     name: str
     output_stride: int = 16
-    weights: str | None = None
+    weights: Annotated[str, NamesPath((HUB,))] | None = None
     pad_type: str | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None

@@ -193,8 +193,8 @@ class Config:
             node = OmegaConf.select(self._settings, path) if path else self._settings
             if OmegaConf.is_dict(node) and is_dataclass(hint):
                 yield from self.paths(hint, path)  # type: ignore[arg-type]
-            elif isinstance(node, str | int | float) and (named := _absolute(self._typed(node, str, path), hint)) is not None:
-                yield path, named
+            elif isinstance(node, str | int | float) and _absolute("any", hint) is not None:
+                yield path, _absolute(str(self._typed(node, str, path)), hint) or str(node)
 
     def plain(self, *keys: str) -> dict[str, Any]:
         """Plain containers of some nodes, for records and comparisons; a target is there as its ``kind``."""

@@ -4,7 +4,7 @@ import pytest
 
 from data.cache.settings import CacheSettings
 from data.datasets.contract import SegmentationDataset
-from models.settings import BackboneSettings
+from models.settings import BackboneChoice
 from search.config import ConfigError, load
 from search.help import COMMANDS
 from search.settings.submit import _command
@@ -23,12 +23,12 @@ def test_paths_that_are_sent_to_workers_are_absolute(here):
     given = ["dataset=folder", "dataset.root=my_data", "dataset.classes=[a,b]", "backbone.weights=w.safetensors"]
     config = load("rerank", [*given, "from=x", "cache.local=~/copies"])
     assert config.build("dataset", SegmentationDataset).root == str(here / "my_data")
-    assert config.build("backbone", BackboneSettings).weights == str(here / "w.safetensors")
+    assert config.build("backbone", BackboneChoice).weights == str(here / "w.safetensors")
     cache = config.build("cache", CacheSettings)
     assert cache.folder == str(here / "outputs" / "cache")
     assert cache.local.endswith("/copies")
     assert cache.local.startswith("/")
-    assert load("rerank", ["from=x", "backbone.weights=hub"]).build("backbone", BackboneSettings).weights == "hub"
+    assert load("rerank", ["from=x", "backbone.weights=hub"]).build("backbone", BackboneChoice).weights == "hub"
 
 
 @pytest.mark.parametrize(
