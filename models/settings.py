@@ -7,6 +7,9 @@ settings.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Annotated
+
+from data.system.paths import NamesPath
 
 HUB = "hub"
 """The ``weights`` that downloads the encoder's own pre-trained ones."""
@@ -30,7 +33,7 @@ class BackboneChoice:
 
     name: str
     output_stride: int = 16
-    weights: str | None = None
+    weights: Annotated[str, NamesPath((HUB,))] | None = None
     pad_type: str | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
@@ -59,7 +62,7 @@ class BackboneSettings:
 
     name: str
     output_stride: int = 16
-    weights: str | None = None
+    weights: Annotated[str, NamesPath((HUB,))] | None = None
     pad_type: str | None = None
     mean: Sequence[float] = (0.5, 0.5, 0.5)
     std: Sequence[float] = (0.5, 0.5, 0.5)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+from data.system.outputs import note_made
 from models.cost import cell_cost
 from search.findings.leaderboard import quantity
 from search.settings.cell import CellSettings
@@ -18,6 +19,7 @@ def run(settings: CellSettings) -> int:
         from search.views.figures.cell_diagram import draw_cell
 
         draw_cell(cell, picture)
+        note_made(picture, "cell")
     if settings.format == "json":
         print(json.dumps({**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}))
         return 0

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from rich.table import Table
 
 from data.system.files import write_text
+from data.system.outputs import note_made
 from search.findings.leaderboard import percent
 from search.session.saved_model import load_model
 from search.settings.evaluate import EvaluateSettings
@@ -42,6 +43,7 @@ def run(settings: EvaluateSettings) -> int:
         draw_confusion(matrix, dataset.info.class_names, files["picture"], title)
     for name, file in files.items():
         if file:
+            note_made(file, "evaluate")
             console.print(f"{name:<26}{file}", soft_wrap=True)
     return 0
 

@@ -7,6 +7,7 @@ import torch
 from data.datasets.contract import UnreadableError, palette_of
 from data.datasets.image_files import MEGA, read_image
 from data.system.errors import UserError
+from data.system.outputs import note_made
 from models.segmenter import Segmenter
 from search.session.saved_model import load_model
 from search.settings.predict import PredictSettings
@@ -24,6 +25,7 @@ def run(settings: PredictSettings) -> int:
         console.print(line, soft_wrap=True, markup=False)
     for folder in ("labels", "overlays"):
         (output / folder).mkdir(parents=True, exist_ok=True)
+        note_made(output / folder, "predict")
     model = load_model(settings.checkpoint)
 
     unreadable = 0
