@@ -158,7 +158,7 @@ class Config:
         target = node.get("_target_")
         kinds = _annotations(target, where) if target else {}
         checked: dict[str, Any] = {}
-        for key in node:
+        for key in map(str, node):
             place = f"{where}.{key}"
             if OmegaConf.is_missing(node, key):
                 raise ConfigError(f"{place}: a value is needed; add {place}=... to the command.")
@@ -270,9 +270,9 @@ def _check_experiment(settings: DictConfig) -> None:
         raise ConfigError(f"experiment: its file needs the first line `# @package _global_`; without it {keys} are lost.")
     files = [set(OmegaConf.load(path)) for path in CONF.glob("*.yaml")]
     known = {str(key) for keys in files for key in keys} | {path.name for path in CONF.iterdir() if path.is_dir()}
-    for key in settings:
+    for key in map(str, settings):
         if key not in known:
-            close = get_close_matches(str(key), known, 3)
+            close = get_close_matches(key, known, 3)
             hint = f"did you mean {' or '.join(close)}?" if close else "no command has it."
             raise ConfigError(f"{key}: no such setting; {hint}")
 

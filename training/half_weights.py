@@ -35,9 +35,8 @@ class HalfWeights:
         return output
 
     def _give_gradients(self, *_: Any) -> None:
-        reached = [name for name, weight in self._half.items() if weight.grad is not None]
-        for name in reached:
-            self._full[name].grad = torch.empty_like(self._full[name])
-        torch._foreach_copy_([self._full[name].grad for name in reached], [self._half[name].grad for name in reached])
-        for name in reached:
-            self._half[name].grad = None
+        reached = {name: weight.grad for name, weight in self._half.items() if weight.grad is not None}
+        gradients = [torch.empty_like(self._full[name]) for name in reached]
+        torch._foreach_copy_(gradients, list(reached.values()))
+        for name, gradient in zip(reached, gradients, strict=True):
+            self._full[name].grad, self._half[name].grad = gradient, None
