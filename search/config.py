@@ -166,7 +166,8 @@ class Config:
             if OmegaConf.is_dict(value) and not (key in kinds and _is_plain(value)):
                 checked[str(key)] = self._checked(value, place)
             elif key in kinds:
-                checked[str(key)] = self._typed(value, kinds[key], place)
+                typed = self._typed(value, kinds[key], place)
+                checked[str(key)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_dict(value) else typed
             elif kinds and not str(key).startswith("_"):
                 raise ConfigError(f"{place}: no such setting; accepted are {', '.join(kinds)}.")
             else:

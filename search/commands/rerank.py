@@ -16,10 +16,12 @@ from models.spec import CellSpec
 from search.config import Overrides
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
+from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import percent, quantity
 from search.findings.two_rankings import Reranked, as_csv, proxy_correlation, reranked
 from search.journal.events import SearchOpened, now_s
 from search.session.code_version import search_code
+from search.session.folder import alone_in
 from search.session.hints import from_here, print_lines, program
 from search.session.scoring import Scoring, end_to_end
 from search.session.session import Session, check_workplace
@@ -33,6 +35,11 @@ ROWS = 10
 
 def run(settings: RerankSettings) -> int:
     """Train what is not trained yet, and show both rankings side by side."""
+    with alone_in(settings.folder):
+        return _rank_again(settings)
+
+
+def _rank_again(settings: RerankSettings) -> int:
     console = plain_console()
     source, folder, workplace = settings.source, settings.folder, settings.workplace
     tracking = settings.tracking.resolved(workplace.output_dir)
@@ -64,6 +71,10 @@ def run(settings: RerankSettings) -> int:
         if not study.is_complete:
             return session.exit_code(study)
         records.append(study.record)
+    if failed := failures(records):
+        console.print(f"\nWithout a score: {failed}.", soft_wrap=True, markup=False)
+    if no_score_code(records):
+        return 1
     rows = reranked(settings.chosen, records)
     _write(rows, folder, source)
     from search.session.report import write_report

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from models.pretrained import settle
 from search.deciding.outcomes import Status
+from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import leaderboard_table, percent
 from search.findings.rank_correlation import rung_correlations
 from search.journal.events import SearchOpened, now_s
@@ -56,7 +57,7 @@ def run(settings: SearchSettings) -> int:
     )
     study, dashboard = session.run()
     _report(study, folder, dashboard, settings.overrides.arguments(*SHARED), console)
-    return session.exit_code(study)
+    return session.exit_code(study) or no_score_code([study.record])
 
 
 def _write_results(record: SearchRecord, settings: ReportSettings) -> None:
@@ -68,10 +69,16 @@ def _write_results(record: SearchRecord, settings: ReportSettings) -> None:
 def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Sequence[str], console: Console) -> None:
     """The leaderboard, where things lie, and what to run next."""
     console.print()
-    if study.record.best is not None:
-        console.print(leaderboard_table(study.record))
-        console.print(f"\nBest cell: {study.record.best.cell}", soft_wrap=True)
-        console.print(_spread(study.record), soft_wrap=True)
+    best, failed = study.record.best, failures([study.record])
+    if best is None or best.miou is None:
+        if failed:
+            console.print(f"No cell has a score: {failed}.", soft_wrap=True, markup=False)
+        return
+    if failed:
+        console.print(f"Without a score: {failed}.\n", soft_wrap=True, markup=False)
+    console.print(leaderboard_table(study.record))
+    console.print(f"\nBest cell: {best.cell}", soft_wrap=True)
+    console.print(_spread(study.record), soft_wrap=True)
     if not study.is_complete:
         return
     lines = {

@@ -33,11 +33,19 @@ class Attempts:
 
     Args:
         say: told in one line what a person should know.
+        max_concurrent: attempts at once at most; None for as many as there is room for.
     """
 
     def __init__(
-        self, study: Study, tolerance: FaultTolerance, resources: Resources, checkpoints: Path, say: Callable[[str], None]
+        self,
+        study: Study,
+        tolerance: FaultTolerance,
+        resources: Resources,
+        checkpoints: Path,
+        say: Callable[[str], None],
+        max_concurrent: int | None = None,
     ) -> None:
+        self._max_concurrent = max_concurrent
         self._study, self._retries, self._resources, self._checkpoints = study, tolerance.retries, resources, checkpoints
         self._say = say
         self._again: deque[CellProposed] = deque()
@@ -53,6 +61,8 @@ class Attempts:
 
     def next(self, attempt: str) -> dict[str, Any] | None:
         """What the next attempt, to be known by that name, shall do; None while it must wait."""
+        if self._max_concurrent is not None and len(self._current) >= self._max_concurrent:
+            return None
         proposed = self._again.popleft() if self._again else self._study.propose()
         if proposed is None and self._last:
             proposed = self._last.popleft()

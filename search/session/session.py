@@ -158,6 +158,7 @@ class Session:
                 self.plan.space.operator_kinds,
                 workplace.ray.max_pending,
                 self._say,
+                workplace.ray.max_concurrent,
             )
             if stored and is_joined and study.is_complete:
                 clean_nodes(self._checkpoints)

@@ -48,10 +48,12 @@ class RayCluster:
 
     Attributes:
         max_pending: trials that wait for a place at most.
+        max_concurrent: trials at once at most; None for as many as there is room for.
     """
 
     address: str | None
     max_pending: Count
+    max_concurrent: Count | None
 
 
 @dataclass(frozen=True, kw_only=True)
