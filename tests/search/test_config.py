@@ -47,8 +47,8 @@ def read(*overrides):
 
 
 def test_each_field_is_the_setting_of_its_name_or_of_the_name_in_its_annotation():
-    asked = read("trials=3", "from=other", "algorithm=tpe", "resources.cpu=2", "ray.max_pending=5", "seed=9", "output_dir=out")
-    assert (asked.trials, asked.source, asked.output_dir) == (3, "other", Path("out"))
+    asked = read("trials=3", "from=other", "algorithm=tpe", "resources.cpu=2", "ray.max_pending=5", "seed=9", "output_dir=/out")
+    assert (asked.trials, asked.source, asked.output_dir) == (3, "other", Path("/out"))
     assert isinstance(asked.algorithm, Tpe)
     assert asked.resources.cpu == 2
     assert (asked.ray, asked.same_level) == (Address(address=None, max_pending=5), Seeded(seed=9))
@@ -70,7 +70,7 @@ def test_overrides_are_kept_for_the_next_command():
         ("trials=101", "trials: must be at most 100, got 101."),
         ("ray.max_pending=0", "ray.max_pending: must be at least 1, got 0."),
         ("seed=first", "seed: input should be a valid integer, unable to parse string as an integer, got 'first'."),
-        ("resources.cpu=0", "resources.cpu must be above 0, got 0."),
+        ("resources.cpu=0", "resources.cpu must be above 0, got 0.0."),
         ("from=nobody", "from: nobody is no search."),
     ],
 )
