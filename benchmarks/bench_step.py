@@ -7,7 +7,8 @@ DeepLabv3+'s decoder on images, and moves the weights.
 
 Plain is what one writes first: torch's depthwise convolution and dropout, logits upsampled to the image, cross entropy,
 float32, torch's allocator settings. Each way runs in a process of its own with one thread; they take turns, so that a drift
-of the machine's speed meets all of them. Losses on equal logits are compared with plain's in float64 before anything is timed.
+of the machine's speed meets all of them, and their CPU time counts, which other work delays less than the clock. Losses on
+equal logits are compared with plain's in float64 before anything is timed.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     rounds = options.rounds
     figures: dict[str, float] = {}
-    print(f"batch {BATCH}, one thread, medians of {rounds} rounds; errors of losses against float64")
+    print(f"batch {BATCH}, one thread, medians of {rounds} rounds in CPU time; errors of losses against float64")
     print(f"proxy: {CHANNELS} channels, 256 filters")
     for size in options.sizes:
         ways = {way: Worker(proxy_work, size, way) for way in WAYS}
@@ -97,7 +98,7 @@ def in_turns(size: str, ways: dict[str, "Worker"], rounds: int) -> dict[str, flo
         times: dict[str, list[float]] = {way: [] for way in ways if (what, way) != ("loss", "bfloat16")}
         for _ in range(rounds):
             for way, seconds in times.items():
-                seconds.append(ways[way].run(what))
+                seconds.append(ways[way].run(what)[0])
         figures |= report(size, what, {way: median(seconds) for way, seconds in times.items()})
     return figures
 
@@ -116,7 +117,7 @@ def side_by_side(size: str, way: str, first: "Worker", rounds: int) -> dict[str,
     second = Worker(proxy_work, size, way)
     alone, together = [], []
     for _ in range(rounds):
-        alone.append(first.run("step"))
+        alone.append(first.run("step")[1])
         started_s = time.perf_counter()
         for worker in (first, second):
             worker.start("step")
@@ -144,17 +145,17 @@ class Worker:
         self._process.start()
         self.error: float = self._connection.recv()
 
-    def run(self, what: str) -> float:
-        """Seconds of one step, or of its loss alone."""
+    def run(self, what: str) -> tuple[float, float]:
+        """Seconds of one step, or of its loss alone: of the CPU, and by the clock."""
         self.start(what)
         return self.wait()
 
     def start(self, what: str) -> None:
         self._connection.send(what)
 
-    def wait(self) -> float:
-        seconds: float = self._connection.recv()
-        return seconds
+    def wait(self) -> tuple[float, float]:
+        cpu_s, clock_s = self._connection.recv()
+        return cpu_s, clock_s
 
     def stop(self) -> None:
         self._connection.send("stop")
@@ -238,10 +239,11 @@ def precision_of(way: str) -> Precision:
     return "bfloat16" if way == "bfloat16" else "float32"
 
 
-def timed(run: Callable[[], object]) -> float:
-    started_s = time.perf_counter()
+def timed(run: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of the CPU, and by the clock."""
+    cpu_s, clock_s = time.process_time(), time.perf_counter()
     run()
-    return time.perf_counter() - started_s
+    return time.process_time() - cpu_s, time.perf_counter() - clock_s
 
 
 def plain_loss(logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int) -> Tensor:

@@ -37,13 +37,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from models import fused
 from models.dpc import classifier_on
-from models.kernels import atrous
-from models.operators import CellSettings
+from models.kernels import layers
+from models.settings import CellSettings
 from models.spec import CellSpec
 from training import losses
 from training.kernels import upsampled_loss
 from training.losses import segmentation_loss
-from training.optim import OptimizerSettings
+from training.optim import build_optimizer
+from training.settings import OptimizerSettings
 from training.step import update
 
 H100 = GPUTarget("cuda", 90, 32)
@@ -134,14 +135,14 @@ def launches_of_a_step(cell: str, size: tuple[int, int], classes: int) -> Sequen
     with (
         recorded() as launches,
         FakeTensorMode(allow_non_fake_inputs=True),
-        patch.multiple(fused, _layer_kernels=lambda device: atrous),
+        patch.multiple(fused, _layer_kernels=lambda device: layers),
         patch.multiple(losses, _loss_kernels=lambda device: upsampled_loss),
     ):
-        model = classifier_on(spec, CHANNELS, classes, CellSettings(dropout=0)).train()
+        model = classifier_on(spec, CHANNELS, classes, CellSettings()).train()
         features_BCHW = torch.empty(BATCH, CHANNELS, *size, dtype=torch.float16)
         features_BCHW = features_BCHW.contiguous(memory_format=torch.channels_last)
         labels_BHW = torch.empty(BATCH, *(STRIDE * (side - 1) + 1 for side in size), dtype=torch.uint8)
-        optimizer = OptimizerSettings("sgd").build(model.parameters())
+        optimizer = build_optimizer(OptimizerSettings(), model.parameters())
         update(model, optimizer, partial(segmentation_loss, ignore_label=255), features_BCHW, labels_BHW, "bfloat16")
     return launches
 

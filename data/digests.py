@@ -1,4 +1,4 @@
-"""What files hold, told by digests: each file is read once, and again only after it was written."""
+"""Digests of files: each file is read once, and again only after it was written."""
 
 import hashlib
 import json

@@ -1,10 +1,9 @@
 """The Dense Prediction Cell as a torch module."""
 
-import torch
 from torch import Tensor, nn
 
 from models.dropout import Dropout
-from models.fused import FusedSequential
+from models.fused import FusedJoin
 from models.operators import build_operator
 from models.settings import CellSettings
 from models.spec import BACKBONE, CellSpec
@@ -24,7 +23,7 @@ class DensePredictionCell(nn.Module):
             build_operator(branch.operator, in_channels if branch.input == BACKBONE else settings.filters, settings)
             for branch in spec.branches
         )
-        self.project = FusedSequential(
+        self.project = FusedJoin(
             Dropout(settings.dropout),
             nn.Conv2d(len(spec) * settings.filters, settings.filters, kernel_size=1, bias=False),
             nn.BatchNorm2d(settings.filters, momentum=settings.bn_momentum),
@@ -36,7 +35,8 @@ class DensePredictionCell(nn.Module):
         outputs: list[Tensor] = []
         for branch, module in zip(self.spec.branches, self.branches, strict=True):
             outputs.append(module(features_BCHW if branch.input == BACKBONE else outputs[branch.input]))
-        return self.project(torch.cat(outputs, dim=1))
+        joined: Tensor = self.project(outputs)
+        return joined
 
 
 def classifier_on(spec: CellSpec, in_channels: int, num_classes: int, settings: CellSettings) -> nn.Sequential:

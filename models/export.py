@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from textwrap import shorten
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -167,7 +168,23 @@ def _as_onnx(graph: ImagesToLogits, size_px: tuple[int, int] | None) -> bytes:
     )
     assert program is not None
     program.model.metadata_props["config"] = json.dumps(graph.model.config)
-    return program.model_proto.SerializeToString()
+    proto = program.model_proto
+    _name_dimensions(proto.graph)
+    return proto.SerializeToString()
+
+
+def _name_dimensions(graph: Any) -> None:
+    """Call what is not fixed batch, height and width; the exporter numbers it."""
+    names: dict[str, str] = {}
+    for value in (*graph.input, *graph.output):
+        dims = value.type.tensor_type.shape.dim
+        for place, name in ((0, "batch"), (2, "height"), (3, "width")):
+            if dims[place].dim_param:
+                names[dims[place].dim_param] = name
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), dim.dim_param)
 
 
 def _open_torch(path: Path) -> Run:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from models.depthwise import AtrousDepthwise
 from models.fused import FusedSequential
+from models.grid_products import means_by_products, resized_by_products
 from models.settings import CellSettings
 from models.spec import AtrousConv, Conv1x1, Operator, PyramidPooling
 
@@ -50,12 +51,15 @@ class GridPooling(nn.Module):
 
     def __init__(self, grid: tuple[int, int], in_channels: int, settings: CellSettings) -> None:
         super().__init__()
+        self.grid = grid
         self.pool = nn.AdaptiveAvgPool2d(grid)
         self.project = FusedSequential(*_conv_bn_relu(in_channels, settings.filters, settings))
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
-        means_BCGG = self.project(self.pool(features_BCHW))
-        return F.interpolate(means_BCGG, size=features_BCHW.shape[-2:], mode="bilinear", align_corners=False)
+        size = features_BCHW.shape[2], features_BCHW.shape[3]
+        if features_BCHW.is_cuda:
+            return resized_by_products(self.project(means_by_products(features_BCHW, self.grid)), size)
+        return F.interpolate(self.project(self.pool(features_BCHW)), size=size, mode="bilinear", align_corners=False)
 
 
 def _conv_bn_relu(in_channels: int, filters: int, settings: CellSettings) -> tuple[nn.Module, ...]:

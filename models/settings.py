@@ -7,9 +7,14 @@ settings.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Annotated
+
+from data.system.paths import NamesPath
 
 HUB = "hub"
 """The ``weights`` that downloads the encoder's own pre-trained ones."""
+KERNELS = "DPC_KERNELS"
+"""Of the environment: 0 keeps a process from using its own kernels on a GPU."""
 PAPER_OUTPUT_STRIDE = 16
 """The output stride at which rates are written; at stride 8 they are doubled to see the same context."""
 WEIGHTS_FILE = "model.safetensors"
@@ -28,7 +33,7 @@ class BackboneChoice:
 
     name: str
     output_stride: int = 16
-    weights: str | None = None
+    weights: Annotated[str, NamesPath((HUB,))] | None = None
     pad_type: str | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
@@ -57,7 +62,7 @@ class BackboneSettings:
 
     name: str
     output_stride: int = 16
-    weights: str | None = None
+    weights: Annotated[str, NamesPath((HUB,))] | None = None
     pad_type: str | None = None
     mean: Sequence[float] = (0.5, 0.5, 0.5)
     std: Sequence[float] = (0.5, 0.5, 0.5)

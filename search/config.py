@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints, overload
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -23,8 +23,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
+from yaml import YAMLError
 
 from data.system.errors import UserError
+from data.system.paths import NamesPath, absolute
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -92,8 +94,7 @@ class Config:
             ConfigError: it is missing or of another type.
         """
         with _one_line():
-            value = OmegaConf.select(self._settings, key, throw_on_missing=True)
-            return _typed(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, key)
+            return self._typed(OmegaConf.select(self._settings, key, throw_on_missing=True), kind, key)
 
     def optional(self, key: str, kind: type[T]) -> T | None:
         """As ``value``, or None where the setting is null."""
@@ -115,8 +116,7 @@ class Config:
             node = OmegaConf.select(self._settings, key)
             if node is None:
                 raise ConfigError(f"{key}: a choice is needed, got null.")
-            _check_types(node, key)
-            built = instantiate(node)
+            built = instantiate(OmegaConf.create(self._checked(node, key)) if OmegaConf.is_dict(node) else node)
         if not isinstance(built, kind):
             raise ConfigError(f"{key}: must be a {getattr(kind, '__name__', kind)}, got a {type(built).__name__}.")
         return built
@@ -152,6 +152,50 @@ class Config:
             return self.read(kind, path)  # type: ignore[arg-type]
         is_built = has_target or (isinstance(kind, type) and kind.__module__ not in ("builtins", "pathlib"))
         return self.build(path, kind) if is_built else self.value(path, kind)
+
+    def _checked(self, node: DictConfig, where: str) -> dict[str, Any]:
+        """The values below ``node``, converted to the annotations of the targets that they go to."""
+        target = node.get("_target_")
+        kinds = _annotations(target, where) if target else {}
+        checked: dict[str, Any] = {}
+        for key in map(str, node):
+            place = f"{where}.{key}"
+            if OmegaConf.is_missing(node, key):
+                raise ConfigError(f"{place}: a value is needed; add {place}=... to the command.")
+            value = node[key]
+            if OmegaConf.is_dict(value) and not (key in kinds and _is_plain(value)):
+                checked[str(key)] = self._checked(value, place)
+            elif key in kinds:
+                typed = self._typed(value, kinds[key], place)
+                checked[str(key)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_dict(value) else typed
+            elif kinds and not str(key).startswith("_"):
+                raise ConfigError(f"{place}: no such setting; accepted are {', '.join(kinds)}.")
+            else:
+                checked[str(key)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        return checked
+
+    def _typed(self, value: Any, kind: Any, where: str) -> Any:
+        """``value`` as a ``kind``: a path is absolute, and a text is the one that was given, such as 2026_11_28 and 1.10."""
+        if isinstance(value, int | float) and _is_text(kind):
+            given = (text.partition("=") for text in reversed(self.overrides))
+            value = next((text for key, _, text in given if key.lstrip("+") == where), value)
+        typed = _typed(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, where)
+        if isinstance(typed, str):
+            return _absolute(typed, kind) or typed
+        return absolute(typed) if isinstance(typed, Path) else typed
+
+    def paths(self, kind: type, at: str = "") -> Iterator[tuple[str, str]]:
+        """The settings below ``at`` that name files or folders, by the types that ``read`` gives them; their absolute paths."""
+        if not at:
+            yield from _paths_in(self._settings, "")
+        for part in fields(kind):
+            key, hint = _key(part.name, get_type_hints(kind, include_extras=True)[part.name])
+            path = ".".join(filter(None, (at, key)))
+            node = OmegaConf.select(self._settings, path) if path else self._settings
+            if OmegaConf.is_dict(node) and is_dataclass(hint):
+                yield from self.paths(hint, path)  # type: ignore[arg-type]
+            elif isinstance(node, str | int | float) and _absolute("any", hint) is not None:
+                yield path, _absolute(str(self._typed(node, str, path)), hint) or str(node)
 
     def plain(self, *keys: str) -> dict[str, Any]:
         """Plain containers of some nodes, for records and comparisons; a target is there as its ``kind``."""
@@ -193,10 +237,13 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
         raise ConfigError(f"--config-dir: no folder {config_dir}.")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"), _one_line(command):
+        overrides = [_readable(override) for override in overrides]
         cells, others = _split_off_cell(overrides)
         settings = compose(command, overrides=[*extra, *others])
         if cells and "cell" not in settings:
             raise ConfigError(f"cell: no such setting; `dpc {command} --help` lists them.")
+        if any(override.startswith("experiment=") for override in overrides):
+            _check_experiment(settings)
         for cell in cells:
             OmegaConf.update(settings, "cell", cell)
         return Config(settings, overrides, config_dir, passed_on)
@@ -213,6 +260,42 @@ def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:
     return cells, [str(override.input_line) for override in parsed if override.key_or_group != "cell"]
 
 
+def _check_experiment(settings: DictConfig) -> None:
+    """Refuse what a file of conf/experiment/, or of a folder of one's own, sets where no command looks.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    if OmegaConf.is_dict(lost := OmegaConf.select(settings, "experiment")):
+        keys = ", ".join(map(str, lost))
+        raise ConfigError(f"experiment: its file needs the first line `# @package _global_`; without it {keys} are lost.")
+    files = [set(OmegaConf.load(path)) for path in CONF.glob("*.yaml")]
+    known = {str(key) for keys in files for key in keys} | {path.name for path in CONF.iterdir() if path.is_dir()}
+    for key in map(str, settings):
+        if key not in known:
+            close = get_close_matches(key, known, 3)
+            hint = f"did you mean {' or '.join(close)}?" if close else "no command has it."
+            raise ConfigError(f"{key}: no such setting; {hint}")
+
+
+def _readable(override: str) -> str:
+    """``override``, with its value quoted where it has characters that Hydra takes for its own, as paths may."""
+    key, separator, value = override.partition("=")
+    if not separator or value[:1] in ("[", "{", "'", '"') or not re.fullmatch(r"[+~]*[\w./@-]+", key):
+        return override
+    try:
+        is_understood = not OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:
+        is_understood = False
+    return override if is_understood else f"{key}={quoted(value)}"
+
+
+def quoted(text: str) -> str:
+    """``text`` as the value of an override, whatever characters it has."""
+    escaped = re.sub(r"(\\*)('|$)", lambda end: 2 * end[1] + ("\\'" if end[2] else ""), text)
+    return f"'{escaped}'"
+
+
 @contextmanager
 def _one_line(command: str | None = None) -> Iterator[None]:
     """Turns what Hydra, OmegaConf and constructors raise into a ConfigError of one line."""
@@ -220,6 +303,8 @@ def _one_line(command: str | None = None) -> Iterator[None]:
         yield
     except ConfigError:
         raise
+    except YAMLError as error:
+        raise ConfigError(f"{' '.join(str(error).split())}; a YAML file is indented by blanks.") from error
     except OverrideParseException as error:
         raise ConfigError(f"{error.override}: not of the form key=value ({error}).") from error
     except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
@@ -256,23 +341,31 @@ def _known_keys(command: str) -> Iterator[str]:
     yield from walk(OmegaConf.to_container(load(command, [])._settings), "")
 
 
-def _check_types(node: Any, where: str) -> None:
-    """Compare the plain values below ``node`` with the annotations of the targets they go to."""
-    if not OmegaConf.is_dict(node):
-        return
-    target = node.get("_target_")
-    kinds = _annotations(target, where) if target else {}
-    for key in node:
-        if OmegaConf.is_missing(node, key):
-            raise ConfigError(f"{where}.{key}: a value is needed; add {where}.{key}=... to the command.")
-        value = node[key]
-        if OmegaConf.is_dict(value) and not (key in kinds and _is_plain(value)):
-            _check_types(value, f"{where}.{key}")
-        elif key in kinds:
-            plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-            _typed(plain, kinds[key], f"{where}.{key}")
-        elif kinds and not str(key).startswith("_"):
-            raise ConfigError(f"{where}.{key}: no such setting; accepted are {', '.join(kinds)}.")
+def _paths_in(node: Any, where: str) -> Iterator[tuple[str, str]]:
+    """The paths below a node, by the annotations of the targets that they go to."""
+    kinds = _annotations(node["_target_"], where) if "_target_" in node else {}
+    for key in (key for key in node if not OmegaConf.is_missing(node, key)):
+        value, place = node[key], ".".join(filter(None, (where, str(key))))
+        if OmegaConf.is_dict(value):
+            yield from _paths_in(value, place)
+        elif isinstance(value, str) and (named := _absolute(value, kinds.get(key))) is not None:
+            yield place, named
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a kind takes texts or paths, and no numbers."""
+    parts = {part for part in (kind, *get_args(kind)) if isinstance(part, type)}
+    return (bool(parts & {str, Path}) and not parts & {int, float, bool}) or any(map(_is_text, get_args(kind)[:1]))
+
+
+def _absolute(value: str, kind: Any) -> str | None:
+    """The absolute path, where a value of this kind is one."""
+    if kind is Path:
+        return str(absolute(value))
+    for part in getattr(kind, "__metadata__", ()):
+        if isinstance(part, NamesPath):
+            return None if value in part.words else str(absolute(value))
+    return next(filter(None, (_absolute(value, part) for part in get_args(kind))), None)
 
 
 def _is_plain(node: Any) -> bool:
@@ -285,7 +378,7 @@ def _annotations(target: str, where: str) -> dict[str, Any]:
         callable_ = get_object(target)
     except Exception as error:  # Hydra raises many kinds for a path that leads nowhere
         raise ConfigError(f"{where}._target_: cannot find {target!r}.") from error
-    hints = get_type_hints(callable_.__init__ if inspect.isclass(callable_) else callable_)
+    hints = get_type_hints(callable_.__init__ if inspect.isclass(callable_) else callable_, include_extras=True)
     return {name: hints.get(name, Any) for name in inspect.signature(callable_).parameters}
 
 

@@ -1,4 +1,4 @@
-"""What each step of a training draws: functions of the seed and of its number, whoever asks and in whatever order."""
+"""Which samples and crops a step of a training draws: functions of the seed and the step's number, whichever process asks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

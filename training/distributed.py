@@ -94,7 +94,7 @@ def retrain_on_cluster(
             validation: Validation = validations.get(timeout=_POLL_S)
         except Empty:
             continue
-        if validation.iteration > known:  # workers that were started again tell from the beginning
+        if validation.iteration > known:  # workers that were started again report from the beginning
             known = validation.iteration
             yield validation
     if run.error is not None:
@@ -102,7 +102,7 @@ def retrain_on_cluster(
 
 
 class _Run(threading.Thread):
-    """A Ray Train run beside the loop that passes on what it tells."""
+    """A Ray Train run, in a thread beside the loop that passes its validations on."""
 
     def __init__(self, trainer: Any) -> None:
         super().__init__(name="ray-train", daemon=True)
@@ -117,7 +117,7 @@ class _Run(threading.Thread):
 
 
 def _work(config: dict[str, Any]) -> None:
-    """A worker's part; the first one tells what it found."""
+    """What each worker does; the first one reports its validations."""
     context = ray.train.get_context()
     workers = TrainWorkers(context.get_world_rank(), context.get_world_size())
     for validation in config["train"](workers=workers):

@@ -38,7 +38,7 @@ class Validation:
 
     Attributes:
         is_best: whether no earlier validation found as much.
-        model: as it was scored; None where a resumed training tells again what it had found.
+        model: as it was scored; None where a resumed training repeats what it found before.
     """
 
     iteration: int
@@ -86,9 +86,9 @@ def end_to_end(
     """Train a model with ``cell`` on one split and score it on another, by default on ``val``, at each of ``settings.stops``.
 
     Args:
-        checkpoint: where the state is kept between stops. Where one lies, earlier validations are told again and training goes
-            on from there, with the steps that it would have taken; it is left behind by the last stop.
-        progress: told the validation images done and in all.
+        checkpoint: where the state is kept between stops. If there is one, earlier validations are yielded again and
+            training goes on from there, with the steps that it would have taken; the last stop leaves it behind.
+        progress: called with the validation images done and their total.
         workers: the processes that share each batch; all but the first yield nothing.
 
     Raises:

@@ -75,7 +75,7 @@ def count_confusion(
     """Compare labels and predictions on every image of ``split`` at its own size, one by one.
 
     Args:
-        progress: told the images done and in all.
+        progress: called with the images done and their total.
 
     Raises:
         ValueError: the model has another number of classes than the data set.

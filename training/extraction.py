@@ -36,7 +36,7 @@ SHARD_PX = 32_000_000
 BACKBONE_PACKAGES = ("timm", "segmentation-models-pytorch")
 
 Fill = Callable[[Extraction, int | None, Callable[[int, int], None]], Path]
-"""Builds a cache by ``cache.workers`` processes somewhere, tells the images done and in all, and returns its folder."""
+"""Builds a cache by ``cache.workers`` processes and returns its folder; it calls back with the images done and their total."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def cache_features(
     """The folder of a split's finished cache, which is built if it is not there.
 
     Args:
-        progress: told the images done and in all while building.
+        progress: called with the images done and their total while building.
         fill: who extracts: processes of this machine, or others.
 
     Raises:

@@ -1,7 +1,6 @@
 """A frozen backbone fills a feature cache: in this process, or in several of this machine."""
 
 import multiprocessing
-import os
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +17,7 @@ from torch import nn
 from data.cache.build import CacheBuild, build_cache
 from data.cache.files import CacheError
 from data.pool import process_pool
+from data.system.cpus import available_cpus
 from models.backbones import features_of
 from models.settings import BackboneSettings
 from training.allocator import keep_freed_memory
@@ -75,7 +75,7 @@ def fill_in_processes(extraction: Extraction, workers: int | None, progress: Cal
     """Build a cache by ``workers`` processes; None for one a GPU, or one a CPU where there is none. Returns its folder.
 
     Args:
-        progress: told the images done and in all.
+        progress: called with the images done and their total.
 
     Raises:
         CacheError: a process died; else as ``CacheBuild.fill``.
@@ -125,4 +125,4 @@ def _fill(number: int, workers: int) -> None:
 
 
 def _cpus() -> int:
-    return os.cpu_count() or 1
+    return available_cpus()

@@ -49,13 +49,14 @@ class ResidentFeatures:
 
     def __init__(self, cache: FeatureCache, device: torch.device) -> None:
         self._label_step = cache.label_step
-        features_HWC, labels_HW = _channels_last(cache, 0)
-        self._features_NHWC = torch.empty((len(cache), *features_HWC.shape), dtype=features_HWC.dtype, device=device)
-        self._labels_NHW = torch.empty((len(cache), *labels_HW.shape), dtype=labels_HW.dtype, device=device)
-        for index in range(len(cache)):
-            features_HWC, labels_HW = _channels_last(cache, index)
-            self._features_NHWC[index].copy_(features_HWC)
-            self._labels_NHW[index].copy_(labels_HW)
+        features_BCHW, labels_BHW = map(torch.from_numpy, cache.batch([0]))
+        (channels, height, width), count = features_BCHW.shape[1:], len(cache)
+        self._features_NHWC = torch.empty((count, height, width, channels), dtype=features_BCHW.dtype, device=device)
+        self._labels_NHW = torch.empty((count, *labels_BHW.shape[1:]), dtype=labels_BHW.dtype, device=device)
+        for index in range(count):
+            features_BCHW, labels_BHW = map(torch.from_numpy, cache.batch([index]))
+            self._features_NHWC[index].copy_(features_BCHW[0].to(device).permute(1, 2, 0))  # the device transposes
+            self._labels_NHW[index].copy_(labels_BHW[0])
 
     def batch(self, indices: Sequence[int], windows: Sequence[Window] | None = None) -> Batch:
         device = self._labels_NHW.device
@@ -92,13 +93,11 @@ class StreamedFeatures:
         return (tensor.pin_memory() if self._device.type == "cuda" else tensor).to(self._device, non_blocking=True)
 
 
-def _channels_last(cache: FeatureCache, index: int) -> tuple[Tensor, Tensor]:
-    features_BCHW, labels_BHW = map(torch.from_numpy, cache.batch([index]))
-    return features_BCHW[0].permute(1, 2, 0), labels_BHW[0]
-
-
 def _squares(maps_NHW_: Tensor, samples_B: Tensor, corners_B2: Tensor, side: int) -> Tensor:
-    """(B, side, side, ...) out of (N, H, W, ...)."""
-    along_S = torch.arange(side, device=maps_NHW_.device)
-    rows_BS, columns_BS = (corners_B2[:, axis, None] + along_S for axis in (0, 1))
-    return maps_NHW_[samples_B[:, None, None], rows_BS[:, :, None], columns_BS[:, None, :]]
+    """(B, side, side, ...) out of (N, H, W, ...).
+
+    Windows are a view, out of which one number an axis and sample picks: no index for each pixel.
+    """
+    windows_NYX_SS = maps_NHW_.unfold(1, side, 1).unfold(2, side, 1)
+    windows_NYXSS_ = windows_NYX_SS.movedim((-2, -1), (3, 4))
+    return windows_NYXSS_[samples_B, corners_B2[:, 0], corners_B2[:, 1]]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from training.half_weights import HalfWeights
 from training.settings import Precision
 from training.step import Batch, update
 
@@ -35,7 +36,8 @@ class GraphStep:
         learning_rates_I: Tensor,
         precision: Precision = "float32",
     ) -> None:
-        self._model, self._optimizer, self._batch_at, self._loss_of = model, optimizer, batch_at, loss_of
+        self._model = HalfWeights(model, optimizer) if precision == "bfloat16" else model
+        self._optimizer, self._batch_at, self._loss_of = optimizer, batch_at, loss_of
         self._learning_rates_I, self._precision = learning_rates_I, precision
         self._iteration_1 = torch.zeros(1, dtype=torch.int64, device=learning_rates_I.device)
         self._learning_rate = torch.zeros((), device=learning_rates_I.device)
@@ -43,6 +45,7 @@ class GraphStep:
             group["lr"] = self._learning_rate
         self._loss = torch.zeros((), device=learning_rates_I.device)
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._aside = torch.cuda.Stream(learning_rates_I.device) if learning_rates_I.is_cuda else None
         self._eager_steps_left = EAGER_STEPS if learning_rates_I.is_cuda else -1
 
     def __call__(self, iteration: int) -> Tensor:
@@ -64,14 +67,13 @@ class GraphStep:
 
     def _run_aside(self) -> None:
         """Eagerly, on a stream that is not the default one: a capture does not accept what that one has left behind."""
-        if not self._loss.is_cuda:
+        if self._aside is None:
             self._run()
             return
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        self._aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._aside):
             self._run()
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._aside)
 
     def _capture(self) -> None:
         """A capture records kernels and runs none, so that this iteration is still to be taken afterwards."""

@@ -1,6 +1,8 @@
 """The segmentation loss, at the labels' own resolution and without full-resolution logits."""
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from types import ModuleType
 from typing import Any
 
@@ -8,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.fused import kernels_that_work
+from models.fused import kernels_are_on, kernels_that_work, layer_kernels
 
 STRIP_ROWS = 16
 """Rows of pixels that are upsampled at a time: a strip stays in the processor's cache."""
@@ -33,9 +35,13 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool) -> Tensor:
-        kernels = _loss_kernels(logits_BKhw.device)
-        loss_and_gradient = kernels.loss_and_gradient if kernels else loss_and_gradient_in_strips
-        loss, gradient_BKhw = loss_and_gradient(logits_BKhw.detach(), labels_BHW, ignore_label, align_corners)
+        kernels = _loss_kernels(logits_BKhw.device) if kernels_are_on() else None
+        arguments = logits_BKhw.detach(), labels_BHW, ignore_label, align_corners
+        if kernels:
+            with torch.cuda.device_of(logits_BKhw):  # where Triton launches
+                loss, gradient_BKhw = kernels.loss_and_gradient(*arguments)
+        else:
+            loss, gradient_BKhw = loss_and_gradient_in_strips(*arguments)
         ctx.save_for_backward(gradient_BKhw)
         return loss
 
@@ -98,22 +104,40 @@ def _bilinear(out: int, size: int, align_corners: bool, device: torch.device) ->
     return resized.float().contiguous().to(device)
 
 
+def warm_up(device: torch.device, num_classes: int) -> None:
+    """Compile and check what a training on a GPU needs, once in a process: no trial's time has it."""
+    if device.type == "cuda" and kernels_are_on():
+        layer_kernels(device)
+        _loss_kernels(device)
+        _warm_up_loss(device, num_classes)
+
+
+@lru_cache
+def _warm_up_loss(device: torch.device, num_classes: int) -> None:
+    logits_BKhw = torch.zeros(1, num_classes, 2, 2, device=device, dtype=torch.bfloat16)
+    segmentation_loss(
+        logits_BKhw.contiguous(memory_format=torch.channels_last), torch.zeros(1, 17, 17, device=device, dtype=torch.uint8), 255
+    )
+
+
 @lru_cache
 def _loss_kernels(device: torch.device) -> ModuleType | None:
     return kernels_that_work("training.kernels.upsampled_loss", device, lambda kernels: check_loss_kernels(kernels, device))
 
 
-def check_loss_kernels(kernels: ModuleType, device: torch.device) -> None:
-    """Compare with the strips.
+def check_loss_kernels(kernels: ModuleType, device: torch.device, classes: Sequence[int] = (19,)) -> None:
+    """Compare with the strips, in either float type.
 
     Raises:
         RuntimeError: loss or gradient differ.
     """
-    generator = torch.Generator().manual_seed(0)
-    logits_BKhw = torch.randn(2, 19, 3, 4, generator=generator).to(device)
-    labels_BHW = torch.randint(0, 20, (2, 33, 49), generator=generator, dtype=torch.uint8).to(device)
-    found, expected = (of(logits_BKhw, labels_BHW, 19, True) for of in (kernels.loss_and_gradient, loss_and_gradient_in_strips))
-    for ours, other in zip(found, expected, strict=True):
-        error = float((ours - other).abs().max() / other.abs().max())
-        if not error < 1e-2:
-            raise RuntimeError(f"differs from torch by {error:.1e}")
+    for count, dtype in product(classes, (torch.bfloat16, torch.float32)):
+        generator = torch.Generator().manual_seed(0)
+        logits_BKhw = torch.randn(2, count, 3, 4, generator=generator).to(device, dtype, memory_format=torch.channels_last)
+        labels_BHW = torch.randint(0, count, (2, 33, 49), generator=generator, dtype=torch.uint8).to(device)
+        loss, gradient_BKhw = kernels.loss_and_gradient(logits_BKhw, labels_BHW, 0, True)
+        exact_loss, exact_BKhw = loss_and_gradient_in_strips(logits_BKhw.float(), labels_BHW, 0, True)
+        for ours, exact in ((loss, exact_loss), (gradient_BKhw, exact_BKhw)):
+            error = float((ours.float() - exact).abs().max() / exact.abs().max())
+            if not error < 1e-2:
+                raise RuntimeError(f"differs from torch by {error:.1e} with {count} classes, {dtype}")

@@ -1,4 +1,4 @@
-"""The proxy task: how good is a cell, told by a short training on cached backbone features.
+"""The proxy task: how good a cell is, judged by a short training on cached backbone features.
 
 Chen et al. 2018, section 3.3: a small pre-trained backbone, its features cached, only the cell on top trained.
 """
@@ -27,7 +27,7 @@ from training.checkpoint import load_checkpoint, save_checkpoint
 from training.features import Features, ResidentFeatures, features_on
 from training.graph_step import GraphStep
 from training.loop import train
-from training.losses import segmentation_loss
+from training.losses import segmentation_loss, warm_up
 from training.metrics import ConfusionMatrix
 from training.optim import build_optimizer
 from training.score import RungScore
@@ -60,12 +60,13 @@ class ProxyTask:
         Args:
             seed: of initial weights, batch order, crops and dropout.
             checkpoint: where the state is written after each rung but the last. Where it exists, the scores of earlier
-                rungs are told again and training goes on from there.
+                rungs are yielded again and training goes on from there.
 
         Raises:
             DivergedError: the loss is no longer a number.
             ValueError: no pixel of what it is scored on has a label.
         """
+        warm_up(self._device, self._train.info.num_classes)
         started_s = time.monotonic()
         parts = self._parts
         models = nn.ModuleList(self._model(cell, seed) for _ in parts)

@@ -41,7 +41,7 @@ class Step:
 
 
 def update(
-    model: nn.Module,
+    model: Callable[[Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
     loss_of: Callable[[Tensor, Tensor], Tensor],
     inputs: Tensor,
@@ -61,7 +61,7 @@ def update(
     return torch.stack(losses).sum()
 
 
-def predicted(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
+def predicted(model: Callable[[Tensor], Tensor], inputs: Tensor, precision: Precision) -> Tensor:
     """The model's output, computed in ``precision``."""
     inputs = inputs.to(getattr(torch, precision))
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):

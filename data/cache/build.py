@@ -113,7 +113,7 @@ class CacheBuild:
 
         Args:
             readers: threads that load images ahead of the backbone.
-            progress: told how many further images are done.
+            progress: called with how many further images are done.
 
         Raises:
             DatasetError: a sample cannot be read.
@@ -209,7 +209,7 @@ def build_cache(
     """Fill a cache in this process, going on where an earlier build stopped. Returns its folder.
 
     Args:
-        progress: told the images done and in all.
+        progress: called with the images done and their total.
 
     Raises:
         As ``CacheBuild.fill``.

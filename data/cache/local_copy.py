@@ -1,4 +1,4 @@
-"""A machine's own copy of a finished feature cache, on a disk that is faster than the storage that nodes share."""
+"""A node's own copy of a finished feature cache, on a disk that is faster than the storage that nodes share."""
 
 import shutil
 import socket

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data.system.paths import PathText
+
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
@@ -25,8 +27,8 @@ class CacheSettings:
         batch_size: images a forward pass; it changes no value. None for 8 on a GPU and 1 on a CPU, whose caches it suits.
     """
 
-    folder: str
-    local: str | None = None
+    folder: PathText
+    local: PathText | None = None
     dtype: Literal["float16", "float32"] = "float16"
     height_px: int | None = None
     width_px: int | None = None

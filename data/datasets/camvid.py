@@ -7,6 +7,7 @@ from pathlib import Path
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, unknown_split
 from data.datasets.file_split import FileSplit, count_warning, require_folder
 from data.datasets.lists import read_list
+from data.system.paths import PathText
 
 INFO = DatasetInfo(
     name="camvid",
@@ -58,7 +59,7 @@ class CamVid:
         folds: hold out every sequence of train in turn instead, in so many parts.
     """
 
-    root: str
+    root: PathText
     holdout_sequence: str = "0006R0"
     folds: int | None = None
 

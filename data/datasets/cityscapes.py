@@ -11,6 +11,7 @@ from data.datasets.file_split import FileSplit, count_warning, require_folder
 from data.datasets.image_files import is_hidden
 from data.datasets.label_files import read_label_image
 from data.datasets.labelling import class_ids, mapped_values
+from data.system.paths import PathText
 
 INFO = DatasetInfo(
     name="cityscapes",
@@ -104,7 +105,7 @@ class Cityscapes:
         folds: validate a search on cities of train in turn, in so many parts, instead of on val.
     """
 
-    root: str
+    root: PathText
     coarse: bool = False
     folds: int | None = None
 

@@ -13,6 +13,7 @@ from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
 from data.datasets.labelling import Color, Colors, Labelling, class_ids, mapped_values
 from data.datasets.lists import IGNORE, ClassList, read_class_list, read_list
 from data.folds import check_group, groups_by_name
+from data.system.paths import PathText
 
 _LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels (or lists train.txt and val.txt)"
 
@@ -43,7 +44,7 @@ class Folder:
         ValueError: a setting is not of this form.
     """
 
-    root: str
+    root: PathText
     classes: Sequence[str] | None = None
     ignore_label: int = 255
     label_map: Mapping[int, str | int | None] | None = None

@@ -8,6 +8,7 @@ from data.datasets.file_split import FileSplit, count_warning, require_folder
 from data.datasets.labelling import class_ids
 from data.datasets.lists import read_list
 from data.datasets.matlab import read_voc_labels
+from data.system.paths import PathText
 
 VOC = DatasetInfo(
     name="voc2012",
@@ -57,7 +58,7 @@ class Voc2012:
         folds: validate a search on parts of train in turn, so many, instead of on val.
     """
 
-    root: str
+    root: PathText
     augmented: bool = True
     folds: int | None = None
 
@@ -125,7 +126,7 @@ class PersonPart:
         folds: validate a search on parts of train in turn, so many, instead of on val.
     """
 
-    root: str
+    root: PathText
     folds: int | None = None
 
     info = PERSON_PART

@@ -1,4 +1,7 @@
-"""SIGTERM, which Kubernetes, Slurm and spot machines send before they kill: it ends a command as Ctrl-C does, but in time."""
+"""SIGTERM, which Kubernetes, Slurm and spot machines send before they kill, and SIGHUP of a lost terminal.
+
+Both end a command as Ctrl-C does, but in time.
+"""
 
 import os
 import signal
@@ -17,9 +20,14 @@ _received = threading.Event()
 
 
 def handle_sigterm() -> None:
-    """From now on SIGTERM ends this process in order. Ray puts a handler of its own in place: call this again after it."""
+    """From now on SIGTERM and SIGHUP end this process in order, unless it ignores SIGHUP, as under nohup.
+
+    Ray puts a handler of its own in place: call this again after it.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_sigterm)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, _on_sigterm)
 
 
 def interrupted_code() -> int:

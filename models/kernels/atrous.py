@@ -18,7 +18,6 @@ from models.kernels.batch_norm import (
     as_maps,
     as_rows,
     backward,
-    batch_norm_relu,
     finish_statistics,
     grid_of,
     is_last_to_arrive,
@@ -26,8 +25,6 @@ from models.kernels.batch_norm import (
     tile,
     with_tile,
 )
-
-__all__ = ["atrous_batch_norm_relu", "batch_norm_relu"]
 
 _SIZES = ("rows", "height", "width", "rate_h", "rate_w")
 """Arguments whose values compile no kernel anew."""
@@ -70,7 +67,7 @@ class _AtrousBatchNormReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor, None, None]:
         features_BCHW, weight_9C, *of_norm = ctx.saved_tensors
-        of_values_NC, of_gamma_C, of_beta_C = backward(as_rows(upstream[0]), *of_norm, ctx.norm)
+        of_values_NC, of_gamma_C, of_beta_C = backward(ctx.norm, as_rows(upstream[0]), *of_norm)
         of_weight_C1RS = _weight_gradient(features_BCHW, of_values_NC, ctx.rate, ctx.norm)
         of_features_BCHW = None
         if ctx.needs_input_grad[0]:

@@ -71,7 +71,7 @@ class _BatchNormReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         (gradient_BCHW,) = upstream
-        of_values_NC, of_gamma_C, of_beta_C = backward(as_rows(gradient_BCHW), *ctx.saved_tensors, ctx.norm)
+        of_values_NC, of_gamma_C, of_beta_C = backward(ctx.norm, as_rows(gradient_BCHW), *ctx.saved_tensors)
         return as_maps(of_values_NC, gradient_BCHW), of_gamma_C, of_beta_C, None
 
 
@@ -127,7 +127,7 @@ def normalise(values_NC: Tensor, statistics_2C: Tensor, gamma_C: Tensor, beta_C:
 
 
 def backward(
-    gradient_NC: Tensor, values_NC: Tensor, statistics_2C: Tensor, gamma_C: Tensor, beta_C: Tensor, norm: nn.BatchNorm2d
+    norm: nn.BatchNorm2d, gradient_NC: Tensor, values_NC: Tensor, statistics_2C: Tensor, gamma_C: Tensor, beta_C: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of values, gamma and beta, given that of the output."""
     rows, channels = values_NC.shape

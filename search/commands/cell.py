@@ -3,12 +3,12 @@
 import json
 from dataclasses import asdict
 
+from data.system.outputs import note_made
 from models.cost import cell_cost
 from search.findings.leaderboard import quantity
 from search.settings.cell import CellSettings
 from search.views.console import plain_console
 from search.views.diagram import cell_tree
-from search.views.figures.cell_diagram import draw_cell
 
 
 def run(settings: CellSettings) -> int:
@@ -16,7 +16,10 @@ def run(settings: CellSettings) -> int:
     cell, features, picture = settings.cell, settings.features, settings.picture
     cost = cell_cost(cell, features, settings.filters)
     if picture:
+        from search.views.figures.cell_diagram import draw_cell
+
         draw_cell(cell, picture)
+        note_made(picture, "cell")
     if settings.format == "json":
         print(json.dumps({**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}))
         return 0

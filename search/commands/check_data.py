@@ -11,10 +11,10 @@ from data.datasets.check import Finding, Report, SplitReport, check_dataset
 from data.system.files import write_text
 from search.findings.leaderboard import percent
 from search.session.hints import from_here
-from search.session.progress import progress_bar
 from search.settings.check_data import CheckDataSettings
 from search.views.console import plain_console
 from search.views.figures.contact_sheet import draw_contact_sheet
+from search.views.progress_bar import progress_bar
 
 EXAMPLES = 3
 """Files named of each finding; check.json names all."""

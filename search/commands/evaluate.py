@@ -7,12 +7,12 @@ from dataclasses import asdict
 from rich.table import Table
 
 from data.system.files import write_text
+from data.system.outputs import note_made
 from search.findings.leaderboard import percent
-from search.session.progress import progress_bar
 from search.session.saved_model import load_model
 from search.settings.evaluate import EvaluateSettings
 from search.views.console import plain_console
-from search.views.figures.confusion import draw_confusion
+from search.views.progress_bar import progress_bar
 from training.evaluation import Scores, count_confusion
 from training.metrics import ConfusionMatrix
 
@@ -37,10 +37,13 @@ def run(settings: EvaluateSettings) -> int:
         record["confusion"] = {"classes": list(dataset.info.class_names), "pixels": matrix.counts_KK.tolist()}
         write_text(files["scores"], json.dumps(record, indent=1) + "\n")
     if files["picture"]:
+        from search.views.figures.confusion import draw_confusion
+
         title = f"{dataset.info.name} {split_name}: {percent(scores.miou)} % mIoU, {percent(scores.pixel_accuracy)} % of pixels"
         draw_confusion(matrix, dataset.info.class_names, files["picture"], title)
     for name, file in files.items():
         if file:
+            note_made(file, "evaluate")
             console.print(f"{name:<26}{file}", soft_wrap=True)
     return 0
 

@@ -1,5 +1,6 @@
 """``dpc export``: a retrained model as ONNX or torch.export file."""
 
+from data.system.outputs import note_made
 from models.export import TOLERANCE, export_model
 from models.segmenter import Segmenter
 from search.settings.export import ExportSettings
@@ -13,6 +14,7 @@ def run(settings: ExportSettings) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     model = Segmenter.from_pretrained(settings.checkpoint).eval()
     comparison = export_model(model, output, settings.format, size_px)
+    note_made(output, "export")
     size = "height, width" if size_px is None else f"{size_px[0]}, {size_px[1]}"
     console.print(f"input       images, float32 RGB of 0 to 255: (batch, 3, {size})")
     console.print(f"output      logits, float32: (batch, {len(model.class_names)}, {size})")

@@ -17,20 +17,26 @@ from models.spec import CellSpec
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
 from search.deciding.schedulers import NoStopping
+from search.findings.failures import failures, no_score_code
 from search.findings.rank_correlation import rank_correlation
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.session.code_version import search_code
+from search.session.folder import alone_in
 from search.session.hints import from_here, print_lines
 from search.session.scoring import Scoring, score
 from search.session.session import Session, check_workplace
 from search.settings.fidelity import SIDES, FidelitySettings, Side
 from search.views.console import plain_console
-from search.views.figures.two_rankings import draw_two_rankings
 
 
 def run(settings: FidelitySettings) -> int:
     """Train what is not trained yet under both protocols, and print the rank correlation."""
+    with alone_in(settings.folder):
+        return _score_twice(settings)
+
+
+def _score_twice(settings: FidelitySettings) -> int:
     console = plain_console()
     cells = settings.cells.cells()
     for side in settings.sides.values():
@@ -60,6 +66,10 @@ def run(settings: FidelitySettings) -> int:
         if not study.is_complete:
             return session.exit_code(study)
         records[name] = study.record
+    if failed := failures(records.values()):
+        console.print(f"\nWithout a score: {failed}.", soft_wrap=True, markup=False)
+    if any(no_score_code([record]) for record in records.values()):
+        return 1
     _report(records, cells, settings, console)
     return 0
 
@@ -80,6 +90,8 @@ def _plan(side: Side, scoring: Scoring, cells: Sequence[CellSpec]) -> Plan:
 def _report(
     records: Mapping[str, SearchRecord], cells: Sequence[CellSpec], settings: FidelitySettings, console: Console
 ) -> None:
+    from search.views.figures.two_rankings import draw_two_rankings
+
     folder = settings.folder
     first, second = ({trial.cell.digest: trial.miou for trial in records[side].finished} for side in SIDES)
     text = io.StringIO()

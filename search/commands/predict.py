@@ -7,12 +7,13 @@ import torch
 from data.datasets.contract import UnreadableError, palette_of
 from data.datasets.image_files import MEGA, read_image
 from data.system.errors import UserError
+from data.system.outputs import note_made
 from models.segmenter import Segmenter
-from search.session.progress import progress_bar
 from search.session.saved_model import load_model
 from search.settings.predict import PredictSettings
 from search.views.console import plain_console
 from search.views.figures.overlay import draw_overlay, palette_image, save_png
+from search.views.progress_bar import progress_bar
 from training.prediction import predict_labels
 
 
@@ -24,6 +25,7 @@ def run(settings: PredictSettings) -> int:
         console.print(line, soft_wrap=True, markup=False)
     for folder in ("labels", "overlays"):
         (output / folder).mkdir(parents=True, exist_ok=True)
+        note_made(output / folder, "predict")
     model = load_model(settings.checkpoint)
 
     unreadable = 0

@@ -16,18 +16,18 @@ from models.spec import CellSpec
 from search.config import Overrides
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
+from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import percent, quantity
 from search.findings.two_rankings import Reranked, as_csv, proxy_correlation, reranked
 from search.journal.events import SearchOpened, now_s
 from search.session.code_version import search_code
+from search.session.folder import alone_in
 from search.session.hints import from_here, print_lines, program
-from search.session.report import write_report
 from search.session.scoring import Scoring, end_to_end
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.rerank import RerankSettings
 from search.views.console import plain_console
-from search.views.figures.two_rankings import draw_two_rankings
 
 ROWS = 10
 """Of the table that is printed."""
@@ -35,6 +35,11 @@ ROWS = 10
 
 def run(settings: RerankSettings) -> int:
     """Train what is not trained yet, and show both rankings side by side."""
+    with alone_in(settings.folder):
+        return _rank_again(settings)
+
+
+def _rank_again(settings: RerankSettings) -> int:
     console = plain_console()
     source, folder, workplace = settings.source, settings.folder, settings.workplace
     tracking = settings.tracking.resolved(workplace.output_dir)
@@ -66,8 +71,14 @@ def run(settings: RerankSettings) -> int:
         if not study.is_complete:
             return session.exit_code(study)
         records.append(study.record)
+    if failed := failures(records):
+        console.print(f"\nWithout a score: {failed}.", soft_wrap=True, markup=False)
+    if no_score_code(records):
+        return 1
     rows = reranked(settings.chosen, records)
     _write(rows, folder, source)
+    from search.session.report import write_report
+
     page, _ = write_report(settings.report)
     _report(rows, folder, {"report": from_here(page), **dashboard}, settings.overrides, console)
     return 0
@@ -89,6 +100,8 @@ def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec],
 
 
 def _write(rows: Sequence[Reranked], folder: Path, source: str) -> None:
+    from search.views.figures.two_rankings import draw_two_rankings
+
     write_text(folder / "rerank.csv", as_csv(rows))
     pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
     draw_two_rankings(pairs, folder / "rerank.png", f"The best cells of {source}")

@@ -15,13 +15,13 @@ from search.findings.leaderboard import percent
 from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
 from search.session.folder import alone_in, id_of
-from search.session.nodes import join_cluster
-from search.session.progress import LazyBar, progress_bar
+from search.session.joining import join_cluster
 from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
 from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking
 from search.views.console import plain_console
+from search.views.progress_bar import LazyBar, progress_bar
 from training.distributed import retrain_on_cluster
 from training.end_to_end import Validation, retrain
 

@@ -10,22 +10,20 @@ from rich.console import Console
 
 from models.pretrained import settle
 from search.deciding.outcomes import Status
-from search.findings.leaderboard import leaderboard_table, percent, write_leaderboard
+from search.findings.failures import failures, no_score_code
+from search.findings.leaderboard import leaderboard_table, percent
 from search.findings.rank_correlation import rung_correlations
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.journal.study import Study
 from search.session.code_version import search_code
 from search.session.hints import from_here, print_lines, program
-from search.session.report import write_report
 from search.session.scoring import by_proxy
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
 from search.settings.search import SearchSettings
 from search.views.console import plain_console
-from search.views.figures.cell_diagram import draw_cell
-from search.views.figures.progress import draw_progress
 
 
 def run(settings: SearchSettings) -> int:
@@ -59,26 +57,28 @@ def run(settings: SearchSettings) -> int:
     )
     study, dashboard = session.run()
     _report(study, folder, dashboard, settings.overrides.arguments(*SHARED), console)
-    return session.exit_code(study)
+    return session.exit_code(study) or no_score_code([study.record])
 
 
 def _write_results(record: SearchRecord, settings: ReportSettings) -> None:
-    folder = settings.folder
-    write_leaderboard(record, folder)
-    draw_progress(record, folder / "progress.png", record.opened.name if record.opened else "")
-    best = record.best
-    if best is not None and best.miou is not None:
-        draw_cell(best.cell, folder / "best_cell.png", f"{best.cell.digest}: {percent(best.miou)} mIoU")
-    write_report(settings)
+    from search.session.results import write_results
+
+    write_results(record, settings)
 
 
 def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Sequence[str], console: Console) -> None:
     """The leaderboard, where things lie, and what to run next."""
     console.print()
-    if study.record.best is not None:
-        console.print(leaderboard_table(study.record))
-        console.print(f"\nBest cell: {study.record.best.cell}", soft_wrap=True)
-        console.print(_spread(study.record), soft_wrap=True)
+    best, failed = study.record.best, failures([study.record])
+    if best is None or best.miou is None:
+        if failed:
+            console.print(f"No cell has a score: {failed}.", soft_wrap=True, markup=False)
+        return
+    if failed:
+        console.print(f"Without a score: {failed}.\n", soft_wrap=True, markup=False)
+    console.print(leaderboard_table(study.record))
+    console.print(f"\nBest cell: {best.cell}", soft_wrap=True)
+    console.print(_spread(study.record), soft_wrap=True)
     if not study.is_complete:
         return
     lines = {

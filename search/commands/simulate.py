@@ -13,13 +13,13 @@ from rich.table import Table as Printed
 from data.system.files import write_text
 from search.findings.leaderboard import percent
 from search.session.hints import from_here
-from search.session.progress import progress_bar
 from search.settings.simulate import SimulateSettings
 from search.simulation.compare import Result, compare, top_quality
 from search.simulation.landscape import Landscape
 from search.simulation.recorded import RecordedTable
 from search.views.console import plain_console
 from search.views.figures.simulation import draw_simulation
+from search.views.progress_bar import progress_bar
 
 CURVE_POINTS = 200
 

@@ -1,9 +1,10 @@
 """The order of trials, best first: one for leaderboards, elites, populations and fronts alike.
 
-Two trials are compared at the highest rung that both reached. That alone is no order, since it can run in a circle (A beats B
-at rung 2, C beat A at rung 1, and B beat C there), so who trained for longer has the benefit of the doubt: trials that got
-equally far stand by their last scores, the earlier trial first where these are equal; one that ended earlier stands right
-behind the last of those that got further and had scored at least as much at its last rung.
+Trials that got equally far stand by their last scores, the earlier trial first where these are equal. One that ended earlier is
+compared with one that got further at the highest rung that both reached, and later: it is the better one if it scored more than
+the other did there or ever after. That alone is no order, since it can run in a circle (A ends above B, C scored more than A
+ever did, and B more than C), so who trained for longer has the benefit of the doubt: one that ended earlier stands right behind
+the last of those that got further and are not worse.
 """
 
 from collections.abc import Sequence
@@ -37,8 +38,9 @@ class Ranking:
             scores = self._mious[ended_here, rung - 1]
             by_score = np.lexsort((self._trials[ended_here], -scores))
             ended_here, scores = ended_here[by_score], scores[by_score]
-            best_from_here_on = np.maximum.accumulate(self._mious[ordered, rung - 1][::-1])[::-1]
-            places = np.searchsorted(-best_from_here_on, -scores, side="right")
+            best_since = np.nanmax(self._mious[ordered, rung - 1 :], axis=1)
+            best_since_and_below = np.maximum.accumulate(best_since[::-1])[::-1]
+            places = np.searchsorted(-best_since_and_below, -scores, side="right")
             ordered = np.insert(ordered, places, ended_here)
         return ordered
 

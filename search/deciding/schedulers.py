@@ -125,7 +125,8 @@ class NoStopping:
 
 def _compare(miou: float, threshold: float, what: str) -> Decision:
     goes_on = miou >= threshold
-    return Decision(goes_on, f"{miou:.4f} is {'not ' if goes_on else ''}below {threshold:.4f}, {what}")
+    digits = next((digits for digits in range(4, 17) if f"{miou:.{digits}f}" != f"{threshold:.{digits}f}"), 4)
+    return Decision(goes_on, f"{miou:.{digits}f} is {'not ' if goes_on else ''}below {threshold:.{digits}f}, {what}")
 
 
 def _quantile(ascending: Sequence[float], share: float) -> float:

@@ -53,7 +53,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], seed: int 
     rng = np.random.default_rng(seed)
     rhos = [_rho(groups, np.bincount(rng.integers(0, count, count), minlength=count)) for _ in range(RESAMPLES)]
     low, high = np.nanquantile(rhos, (0.025, 0.975))  # a resample in which one score is the same for all has no rho
-    return RankCorrelation(_rho(groups, np.ones(count)), float(low), float(high), count)
+    rho = _rho(groups, np.ones(count))  # where many ranks tie, few resamples are as bad: an interval holds its estimate
+    return RankCorrelation(rho, min(rho, float(low)), max(rho, float(high)), count)
 
 
 def rung_correlations(record: SearchRecord) -> Sequence[RungCorrelation]:

@@ -33,17 +33,27 @@ class Attempts:
 
     Args:
         say: told in one line what a person should know.
+        max_concurrent: attempts at once at most; None for as many as there is room for.
     """
 
     def __init__(
-        self, study: Study, tolerance: FaultTolerance, resources: Resources, checkpoints: Path, say: Callable[[str], None]
+        self,
+        study: Study,
+        tolerance: FaultTolerance,
+        resources: Resources,
+        checkpoints: Path,
+        say: Callable[[str], None],
+        max_concurrent: int | None = None,
     ) -> None:
+        self._max_concurrent = max_concurrent
         self._study, self._retries, self._resources, self._checkpoints = study, tolerance.retries, resources, checkpoints
         self._say = say
         self._again: deque[CellProposed] = deque()
         self._last: deque[CellProposed] = deque()
         self._current: dict[int, str] = {}
+        self._said_in_turns = False
         self._retried: Counter[int] = Counter()
+        self._kernels, self._without_kernels = tolerance.kernels, set[int]()
         self._alone: dict[int, Short] = {}
         self._last_run_s = time.monotonic()
         self._devices = DeviceFaults(max(2, tolerance.retries + 1))
@@ -51,6 +61,8 @@ class Attempts:
 
     def next(self, attempt: str) -> dict[str, Any] | None:
         """What the next attempt, to be known by that name, shall do; None while it must wait."""
+        if self._max_concurrent is not None and len(self._current) >= self._max_concurrent:
+            return None
         proposed = self._again.popleft() if self._again else self._study.propose()
         if proposed is None and self._last:
             proposed = self._last.popleft()
@@ -64,6 +76,7 @@ class Attempts:
             "seed": proposed.seed,
             "checkpoint": self._study.record.checkpoint_name(number),
             "room": self._room(self._alone.get(number)),
+            "kernels": self._kernels and number not in self._without_kernels,
         }
 
     def is_current(self, number: int, attempt: str) -> bool:
@@ -80,6 +93,15 @@ class Attempts:
             self._forget(number)
         return goes_on
 
+    def say_in_turns(self) -> None:
+        """Trials have parts of a GPU that they only use by turns; said once."""
+        if not self._said_in_turns:
+            self._said_in_turns = True
+            self._say(
+                "Trials that share a GPU wait for each other: start NVIDIA's MPS there (nvidia-cuda-mps-control -d), "
+                "or take resources.gpu=1."
+            )
+
     def failed(self, number: int, status: Status, reason: str) -> None:
         """The trial has no score, and no attempt would bring one."""
         self._study.failed(number, status, reason)
@@ -91,6 +113,12 @@ class Attempts:
         if isinstance(fault, OutOfMemory):
             ray.kill(actor)
             self.ran_out(number, fault)
+            return
+        if fault.with_kernels and number not in self._without_kernels:
+            ray.kill(actor)  # what it can do on its GPU is over
+            self._without_kernels.add(number)
+            self._say(f"Trial {number} is tried again with torch's own operators on its GPU: {fault.reason}")
+            self._try_again(number)
             return
         is_left_out = fault.device in self._devices.left_out
         is_held = self._held.hold(number, fault, actor)

@@ -44,6 +44,7 @@ def run_study(
     operators: tuple[type[Operator], ...],
     max_pending: int = 32,
     say: Callable[[str], None] = lambda line: None,
+    max_concurrent: int | None = None,
 ) -> None:
     """Run the study's trials on the connected cluster until none is left or the user interrupts, and close it.
 
@@ -54,6 +55,7 @@ def run_study(
         operators: the kinds of operator that cells may hold.
         max_pending: trials that wait for a place at most; the more start at once, the sooner a large cluster is full.
         say: told in one line what a person should know meanwhile.
+        max_concurrent: trials that run or wait at once at most; None for as many as there is room for.
 
     Raises:
         ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
@@ -78,7 +80,7 @@ def run_study(
         timeout_s=tolerance.rung_timeout_s,
         threads=resources.threads,
     )
-    attempts = Attempts(study, tolerance, resources, checkpoints, say)
+    attempts = Attempts(study, tolerance, resources, checkpoints, say, max_concurrent)
     tuner = tune.Tuner(
         tune.with_resources(
             trainable,
@@ -171,6 +173,8 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         if "failed" in result:
             self._attempts.failed(number, Status(result["failed"]), result["reason"])
             return str(FIFOScheduler.STOP)
+        if result.get("in_turns"):
+            self._attempts.say_in_turns()
         values = {key.removeprefix("score/"): value for key, value in result.items() if key.startswith("score/")}
         goes_on = self._attempts.scored(number, RungScore(**values), result["device"])
         return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)

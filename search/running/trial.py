@@ -14,9 +14,10 @@ from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 
 from data.system.files import SUFFIX
+from models.settings import KERNELS
 from models.spec import CellSpec, Operator
 from search.deciding.outcomes import Status
-from search.running.faults.diagnosis import fault_of, one_line, this_device
+from search.running.faults.diagnosis import fault_of, is_shared_in_turns, one_line, this_device
 from search.running.nodes.cluster import is_node_draining
 from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
@@ -53,6 +54,7 @@ class CellTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take over another cell in the same process: nothing is built before the first step."""
         self._config = new_config
+        os.environ[KERNELS] = "1" if new_config.get("kernels", True) else "0"
         self._scores: Iterator[RungScore] | None = None
         return True
 
@@ -70,7 +72,9 @@ class CellTrial(tune.Trainable):
         cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
         try:
             with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):
-                return {"score": asdict(next(self._running(cell))), "device": self._device}
+                score = asdict(next(self._running(cell)))
+                in_turns = is_shared_in_turns(self._device, self._config["room"].get("GPU", 0.0))
+                return {"score": score, "device": self._device, "in_turns": in_turns}
         except DivergedError as error:
             return {"failed": Status.DIVERGED.value, "reason": str(error)}
         except Exception as error:

@@ -12,9 +12,9 @@ from data.datasets.label_questions import what_is_absent, why_unscorable
 from search.running.nodes.cache_tasks import fill_by_tasks
 from search.session.backbone import backbone_of
 from search.session.hints import program
-from search.session.nodes import join_cluster
-from search.session.progress import progress_bar
+from search.session.joining import join_cluster
 from search.settings.groups import Images, Workplace
+from search.views.progress_bar import progress_bar
 from training.extraction import Fill, FrozenBackbone, cache_features, refuse_leaks
 from training.extractor import Extraction, fill_in_processes
 

@@ -18,7 +18,7 @@ from search.running.trial import CellTask
 from search.session.backbone import backbone_of
 from search.session.caches import build_caches
 from search.session.code_version import scoring_code
-from search.session.nodes import check_copies, join_cluster, on_shared, shared_data
+from search.session.joining import check_copies, join_cluster, on_shared, shared_data
 from search.settings.groups import Images, Workplace
 from training.end_to_end import EndToEndTask
 from training.extraction import refuse_leaks, search_folds

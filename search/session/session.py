@@ -29,8 +29,8 @@ from search.running.resources import Node
 from search.running.run import run_study
 from search.running.trial import CellTask
 from search.session.hints import from_here
-from search.session.nodes import join
-from search.session.store import kept, restored
+from search.session.joining import join
+from search.session.stored import kept, restored
 from search.session.tracking import dashboard, follow, result_files
 from search.settings.groups import Workplace
 from search.tracking.settings import Tracking
@@ -158,6 +158,7 @@ class Session:
                 self.plan.space.operator_kinds,
                 workplace.ray.max_pending,
                 self._say,
+                workplace.ray.max_concurrent,
             )
             if stored and is_joined and study.is_complete:
                 clean_nodes(self._checkpoints)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data.system.outputs import check_free
 from models.cost import FeatureShape
 from models.spec import CellSpec
 from search.config import Config
@@ -25,6 +26,11 @@ class CellSettings:
     features: FeatureShape
     filters: Count
     cell: CellSpec
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        if self.picture:
+            check_free("picture", self.picture, "cell", self.overwrite)
 
 
 def read(config: Config) -> CellSettings:

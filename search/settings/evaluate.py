@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from data.datasets.contract import SegmentationDataset
+from data.system.outputs import check_free
 from search.config import Config
-from search.settings.saved_model import SavedModel
+from search.settings.checkpoint import SavedModel
 from training.settings import Inference
 
 
@@ -27,6 +28,12 @@ class EvaluateSettings:
     picture: Path | None
     checkpoint: SavedModel
     recorded: Mapping[str, Any]
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        for setting, file in (("json", self.json), ("picture", self.picture)):
+            if file:
+                check_free(setting, file, "evaluate", self.overwrite)
 
 
 def read(config: Config) -> EvaluateSettings:

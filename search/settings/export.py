@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.system.outputs import check_free
 from search.config import Config
-from search.settings.saved_model import SavedModel
+from search.settings.checkpoint import SavedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +21,14 @@ class ExportSettings:
     format: str
     height_px: int | None
     width_px: int | None
+    overwrite: bool
 
     def __post_init__(self) -> None:
         if (self.height_px is None) != (self.width_px is None):
             raise ValueError("height_px and width_px: give both, or none for images of any size.")
         if self.output.is_dir():
             raise ValueError(f"output: must be a file, {self.output} is a folder.")
+        check_free("output", self.output, "export", self.overwrite)
 
     @property
     def size_px(self) -> tuple[int, int] | None:

@@ -4,7 +4,6 @@ Nothing below search/settings/ loads torch, Ray, MLflow, matplotlib or what depe
 a command begins (docs/decisions.md).
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator
 from data.cache.settings import CacheSettings
 from data.datasets.contract import SegmentationDataset
 from data.store import Store
+from data.system.cpus import available_cpus
 from models.backbone_check import check_backbone
 from models.cost import FeatureShape, cell_cost
 from models.settings import HUB, BackboneChoice
@@ -38,7 +38,7 @@ Count = Annotated[int, Ge(1)]
 ResolvedPath = Annotated[Path, AfterValidator(Path.resolve)]
 
 
-Processes = Annotated[int, Ge(1), BeforeValidator(lambda number: (os.cpu_count() or 1) if number is None else number)]
+Processes = Annotated[int, Ge(1), BeforeValidator(lambda number: available_cpus() if number is None else number)]
 """Of this machine; null is one a CPU."""
 
 
@@ -48,10 +48,12 @@ class RayCluster:
 
     Attributes:
         max_pending: trials that wait for a place at most.
+        max_concurrent: trials at once at most; None for as many as there is room for.
     """
 
     address: str | None
     max_pending: Count
+    max_concurrent: Count | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class Workplace:
     def __post_init__(self) -> None:
         _ = self.bucket
         if not self.is_cluster:
-            machine = Node({"CPU": os.cpu_count() or 1, "GPU": self.resources.gpu})
+            machine = Node({"CPU": available_cpus(), "GPU": self.resources.gpu})
             replace(self.resources, custom=None, label_selector=None).check_fits([machine], "this machine")
 
     @property

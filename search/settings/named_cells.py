@@ -1,7 +1,6 @@
 """The cell that a setting names."""
 
-from pathlib import Path
-
+from data.system.paths import absolute
 from models.spec import PUBLISHED_OPERATORS, CellError, CellSpec
 from search.config import CONF
 from search.deciding.space import AnyCell, CellSpace
@@ -14,7 +13,7 @@ def read_cell(name: str, space: CellSpace | AnyCell) -> CellSpec:
         CellError: there is no such cell, it is malformed, or it is outside ``space``.
     """
     named = CONF / "cell" / f"{name}.json"
-    path = named if named.is_file() else Path(name)
+    path = named if named.is_file() else absolute(name)
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in named.parent.glob("*.json")))
         raise CellError(f"cell: no file {name}; accepted are a JSON file and the named cells {names}.")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from data.datasets.contract import printable
 from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
+from data.system.outputs import check_free
 from search.config import Config, ConfigError
-from search.settings.saved_model import SavedModel
+from search.settings.checkpoint import SavedModel
 from training.settings import Inference
 
 
@@ -32,8 +33,11 @@ class PredictSettings:
     value_range: Sequence[float] | None
     targets: Mapping[Path, Path]
     left_out: Sequence[str]
+    overwrite: bool
 
     def __post_init__(self) -> None:
+        for folder in ("labels", "overlays"):
+            check_free("output", self.output / folder, "predict", self.overwrite)
         if self.max_megapixels <= 0:
             raise ValueError(f"max_megapixels: must be above 0, got {self.max_megapixels}.")
         _ = self.reading

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import Ge
+
 from search.config import HERE, At, Config, Overrides
 from search.settings import report
 from search.settings.groups import DECIDING, Deciding, Images, Workplace
@@ -25,7 +27,7 @@ class SearchSettings:
     name: str
     fork: bool
     source: Annotated[str | None, At("from")]
-    fork_rescore: int
+    fork_rescore: Annotated[int, Ge(0)]
     deciding: Annotated[Deciding, HERE]
     images: Annotated[Images, HERE]
     workplace: Annotated[Workplace, HERE]

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import get_type_hints
 
-from search.config import CONF, Config, ConfigError, load
+from data.system.paths import absolute
+from search.config import CONF, Config, ConfigError, load, quoted
 
-PATHS = ("output_dir", "dataset.root", "backbone.weights", "cache.folder", "cell", "checkpoint", "json")
-"""Settings that name files or folders: relative ones are resolved here, because a job runs in another folder."""
+READ_AS_TEXT = ("output_dir", "cell", "images")
+"""Paths that a command reads otherwise than by the type of a field. A cell may be one of conf/cell/ by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +53,14 @@ def _command(command: str, *overrides: str) -> list[str]:
     if not (CONF / f"{command}.yaml").is_file() or command == "submit":
         raise ConfigError(f"submit: no command {command!r} to submit.")
     inner = load(command, overrides)
-    found = []
-    for key in PATHS:
+    kind = get_type_hints(import_module(f"search.settings.{command.replace('-', '_')}").read)["return"]
+    paths = dict(inner.paths(kind))
+    for key in READ_AS_TEXT:
         value = inner.optional(key, str) if key in inner else None
-        is_path = value is not None and (key == "output_dir" or Path(value).exists())
-        if is_path and not Path(str(value)).is_absolute():
-            found.append(f"{key}='{Path(str(value)).resolve()}'")
-    return [command, *overrides, *found]
+        if value is not None and (key != "cell" or Path(value).is_file()):
+            paths[key] = str(absolute(value))
+    given = {key: inner.optional(key, str) for key in paths}
+    return [command, *overrides, *(f"{key}={quoted(path)}" for key, path in paths.items() if path != given[key])]
 
 
 def _variables(names: Sequence[str]) -> dict[str, str]:

@@ -1,17 +1,40 @@
-"""Who may do what at a head: Ray's own answers, which docs/cluster.md relies on, and what `dpc submit` adds to them."""
+"""Who may do what at a head: Ray's own answers, which docs/cluster.md relies on, and what `dpc submit` adds to them.
 
+And a secret, given in each way that a user has, is looked for in everything that a submitted search writes.
+"""
+
+import json
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import requests
 
 from cluster.jobs_api import SubmitError, connect
+from search.cli import main
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
+
+from .conftest import free_ports
 
 JOB = {"entrypoint": "true"}
 BROWSER = {"User-Agent": "Mozilla/5.0", "Origin": "http://evil.example"}
+SEARCH = (
+    "name=sent",
+    "dataset.num_train=12",
+    "cache.workers=1",
+    "dataset.num_val=4",
+    "space.num_branches=2",
+    "proxy.rungs=[2,4]",
+    "proxy.cell.filters=8",
+    "resources.cpu=2",  # one worker
+    "trials=2",
+)
+PASSED_ON = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN", "OF_THE_TRACKER")
 
 
 @pytest.mark.parametrize("path", ["/api/jobs/", "/api/version", "/api/cluster_status", "/nodes?view=summary"])
@@ -38,17 +61,19 @@ def test_the_dashboard_listens_on_this_machine_alone(token_head):
     assert bound == {"0100007F"}
 
 
-def test_submit_to_another_address_needs_the_token_which_then_stands_in_no_log(token_head):
-    """0.0.0.0 leads to this machine, and is no loopback address."""
-    address = token_head.dashboard_url.replace("127.0.0.1", "0.0.0.0")
-    refused = dpc("submit", f"address={address}", "--", "cell", "cell=aspp")
-    assert refused.returncode == 2
-    assert refused.stderr.count("\n") == 1
-    assert "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN" in refused.stderr
+def test_submit_to_another_address_without_the_token_is_refused_in_one_line(token_head, monkeypatch, capsys):
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    assert main(["submit", f"address={on_every_interface(token_head)}", "--", "cell", "cell=aspp"]) == 2
+    refused = capsys.readouterr().err
+    assert refused.count("\n") == 1
+    assert "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN" in refused
 
-    with_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_head.token}
-    sent = dpc("submit", f"address={address}", "job=remote", "--", "cell", "cell=aspp", **with_token)
-    asked = dpc("submit", f"address={address}", "status=remote", **with_token)
+
+def test_the_token_with_which_submit_reaches_another_address_stands_in_no_log(token_head):
+    address = on_every_interface(token_head)
+    sent = dpc("submit", f"address={address}", "job=remote", "--", "cell", "cell=aspp", **with_token(token_head))
+    asked = dpc("submit", f"address={address}", "status=remote", **with_token(token_head))
     assert (sent.returncode, asked.returncode) == (0, 0), sent.stdout + sent.stderr + asked.stderr
     assert "remote  succeeded" in asked.stdout
     for output in (sent, asked):
@@ -62,7 +87,7 @@ def test_submit_refuses_another_machine_that_asks_for_no_token(ray_head, monkeyp
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x" * 32)
     with pytest.raises(SubmitError, match="asks for no token, so anyone who reaches it runs code there"):
-        connect(ray_head.dashboard_url.replace("127.0.0.1", "0.0.0.0"))
+        connect(on_every_interface(ray_head))
 
 
 @pytest.mark.parametrize("mode", ["", "disabled", "token"])
@@ -80,11 +105,82 @@ def test_a_password_in_an_address_is_refused_and_not_repeated():
     assert "hunter2" not in str(refusal.value)
 
 
+def test_secrets_stand_in_nothing_that_a_submitted_search_writes(token_head, s3_server, mlflow_server, tmp_path):
+    secret, [port] = f"sentinel-{secrets.token_hex(16)}", free_ports(1)
+    given = dict.fromkeys(PASSED_ON, secret) | with_token(token_head)
+    tracker = tmp_path / "tracker"
+    tracker.mkdir()
+    search = ["search", *SEARCH, f"output_dir={tmp_path}", f"store='{s3_server.uri(uuid4().hex)}'"]
+    search += [f"tracking.uri='http://me:${{oc.env:OF_THE_TRACKER}}@127.0.0.1:{port}'"]
+    with mlflow_server(tracker, port):
+        sent = dpc(
+            "submit", f"address={token_head.dashboard_url}", "job=sent", f"env=[{','.join(PASSED_ON)}]", "--", *search, **given
+        )
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    assert len(SearchRecord(read_events(tmp_path / "sent" / "journal.jsonl")[0]).finished) == 2
+    status, logs = (
+        dpc("submit", f"address={token_head.dashboard_url}", f"{about}=sent", **given) for about in ("status", "logs")
+    )
+    assert "Leaderboard" in logs.stdout
+    for shown in (sent, status, logs):
+        assert_without(shown.stdout + shown.stderr, secret, token_head.token)
+
+    for asked in (
+        "jobs/",
+        "v0/jobs",
+        "v0/actors?detail=1",
+        "v0/tasks?detail=1",
+        "v0/workers?detail=1",
+        "v0/runtime_envs?detail=1",
+    ):
+        answer = requests.get(f"{token_head.dashboard_url}/api/{asked}", headers=bearer(token_head), timeout=30)
+        assert answer.ok, asked
+        assert_without(answer.text, secret, token_head.token)
+
+    written = [path for folder in (token_head.folder, tmp_path) for path in folder.rglob("*") if path.is_file()]
+    assert {tmp_path / "sent" / "journal.jsonl", tracker / "mlflow.db", tracker / "server.log"} <= set(written)
+    assert any("job-driver-sent" in path.name for path in written)
+    holding = [
+        path for path in written if secret.encode() in path.read_bytes() or token_head.token.encode() in path.read_bytes()
+    ]
+    assert [path.name for path in holding] == ["environment.json"], holding
+    assert holding[0].stat().st_mode & 0o777 == 0o600
+    assert json.loads(holding[0].read_text()) == dict.fromkeys(PASSED_ON, secret)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["tracking.uri=postgresql://me:{}@host/db", "store=s3://key:{}@bucket/x", "tracking={{uri:'http://me:{}@host'}}"],
+)
+def test_a_password_on_a_command_line_is_refused_and_not_repeated(setting, capsys):
+    for command in (["search"], ["submit", "--", "search"]):
+        assert main([*command, setting.format("sentinel")]) == 2
+        refused = capsys.readouterr().err
+        assert refused.count("\n") == 1
+        assert setting.partition("=")[0] in refused
+        assert "'${oc.env:NAME}'" in refused
+        assert "sentinel" not in refused
+
+
 def bearer(head) -> dict[str, str]:
     return {"Authorization": f"Bearer {head.token}"}
 
 
+def on_every_interface(head) -> str:
+    """An address that leads to this machine, and is no loopback address."""
+    return head.dashboard_url.replace("127.0.0.1", "0.0.0.0")
+
+
+def with_token(head) -> dict[str, str]:
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": head.token}
+
+
 def dpc(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: Ray reads a token once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | variables
     command = [sys.executable, "-m", "search.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=environment)
+
+
+def assert_without(text, *words):
+    assert [text[max(0, found - 200) : found] for word in words if (found := text.find(word)) >= 0] == []

@@ -57,8 +57,8 @@ def test_a_cell_reads_what_its_spec_says():
     module = DensePredictionCell(cell, in_channels=5, settings=CellSettings(filters=4)).eval()
     features = torch.randn(2, 5, 9, 9)
     first = module.branches[0](features)
-    expected = torch.cat([first, module.branches[1](first), module.branches[2](features)], dim=1)
-    assert torch.equal(module(features), module.project(expected))
+    outputs = [first, module.branches[1](first), module.branches[2](features)]
+    assert torch.equal(module(features), module.project(outputs))
 
 
 def test_cells_equal_up_to_branch_order_compute_the_same_function():

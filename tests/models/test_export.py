@@ -86,6 +86,19 @@ def test_the_comparison_was_made_on_several_batches_and_sizes_and_nothing_else_i
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_the_dimensions_of_an_onnx_file_that_are_not_fixed_have_names(exported):
+    _, path, file_format, _ = exported
+    if file_format != "onnx":
+        pytest.skip("torch.export names no dimensions")
+    import onnx
+
+    graph = onnx.load(path).graph
+    dims = [
+        [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in (*graph.input, *graph.output)
+    ]
+    assert dims == [["batch", 3, "height", "width"], ["batch", 3, "height", "width"]]
+
+
 def test_a_file_holds_its_configuration_and_no_path_of_this_machine(exported):
     model, path, file_format, _ = exported
     content = path.read_bytes()

@@ -19,12 +19,13 @@ from training.losses import check_loss_kernels
 
 pytest.importorskip("triton")
 
-from models.kernels import atrous, batch_norm
+from models.kernels import atrous, batch_norm, joined, layers
 from models.kernels.batch_norm import Shape, batch_norm_relu
 from training.kernels import upsampled_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
+SMALL = [(24, (2, 3), torch.float32)]
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,7 @@ def test_features_in_any_layout_and_runs_give_the_same_bits():
 @pytest.mark.parametrize("cell", ["dpc_top1", "aspp"])
 def test_a_cell_of_fused_layers_takes_the_same_step(cell, monkeypatch):
     sides = []
-    for kernels in (None, atrous):
+    for kernels in (None, layers):
         monkeypatch.setattr(fused, "_layer_kernels", lambda device, kernels=kernels: kernels)
         torch.manual_seed(0)
         model = classifier_on(CellSpec.read(CONF / "cell" / f"{cell}.json"), 10, 3, CellSettings(filters=12, dropout=0)).train()
@@ -130,27 +131,43 @@ def test_a_cell_of_fused_layers_takes_the_same_step(cell, monkeypatch):
         torch.testing.assert_close(sides[1][name], expected, rtol=1e-3, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("widths", [(64, 64), (70, 8, 24)], ids=str)
+def test_joined_maps_are_dropped_and_so_are_their_gradients(widths):
+    torch.manual_seed(0)
+    maps = [(torch.rand(2, width, 7, 9) + 1).requires_grad_() for width in widths]
+    output = joined.joined(maps, 0.25)
+    scale = 1 / 0.75
+    kept = output != 0
+    assert 0.7 < kept.float().mean() < 0.8
+    assert kept.flatten(2).float().mean(dim=2).min() > 0.5  # of any channel
+    torch.testing.assert_close(output, torch.cat(maps, dim=1) * kept * scale)
+    gradients = torch.autograd.grad(output.sum(), maps)
+    torch.testing.assert_close(torch.cat(gradients, dim=1), kept * scale)
+    assert not torch.equal(joined.joined(maps, 0.25) != 0, kept)  # the next step's
+    assert torch.equal(joined.joined(maps, 0.0), torch.cat(maps, dim=1))
+
+
 # Trust
 
 
 def test_the_checks_that_a_gpu_makes_first_pass():
-    check_layer_kernels(atrous, CPU)
+    check_layer_kernels(layers, CPU, [(80, (1, 6), torch.bfloat16), *SMALL])
     check_loss_kernels(upsampled_loss, CPU)
 
 
 def test_kernels_that_are_wrong_or_do_not_compile_are_not_used_and_that_is_logged(monkeypatch, caplog):
-    monkeypatch.setattr(atrous, "batch_norm_relu", lambda values, norm: 1.01 * batch_norm_relu(values, norm))
+    monkeypatch.setattr(layers, "batch_norm_relu", lambda values, norm: 1.01 * batch_norm_relu(values, norm))
     with caplog.at_level(logging.WARNING):
         kernels = kernels_that_work(
-            "models.kernels.atrous", torch.device("cuda"), lambda kernels: check_layer_kernels(kernels, CPU)
+            "models.kernels.layers", torch.device("cuda"), lambda kernels: check_layer_kernels(kernels, CPU, SMALL)
         )
         assert kernels is None
         assert kernels_that_work("models.kernels.missing", torch.device("cuda"), lambda kernels: None) is None
     messages = [record.message for record in caplog.records]
-    assert messages[0].startswith("models.kernels.atrous: not used on cuda, torch's own operators are (RuntimeError: differs")
+    assert messages[0].startswith("models.kernels.layers: not used on cuda, torch's own operators are (RuntimeError: differs")
     assert messages[1].startswith("models.kernels.missing: not used on cuda, torch's own operators are (ModuleNotFoundError")
 
 
 def test_a_cpu_uses_none_and_says_nothing(caplog):
-    assert kernels_that_work("models.kernels.atrous", CPU, lambda kernels: None) is None
+    assert kernels_that_work("models.kernels.layers", CPU, lambda kernels: None) is None
     assert not caplog.records

@@ -86,10 +86,10 @@ def on_cluster(dataset, folder, retries=0):
     return list(retrain_on_cluster(CELL, dataset, BACKBONE, SETTINGS, 0, folder, 2, {"CPU": 1}, retries))
 
 
-def check_equal(folder, reached, expected_folder, expected):
-    assert [validation.iteration for validation in reached] == [2, 4]
-    assert [v.loss for v in reached] == pytest.approx([v.loss for v in expected], rel=1e-4)
-    assert [v.scores.miou for v in reached] == pytest.approx([v.scores.miou for v in expected], abs=1e-3)
+def check_equal(folder, validations, expected_folder, expected):
+    assert [validation.iteration for validation in validations] == [2, 4]
+    assert [v.loss for v in validations] == pytest.approx([v.loss for v in expected], rel=1e-4)
+    assert [v.scores.miou for v in validations] == pytest.approx([v.scores.miou for v in expected], abs=1e-3)
     models = [Segmenter.from_pretrained(where).state_dict() for where in (folder, expected_folder)]
     for name, weights in models[1].items():
         assert np.allclose(models[0][name], weights, rtol=1e-3, atol=1e-4), name  # variances divide by one less than counted
@@ -97,14 +97,14 @@ def check_equal(folder, reached, expected_folder, expected):
 
 def test_two_workers_train_as_one_with_the_whole_batch(cluster, tmp_path):
     expected = alone(tmp_path / "alone")
-    reached = on_cluster(OneImage(), tmp_path / "two")
-    check_equal(tmp_path / "two", reached, tmp_path / "alone", expected)
+    validations = on_cluster(OneImage(), tmp_path / "two")
+    check_equal(tmp_path / "two", validations, tmp_path / "alone", expected)
 
 
 def test_workers_that_were_killed_go_on_from_the_last_validation(cluster, tmp_path):
     expected = alone(tmp_path / "alone")
-    reached = on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two", retries=1)
-    check_equal(tmp_path / "two", reached, tmp_path / "alone", expected)
+    validations = on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two", retries=1)
+    check_equal(tmp_path / "two", validations, tmp_path / "alone", expected)
     assert (tmp_path / "mark").stat().st_size > 5
 
 

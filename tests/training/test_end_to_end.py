@@ -72,13 +72,13 @@ def settings(iterations=2, **changes):
 
 def trained(folder, dataset=None, backbone=LOCAL, seed=0, **changes):
     """What retraining yields, and the model that it leaves."""
-    reached = list(retrain(CELL, dataset or ToyDataset(), backbone, settings(**changes), seed, folder))
-    return reached, Segmenter.from_pretrained(folder)
+    validations = list(retrain(CELL, dataset or ToyDataset(), backbone, settings(**changes), seed, folder))
+    return validations, Segmenter.from_pretrained(folder)
 
 
-def scores_of(reached):
+def scores_of(validations):
     """Without the clock."""
-    return [(validation.iteration, validation.loss, validation.scores) for validation in reached]
+    return [(validation.iteration, validation.loss, validation.scores) for validation in validations]
 
 
 def norms(model):
@@ -90,12 +90,12 @@ def norms(model):
 
 @pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
 def test_the_model_that_is_left_scores_what_was_written_beside_it(decoder, tmp_path):
-    reached, model = trained(tmp_path, SHAPES, iterations=3, eval_every=2, height_px=97, width_px=129, decoder=decoder)
-    assert [validation.iteration for validation in reached] == [2, 3]
+    validations, model = trained(tmp_path, SHAPES, iterations=3, eval_every=2, height_px=97, width_px=129, decoder=decoder)
+    assert [validation.iteration for validation in validations] == [2, 3]
     record = json.loads((tmp_path / "scores.json").read_text())
     scores = evaluate(model, SHAPES.split("val"), SHAPES.info)
     assert asdict(scores) == {name: record[name] for name in ("miou", "pixel_accuracy", "iou")}
-    best = max(reached, key=lambda validation: validation.scores.miou)
+    best = max(validations, key=lambda validation: validation.scores.miou)
     assert (record["iteration"], record["miou"]) == (best.iteration, best.scores.miou)
     assert record["digest"] == CELL.digest == model.cell.spec.digest
     assert (model.decoder is not None) == decoder
@@ -112,15 +112,15 @@ def test_the_best_model_is_kept_when_a_later_one_is_worse(tmp_path, monkeypatch)
         return scores
 
     monkeypatch.setattr("training.end_to_end.evaluate", scored)
-    reached, _ = trained(tmp_path, iterations=3, eval_every=1)
-    assert [validation.is_best for validation in reached] == [True, True, False]
+    validations, _ = trained(tmp_path, iterations=3, eval_every=1)
+    assert [validation.is_best for validation in validations] == [True, True, False]
     assert json.loads((tmp_path / "scores.json").read_text())["iteration"] == 2
 
 
 def test_it_learns(tmp_path):
-    reached, _ = trained(tmp_path, iterations=60, eval_every=30, scales=[1.0], decoder=True)
-    assert reached[-1].loss < 0.7 * reached[0].loss
-    assert reached[-1].scores.miou > reached[0].scores.miou > 0.1
+    validations, _ = trained(tmp_path, iterations=60, eval_every=30, scales=[1.0], decoder=True)
+    assert validations[-1].loss < 0.7 * validations[0].loss
+    assert validations[-1].scores.miou > validations[0].scores.miou > 0.1
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
@@ -283,10 +283,10 @@ STILL = {"scales": [1.0], "flip": False, "height_px": 65, "width_px": 65, "cell"
 def test_parts_of_equal_images_add_up_to_the_whole_batch(tmp_path):
     losses = []
     for parts in (1, 2):
-        reached, _ = trained(
+        validations, _ = trained(
             tmp_path / str(parts), OneImage(), iterations=4, eval_every=1, batch_size=4, accumulate=parts, **STILL
         )
-        losses.append([validation.loss for validation in reached])
+        losses.append([validation.loss for validation in validations])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -339,5 +339,5 @@ def test_the_average_follows_the_weights_and_is_what_is_saved(tmp_path):
 
 
 def test_training_in_bfloat16_learns(tmp_path):
-    reached, _ = trained(tmp_path, iterations=60, eval_every=30, scales=[1.0], decoder=True, precision="bfloat16")
-    assert reached[-1].loss < 0.8 * reached[0].loss
+    validations, _ = trained(tmp_path, iterations=60, eval_every=30, scales=[1.0], decoder=True, precision="bfloat16")
+    assert validations[-1].loss < 0.8 * validations[0].loss

@@ -248,6 +248,7 @@ def _line(pixels: int, size: int, align_corners: bool, group_px: int, device: to
     cell_groups = np.concatenate([[0], groups.cumsum()])
     group_starts = starts[cells] + group_px * (np.arange(len(cells)) - cell_groups[cells])
     group_stops = np.minimum(group_starts + group_px, starts[cells + 1])
-    indices = (torch.from_numpy(of).to(device, torch.int32) for of in (starts, group_starts, group_stops, cells, cell_groups))
-    starts, *of_groups = indices
-    return _Line(starts, torch.from_numpy(fractions).to(device, torch.float32), *of_groups, int(groups.max()))
+    numbers = (starts, group_starts, group_stops, cells, cell_groups)
+    of_cells, of_starts, of_stops, of_groups, of_firsts = (torch.from_numpy(of).to(device, torch.int32) for of in numbers)
+    to_next = torch.from_numpy(fractions).to(device, torch.float32)
+    return _Line(of_cells, to_next, of_starts, of_stops, of_groups, of_firsts, int(groups.max()))

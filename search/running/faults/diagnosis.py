@@ -1,12 +1,16 @@
 """Trouble of a trial that its cell may not be to blame for: memory that others took, or a GPU that is broken."""
 
+import os
 import re
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from errno import ENOMEM
+from pathlib import Path
 
 import ray
+
+from models.settings import KERNELS
 
 
 class Short(StrEnum):
@@ -45,16 +49,23 @@ class OutOfMemory:
 
 @dataclass(frozen=True, slots=True)
 class DeviceError:
-    """A GPU failed, or a cell made it fail: only other trials and other GPUs can tell."""
+    """A GPU failed, or a cell made it fail: only other trials and other GPUs can tell. Or this project's kernels did."""
 
     device: Device
     reason: str
+    with_kernels: bool = False
 
 
 def this_device() -> Device:
     """What Ray gave to this process."""
     gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
     return Device(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), tuple(gpus))
+
+
+def is_shared_in_turns(device: Device, share: float) -> bool:
+    """Whether this process has a part of a GPU without NVIDIA's MPS: its trials are no faster together than one by one."""
+    pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # MPS' own default
+    return bool(device.gpus) and 0 < share < 1 and not (pipe / "control").exists()
 
 
 def fault_of(error: Exception, device: Device) -> OutOfMemory | DeviceError | None:
@@ -67,7 +78,8 @@ def fault_of(error: Exception, device: Device) -> OutOfMemory | DeviceError | No
     if type(error).__name__ == "OutOfMemoryError" or _IS_GPU_MEMORY.search(str(error)):
         return OutOfMemory(Short.GPU, f"on {_gpu()}", one_line(error))
     if type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error)):
-        return DeviceError(device, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+        reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        return DeviceError(device, reason, with_kernels=_KERNELS_MODULE in sys.modules and os.environ.get(KERNELS) != "0")
     return None
 
 
@@ -91,6 +103,7 @@ def _gpu() -> str:
     return f"a GPU of {torch.cuda.get_device_properties(0).total_memory / 2**30:.1f} GiB"
 
 
+_KERNELS_MODULE = "models.kernels.layers"
 _IS_GPU_MEMORY = re.compile(r"out of memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
 _IS_DEVICE = re.compile(
     r"(CUDA|HIP|cuDNN|NCCL) error|(CUDNN|CUBLAS|CUSOLVER|CUFFT)_STATUS_|Triton Error|device-side assert"

@@ -13,11 +13,14 @@ class FaultTolerance:
             waits for ever.
         give_up_after: trials that fail alike, one after the other, until a search begins no more of them: storage that is not
             mounted, a broken driver. None goes on to the end.
+        kernels: whether trials use this project's kernels where they have a GPU. A trial that meets a device error with them is
+            tried again with torch's own operators, before the GPU is suspected.
     """
 
     retries: int = 2
     rung_timeout_s: float | None = 7200.0
     give_up_after: int | None = 10
+    kernels: bool = True
 
     def __post_init__(self) -> None:
         if self.retries < 0:

@@ -3,13 +3,21 @@
 import logging
 import os
 import socket
+import tempfile
+from contextlib import chdir
+from pathlib import Path
 
 import ray
 from ray._private.state import state
 
+from data.system.cpus import available_cpus
 from search.running.nodes.address import names_cluster
 from search.running.nodes.autoscaler import autoscales, check_growth
 from search.running.resources import Node, Resources, ResourcesError
+
+ROOT = Path(__file__).resolve().parents[3]
+LONGEST_TEMPORARY = 30
+"""Characters of a folder for temporary files in which Ray's sockets have room."""
 
 
 def connect(address: str | None) -> None:
@@ -27,14 +35,24 @@ def connect(address: str | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if ":" in address:
         _check_answers(address)
-    ray.init(
-        address=address,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        include_dashboard=False if is_local else None,
-        runtime_env={"env_vars": _WORKER_ENVIRONMENT},
-        _system_config=_OF_LOCAL_RAY if is_local else None,
-    )
+    with chdir(ROOT):  # where workers look for modules first: a user's folder may have a package `models` or `data` of its own
+        ray.init(
+            address=address,
+            num_cpus=available_cpus() if is_local else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if is_local else None,
+            runtime_env={"env_vars": _WORKER_ENVIRONMENT},
+            _system_config=_OF_LOCAL_RAY if is_local else None,
+            _temp_dir=_short_folder() if is_local else None,
+        )
+
+
+def _short_folder() -> str | None:
+    """Where Ray of this machine keeps its sockets, whose paths have 107 characters at most; None for its own choice."""
+    if len(tempfile.gettempdir()) <= LONGEST_TEMPORARY:
+        return None
+    return f"/tmp/dpc-{os.getuid()}"
 
 
 def slots(resources: Resources) -> int:

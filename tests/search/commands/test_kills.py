@@ -99,8 +99,8 @@ def leaderboard(record):
 @pytest.fixture(scope="module")
 def address():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.add_node(num_cpus=1)  # each life starts a worker a CPU, which is what this test costs
     yield nodes.address
     nodes.shutdown()
 

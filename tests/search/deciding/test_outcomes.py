@@ -23,14 +23,17 @@ def test_trials_that_got_equally_far_stand_by_their_last_scores_and_the_earlier_
     assert order(trial(0, 0.2, 0.4), trial(1, 0.1, 0.6), trial(2, 0.3, 0.6)) == [1, 2, 0]
 
 
-def test_two_trials_are_compared_at_the_highest_rung_that_both_reached():
-    """A cell that is bad to its end was once above one that scored more, and was stopped among better ones."""
+def test_a_cell_that_is_bad_to_its_end_stands_below_one_that_was_stopped_at_more():
     assert order(trial(0, 0.30, 0.339), trial(1, 0.5834), trial(2, 0.60, 0.70)) == [2, 1, 0]
 
 
 def test_who_trained_for_longer_has_the_benefit_of_the_doubt_where_comparisons_run_in_a_circle():
-    better, worse, stopped = trial(0, 0.4, 0.8), trial(1, 0.6, 0.7), trial(2, 0.5)
-    assert order(better, worse, stopped) == [0, 1, 2]  # at rung 1: worse > stopped > better
+    better, worse, stopped = trial(0, 0.4, 0.2, 0.45), trial(1, 0.6, 0.5, 0.3), trial(2, 0.5)
+    assert order(better, worse, stopped) == [0, 1, 2]  # better ends above worse, which was above stopped, which is above better
+
+
+def test_a_cell_that_blossoms_late_stands_above_one_that_was_stopped_at_less():
+    assert order(trial(0, 0.10, 0.20, 0.99), trial(1, 0.28)) == [0, 1]
 
 
 def test_equal_scores_at_the_common_rung_put_who_got_further_first():
@@ -43,7 +46,7 @@ def test_scores_of_other_searches_come_after_all_of_ones_own_and_trials_without_
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_order_follows_from_the_scores_whatever_the_order_of_arrival(seed):
-    """And whoever stands above another beat it where they last met, or shields somebody below who did, as the rule says."""
+    """And whoever stands above another is not worse, or somebody between them got further and is not worse."""
     rng = Random(seed)
     evaluations = [trial(n, *(rng.random() for _ in range(rng.randint(1, 4)))) for n in range(40)]
     ordered = ranked(evaluations)
@@ -53,10 +56,10 @@ def test_the_order_follows_from_the_scores_whatever_the_order_of_arrival(seed):
         if len(above.mious) == len(below.mious):
             assert above.mious[-1] >= below.mious[-1]
         elif len(above.mious) < len(below.mious):
-            assert above.mious[common] > below.mious[common]
-        elif above.mious[common] < below.mious[common]:
+            assert above.mious[-1] > max(below.mious[common:])
+        elif max(above.mious[common:]) < below.mious[-1]:
             shields = ordered[place + 1 : ordered.index(below)]
-            assert any(len(one.mious) > len(below.mious) and one.mious[common] >= below.mious[common] for one in shields)
+            assert any(len(one.mious) > len(below.mious) and max(one.mious[common:]) >= below.mious[-1] for one in shields)
 
 
 def test_adding_one_by_one_gives_the_same_best_as_all_at_once():

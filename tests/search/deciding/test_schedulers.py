@@ -149,3 +149,7 @@ def test_a_grace_period_that_is_not_given_ends_at_the_first_rung_whatever_that_i
     """So a re-ranking, whose rungs are its own, stops at these and not at the search's."""
     assert not scheduler.decide(0, [7], [0.1], [0.5, 0.6, 0.7]).goes_on
     assert type(scheduler)(grace_iterations=8).decide(0, [7], [0.1], [0.5, 0.6, 0.7]).goes_on
+
+
+def test_scores_that_differ_late_are_told_with_the_digits_that_do():
+    assert Asha(1).decide(0, [1], [0.19821], [0.19822] * 9).reason.startswith("0.19821 is below 0.19822, ")

@@ -108,3 +108,9 @@ def test_a_rung_at_which_all_score_alike_is_left_out():
 def test_too_few_completed_trials_say_nothing():
     assert not rung_correlations(search_of([(0.1, 0.2, 0.3), (0.2, 0.3, 0.4)]))
     assert not rung_correlations(SearchRecord())
+
+
+def test_an_interval_holds_its_estimate_also_where_most_ranks_tie(monkeypatch):
+    monkeypatch.setattr(np, "nanquantile", lambda rhos, shares: (0.62, 0.92))
+    found = rank_correlation([1, 2, 2, 3, 3, 3], [1, 1, 2, 3, 2, 2])
+    assert found.low <= found.rho <= found.high

@@ -132,8 +132,10 @@ class Toy:
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["CUDA_MPS_PIPE_DIRECTORY"] = str(tmp_path_factory.mktemp("mps"))
+    Path(os.environ["CUDA_MPS_PIPE_DIRECTORY"], "control").touch()
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 2, "include_dashboard": False})
     nodes.add_node(num_cpus=2, num_gpus=1, labels=SMALL, resources={"fast_disk": 2})
     connect(nodes.address)
@@ -163,9 +165,9 @@ def head_gpu(number):
     return f"{head['NodeID'][-6:]}:{number}"
 
 
-def some_cell():
-    """One that every search of ten trials proposes."""
-    return SPACE.sample(Random(proposal_seed(0, 2))).digest
+def some_cell(number=2):
+    """The one that every search of ten trials proposes as its ``number``-th."""
+    return SPACE.sample(Random(proposal_seed(0, number))).digest
 
 
 def test_a_quarter_of_a_gpu_a_trial_packs_four_on_one(cluster, tmp_path):
@@ -186,21 +188,20 @@ def test_a_trial_that_runs_out_of_memory_beside_others_is_scored_alone(cluster, 
     assert visits(tmp_path)[-1] == second  # packed trials do not wait for it
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ("is large", r"out of memory even alone on a GPU: RuntimeError: CUDA out of memory\. Tried to allocate 20\.00 GiB\."),
-        ("is large in the node", r"out of memory even alone on [\d.]+: MemoryError"),
-    ],
-)
-def test_a_trial_that_runs_out_of_memory_even_alone_has_no_score(cluster, tmp_path, fault, reason):
-    record = search(tmp_path, Toy(tmp_path, faults=((some_cell(), fault),)), Resources(cpu=0.5, gpu=0.5))
-    ended = {trial.cell.digest: trial for trial in record.finished}
-    large = ended.pop(some_cell())
-    assert (large.status, large.miou) == (Status.FAILED, None)
-    assert re.fullmatch(reason, large.ended.reason)
+def test_trials_that_run_out_of_memory_even_alone_have_no_score(cluster, tmp_path):
+    large = {
+        some_cell(2): ("is large", r"a GPU: RuntimeError: CUDA out of memory\. Tried to allocate 20\.00 GiB\."),
+        some_cell(3): ("is large in the node", r"[\d.]+: MemoryError"),
+    }
+    toy = Toy(tmp_path, faults=tuple((digest, fault) for digest, (fault, _) in large.items()))
+    record = search(tmp_path, toy, Resources(cpu=0.5, gpu=0.5, label_selector=SMALL))
+    ended, seen = {trial.cell.digest: trial for trial in record.finished}, Counter(visit.digest for visit in visits(tmp_path))
+    for digest, (_, reason) in large.items():
+        trial = ended.pop(digest)
+        assert (trial.status, trial.miou) == (Status.FAILED, None)
+        assert re.fullmatch(rf"out of memory even alone on {reason}", trial.ended.reason)
+        assert seen[digest] == 2
     assert {trial.status for trial in ended.values()} == {Status.COMPLETED}
-    assert Counter(visit.digest for visit in visits(tmp_path))[some_cell()] == 2
 
 
 @pytest.mark.parametrize("gpu", [1, 0.5])

@@ -294,7 +294,7 @@ def test_a_thread_follows_a_journal_while_it_grows(tracking, tmp_path, request):
     thread = TrackingThread(path, tracking)
     thread.start()
     write(path, [opened(request.node.name), *every_status()[:2]])
-    wait_until(lambda: thread._projection._offset > 0 and not thread._projection._untold)
+    wait_until(lambda: thread.link)
     with pytest.raises(TrackingError, match="tracked already"):
         track(path, tracking)
     write(path, every_status()[2:])

@@ -23,7 +23,7 @@ from search.findings.contributions import branch_contributions, model_contributi
 from search.findings.cost_front import cost_front
 from search.findings.leaderboard import ordinal
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
-from search.journal.lines import encode
+from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.views.report import readings
 from search.views.report.course import course, in_time, rung_courses
@@ -75,8 +75,11 @@ def search(trials: int, rungs: int = 3, failing: float = 0.1, running: int = 0, 
 
 def write(folder: Path, events: Sequence[Event], torn: bytes = b"") -> Path:
     path = folder / "demo" / "journal.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"".join(map(encode, events)) + torn)
+    path.unlink(missing_ok=True)
+    with Journal(path) as journal:
+        journal.append(*events)
+    with path.open("ab") as file:
+        file.write(torn)
     return path
 
 
@@ -267,7 +270,7 @@ def test_stopped_trials_alone_are_not_called_completed(tmp_path):
 
 
 def inherited(number: int, is_comparable: bool) -> TrialInherited:
-    rungs = [(10, 0.1, 1.0, 1.0), (20, 0.2, 1.0, 2.0), (30, 0.99, 1.0, 3.0)]
+    rungs = [(10, 0.4, 1.0, 1.0), (20, 0.7, 1.0, 2.0), (30, 0.99, 1.0, 3.0)]
     cell = SPACE.sample(Random(99))
     return TrialInherited(number, "parent", is_comparable, cell, 0, 1, 1, rungs, Status.COMPLETED, "", 3.0, 999.0)
 
@@ -413,7 +416,7 @@ def test_a_cell_close_to_the_best_at_lower_cost_is_pointed_out():
 def test_a_re_ranking_is_shown_with_what_it_changed(finished):
     folder, record = finished
     assert "trained end to end" not in report(folder).text
-    best = [trial for trial in record.leaderboard() if trial.miou is not None][:6]
+    best = [trial for trial in record.leaderboard() if trial.status == Status.COMPLETED][:6]
     events = [SearchOpened("demo re-ranked, seed 0", {}, {}, 0.0)]
     for number, trial in enumerate(best):
         miou = 0.5 + 0.01 * number  # the other way round
@@ -421,8 +424,8 @@ def test_a_re_ranking_is_shown_with_what_it_changed(finished):
         events.append(RungReached(number, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
         events.append(TrialEnded(number, Status.COMPLETED, "", 5.0, 0.0))
     path = folder / "demo" / "rerank" / "seed-0" / "journal.jsonl"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"".join(map(encode, events)))
+    with Journal(path) as journal:
+        journal.append(*events)
     page = report(folder)
     assert page.says("The best cells, trained end to end", f"The best of 6, {best[5].cell.digest[:8]}, was 6th by proxy.")
     assert page.says("rho of both scores is -1.00")

@@ -1,11 +1,12 @@
 """What an error tells of memory and devices."""
 
+import sys
 from errno import EIO, ENOMEM
 
 import pytest
 import torch
 
-from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Short, death_of, fault_of
+from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Short, death_of, fault_of, is_shared_in_turns
 
 GPU, CPU = (Device("node", "10.0.0.3", gpus) for gpus in (("0",), ()))
 
@@ -59,3 +60,23 @@ def test_a_process_that_ray_ended_for_memory_ran_out_of_it():
     said = "Worker exit detail: 1 worker(s) were killed due to the node running low on memory. Memory on the node was 60GB"
     assert death_of(said) is not None
     assert death_of("Worker exit detail: the process was killed by the OOM killer due to high memory usage, or") is None
+
+
+@pytest.mark.parametrize(("loaded", "setting", "with_kernels"), [(True, "1", True), (True, "0", False), (False, "1", False)])
+def test_a_device_error_tells_whether_the_projects_kernels_were_in_use(monkeypatch, loaded, setting, with_kernels):
+    monkeypatch.setenv("DPC_KERNELS", setting)
+    monkeypatch.delitem(sys.modules, "models.kernels.layers", raising=False)
+    if loaded:
+        monkeypatch.setitem(sys.modules, "models.kernels.layers", sys)
+    fault = fault_of(RuntimeError("CUDA error: an illegal memory access was encountered"), GPU)
+    assert fault.with_kernels is with_kernels
+
+
+@pytest.mark.parametrize(("device", "share", "runs", "expected"), [
+    (GPU, 0.25, False, True), (GPU, 0.25, True, False), (GPU, 1.0, False, False), (CPU, 0.0, False, False),
+])  # fmt: skip
+def test_parts_of_a_gpu_without_mps_are_used_in_turns(monkeypatch, tmp_path, device, share, runs, expected):
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    if runs:
+        (tmp_path / "control").touch()
+    assert is_shared_in_turns(device, share) is expected

@@ -1,0 +1,17 @@
+"""The command ``dpc``, which finds this project's packages before others of their names."""
+
+import sys
+
+from dpc import ROOT
+
+
+def main() -> int:
+    """As ``search.cli.main``."""
+    sys.path.insert(0, str(ROOT))
+    from search.cli import main as run  # noqa: PLC0415 - only now is it surely ours
+
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

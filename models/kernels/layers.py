@@ -1,0 +1,7 @@
+"""What ``models.fused`` runs on a GPU."""
+
+from models.kernels.atrous import atrous_batch_norm_relu
+from models.kernels.batch_norm import batch_norm_relu
+from models.kernels.joined import joined
+
+__all__ = ["atrous_batch_norm_relu", "batch_norm_relu", "joined"]

@@ -1,0 +1,29 @@
+"""Trials without a score, and why: what a person must put right."""
+
+from collections import Counter
+from collections.abc import Iterable
+from textwrap import shorten
+
+from search.deciding.outcomes import Status
+from search.journal.record import SearchRecord
+
+WIDTH = 240
+"""Characters of a reason: libraries explain at length."""
+
+
+def failures(records: Iterable[SearchRecord]) -> str:
+    """How many trials failed or diverged, with the most frequent reason of either; empty where none did."""
+    ends = [trial.ended for record in records for trial in record.finished if trial.ended]
+    parts = []
+    for status in (Status.FAILED, Status.DIVERGED):
+        reasons = Counter(end.reason for end in ends if end.status == status)
+        if reasons:
+            ((reason, count),) = reasons.most_common(1)
+            most = "" if count == reasons.total() else f" of {count}"
+            parts.append(f"{reasons.total()} {status.value} (the reason{most}: {shorten(reason, WIDTH)})")
+    return "; ".join(parts)
+
+
+def no_score_code(records: Iterable[SearchRecord]) -> int:
+    """The exit code of what ran to its end: 1 where nothing has a score."""
+    return 0 if any(trial.miou is not None for record in records for trial in record.finished) else 1

@@ -1,0 +1,59 @@
+"""Pooling and resizing as matrix products, as a GPU does them."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch._subclasses import FakeTensorMode
+
+from models.grid_products import means_by_products, resized_by_products
+from models.operators import GridPooling
+from models.settings import CellSettings
+
+SIZES = [(24, 31), (7, 5), (1, 1)]
+GRIDS = [(1, 1), (2, 4), (8, 8)]
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_products_equal_torchs_operators_and_their_gradients(size, grid):
+    def compare(ours, theirs, maps_BCHW):
+        sides = []
+        for operator in (ours, theirs):
+            leaf = maps_BCHW.clone().requires_grad_()
+            output = operator(leaf)
+            sides.append((output, *torch.autograd.grad((output * output.detach()).sum(), leaf)))
+        for found, expected in zip(*sides, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+    generator = torch.Generator().manual_seed(0)
+    maps_BCHW = torch.randn(2, 3, *size, dtype=torch.float64, generator=generator)
+    cells_BCHW = torch.randn(2, 3, *grid, dtype=torch.float64, generator=generator)
+    compare(lambda x: means_by_products(x, grid), lambda x: F.adaptive_avg_pool2d(x, grid), maps_BCHW)
+    compare(
+        lambda x: resized_by_products(x, size),
+        lambda x: F.interpolate(x, size=size, mode="bilinear", align_corners=False),
+        cells_BCHW,
+    )
+
+
+def test_channels_that_are_last_stay_so():
+    maps_BCHW = torch.randn(2, 3, 5, 7).contiguous(memory_format=torch.channels_last)
+    raised = resized_by_products(means_by_products(maps_BCHW, (2, 2)), (5, 7))
+    assert raised.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_under_autocast_of_a_gpu_a_pooling_branch_keeps_its_type(dtype):
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        patch("torch.cuda.amp.common.amp_definitely_not_available", return_value=False),
+        patch("torch.cuda.is_bf16_supported", return_value=True),
+        torch.device("cuda"),
+    ):
+        branch = GridPooling((2, 4), 6, CellSettings(filters=4)).eval()
+        with torch.autocast("cuda", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            output = branch(torch.empty(2, 6, 9, 11, dtype=dtype))
+    assert output.dtype == dtype
+    assert output.device.type == "cuda"

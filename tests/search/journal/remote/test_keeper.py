@@ -1,0 +1,111 @@
+"""What is brought to a store beside a running search."""
+
+import shutil
+import time
+
+import pytest
+
+from search.journal.events import SearchClosed
+from search.journal.journal import Journal
+from search.journal.record import SearchRecord
+from search.journal.remote import keeper, owner
+from search.journal.remote.keeper import KeeperThread, StoredSearch
+
+pytestmark = pytest.mark.usefixtures("quick_keeper")
+
+
+@pytest.fixture
+def quick_keeper(monkeypatch, quick_owners):
+    monkeypatch.setattr(keeper, "POLL_S", 0.02)
+    monkeypatch.setattr(keeper, "RETRY_S", (0.05, 0.1))
+
+
+def test_journal_and_results_follow_a_search_and_checkpoints_go_with_their_trials(
+    place, tmp_path, opened, trial, restored, wait_until
+):
+    told, record = [], SearchRecord()
+    with Journal(tmp_path / "a.jsonl") as journal:
+        search = StoredSearch(place, journal.path)
+        search.restore(journal, told.append)
+        thread = KeeperThread(search, record, [tmp_path / "best.json"], told.append)
+        thread.start()
+        for event in (opened, *trial(0)[:1], *trial(1)[:1]):
+            journal.append(event)
+            record.apply(event)
+        names = [record.checkpoint_name(number) for number in range(2)]
+        for name in names:
+            search.checkpoints.write(name, b"state")
+        for event in trial(0)[1:]:
+            journal.append(event)
+            record.apply(event)
+        (tmp_path / "best.json").write_text("first")
+        wait_until(lambda: search.checkpoints.names() == names[1:])
+        wait_until(lambda: place.read("best.json") == b"first")
+        (tmp_path / "best.json").write_text("the second")
+        wait_until(lambda: place.read("best.json") == b"the second")
+        last = SearchClosed("1 trials", 2000.0)
+        journal.append(last)
+        record.apply(last)
+        assert thread.close(20.0) == ""
+        search.owner.release()
+    assert search.checkpoints.names() == []
+    assert told == []
+    assert place.names() == ["best.json"]
+    assert restored(place / "journal", tmp_path / "b.jsonl") == (tmp_path / "a.jsonl").read_bytes()
+
+
+def test_a_store_that_fails_is_told_once_delays_nothing_and_catches_up(place, tmp_path, opened, trial, restored, wait_until):
+    told, here = [], tmp_path / "store"
+    with Journal(tmp_path / "a.jsonl") as journal:
+        search = StoredSearch(place, journal.path)
+        search.restore(journal, told.append)
+        thread = KeeperThread(search, SearchRecord(), [], told.append)
+        thread.start()
+        journal.append(opened)
+        wait_until(lambda: search.journal.size_bytes > 0)
+        here.rename(tmp_path / "away")
+        here.touch()  # a file where the folder was: every use fails
+        journal.append(*trial(0))
+        wait_until(lambda: told)
+        time.sleep(0.5)
+        assert len(told) == 1
+        assert told[0].startswith(f"The store fails and is tried again; the search goes on: {place}")
+        here.unlink()
+        (tmp_path / "away").rename(here)
+        wait_until(lambda: len(told) == 2)
+        assert told[1] == f"{place} holds everything again"
+        assert thread.close(20.0) == ""
+    assert restored(place / "journal", tmp_path / "b.jsonl") == (tmp_path / "a.jsonl").read_bytes()
+
+
+def test_a_store_that_fails_at_the_end_is_waited_for_a_while_and_what_it_lacks_is_said(place, tmp_path, opened, trial):
+    told = []
+    with Journal(tmp_path / "a.jsonl") as journal:
+        search = StoredSearch(place, journal.path)
+        search.restore(journal, told.append)
+        shutil.rmtree(tmp_path / "store")
+        (tmp_path / "store").touch()
+        thread = KeeperThread(search, SearchRecord(), [tmp_path / "best.json"], told.append)
+        thread.start()
+        journal.append(opened, *trial(0))
+        (tmp_path / "best.json").write_text("{}")
+        started_s = time.monotonic()
+        lacking = thread.close(1.0)
+    assert time.monotonic() - started_s < 20
+    assert lacking.startswith(f"5 lines of the journal, best.json ({place}")
+
+
+def test_a_driver_whose_search_was_taken_over_says_so_and_writes_no_more(place, tmp_path, opened):
+    told = []
+    with Journal(tmp_path / "a.jsonl") as journal:
+        search = StoredSearch(place, journal.path)
+        search.restore(journal, told.append)
+        thread = KeeperThread(search, SearchRecord(), [], told.append)
+        place.write(owner.FILE, b'{"host": "elsewhere", "process": 7, "token": "theirs"}')
+        thread.start()
+        journal.append(opened)
+        thread.join(20.0)
+        assert not thread.is_alive()
+        assert thread.close(1.0).startswith("1 lines of the journal (")
+    assert "process 7 on elsewhere has taken this search over. What this process finds from here on stays in" in told[0]
+    assert (place / "journal").names() == []

@@ -1,0 +1,52 @@
+"""What an attempt is given after one that failed, without Ray; test_attempts.py has it on a cluster."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from models.spec import BACKBONE, Branch, CellSpec, Conv1x1
+from search.running import attempts
+from search.running.attempts import Attempts
+from search.running.faults.diagnosis import Device, DeviceError
+from search.running.faults.tolerance import FaultTolerance
+from search.running.resources import Resources
+
+GPU = Device("node", "10.0.0.3", ("0",))
+ERROR = DeviceError(GPU, "AcceleratorError: CUDA error: an illegal memory access was encountered", with_kernels=True)
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    actors = []
+    monkeypatch.setattr(attempts.ray, "kill", actors.append)
+    return actors
+
+
+def attempts_at_one_trial(tmp_path, said, kernels=True):
+    proposed = SimpleNamespace(trial=1, cell=CellSpec((Branch(BACKBONE, Conv1x1()),)), seed=0)
+    record = SimpleNamespace(trials={1: SimpleNamespace(proposed=proposed)}, checkpoint_name=lambda number: "1.safetensors")
+    study = SimpleNamespace(record=record, propose=iter([proposed]).__next__)
+    return Attempts(study, FaultTolerance(kernels=kernels), Resources(gpu=1), tmp_path, said.append)
+
+
+def test_a_device_error_with_kernels_is_followed_by_an_attempt_without_and_blames_no_gpu(tmp_path, killed):
+    said = []
+    one = attempts_at_one_trial(tmp_path, said)
+    assert one.next("first")["kernels"]
+    one.met(1, ERROR, "actor")
+    assert killed == ["actor"]
+    assert not one.next("second")["kernels"]
+    assert said == [f"Trial 1 is tried again with torch's own operators on its GPU: {ERROR.reason}"]
+
+
+def test_kernels_that_a_setting_turns_off_are_used_by_no_attempt(tmp_path):
+    assert not attempts_at_one_trial(tmp_path, [], kernels=False).next("first")["kernels"]
+
+
+def test_that_trials_use_a_gpu_in_turns_is_said_once(tmp_path):
+    said = []
+    one = attempts_at_one_trial(tmp_path, said)
+    one.say_in_turns()
+    one.say_in_turns()
+    assert len(said) == 1
+    assert "nvidia-cuda-mps-control -d" in said[0]

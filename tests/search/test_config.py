@@ -1,0 +1,85 @@
+"""From YAML and overrides to frozen values: what ``Config.read`` fills the fields of a dataclass with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Ge, Gt, Le
+
+from search.config import HERE, At, ConfigError, Overrides, load
+from search.deciding.algorithms.base import Algorithm
+from search.deciding.algorithms.tpe import Tpe
+from search.running.resources import Resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    address: str | None
+    max_pending: Annotated[int, Ge(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeded:
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    trials: Annotated[int, Gt(0), Le(100)]
+    source: Annotated[str | None, At("from")]
+    output_dir: Path
+    algorithm: Algorithm
+    resources: Resources
+    ray: Address
+    same_level: Annotated[Seeded, HERE]
+    overrides: Overrides
+    found: str
+    not_a_setting: int = 7
+
+    def __post_init__(self) -> None:
+        if self.source == "nobody":
+            raise ValueError("from: nobody is no search.")
+
+
+def read(*overrides):
+    return load("search", overrides).read(Asked, found="elsewhere")
+
+
+def test_each_field_is_the_setting_of_its_name_or_of_the_name_in_its_annotation():
+    asked = read("trials=3", "from=other", "algorithm=tpe", "resources.cpu=2", "ray.max_pending=5", "seed=9", "output_dir=/out")
+    assert (asked.trials, asked.source, asked.output_dir) == (3, "other", Path("/out"))
+    assert isinstance(asked.algorithm, Tpe)
+    assert asked.resources.cpu == 2
+    assert (asked.ray, asked.same_level) == (Address(address=None, max_pending=5), Seeded(seed=9))
+
+
+def test_a_field_that_is_given_or_has_a_default_needs_no_setting():
+    asked = read()
+    assert (asked.found, asked.not_a_setting) == ("elsewhere", 7)
+
+
+def test_overrides_are_kept_for_the_next_command():
+    assert read("trials=3", "dataset.num_train=8", "space.num_branches=2").overrides.of("dataset") == ["dataset.num_train=8"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trials=0", "trials: must be above 0, got 0."),
+        ("trials=101", "trials: must be at most 100, got 101."),
+        ("ray.max_pending=0", "ray.max_pending: must be at least 1, got 0."),
+        ("seed=first", "seed: input should be a valid integer, unable to parse string as an integer, got 'first'."),
+        ("resources.cpu=0", "resources.cpu must be above 0, got 0.0."),
+        ("from=nobody", "from: nobody is no search."),
+    ],
+)
+def test_what_breaks_a_rule_is_told_with_the_rule(override, message):
+    with pytest.raises(ConfigError) as error:
+        read(override)
+    assert str(error.value) == message
+
+
+def test_a_choice_names_what_is_accepted():
+    with pytest.raises(ConfigError, match="trials: accepted are few and many, got 50"):
+        load("search", []).value("trials", Literal["few", "many"])

@@ -1,0 +1,109 @@
+"""Paths and names as a person writes them: absolute before anything is sent, texts whatever they look like."""
+
+import pytest
+
+from data.cache.settings import CacheSettings
+from data.datasets.contract import SegmentationDataset
+from models.settings import BackboneChoice
+from search.config import ConfigError, load
+from search.help import COMMANDS
+from search.settings.submit import _command
+
+ODD = ["a=b", "a#b", "a (1)", "x[1]", "ü ö", "it's", "a,b", "a:b", "a\\b", "a{b}", "50%", "a&b;c", "2026_11_28", "1.10", "true"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_paths_that_are_sent_to_workers_are_absolute(here):
+    (here / "my_data").mkdir()
+    given = ["dataset=folder", "dataset.root=my_data", "dataset.classes=[a,b]", "backbone.weights=w.safetensors"]
+    config = load("rerank", [*given, "from=x", "cache.local=~/copies"])
+    assert config.build("dataset", SegmentationDataset).root == str(here / "my_data")
+    assert config.build("backbone", BackboneChoice).weights == str(here / "w.safetensors")
+    cache = config.build("cache", CacheSettings)
+    assert cache.folder == str(here / "outputs" / "cache")
+    assert cache.local.endswith("/copies")
+    assert cache.local.startswith("/")
+    assert load("rerank", ["from=x", "backbone.weights=hub"]).build("backbone", BackboneChoice).weights == "hub"
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "absolute"),
+    [
+        ("export", ["checkpoint=m", "output=m.onnx"], ["checkpoint", "output"]),
+        ("predict", ["checkpoint=m", "images=photos/*.png", "output=out"], ["checkpoint", "images", "output"]),
+        ("evaluate", ["checkpoint=m", "json=s.json", "picture=p.png"], ["checkpoint", "json", "picture"]),
+        ("cell", ["cell=dpc_top1", "picture=p.png"], ["picture"]),
+        ("simulate", ["journal=j"], ["journal", "output_dir"]),
+        ("fidelity", ["dataset=folder", "dataset.root=data"], ["dataset.root", "output_dir", "cache.folder"]),
+        ("retrain", ["cell=aspp", "backbone.weights=w"], ["backbone.weights", "output_dir", "cache.folder"]),
+        ("track", ["name=a"], ["output_dir"]),
+    ],
+)
+def test_a_command_that_is_submitted_has_absolute_paths(here, command, given, absolute):
+    added = _command(command, *given)[1 + len(given) :]
+    assert set(absolute) <= {text.partition("=")[0] for text in added}
+    assert all(text.partition("=")[2].startswith(f"'{here}/") for text in added)
+
+
+def test_every_command_can_be_asked_for_its_paths():
+    for command in sorted(set(COMMANDS) - {"submit"}):
+        assert _command(command)[0] == command
+
+
+def test_a_cell_of_a_file_is_sent_by_its_path_and_one_of_conf_by_its_name(here):
+    (here / "mine.json").write_text("[]")
+    assert f"cell='{here}/mine.json'" in _command("retrain", "cell=mine.json")
+    assert not [text for text in _command("retrain", "cell=aspp") if text.startswith("cell='")]
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_characters_of_a_path_that_hydra_takes_for_its_own_are_part_of_it(here, path):
+    assert load("export", [f"output={path}"]).value("output", str) == path
+    sent = _command("export", f"output={path}")[-1]
+    assert load("export", [sent]).value("output", str) == f"{here}/{path}"
+
+
+@pytest.mark.parametrize("name", ["2026_11_28", "1.10", "1e3", "007", "true"])
+def test_a_name_that_looks_like_a_number_is_a_text(name):
+    assert load("search", [f"name={name}"]).value("name", str) == name
+
+
+def test_names_of_classes_may_be_numbers(here):
+    dataset = load("search", ["dataset=folder", "dataset.root=2026", "dataset.classes=[0,1,2]"]).build(
+        "dataset", SegmentationDataset
+    )
+    assert (dataset.root, list(dataset.classes)) == (str(here / "2026"), ["0", "1", "2"])
+
+
+def test_numbers_that_were_checked_are_those_that_are_built():
+    from search.deciding.algorithms.base import Algorithm
+
+    built = load("search", ["algorithm=evolution", "algorithm.population_size=1e2"]).build("algorithm", Algorithm)
+    assert repr(built.population_size) == "100"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trials: 3\n", "experiment: its file needs the first line `# @package _global_`; without it trials are lost"),
+        ("# @package _global_\ntrialz: 3\n", "trialz: no such setting; did you mean trials?"),
+        ("# @package _global_\nproxy:\n\trungs: [1]\n", r"mine.yaml., line 3, column 1; a YAML file is indented by blanks"),
+    ],
+    ids=["no package", "unknown", "tab"],
+)
+def test_an_experiment_that_sets_nothing_is_refused(here, text, message):
+    (here / "experiment").mkdir()
+    (here / "experiment" / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load("search", ["experiment=mine"], str(here))
+
+
+def test_an_experiment_may_set_what_another_command_has(here):
+    (here / "experiment").mkdir()
+    (here / "experiment" / "mine.yaml").write_text("# @package _global_\ntrials: 3\nsamples: 4\n")
+    assert load("search", ["experiment=mine"], str(here)).value("trials", int) == 3

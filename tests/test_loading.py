@@ -1,0 +1,116 @@
+"""What a process has loaded when it answers, and when it works: a heavy package waits until it is used."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.help import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {
+    "torch",
+    "ray",
+    "mlflow",
+    "matplotlib",
+    "timm",
+    "segmentation_models_pytorch",
+    "albumentations",
+    "pandas",
+    "sklearn",
+    "cv2",
+}
+TINY = [
+    "dataset.num_train=2",
+    "dataset.num_val=1",
+    "backbone.name=tu-test_efficientnet",
+    "proxy.rungs=[1,2]",
+    "proxy.cell.filters=8",
+    "space.num_branches=2",
+    "trials=1",
+    "cache.workers=1",
+]
+"""A search on features of a backbone that timm builds."""
+REFUSED = {
+    "search": ["trials=-1"],
+    "cell": ["cell=nobody"],
+    "check-data": ["samples=0"],
+    "cache": ["resources.cpu=0"],
+    "report": ["name=nobody"],
+    "rerank": ["from=nobody"],
+    "fidelity": ["first.protocol=both"],
+    "retrain": ["cell=nobody"],
+    "evaluate": ["checkpoint=/nowhere"],
+    "predict": ["checkpoint=/nowhere", "images=.", "output=/nowhere"],
+    "export": ["checkpoint=/nowhere", "output=model.onnx"],
+    "replay": ["name=nobody"],
+    "simulate": ["algorithms=[predictor]", "seeds=0"],
+    "submit": ["address=nowhere"],
+    "track": ["name=nobody"],
+}
+
+
+def run(code, *arguments):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_refusal_comes_before_anything_heavy_is_loaded(command, tmp_path):
+    code = "import sys; from search.cli import main; assert main(sys.argv[1:]) == 2; print(*sys.modules)"
+    folder = [] if command in ("cell", "predict", "export", "submit") else [f"output_dir={tmp_path}"]
+    answered = run(code, command, *REFUSED[command], *folder)
+    assert answered.stderr.startswith("dpc: ")
+    assert answered.stderr.count("\n") == 1
+    assert set(answered.stdout.split()) & HEAVY == set()
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """A folder with the caches of the tiny search."""
+    folder = tmp_path_factory.mktemp("outputs")
+    given = [setting for setting in TINY if setting.partition(".")[0] in ("dataset", "backbone", "cache")]
+    cached = run(
+        "import sys; from search.cli import main; sys.exit(main(sys.argv[1:]))", "cache", *given, f"output_dir={folder}"
+    )
+    assert cached.returncode == 0, cached.stderr
+    return folder
+
+
+def test_the_driver_of_a_cached_search_loads_neither_backbones_nor_figures(outputs):
+    code = """
+import os, sys
+import search.session.session as session
+from search.cli import main
+
+def loaded(*arguments):
+    print(*sys.modules, flush=True)
+    os._exit(0)
+
+session.join, session.slots, session.run_study = lambda workplace: None, lambda resources: 1, loaded
+main(sys.argv[1:])
+"""
+    driver = run(code, "search", *TINY, f"output_dir={outputs}")
+    modules = set(driver.stdout.split())
+    assert "ray.tune" in modules, driver.stderr
+    assert modules & {"timm", "segmentation_models_pytorch", "torchvision", "matplotlib", "albumentations", "sklearn"} == set()
+
+
+def test_a_worker_loads_only_what_trains(outputs):
+    code = """
+import sys
+from pathlib import Path
+import search.running.trial
+from models.spec import BACKBONE, Branch, CellSpec, Conv1x1
+from training.proxy import ProxyTask
+from training.settings import ProxySettings
+
+train, val = map(Path, sys.argv[1:])
+(score,) = ProxyTask(train, val, ProxySettings((1,), batch_size=2))(CellSpec((Branch(BACKBONE, Conv1x1()),)), 0)
+print(*sys.modules)
+"""
+    worker = run(code, *(path.parent for path in outputs.glob("cache/*/manifest.json")))
+    modules = set(worker.stdout.split())
+    assert "torch" in modules, worker.stderr
+    assert modules & {*HEAVY - {"torch", "ray", "pandas"}, "torchvision", "hydra"} == set()
