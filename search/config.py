@@ -278,13 +278,19 @@ def _check_experiment(settings: DictConfig) -> None:
             raise ConfigError(f"{key}: no such setting; {hint}")
 
 
+_NAMES = ("name", "from", "label", "run", "register", "job")
+"""Settings that others are made of, so that their text must be kept from the beginning: retrain's name is ${from}."""
+
+
 def _readable(override: str) -> str:
     """``override``, with its value quoted where it has characters that Hydra takes for its own, as paths may."""
     key, separator, value = override.partition("=")
     if not separator or value[:1] in ("[", "{", "'", '"') or not re.fullmatch(r"[+~]*[\w./@-]+", key):
         return override
     try:
-        is_understood = not OverridesParser.create().parse_override(override).is_sweep_override()
+        parsed = OverridesParser.create().parse_override(override)
+        is_number = parsed.key_or_group in _NAMES and isinstance(parsed.value(), int | float)
+        is_understood = not parsed.is_sweep_override() and not is_number
     except HydraException:
         is_understood = False
     return override if is_understood else f"{key}={quoted(value)}"
