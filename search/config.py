@@ -153,7 +153,7 @@ class Config:
         if is_dataclass(kind) and OmegaConf.is_dict(node) and not has_target:
             added = {text.partition("=")[0].lstrip("+") for text in self.overrides if text.startswith("+")}
             accepted = [_key(*hint)[0] for hint in get_type_hints(kind, include_extras=True).items()]
-            if unknown := [str(key) for key in node if key not in accepted and f"{path}.{key}" in added]:
+            if unknown := [key for key in map(str, node) if key not in accepted and f"{path}.{key}" in added]:
                 raise ConfigError(f"{path}.{unknown[0]}: no such setting; accepted are {', '.join(accepted)}.")
             return self.read(kind, path)  # type: ignore[arg-type]
         is_built = has_target or (isinstance(kind, type) and kind.__module__ not in ("builtins", "pathlib"))
@@ -273,7 +273,7 @@ def _check_additions(command: str, overrides: Sequence[str]) -> None:
     added = [parsed.key_or_group for parsed in OverridesParser.create().parse_overrides(list(overrides)) if parsed.is_add()]
     if not (tops := [key for key in added if "." not in key]):
         return
-    known = OmegaConf.to_container(compose(command), resolve=False)
+    known = set(map(str, compose(command)))
     if unknown := [key for key in tops if key not in known]:
         raise ConfigError(f"{unknown[0]}: no such setting; `dpc {command} --help` lists them.")
 

@@ -50,7 +50,7 @@ class RayCluster:
         max_concurrent: trials at once at most; None for as many as there is room for.
     """
 
-    address: Annotated[str | None, AfterValidator(check_address)]
+    address: Annotated[str, AfterValidator(check_address)] | None
     max_pending: Count
     max_concurrent: Count | None
 

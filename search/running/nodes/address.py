@@ -11,13 +11,13 @@ def names_cluster(address: str | None) -> bool:
     return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
 
 
-def check_address(address: str | None) -> str | None:
+def check_address(address: str) -> str:
     """``address`` itself.
 
     Raises:
         UserError: it has not the form of one.
     """
-    if address is None or _ADDRESS.fullmatch(address):
+    if _ADDRESS.fullmatch(address):
         return address
     raise UserError(f"{address!r} is no address of Ray; accepted are null, auto and <host>:<port> of a head.")
 
