@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own, has_separator, passed_on = _split_at(given, "--")
     is_debug = "--debug" in own
     try:
+        _refuse_hydras(own)
         options = _parser().parse_intermixed_args(own)
         if options.command is None:
             print(overview())
@@ -63,6 +64,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(text: str, code: int) -> int:
     print(f"dpc: {' '.join(text.split())}", file=sys.stderr)
     return code
+
+
+_HYDRAS_OPTIONS = {
+    ("-m", "--multirun"): "run the command once for each value",
+    ("-cn", "--config-name"): "name the command: dpc <command>",
+    ("-cd", "-cp", "--config-path"): "use --config-dir DIR",
+    ("-c",): "use --cfg",
+    ("-i", "--info", "--resolve", "-p", "--package"): "`dpc <command> --cfg` prints the settings that it would use",
+    ("-r", "--run", "--experimental-rerun"): "leave it out: a command runs",
+    ("--hydra-help",): "use --help",
+    ("-sc", "--shell-completion"): "`dpc <command> --help` lists the settings",
+}
+
+
+def _refuse_hydras(arguments: Sequence[str]) -> None:
+    """Options of Hydra's own program, which people who know it try."""
+    for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, equals, value = argument.partition("=")
+        for names, instead in _HYDRAS_OPTIONS.items():
+            if option in names:
+                raise ConfigError(f"{option}: no option of dpc; {instead}.")
+        if option == "--cfg" and (equals or after in ("job", "hydra", "all")):
+            raise ConfigError(f"--cfg: takes no value, got {value or after}; it prints the settings, and stops.")
 
 
 class _Parser(argparse.ArgumentParser):

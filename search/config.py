@@ -116,7 +116,9 @@ class Config:
             node = OmegaConf.select(self._settings, key)
             if node is None:
                 raise ConfigError(f"{key}: a choice is needed, got null.")
-            built = instantiate(OmegaConf.create(self._checked(node, key)) if OmegaConf.is_dict(node) else node)
+            checked = OmegaConf.create(self._checked(node, key)) if OmegaConf.is_dict(node) else node
+            with _whole_key(key, node):
+                built = instantiate(checked)
         if not isinstance(built, kind):
             raise ConfigError(f"{key}: must be a {getattr(kind, '__name__', kind)}, got a {type(built).__name__}.")
         return built
@@ -149,6 +151,10 @@ class Config:
         node = OmegaConf.select(self._settings, path) if path else self._settings
         has_target = OmegaConf.is_dict(node) and "_target_" in node
         if is_dataclass(kind) and OmegaConf.is_dict(node) and not has_target:
+            added = {text.partition("=")[0].lstrip("+") for text in self.overrides if text.startswith("+")}
+            accepted = [_key(*hint)[0] for hint in get_type_hints(kind, include_extras=True).items()]
+            if unknown := [key for key in map(str, node) if key not in accepted and f"{path}.{key}" in added]:
+                raise ConfigError(f"{path}.{unknown[0]}: no such setting; accepted are {', '.join(accepted)}.")
             return self.read(kind, path)  # type: ignore[arg-type]
         is_built = has_target or (isinstance(kind, type) and kind.__module__ not in ("builtins", "pathlib"))
         return self.build(path, kind) if is_built else self.value(path, kind)
@@ -240,6 +246,7 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
         overrides = [_readable(override) for override in overrides]
         cells, others = _split_off_cell(overrides)
         settings = compose(command, overrides=[*extra, *others])
+        _check_additions(command, overrides)
         if cells and "cell" not in settings:
             raise ConfigError(f"cell: no such setting; `dpc {command} --help` lists them.")
         if any(override.startswith("experiment=") for override in overrides):
@@ -253,9 +260,31 @@ _PASSWORD = re.compile(r"://[^/@\s:]*:(?!\$\{)[^/@\s]+@")
 """In a URI, as it is and not the name of a variable."""
 
 
+_HYDRAS_OWN = {
+    "hydra.searchpath": "use --config-dir DIR",
+    "hydra.run.dir": "use output_dir=<folder>",
+    "hydra.sweep.dir": "use output_dir=<folder>",
+}
+"""Settings of Hydra's own program, and what serves here: of Hydra only the composing of settings is used."""
+
+
+def _check_additions(command: str, overrides: Sequence[str]) -> None:
+    """Refuse a new setting at the top, which nothing would read; whoever reads a node refuses those below it."""
+    added = [parsed.key_or_group for parsed in OverridesParser.create().parse_overrides(list(overrides)) if parsed.is_add()]
+    if not (tops := [key for key in added if "." not in key]):
+        return
+    known = set(map(str, compose(command)))
+    if unknown := [key for key in tops if key not in known]:
+        raise ConfigError(f"{unknown[0]}: no such setting; `dpc {command} --help` lists them.")
+
+
 def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:
     """The values given to ``cell``, and the other overrides: Hydra takes the folder conf/cell/ for a config group."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        key = str(override.key_or_group)
+        if key.partition("/")[0].partition(".")[0] == "hydra":
+            raise ConfigError(f"{key}: no setting of dpc; {_HYDRAS_OWN.get(key, '`dpc <command> --help` lists them')}.")
     cells = [override.value() for override in parsed if override.key_or_group == "cell"]
     return cells, [str(override.input_line) for override in parsed if override.key_or_group != "cell"]
 
@@ -278,13 +307,19 @@ def _check_experiment(settings: DictConfig) -> None:
             raise ConfigError(f"{key}: no such setting; {hint}")
 
 
+_NAMES = ("name", "from", "label", "run", "register", "job")
+"""Settings that others are made of, so that their text must be kept from the beginning: retrain's name is ${from}."""
+
+
 def _readable(override: str) -> str:
     """``override``, with its value quoted where it has characters that Hydra takes for its own, as paths may."""
     key, separator, value = override.partition("=")
     if not separator or value[:1] in ("[", "{", "'", '"') or not re.fullmatch(r"[+~]*[\w./@-]+", key):
         return override
     try:
-        is_understood = not OverridesParser.create().parse_override(override).is_sweep_override()
+        parsed = OverridesParser.create().parse_override(override)
+        is_number = parsed.key_or_group in _NAMES and isinstance(parsed.value(), int | float)
+        is_understood = not parsed.is_sweep_override() and not is_number
     except HydraException:
         is_understood = False
     return override if is_understood else f"{key}={quoted(value)}"
@@ -294,6 +329,20 @@ def quoted(text: str) -> str:
     """``text`` as the value of an override, whatever characters it has."""
     escaped = re.sub(r"(\\*)('|$)", lambda end: 2 * end[1] + ("\\'" if end[2] else ""), text)
     return f"'{escaped}'"
+
+
+@contextmanager
+def _whole_key(key: str, node: DictConfig) -> Iterator[None]:
+    """Settings of which there are several, such as ``cell.filters``, know only the end of their key: says which it is."""
+    try:
+        yield
+    except (HydraException, ValueError) as error:
+        cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ else error
+        name, rest = re.fullmatch(r"([\w.]*)(.*)", str(cause), re.S).groups()  # type: ignore[union-attr]
+        whole = [path for path in _paths(OmegaConf.to_container(node), f"{key}.") if path.endswith(f".{name}")]
+        if len(whole) != 1 or not isinstance(cause, ValueError):
+            raise
+        raise ConfigError(f"{whole[0]}{rest}") from error
 
 
 @contextmanager
@@ -331,14 +380,7 @@ def _explain(text: str, command: str | None) -> str:
 
 
 def _known_keys(command: str) -> Iterator[str]:
-    def walk(node: object, prefix: str) -> Iterator[str]:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                if not key.startswith("_"):
-                    yield f"{prefix}{key}"
-                yield from walk(value, f"{prefix}{key}.")
-
-    yield from walk(OmegaConf.to_container(load(command, [])._settings), "")
+    return _paths(OmegaConf.to_container(load(command, [])._settings), "")
 
 
 def _paths_in(node: Any, where: str) -> Iterator[tuple[str, str]]:
@@ -368,6 +410,15 @@ def _absolute(value: str, kind: Any) -> str | None:
     return next(filter(None, (_absolute(value, part) for part in get_args(kind))), None)
 
 
+def _paths(node: object, prefix: str) -> Iterator[str]:
+    """The keys of ``node`` and of all nodes below it."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if not str(key).startswith("_"):
+                yield f"{prefix}{key}"
+            yield from _paths(value, f"{prefix}{key}.")
+
+
 def _is_plain(node: Any) -> bool:
     """Whether nothing in it is built, or holds further settings."""
     return "_target_" not in node and not any(OmegaConf.is_dict(value) for value in node.values())
@@ -384,13 +435,26 @@ def _annotations(target: str, where: str) -> dict[str, Any]:
 
 def _typed(value: object, kind: Any, where: str) -> Any:
     try:
-        return _adapter(kind).validate_python(value)
+        typed = _adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = f"{where}.{first['loc'][0]}" if isinstance(value, dict) and first["loc"] else where
         if first["type"] == "value_error":
             raise ConfigError(f"{place}: {first['ctx']['error']}") from error
         raise ConfigError(f"{place}: {_rule(first)}, got {first['input']!r}.") from error
+    if _counts_a_bool(value, typed):
+        raise ConfigError(f"{where}: must be a number, got {str(value).lower()}.")
+    return typed
+
+
+def _counts_a_bool(value: Any, typed: Any) -> bool:
+    """Whether pydantic took true or false for a number, which nobody means."""
+    match value, typed:
+        case dict(), dict():
+            return any(_counts_a_bool(value[key], typed.get(key)) for key in value)
+        case list(), list() | tuple():
+            return any(map(_counts_a_bool, value, typed))
+    return isinstance(value, bool) and isinstance(typed, int | float) and not isinstance(typed, bool)
 
 
 def _rule(error: ErrorDetails) -> str:
@@ -405,6 +469,8 @@ def _rule(error: ErrorDetails) -> str:
             return f"must be at most {bounds['le']:g}"
         case "literal_error":
             return f"accepted are {bounds['expected'].replace(' or ', ' and ').replace(chr(39), '')}"
+        case "finite_number":
+            return "must be a finite number"
         case _:
             return error["msg"].lower()
 
@@ -417,7 +483,8 @@ def _key(name: str, hint: Any) -> tuple[str, Any]:
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True))
+    """JSON has neither NaN nor infinity, and no setting means one: null is what is not given, or has no bound."""
+    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True, allow_inf_nan=False))
 
 
 def _plain(value: Any) -> Any:

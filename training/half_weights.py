@@ -12,6 +12,8 @@ from models.depthwise import AtrousDepthwise
 class HalfWeights:
     """A model as a step under autocast calls it. Equal to the bit: autocast casts each weight, and each gradient, by a kernel.
 
+    A step has one part: several would add up their gradients in half precision.
+
     Args:
         optimizer: of the model; it gets the gradients when it takes its step.
     """

@@ -66,6 +66,7 @@ class ProxyTask:
             DivergedError: the loss is no longer a number.
             ValueError: no pixel of what it is scored on has a label.
         """
+        torch.backends.cudnn.deterministic = True  # of its kernels, those that give the same bits again
         warm_up(self._device, self._train.info.num_classes)
         started_s = time.monotonic()
         parts = self._parts

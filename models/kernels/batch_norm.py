@@ -234,10 +234,11 @@ def _measure(
 ):  # fmt: skip
     mean = tl.zeros((ROWS, CHANNELS), tl.float32)
     squares = tl.zeros((ROWS, CHANNELS), tl.float32)
-    for step in tl.static_range(TILES):
-        _, channel, place, is_inside = tile(tl.program_id(0) * TILES + step, rows, channels, ROWS, CHANNELS)
+    for step in range(TILES):
+        _, _, place, is_inside = tile(tl.program_id(0) * TILES + step, rows, channels, ROWS, CHANNELS)
         value = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
         mean, squares = with_tile(mean, squares, value, is_inside, step)
+    channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     finish_statistics(
         mean, squares, parts, arrivals, statistics, running_mean, running_var, rows, channels, channel, momentum, eps,
         ROWS, CHANNELS, TILES, PARTS,
@@ -286,7 +287,7 @@ def _reduce_gradient(
     of_beta = tl.zeros((ROWS, CHANNELS), tl.float32)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     mean, scale, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
-    for step in tl.static_range(TILES):
+    for step in range(TILES):
         _, _, place, is_inside = tile(tl.program_id(0) * TILES + step, rows, channels, ROWS, CHANNELS)
         upstream, standard = _through_relu(gradient, values, place, is_inside, mean, scale, weight, bias)
         of_gamma += upstream * standard

@@ -22,7 +22,7 @@ from search.findings.two_rankings import Reranked, as_csv, proxy_correlation, re
 from search.journal.events import SearchOpened, now_s
 from search.session.code_version import search_code
 from search.session.folder import alone_in
-from search.session.hints import from_here, print_lines, program
+from search.session.hints import from_here, print_lines, program, relative
 from search.session.scoring import Scoring, end_to_end
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
@@ -135,7 +135,7 @@ def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], gi
     )
     console.print(f"\nRank correlation of proxy and re-ranking (Spearman's rho): {trust}\n", soft_wrap=True)
     kept = given.arguments(*SHARED)
-    best = from_here(folder / "best.json")
+    best = relative(folder / "best.json")
     lines = {
         "results": from_here(folder),
         "picture": from_here(folder / "rerank.png"),

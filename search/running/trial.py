@@ -118,6 +118,7 @@ def hang_path(checkpoints: Path, cell: CellSpec) -> Path:
 def _watchdog(path: Path, timeout_s: float | None) -> Iterator[None]:
     """End this process if what runs within takes longer, even if it never gives control back to Python."""
     if timeout_s is None:
+        path.unlink(missing_ok=True)  # of an attempt that had a limit
         yield
         return
     with _open_or_devnull(path) as file:

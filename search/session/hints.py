@@ -1,5 +1,6 @@
 """How a person writes a program or a path from where they are."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -11,10 +12,15 @@ from rich.console import Console
 def program(name: str) -> str:
     """``name`` where it is this environment's on the PATH, else the file to run, such as ``.venv/bin/dpc``."""
     installed = Path(sys.executable).with_name(name)
-    return name if shutil.which(name) == str(installed) else from_here(installed)
+    return name if shutil.which(name) == str(installed) else relative(installed)
 
 
 def from_here(path: Path) -> str:
+    """``path`` as ``relative`` gives it and as a shell takes it: a blank or a # in it is quoted."""
+    return shlex.quote(relative(path))
+
+
+def relative(path: Path) -> str:
     """``path``, relative where it lies below the working folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

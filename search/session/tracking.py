@@ -1,5 +1,6 @@
 """MLflow beside a running search: which tracker, what it is told, and how a person opens it."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from models.spec import Operator
 from search.journal.record import SearchRecord
-from search.session.hints import from_here, program
+from search.session.hints import program, relative
 from search.tracking.follower import TrackingThread
 from search.tracking.settings import Tracking
 
@@ -40,7 +41,7 @@ def follow(
         yield thread
     finally:
         if not thread.close(CLOSE_TIMEOUT_S, result_files(folder)):
-            cure = f"{program('dpc')} track name={folder.name}"
+            cure = shlex.join([program("dpc"), "track", f"name={folder.name}"])
             console.print(f"MLflow is behind ({thread.last_error}); nothing is lost: `{cure}` catches up.", soft_wrap=True)
 
 
@@ -54,4 +55,5 @@ def dashboard(tracking: Tracking, link: str) -> dict[str, str]:
     cells = {"cells": link} if link else {}
     if not tracking.sqlite_file:
         return cells or {"dashboard": str(tracking)}
-    return {"dashboard": f"{program('mlflow')} ui --backend-store-uri sqlite:///{from_here(tracking.sqlite_file)}", **cells}
+    uri = f"sqlite:///{relative(tracking.sqlite_file)}"
+    return {"dashboard": shlex.join([program("mlflow"), "ui", "--backend-store-uri", uri]), **cells}

@@ -1,7 +1,6 @@
 """What ``dpc cell`` is told."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from data.system.outputs import check_free
@@ -11,6 +10,7 @@ from search.config import Config
 from search.deciding.space import AnyCell, CellSpace
 from search.settings.groups import Count
 from search.settings.named_cells import read_cell
+from search.settings.places import Picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class CellSettings:
     """
 
     format: Literal["text", "json"]
-    picture: Path | None
+    picture: Picture | None
     features: FeatureShape
     filters: Count
     cell: CellSpec

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from data.datasets.contract import SegmentationDataset
 from search.config import Config
-from search.settings.groups import Count, Processes, ResolvedPath
+from search.settings.groups import Count, Processes
+from search.settings.places import OutputFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class CheckDataSettings:
     workers: Processes
     samples: Count
     splits: Sequence[str]
-    output_dir: ResolvedPath
+    output_dir: OutputFolder
 
     def __post_init__(self) -> None:
         if not self.splits:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from data.datasets.contract import SegmentationDataset
 from data.system.outputs import check_free
 from search.config import Config
 from search.settings.checkpoint import SavedModel
+from search.settings.places import OutputFile, Picture
 from training.settings import Inference
 
 
@@ -24,8 +24,8 @@ class EvaluateSettings:
     dataset: SegmentationDataset
     inference: Inference
     split: str
-    json: Path | None
-    picture: Path | None
+    json: OutputFile | None
+    picture: Picture | None
     checkpoint: SavedModel
     recorded: Mapping[str, Any]
     overwrite: bool

@@ -1,11 +1,11 @@
 """What ``dpc export`` is told."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from data.system.outputs import check_free
 from search.config import Config
 from search.settings.checkpoint import SavedModel
+from search.settings.places import OutputFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class ExportSettings:
     """
 
     checkpoint: SavedModel
-    output: Path
+    output: OutputFile
     format: str
     height_px: int | None
     width_px: int | None
@@ -26,8 +26,6 @@ class ExportSettings:
     def __post_init__(self) -> None:
         if (self.height_px is None) != (self.width_px is None):
             raise ValueError("height_px and width_px: give both, or none for images of any size.")
-        if self.output.is_dir():
-            raise ValueError(f"output: must be a file, {self.output} is a folder.")
         check_free("output", self.output, "export", self.overwrite)
 
     @property

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from search.config import HERE, Config, load
 from search.deciding.reduced import CellList
 from search.deciding.space import CellSpace
-from search.settings.groups import Images, ResolvedPath, Workplace
+from search.settings.groups import Images, Workplace
+from search.settings.places import FolderName, OutputFolder
 from search.tracking.settings import Tracking
 from training.settings import ProxySettings, RetrainSettings
 
@@ -42,8 +43,8 @@ class Side:
 class FidelitySettings:
     """The same cells, scored in two ways."""
 
-    label: str
-    output_dir: ResolvedPath
+    label: FolderName
+    output_dir: OutputFolder
     cells: CellList
     sides: Mapping[str, Side]
 

@@ -7,7 +7,6 @@ a command begins (docs/decisions.md).
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge
@@ -27,15 +26,15 @@ from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
 from search.running.faults.tolerance import FaultTolerance
-from search.running.nodes.address import names_cluster
+from search.running.nodes.address import check_address, names_cluster
 from search.running.resources import Node, Resources
+from search.settings.places import OutputFolder
 from training.settings import ProxySettings
 
 SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache", "tracking")
 """Groups of settings that the command after a search needs as the search did."""
 
 Count = Annotated[int, Ge(1)]
-ResolvedPath = Annotated[Path, AfterValidator(Path.resolve)]
 
 
 Processes = Annotated[int, Ge(1), BeforeValidator(lambda number: available_cpus() if number is None else number)]
@@ -51,7 +50,7 @@ class RayCluster:
         max_concurrent: trials at once at most; None for as many as there is room for.
     """
 
-    address: str | None
+    address: Annotated[str, AfterValidator(check_address)] | None
     max_pending: Count
     max_concurrent: Count | None
 
@@ -67,7 +66,7 @@ class Workplace:
         ResourcesError: trials run on this machine, and it cannot hold one. Its GPUs are counted later: that loads torch.
     """
 
-    output_dir: ResolvedPath
+    output_dir: OutputFolder
     resources: Resources
     faults: FaultTolerance
     ray: RayCluster

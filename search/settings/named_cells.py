@@ -15,8 +15,9 @@ def read_cell(name: str, space: CellSpace | AnyCell) -> CellSpec:
     named = CONF / "cell" / f"{name}.json"
     path = named if named.is_file() else absolute(name)
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in named.parent.glob("*.json")))
-        raise CellError(f"cell: no file {name}; accepted are a JSON file and the named cells {names}.")
+        names = ", ".join(sorted(file.stem for file in (CONF / "cell").glob("*.json")))
+        found = f"{name} is a folder" if path.is_dir() else f"no file {name}"
+        raise CellError(f"cell: {found}; accepted are a JSON file and the named cells {names}.")
     kinds = space.operator_kinds if isinstance(space, CellSpace) else PUBLISHED_OPERATORS
     cell = CellSpec.read(path, kinds)
     if isinstance(space, CellSpace):

@@ -10,6 +10,7 @@ from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
 from data.system.outputs import check_free
 from search.config import Config, ConfigError
 from search.settings.checkpoint import SavedModel
+from search.settings.places import OutputFolder
 from training.settings import Inference
 
 
@@ -28,7 +29,7 @@ class PredictSettings:
     checkpoint: SavedModel
     inference: Inference
     opacity: float
-    output: Path
+    output: OutputFolder
     max_megapixels: float
     value_range: Sequence[float] | None
     targets: Mapping[Path, Path]

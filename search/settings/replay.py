@@ -9,6 +9,7 @@ from search.deciding.space import CellSpace
 from search.journal.fingerprints import differences
 from search.journal.folder import KeptSearch, open_search
 from search.settings.groups import DECIDING, Deciding
+from search.settings.places import FolderName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class ReplaySettings:
 
 def read(config: Config) -> ReplaySettings:
     """Raises a ConfigError for what is wrong, and for settings that are not those of the search."""
-    folder = config.value("output_dir", Path).resolve() / config.value("name", str)
+    folder = config.value("output_dir", Path).resolve() / config.value("name", FolderName)
     search = open_search(folder, config.build("space", CellSpace).operator_kinds)
     recorded = {key: search.opened.fingerprint.get(key) for key in DECIDING}
     if changed := differences(recorded, config.plain(*DECIDING)):

@@ -12,8 +12,9 @@ from models.spec import CellSpec
 from search.config import Config, Overrides, load
 from search.deciding.space import AnyCell, CellSpace
 from search.journal.folder import journal_in
-from search.settings.groups import SHARED, Count, ResolvedPath
+from search.settings.groups import SHARED, Count
 from search.settings.named_cells import read_cell
+from search.settings.places import FolderName, OutputFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,8 @@ class ReportSettings:
         overrides: that the command to retrain a cell takes from here.
     """
 
-    name: str
-    output_dir: ResolvedPath
+    name: FolderName
+    output_dir: OutputFolder
     space: CellSpace
     rows: Count
     good_share: Annotated[float, Gt(0), Le(1)]

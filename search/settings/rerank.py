@@ -13,6 +13,7 @@ from search.journal.folder import KeptSearch, open_search
 from search.journal.record import TrialRecord
 from search.settings import report
 from search.settings.groups import Count, Images, Workplace
+from search.settings.places import FolderName
 from search.tracking.settings import Tracking
 from training.settings import RetrainSettings
 
@@ -29,8 +30,8 @@ class RerankSettings:
         recorded: what the journals tell people.
     """
 
-    source: Annotated[str, At("from")]
-    label: str
+    source: Annotated[FolderName, At("from")]
+    label: FolderName
     top: Count
     seeds: Count
     seed: int
@@ -62,7 +63,7 @@ class RerankSettings:
 
 def read(config: Config) -> RerankSettings:
     """Raises a ConfigError for what is wrong."""
-    source, space = config.value("from", str), config.build("space", CellSpace)
+    source, space = config.value("from", FolderName), config.build("space", CellSpace)
     folder = config.value("output_dir", Path).resolve() / source
     return config.read(
         RerankSettings,

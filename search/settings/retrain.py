@@ -13,6 +13,7 @@ from search.findings.leaderboard import percent
 from search.journal.folder import open_search
 from search.settings.groups import Count, Images, Workplace
 from search.settings.named_cells import read_cell
+from search.settings.places import FolderName
 from search.tracking.settings import Tracking, check_model_name
 from training.settings import RetrainSettings
 
@@ -45,7 +46,7 @@ class RetrainCommandSettings:
     """
 
     source: Chosen | InRun
-    name: str
+    name: FolderName
     training: RetrainSettings
     seed: int
     data_parallel: Count
@@ -72,7 +73,7 @@ def read(config: Config) -> RetrainCommandSettings:
         RetrainCommandSettings,
         source=source,
         images=images,
-        name=config.optional("name", str) or images.dataset.info.name,
+        name=config.optional("name", FolderName) or images.dataset.info.name,
         recorded=config.plain("seed", "training", "dataset"),
     )
 
@@ -96,7 +97,7 @@ def _source(config: Config) -> Chosen | InRun:
 
 
 def _ranked(config: Config, space: CellSpace | AnyCell) -> Chosen:
-    name, rank = config.value("from", str), config.value("rank", int)
+    name, rank = config.value("from", FolderName), config.value("rank", int)
     search = open_search(config.value("output_dir", Path).resolve() / name, space.operator_kinds, "from")
     scored = [trial for trial in search.record.leaderboard() if trial.miou is not None]
     if not 1 <= rank <= len(scored):

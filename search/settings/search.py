@@ -10,6 +10,7 @@ from annotated_types import Ge
 from search.config import HERE, At, Config, Overrides
 from search.settings import report
 from search.settings.groups import DECIDING, Deciding, Images, Workplace
+from search.settings.places import FolderName
 from search.tracking.settings import Tracking
 
 
@@ -24,9 +25,9 @@ class SearchSettings:
         recorded: the others that its journal tells people.
     """
 
-    name: str
+    name: FolderName
     fork: bool
-    source: Annotated[str | None, At("from")]
+    source: Annotated[FolderName | None, At("from")]
     fork_rescore: Annotated[int, Ge(0)]
     deciding: Annotated[Deciding, HERE]
     images: Annotated[Images, HERE]
@@ -61,5 +62,5 @@ def read(config: Config) -> SearchSettings:
         SearchSettings,
         fingerprint=config.plain(*DECIDING),
         recorded=config.plain("trials", "dataset", "cache", "fork", "from"),
-        report=report.of_search(config, config.value("name", str)),
+        report=report.of_search(config, config.value("name", FolderName)),
     )

@@ -12,7 +12,8 @@ from search.config import HERE, Config, ConfigError, load
 from search.deciding.policy import Plan
 from search.journal.folder import JOURNAL
 from search.journal.lines import read_events
-from search.settings.groups import Count, Deciding, Processes, ResolvedPath
+from search.settings.groups import Count, Deciding, Processes
+from search.settings.places import OutputFolder
 from search.simulation.compare import Contender
 from search.simulation.engine import Trouble
 from search.simulation.landscape import LandscapeSettings
@@ -31,7 +32,7 @@ class SimulateSettings:
         recorded: settings that the results are kept with.
     """
 
-    output_dir: ResolvedPath
+    output_dir: OutputFolder
     workers: Count
     seeds: Count
     processes: Processes

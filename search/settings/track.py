@@ -6,7 +6,7 @@ from pathlib import Path
 from search.config import Config
 from search.deciding.space import CellSpace
 from search.journal.folder import journal_in
-from search.settings.groups import ResolvedPath
+from search.settings.places import FolderName, OutputFolder
 from search.tracking.settings import Tracking
 
 
@@ -14,8 +14,8 @@ from search.tracking.settings import Tracking
 class TrackSettings:
     """A search, and the tracker that is brought up to date with it."""
 
-    name: str
-    output_dir: ResolvedPath
+    name: FolderName
+    output_dir: OutputFolder
     space: CellSpace
     tracking: Tracking
 

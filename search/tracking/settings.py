@@ -1,9 +1,12 @@
 """Which MLflow tracker shows a search: a value, checked when it is made."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
 
 from data.system.errors import UserError
 
@@ -20,6 +23,26 @@ class TrackingError(UserError):
         self.is_permanent = is_permanent
 
 
+def _is_where_files_may_lie(uri: str | None) -> str | None:
+    """Of a SQLite file that a person names: a folder that is not there is a typo, or a disk that is not mounted."""
+    if uri is not None and (file := _sqlite_file(uri)):
+        if file.is_dir() or not file.parent.is_dir():
+            raise ValueError(
+                f"{file} is a folder."
+                if file.is_dir()
+                else f"there is no folder {file.parent}; make it, or mount what it is on."
+            )
+        place = file if file.exists() else file.parent
+        if not os.access(place, os.W_OK):
+            raise ValueError(f"{place} does not let you write.")
+    return uri
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    scheme, _, path = uri.partition("://")
+    return Path(path[1:].partition("?")[0]) if scheme.partition("+")[0] == "sqlite" and len(path) > 1 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Tracking:
     """Which MLflow tracker shows the runs.
@@ -32,7 +55,7 @@ class Tracking:
             for a SQLite file is ``mlartifacts`` beside it.
     """
 
-    uri: str | None = None
+    uri: Annotated[str | None, AfterValidator(_is_where_files_may_lie)] = None
     experiment: str = "dpc-search"
     artifacts: str | None = None
 
@@ -57,8 +80,7 @@ class Tracking:
     @property
     def sqlite_file(self) -> Path | None:
         """The database, where it is a file."""
-        is_file = self.uri is not None and self.uri.startswith("sqlite")
-        return Path(str(self.uri).partition("://")[2][1:].partition("?")[0]) if is_file else None
+        return _sqlite_file(self.uri) if self.uri else None
 
     @property
     def is_server(self) -> bool:

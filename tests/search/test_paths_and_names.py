@@ -71,6 +71,7 @@ def test_characters_of_a_path_that_hydra_takes_for_its_own_are_part_of_it(here, 
 @pytest.mark.parametrize("name", ["2026_11_28", "1.10", "1e3", "007", "true"])
 def test_a_name_that_looks_like_a_number_is_a_text(name):
     assert load("search", [f"name={name}"]).value("name", str) == name
+    assert load("retrain", [f"from={name}"]).value("name", str) == name
 
 
 def test_names_of_classes_may_be_numbers(here):

@@ -11,7 +11,7 @@ import ray
 from ray._private.state import state
 
 from data.system.cpus import available_cpus
-from search.running.nodes.address import names_cluster
+from search.running.nodes.address import check_address, names_cluster
 from search.running.nodes.autoscaler import autoscales, check_growth
 from search.running.resources import Node, Resources, ResourcesError
 
@@ -32,7 +32,7 @@ def connect(address: str | None) -> None:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     is_local = not names_cluster(address)
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    address = check_address(address or os.environ.get("RAY_ADDRESS") or "local")
     if ":" in address:
         _check_answers(address)
     with chdir(ROOT):  # where workers look for modules first: a user's folder may have a package `models` or `data` of its own

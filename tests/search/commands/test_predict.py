@@ -68,7 +68,7 @@ def test_what_is_no_image_to_label_is_said(checkpoint, photos, capsys):
     put(photos / "earlier" / "labels" / "a.png")
     for name in ("b.gif", "notes.txt", "._a.png"):
         (photos / name).write_bytes(b"x")
-    code, output = predict(checkpoint, photos, output=photos / "earlier")
+    code, output = predict(checkpoint, photos, "overwrite=true", output=photos / "earlier")
     assert code == 0
     printed = capsys.readouterr().out
     assert f"1 files are hidden and are left out, the first is {photos}/._a.png." in printed
@@ -242,7 +242,7 @@ def test_a_name_with_brackets_and_blanks_is_a_name(checkpoint, photos):
         (["opacity=1.5"], "opacity: must be from 0 to 1, got 1.5"),
         (["inference.overlap_px=-1"], "inference.overlap_px must be from 0 to half of tile_px"),
         (["inference=best"], "inference: no choice 'best'; accepted are multi_scale, single_scale"),
-        (["output={tmp}/file"], "Not a directory"),
+        (["output={tmp}/file"], "output: must be a folder"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -261,7 +261,7 @@ def test_a_wrong_setting_is_one_line(overrides, complaint, checkpoint, photos, t
 def test_a_picture_that_cannot_be_written_is_named_and_leaves_no_part(checkpoint, photos, capsys):
     output = photos.parent / "out"
     (output / "overlays" / "a.png").mkdir(parents=True)
-    code, _ = predict(checkpoint, put(photos / "a.png"), output=output)
+    code, _ = predict(checkpoint, put(photos / "a.png"), "overwrite=true", output=output)
     assert code == 2
     assert str(output / "overlays" / "a.png") in capsys.readouterr().err
     assert [path.name for path in Path(output).rglob("*.partial")] == []

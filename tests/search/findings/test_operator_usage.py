@@ -77,12 +77,12 @@ def test_of_a_dozen_cells_nothing_stands_out():
     assert all(found.is_noise for found in usage.operators.values())
 
 
-def test_cells_that_got_further_are_better_whatever_they_score():
+def test_good_cells_are_the_leaderboards_first():
     record = search_of([(cell, 0.9) for cell in uniform(9)], Status.STOPPED)
     best = CellSpec((Branch(BACKBONE, WIDE),) * 5)
     record.apply(CellProposed(9, best, seed=0, params=1, madds=1, time_s=0.0))
-    for rung in (1, 2):
-        record.apply(RungReached(9, rung, rung, 0.1, 1.0, 1.0, rung == 1, "", time_s=0.0))
+    for rung, miou in ((1, 0.1), (2, 0.95)):
+        record.apply(RungReached(9, rung, rung, miou, 1.0, 1.0, rung == 1, "", time_s=0.0))
     record.apply(TrialEnded(9, Status.COMPLETED, "", 1.0, 0.0))
     assert operator_usage(record).operators[WIDE].share_good == 1.0
 

@@ -1,0 +1,55 @@
+"""Files and folders that settings name, and that a command writes: what cannot be written is found out before any work."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+MOST_BYTES = 200
+"""Of a folder's name: file systems take 255, and locks and temporary files add to it."""
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def _one_folder(name: str) -> str:
+    is_plain = name.strip() == name and name not in ("", ".", "..") and "/" not in name and name.isprintable()
+    if not is_plain or len(name.encode()) > MOST_BYTES:
+        raise ValueError(f"must be one plain folder name of at most {MOST_BYTES} bytes, got {name[:MOST_BYTES]!r}.")
+    return name
+
+
+def _writable_folder(folder: Path) -> Path:
+    _check_made(folder.resolve())
+    return folder.resolve()
+
+
+def _writable_file(file: Path) -> Path:
+    if file.is_dir():
+        raise ValueError(f"must be a file, {file} is a folder.")
+    _check_made(file.resolve().parent)
+    return file
+
+
+def _picture(file: Path) -> Path:
+    if file.suffix not in PICTURES:
+        raise ValueError(f"must end in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}, got {str(file)!r}.")
+    return file
+
+
+def _check_made(folder: Path) -> None:
+    """Whether ``folder`` is there or can be made, and files in it."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"must be a folder, {there} is a file.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"must be a folder to write in, {there} does not let you.")
+
+
+FolderName = Annotated[str, AfterValidator(_one_folder)]
+"""Of a folder in ``output_dir`` or in a search's: it leads nowhere else."""
+OutputFolder = Annotated[Path, AfterValidator(_writable_folder)]
+"""Made where it is missing; absolute."""
+OutputFile = Annotated[Path, AfterValidator(_writable_file)]
+"""Replaced where it is there; the folders above it are made."""
+Picture = Annotated[OutputFile, AfterValidator(_picture)]
+"""The suffix chooses the format."""
