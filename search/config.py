@@ -477,8 +477,10 @@ def _rule(error: ErrorDetails) -> str:
 
 def _key(name: str, hint: Any) -> tuple[str, Any]:
     """Of a field: its setting, and its type without that."""
-    if get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], At):
-        return hint.__metadata__[0].key, hint.__origin__
+    marks = hint.__metadata__ if get_origin(hint) is Annotated else ()
+    for at in (mark for mark in marks if isinstance(mark, At)):
+        others = tuple(mark for mark in marks if mark is not at)  # Annotated in Annotated is one, with the marks of both
+        return at.key, Annotated[(hint.__origin__, *others)] if others else hint.__origin__
     return name, hint
 
 

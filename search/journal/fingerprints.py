@@ -1,5 +1,6 @@
 """The settings that a journal's first line holds: one by one, and what differs between those of two searches."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,8 +15,11 @@ def flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -> str:
-    """What differs between two trees of settings, for a message; empty if nothing does."""
-    was, now = dict(flat(old)), dict(flat(new))
+    """What differs between two trees of settings, for a message; empty if nothing does.
+
+    A tuple is the list that it became when it was written down.
+    """
+    was, now = (dict(flat(json.loads(json.dumps(tree, default=str)))) for tree in (old, new))
     changed = sorted(
         (key for key in was.keys() | now.keys() if was.get(key) != now.get(key)),
         key=lambda key: (not key.endswith(".kind"), key),

@@ -11,6 +11,8 @@ import os, signal, sys
 from data.system.termination import handle_sigterm, interrupted_code
 if len(sys.argv) > 2:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+else:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever runs the tests may run under nohup
 handle_sigterm()
 try:
     os.kill(os.getpid(), int(sys.argv[1]))

@@ -173,7 +173,7 @@ def test_its_settings_are_json(algorithm):
 
 @every_algorithm
 def test_it_has_a_choice_in_conf_with_all_of_its_settings(algorithm):
-    names = [path.stem for path in (CONF / "algorithm").glob("*.yaml")]
+    names = [path.stem for path in (CONF / "algorithm").glob("*.yaml") if path.stem != "listed"]  # which needs a file
     built = [load("search", [f"algorithm={name}"]).build("algorithm", Algorithm) for name in names]
     (found,) = [one for one in built if type(one) is type(algorithm)]
     assert found == type(algorithm)()

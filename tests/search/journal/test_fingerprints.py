@@ -1,0 +1,13 @@
+"""What differs between the settings of two searches."""
+
+from search.journal.fingerprints import differences
+
+
+def test_what_was_written_down_and_read_back_is_no_change():
+    new = {"backbone": {"mean": (0.5, 0.5, 0.5)}, "rungs": [1, 2]}
+    assert differences({"backbone": {"mean": [0.5, 0.5, 0.5]}, "rungs": [1, 2]}, new) == ""
+
+
+def test_a_change_is_named_with_both_values_and_a_kind_comes_first():
+    old, new = {"a": {"x": 1, "kind": "Uniform"}, "b": 2}, {"a": {"x": 3, "kind": "NearBest"}, "b": 2}
+    assert differences(old, new) == "a.kind was Uniform and is NearBest, a.x was 1 and is 3"
