@@ -115,7 +115,7 @@ def test_tasks_build_the_cache_that_processes_build_byte_for_byte(two_nodes, tmp
 
 
 def test_the_tasks_are_spread_over_the_nodes(two_nodes, tmp_path):
-    assert_holds_every_scene(built(tmp_path / "cache", Scenes(tmp_path / "visits", seconds=0.3)))
+    assert_holds_every_scene(built(tmp_path / "cache", Scenes(tmp_path / "visits", seconds=1.0)))
     assert len(nodes_that_read(tmp_path / "visits")) == 2
 
 
