@@ -60,8 +60,7 @@ class Evaluation:
 
 def ranked(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
     """Best first, as ``search.deciding.ranking`` has it; those that other searches scored follow, and those without a score."""
-    finished = Finished(evaluations)
-    return [*finished.best(len(finished)), *(evaluation for evaluation in finished if not evaluation.mious)]
+    return Finished(evaluations).ranked()
 
 
 class Finished(Sequence[Evaluation]):
@@ -93,6 +92,10 @@ class Finished(Sequence[Evaluation]):
         """The ``count`` best with a score, best first, or as many as there are."""
         best = self._own.best(count)
         return best + self._others.best(count - len(best))
+
+    def ranked(self) -> list[Evaluation]:
+        """All of them, best first: as ``search.deciding.outcomes.ranked``."""
+        return [*self.best(len(self)), *(evaluation for evaluation in self if not evaluation.mious)]
 
     def excerpt(self, count: int, before: float = math.inf) -> list[Evaluation]:
         """At most ``count`` with a score, of trials with numbers below ``before``: the best fifth of so many, and the latest.

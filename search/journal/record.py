@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.spec import CellSpec
-from search.deciding.outcomes import Evaluation, Finished, Status, ranked
+from search.deciding.outcomes import Evaluation, Finished, Status
 from search.journal.events import (
     CellProposed,
     DeviceLeftOut,
@@ -156,7 +156,7 @@ class SearchRecord:
 
         Inherited trials are there where their scores are comparable.
         """
-        return [self.trials[one.trial] for one in ranked(self._ranked)]
+        return [self.trials[one.trial] for one in self._ranked.ranked()]
 
     def in_order_of_finishing(self) -> Sequence[TrialRecord]:
         """Those of the leaderboard, the first to finish first."""

@@ -151,4 +151,7 @@ class Study:
 
 def _alike(one: str, other: str) -> bool:
     """Whether two reasons differ in numbers alone: addresses, process ids, trials."""
-    return re.sub(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", "#", one) == re.sub(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", "#", other)
+    return _NUMBER.sub("#", one) == _NUMBER.sub("#", other)
+
+
+_NUMBER = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+")
