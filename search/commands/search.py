@@ -53,6 +53,7 @@ def run(settings: SearchSettings) -> int:
         f"another name=..., which goes on from its cells with fork=true from={name}",
         settings.parent,
         settings.fork_rescore,
+        settings.retry_failed,
         partial(_write_results, settings=settings.report),
     )
     study, dashboard = session.run()

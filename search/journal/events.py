@@ -98,6 +98,14 @@ class TrialInherited:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialsReopened:
+    """Trials that failed are tried again because somebody wished it. Each keeps number, cell, seed and the rungs it reached."""
+
+    trials: Sequence[int]
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SearchClosed:
     """The search ended on its own terms: every trial done, or nothing left to propose."""
 
@@ -114,7 +122,7 @@ class DeviceLeftOut:
     time_s: float
 
 
-Event = SearchOpened | TrialInherited | CellProposed | RungReached | TrialEnded | DeviceLeftOut | SearchClosed
+Event = SearchOpened | TrialInherited | CellProposed | RungReached | TrialEnded | TrialsReopened | DeviceLeftOut | SearchClosed
 
 
 def now_s() -> float:

@@ -27,6 +27,7 @@ from search.journal.events import (
     SearchOpened,
     TrialEnded,
     TrialInherited,
+    TrialsReopened,
 )
 from search.journal.order import Order, OrderError
 
@@ -41,6 +42,7 @@ _EVENTS: dict[str, type[Event]] = {
     "cell_proposed": CellProposed,
     "rung_reached": RungReached,
     "trial_ended": TrialEnded,
+    "trials_reopened": TrialsReopened,
     "device_left_out": DeviceLeftOut,
     "search_closed": SearchClosed,
 }
@@ -168,6 +170,8 @@ def _decode(line: bytes, operators: tuple[type[Operator], ...]) -> tuple[Event, 
         body["status"] = Status(body["status"])
     if "rungs" in body:
         body["rungs"] = tuple(map(tuple, body["rungs"]))
+    if "trials" in body:
+        body["trials"] = tuple(body["trials"])
     return _EVENTS[body.pop("event")](**body), written
 
 

@@ -1,7 +1,7 @@
 """The order that a search's events have: what must have happened before what."""
 
 from data.system.errors import UserError
-from search.journal.events import CellProposed, Event, RungReached, SearchOpened, TrialEnded, TrialInherited
+from search.journal.events import CellProposed, Event, RungReached, SearchOpened, TrialEnded, TrialInherited, TrialsReopened
 
 
 class OrderError(UserError):
@@ -13,8 +13,9 @@ class Order:
 
     def __init__(self) -> None:
         self._is_opened = False
-        self._rungs: list[int | None] = []
-        """That each trial has reached; None once it has ended."""
+        self._rungs: list[int] = []
+        """That each trial has reached."""
+        self._running: set[int] = set()
 
     def follow(self, event: Event) -> None:
         """Take in the next event.
@@ -30,20 +31,25 @@ class Order:
             case CellProposed(trial) | TrialInherited(trial):
                 if trial != len(self._rungs):
                     raise OrderError(f"begins trial {trial} where trial {len(self._rungs)} comes next.")
-                self._rungs.append(0 if isinstance(event, CellProposed) else None)
+                self._rungs.append(0)
+                if isinstance(event, CellProposed):
+                    self._running.add(trial)
             case RungReached(trial, rung):
                 if self._reached(trial) != rung - 1:
                     raise OrderError(f"says that trial {trial} reached rung {rung}, after rung {self._reached(trial)}.")
                 self._rungs[trial] = rung
             case TrialEnded(trial):
                 self._reached(trial)
-                self._rungs[trial] = None
+                self._running.remove(trial)
+            case TrialsReopened(trials):
+                if running := [trial for trial in trials if trial >= len(self._rungs) or trial in self._running]:
+                    raise OrderError(f"tries trial {running[0]} again, which has not ended.")
+                self._running.update(trials)
 
     def _reached(self, trial: int) -> int:
         """The last rung of a running trial."""
         if trial >= len(self._rungs):
             raise OrderError(f"is of trial {trial}, which has not begun.")
-        rung = self._rungs[trial]
-        if rung is None:
+        if trial not in self._running:
             raise OrderError(f"is of trial {trial}, which has ended.")
-        return rung
+        return self._rungs[trial]

@@ -18,6 +18,7 @@ from search.journal.events import (
     SearchOpened,
     TrialEnded,
     TrialInherited,
+    TrialsReopened,
 )
 
 
@@ -75,7 +76,7 @@ class SearchRecord:
         settings: as the search was last opened with: the number of trials may change.
         trials: by number, inherited ones included.
         left_out: GPUs that get no further trials since the search was last opened.
-        ends: how many of the search's own trials ended in which way.
+        ends: how many of the search's own trials ended in which way; one that is tried again has not ended.
     """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
@@ -108,6 +109,8 @@ class SearchRecord:
                 self.trials[event.trial].ended = event
                 self.ends[event.status] += 1
                 self._rank(self.trials[event.trial])
+            case TrialsReopened():
+                self._reopen(event.trials)
             case DeviceLeftOut():
                 self.left_out.append(event)
             case SearchClosed():
@@ -132,6 +135,11 @@ class SearchRecord:
     def running(self) -> list[TrialRecord]:
         """Proposed and not ended; after a kill, those that start again."""
         return [trial for trial in tuple(self.trials.values()) if not trial.ended]
+
+    @property
+    def failed(self) -> list[int]:
+        """The numbers of those that failed: they may be tried again."""
+        return [trial.proposed.trial for trial in self.finished if trial.status == Status.FAILED]
 
     @property
     def digest(self) -> str:
@@ -162,6 +170,14 @@ class SearchRecord:
         """Those of the leaderboard, the first to finish first."""
         ended = [(trial.ended.time_s, number) for number, trial in self.trials.items() if trial.ended and trial.is_comparable]
         return [self.trials[number] for _, number in sorted(ended)]
+
+    def _reopen(self, trials: Sequence[int]) -> None:
+        for number in trials:
+            self.ends[Status(self.trials[number].status)] -= 1
+            self.trials[number].ended = None
+        self._ranked, self.closed = Finished(), None
+        for trial in self.finished:
+            self._rank(trial)
 
     def _rank(self, trial: TrialRecord) -> None:
         if trial.is_comparable:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.policy import Plan, Policy
-from search.journal.events import CellProposed, Event, RungReached
+from search.journal.events import CellProposed, Event, RungReached, TrialsReopened
 from search.journal.record import SearchRecord
-from search.journal.telling import tell
+from search.journal.telling import policy_of, tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,10 @@ def replay(events: Iterable[Event], plan: Plan) -> Replayed:
                     f"now it {_verb(decision.goes_on)} ({decision.reason})"
                 )
         record.apply(event)
-        tell(policy, record, event)
+        if isinstance(event, TrialsReopened):
+            policy = policy_of(plan, record)
+        else:
+            tell(policy, record, event)
     return Replayed(proposals, decisions, tuple(differences))
 
 

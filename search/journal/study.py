@@ -8,7 +8,17 @@ from typing import Protocol
 from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
-from search.journal.events import CellProposed, DeviceLeftOut, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, now_s
+from search.journal.events import (
+    CellProposed,
+    DeviceLeftOut,
+    Event,
+    RungReached,
+    SearchClosed,
+    SearchOpened,
+    TrialEnded,
+    TrialsReopened,
+    now_s,
+)
 from search.journal.record import SearchRecord
 from search.journal.telling import policy_of, tell
 from training.score import RungScore
@@ -30,6 +40,7 @@ class Study:
         record: of the journal's events so far; it is kept up to date.
         on_event: told each event after the record.
         give_up_after: trials that fail alike, one after the other, until no more are begun: what fails them is not their cells.
+        retry_failed: whether trials that failed before are left open, too.
 
     Attributes:
         trouble: what those trials failed of; empty while all is well.
@@ -43,6 +54,7 @@ class Study:
         opened: SearchOpened,
         on_event: Callable[[Event], None] = lambda event: None,
         give_up_after: int | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self.trouble = ""
         self._give_up_after = give_up_after
@@ -54,6 +66,8 @@ class Study:
         self._exhausted = ""
         self._policy = policy_of(plan, record)
         self._append(opened)
+        if retry_failed and (failed := self.record.failed):
+            self._append(TrialsReopened(tuple(failed), now_s()))
         for trial in self.record.running:
             if trial.rungs and not trial.rungs[-1].goes_on:
                 self._append(self._end_of(trial.rungs[-1]))
@@ -145,7 +159,10 @@ class Study:
         self._journal.append(*events)
         for event in events:
             self.record.apply(event)
-            tell(self._policy, self.record, event)
+            if isinstance(event, TrialsReopened):
+                self._policy = policy_of(self.plan, self.record)
+            else:
+                tell(self._policy, self.record, event)
             self._on_event(event)
 
 

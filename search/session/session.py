@@ -13,6 +13,7 @@ from rich.console import Console
 from data.system.disk import DiskPatience
 from data.system.termination import interrupted_code
 from search.config import ConfigError
+from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.journal.events import SearchOpened, TrialInherited
 from search.journal.fingerprints import differences
@@ -51,6 +52,7 @@ class Session:
         cure: what to choose where the journal holds a search with other settings.
         parent: the folder of the search that this one is forked from.
         rescore: so many of the parent's best cells are scored first, where its scores do not compare with this study's.
+        retry_failed: whether the trials that failed before are tried again.
         write_results: called from time to time, at the end, and again while the disk is full; never twice at once.
     """
 
@@ -65,6 +67,7 @@ class Session:
     cure: str
     parent: Path | None = None
     rescore: int = 0
+    retry_failed: bool = False
     write_results: Callable[[SearchRecord], None] = lambda record: None
 
     def run(self) -> tuple[Study, dict[str, str]]:
@@ -137,7 +140,11 @@ class Session:
             otherwise = ", which were scored otherwise: they guide proposals and are not ranked"
             parts.append(begins if trial.is_comparable else begins + otherwise)
         if record.num_ended:
-            parts.append(f"{record.num_ended} are done already")
+            done = f"{record.num_ended} are done already"
+            if failed := record.ends[Status.FAILED]:
+                again = "and are tried again" if self.retry_failed else "(retry_failed=true tries them again)"
+                done += f", of which {failed} failed {again}"
+            parts.append(done)
         return "; ".join(parts)
 
     def _run_study(self, journal: Journal, record: SearchRecord, stored: StoredSearch | None) -> Study:
@@ -146,7 +153,8 @@ class Session:
             opened = replace(opened, settings={**opened.settings, "store": str(stored.place)})
             task = KeptTask(task, stored.checkpoints)
         with SearchDisplay(record, self.plan.trials, self.console) as display:
-            study = Study(journal, record, self.plan, opened, display, workplace.faults.give_up_after)
+            give_up_after = workplace.faults.give_up_after
+            study = Study(journal, record, self.plan, opened, display, give_up_after, self.retry_failed)
             if is_joined := not study.is_over:
                 self._join(study, stored)
             run_study(

@@ -41,9 +41,14 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class FidelitySettings:
-    """The same cells, scored in two ways."""
+    """The same cells, scored in two ways.
+
+    Attributes:
+        retry_failed: whether trainings that failed before are tried again.
+    """
 
     label: FolderName
+    retry_failed: bool
     output_dir: OutputFolder
     cells: CellList
     sides: Mapping[str, Side]

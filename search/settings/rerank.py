@@ -25,6 +25,7 @@ class RerankSettings:
     Attributes:
         top: how many of its leaderboard.
         seeds: trainings of each cell.
+        retry_failed: whether trainings that failed before are tried again.
         search: whose cells they are.
         fingerprint: the settings that a resume must find as they were.
         recorded: what the journals tell people.
@@ -35,6 +36,7 @@ class RerankSettings:
     top: Count
     seeds: Count
     seed: int
+    retry_failed: bool
     space: CellSpace
     scheduler: Scheduler
     training: RetrainSettings

@@ -21,6 +21,7 @@ class SearchSettings:
     Attributes:
         source: the search whose cells a fork begins with.
         fork_rescore: so many of its best are scored first, where its scores do not compare with this search's.
+        retry_failed: whether trials that failed before are tried again.
         fingerprint: the settings that a resume must find as they were.
         recorded: the others that its journal tells people.
     """
@@ -29,6 +30,7 @@ class SearchSettings:
     fork: bool
     source: Annotated[FolderName | None, At("from")]
     fork_rescore: Annotated[int, Ge(0)]
+    retry_failed: bool
     deciding: Annotated[Deciding, HERE]
     images: Annotated[Images, HERE]
     workplace: Annotated[Workplace, HERE]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.system.locks import Lock, LockedError
 from models.spec import PUBLISHED_OPERATORS, Operator
-from search.journal.events import CellProposed, RungReached, TrialEnded, TrialInherited
+from search.journal.events import CellProposed, RungReached, TrialEnded, TrialInherited, TrialsReopened
 from search.journal.lines import BEGIN, read_events
 from search.journal.record import SearchRecord
 from search.tracking.client import Tracker
@@ -25,7 +25,8 @@ class Projection:
     """Writes what a journal holds into a tracker, from where it left off.
 
     A trial that completed or was stopped ends as a FINISHED run with a ``final_miou``; one that diverged or failed as a
-    FAILED run without; one that did not end is RUNNING. ``best_miou`` of the search is that of the leaderboard's first.
+    FAILED run without; one that did not end is RUNNING, also where it failed before and is tried again. ``best_miou`` of the
+    search is that of the leaderboard's first, over the ends of trials: one that is tried again has two.
 
     Only one projection at a time writes a journal's runs. After a failed write it asks the tracker what arrived.
 
@@ -59,7 +60,7 @@ class Projection:
             if self._runs is None:
                 self._runs = SearchRuns(Tracker(self._tracking), self.record.opened)
                 self.link = self._runs.link
-                self._untold = set(self.record.trials) - self._runs.ended
+                self._untold = {number for number, trial in self.record.trials.items() if not self._runs.show_end_of(trial)}
             self._tell_trials(self._runs, is_abandoned)
             if self._untold:
                 return
@@ -97,6 +98,8 @@ class Projection:
             self._is_search_untold = True
             if isinstance(event, CellProposed | RungReached | TrialEnded | TrialInherited):
                 self._untold.add(event.trial)
+            if isinstance(event, TrialsReopened):
+                self._untold.update(event.trials)
             if isinstance(event, TrialEnded):
                 best = self.record.best
                 self._ends.append(SearchPoint(event.time_s, best if best is not None and best.miou is not None else None))

@@ -24,6 +24,8 @@ CODE_VERSIONS = ("scoring_code", "search_code")
 """Parts of a fingerprint that are tags of their own."""
 RENEWED = ("trials",)
 """Settings that a resumed search may have changed: tags, as a parameter of MLflow's never changes."""
+CLOCK_S = 1e-3
+"""Of MLflow's clock."""
 DESCRIBED = 10
 """Cells in the description of a search's run."""
 
@@ -46,7 +48,7 @@ class SearchRuns:
     def __init__(self, tracker: Tracker, opened: SearchOpened) -> None:
         self._tracker, self._opened = tracker, opened
         self._id = short_digest([opened.name, dict(opened.fingerprint), opened.time_s])
-        self.ended: set[int] = set()
+        self._ended_s: dict[int, float] = {}
         self._search: Run | None = None
         self._trials: dict[int, str] = {}
         self._rungs_told: dict[int, int] = {}
@@ -69,6 +71,10 @@ class SearchRuns:
         points = [_rung_point(rung) for rung in trial.rungs[max(told, 0) :]]
         params: dict[str, str] = {}
         tags: dict[str, str] = {}
+        if number in self._ended_s and not self.show_end_of(trial):  # it was tried again
+            del self._ended_s[number]
+            self._tracker.client.update_run(run_id, status="RUNNING")
+            tags = {"status": "running", "reason": ""}
         if told < 0:
             proposed = trial.proposed
             params = {"trial": str(number), "seed": str(proposed.seed)} | cell_params(trial.cell)
@@ -83,7 +89,12 @@ class SearchRuns:
         if ended:
             has_score = ended.status in (Status.COMPLETED, Status.STOPPED)
             self._tracker.end(run_id, "FINISHED" if has_score else "FAILED", ended.time_s)
-            self.ended.add(number)
+            self._ended_s[number] = ended.time_s
+
+    def show_end_of(self, trial: TrialRecord) -> bool:
+        """Whether the tracker has the trial's end: the latest, where it was tried again."""
+        ended = trial.ended
+        return ended is not None and abs(self._ended_s.get(trial.proposed.trial, -1.0) - ended.time_s) < CLOCK_S
 
     def tell_search(self, record: SearchRecord, ends: Sequence[SearchPoint]) -> None:
         """Write what is new of the search itself."""
@@ -131,7 +142,7 @@ class SearchRuns:
             self._trials[trial] = run.info.run_id
             self._rungs_told[trial] = int(run.data.metrics.get("rung", -1)) if run.data.params else -1
             if run.info.status in ("FINISHED", "FAILED"):
-                self.ended.add(trial)
+                self._ended_s[trial] = run.info.end_time / 1000
         else:  # the answer to its creation was lost, and it was created again
             self._tracker.client.delete_run(run.info.run_id)
 

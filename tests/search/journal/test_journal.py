@@ -20,6 +20,7 @@ from search.journal.events import (
     SearchOpened,
     TrialEnded,
     TrialInherited,
+    TrialsReopened,
 )
 from search.journal.journal import Journal
 from search.journal.lines import JournalError, read_events
@@ -34,6 +35,7 @@ EVENTS = [
     TrialEnded(1, Status.COMPLETED, 'with "quotes" and ünicode', 3.5, 4.0),
     DeviceLeftOut("10.0.0.3 GPU 1", "CUDA error: uncorrectable ECC error encountered", 4.5),
     SearchClosed("1 trials", 5.0),
+    TrialsReopened((1,), 5.5),
 ]
 AGAIN = SearchOpened("a", {}, {}, 6.0)
 
@@ -64,7 +66,7 @@ def test_a_journal_reads_back_what_was_written(recorded):
 def test_lines_are_json_that_any_tool_reads(recorded):
     events = [json.loads(line)["event"] for line in recorded.read_text().splitlines()]
     opening = ["trial_inherited", "search_opened", "cell_proposed"]
-    assert events == [*opening, "rung_reached", "trial_ended", "device_left_out", "search_closed"]
+    assert events == [*opening, "rung_reached", "trial_ended", "device_left_out", "search_closed", "trials_reopened"]
 
 
 def test_a_journal_that_was_compressed_is_read_like_any_other(recorded, tmp_path):
@@ -232,7 +234,7 @@ def test_an_event_of_another_version_is_an_error_even_in_the_last_line_and_nothi
     with recorded.open("a") as file:
         file.write(line)
     before = recorded.read_bytes()
-    with pytest.raises(JournalError, match="line 8 is not an event that this version of dpc can read"):
+    with pytest.raises(JournalError, match="line 9 is not an event that this version of dpc can read"):
         Journal(recorded)
     assert recorded.read_bytes() == before
 

@@ -16,7 +16,7 @@ from search.deciding.budget import Budget
 from search.deciding.outcomes import Finished, Status
 from search.deciding.schedulers import Asha, NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
-from search.journal.events import RungReached, SearchClosed
+from search.journal.events import RungReached, SearchClosed, TrialEnded, TrialsReopened
 from search.journal.journal import Journal
 from search.journal.lines import JournalError, read_events
 from search.journal.record import SearchRecord
@@ -209,3 +209,75 @@ def test_failures_that_differ_and_cells_that_score_between_them_are_no_reason_to
             proposed = study.propose()
             study.reached(proposed.trial, score(proposed.cell, 1))
         assert not study.trouble
+
+
+def fail_third(study):
+    """Every third trial fails, some of them after their first rung."""
+    while (proposed := study.propose()) is not None:
+        number = proposed.trial
+        if number % 3 == 0:
+            if number % 2 == 0:
+                study.reached(number, score(proposed.cell, 1))
+            if study.record.trials[number].status == "running":
+                study.failed(number, Status.FAILED, "no such folder /data")
+            continue
+        rung = 1
+        while study.reached(number, score(proposed.cell, rung)):
+            rung += 1
+    study.close()
+
+
+@pytest.mark.parametrize("window", [None, 6])
+def test_failed_trials_are_tried_again_when_asked_and_the_whole_journal_replays(tmp_path, window):
+    path, of_plan = tmp_path / "journal.jsonl", plan(24, window=window)
+    with Journal(path) as journal:
+        study = open_study(journal, of_plan)
+        fail_third(study)
+        failed = study.record.failed
+        assert len(failed) > 4
+        assert study.is_complete
+    assert journalled(path, of_plan).record.failed == failed  # unless asked
+    with Journal(path) as journal:
+        study = open_study(journal, of_plan, retry_failed=True)
+        assert not study.is_complete
+        assert (study.record.num_ended, study.record.num_proposed) == (24 - len(failed), 24)
+        assert study.propose().trial == failed[0]
+    more = plan(40, window=window)
+    with Journal(path) as journal:  # it was killed: they stay open without being asked for again
+        study = open_study(journal, more)
+        run(study, timing=Random(1), slots=4)
+        assert study.is_complete
+        assert study.record.ends[Status.FAILED] == 0
+        assert len(study.record.leaderboard()) == study.record.num_ended == 40
+        assert all(trial.miou is not None for trial in study.record.leaderboard())
+    events, _ = read_events(path)
+    replayed = replay(events, more)
+    assert (replayed.proposals, replayed.differences) == (40, ())
+
+
+def test_a_trial_that_is_tried_again_keeps_the_rungs_that_it_reached(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        study = open_study(journal, plan(1))
+        cell = study.propose().cell
+        study.reached(0, score(cell, 1))
+        study.failed(0, Status.FAILED, "no space")
+    with Journal(path) as journal:
+        study = open_study(journal, plan(1), retry_failed=True)
+        assert study.propose().cell == cell
+        for rung in (1, 2, 3):
+            study.reached(0, score(cell, rung))
+        study.close()
+    events, _ = read_events(path)
+    assert [event.rung for event in events if isinstance(event, RungReached)] == [1, 2, 3]
+    assert [event.trials for event in events if isinstance(event, TrialsReopened)] == [(0,)]
+    assert [event.status for event in events if isinstance(event, TrialEnded)] == [Status.FAILED, Status.COMPLETED]
+
+
+def test_a_trial_that_has_not_ended_cannot_be_tried_again(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        open_study(journal, plan(2)).propose()
+        journal.append(TrialsReopened((0,), 1.0))
+    with pytest.raises(JournalError, match="line 3 tries trial 0 again, which has not ended"):
+        read_events(path)

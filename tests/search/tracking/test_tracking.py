@@ -18,7 +18,7 @@ from mlflow.entities import Run
 
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.deciding.outcomes import Status
-from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded
+from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialsReopened
 from search.journal.journal import Journal
 from search.tracking.client import one_line_errors
 from search.tracking.follower import TrackingThread, track
@@ -199,6 +199,29 @@ def test_the_number_of_trials_is_that_of_the_last_time_that_the_search_was_opene
         search, _ = runs_of(tracking, request.node.name)
         assert search.data.tags["trials"] == str(trials)
         assert "trials" not in search.data.params
+
+
+def test_the_run_of_a_trial_that_is_tried_again_is_running_until_it_ends_once_more(tracking, journal, request):
+    track(journal, tracking)
+    write(journal, [opened(request.node.name, 2000.0), TrialsReopened((3,), 2000.0)])
+    track(journal, tracking)
+    again = runs_of(tracking, request.node.name)[1]["3"]
+    assert (again.info.status, again.data.tags["status"], again.data.tags["reason"]) == ("RUNNING", "running", "")
+    rung = RungReached(3, 1, 100, 0.6, 1.0, 2.0, False, "full budget", 2001.0)
+    write(journal, [rung, TrialEnded(3, Status.COMPLETED, "full budget", 2.0, 2002.0)])
+    track(journal, tracking)
+    search, trials = runs_of(tracking, request.node.name)
+    assert trials["3"].info.run_id == again.info.run_id
+    assert (trials["3"].info.status, trials["3"].data.metrics["final_miou"]) == ("FINISHED", 0.6)
+    assert (search.data.metrics["best_miou"], search.data.tags["best"][:5]) == (0.6, "#0003")
+
+
+def test_a_trial_that_was_tried_again_while_nobody_tracked_is_told_again(tracking, journal, request):
+    track(journal, tracking)
+    write(journal, [TrialsReopened((3,), 2000.0), TrialEnded(3, Status.FAILED, "no disk", 1.0, 2002.0)])
+    track(journal, tracking)
+    run = runs_of(tracking, request.node.name)[1]["3"]
+    assert (run.info.status, run.data.tags["reason"]) == ("FAILED", "no disk")
 
 
 def test_tracking_twice_adds_nothing(tracking, journal, request):
