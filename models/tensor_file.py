@@ -5,6 +5,8 @@ A digest of all that it holds stands among the words: a file in which a single b
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,7 +31,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         try:
             save_file(stored, partial, metadata={**metadata, DIGEST: _digest(stored, metadata)})
         except SafetensorError as error:
-            raise OSError(f"{path}: {error}") from error
+            raise _of_system(error, path) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -45,6 +47,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if digest is not None and digest != _digest(tensors, metadata):
         raise SafetensorError("its digest does not fit what it holds")
     return tensors, metadata
+
+
+def _of_system(error: SafetensorError, path: Path) -> OSError:
+    """The operating system's error that safetensors tells in words."""
+    if number := re.search(r"\(os error (\d+)\)", str(error)):
+        return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
+    return OSError(f"{path}: {error}")
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

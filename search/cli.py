@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from data.system.disk import is_full
 from data.system.errors import UserError
 from data.system.termination import handle_sigterm, interrupted_code
 from search.config import ConfigError, load
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         if is_debug:
             raise
+        if isinstance(error, OSError) and is_full(error):
+            return _complain(f"{error.filename}: {error.strerror}. Once there is room, the same command goes on.", FAILED)
         return _complain(str(error), USAGE_ERROR)
     except DivergedError as error:
         return _complain(str(error), FAILED)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, LabelRangeError, SegmentationDataset, Split
+from data.datasets.copies import copies, thumbnail
 from data.datasets.label_questions import what_is_absent, what_values_are, why_unscorable
 from data.digests import FileDigests
 from data.folds import Fold
@@ -103,6 +104,7 @@ def check_dataset(
     splits = {name: dataset.split(name) for name in split_names}
     total, done = sum(map(len, splits.values())), 0
     reports, findings, content = {}, [], {}
+    thumbnails: dict[str, Sequence[bytes]] = {}
     for name, split in splits.items():
         seen = []
         for sample in _read(split, info, workers):
@@ -115,8 +117,9 @@ def check_dataset(
         findings += _turned(name, seen)
         findings += _classes(name, reports[name], seen, info)
         content[name] = [(sample.name, sample.digest) for sample in seen if sample.error is None]
+        thumbnails[name] = [sample.thumbnail for sample in seen if sample.error is None]
         findings += _doubles(name, seen)
-    findings += [*_leaks(content), *_equal_names(content)]
+    findings += [*_leaks(content), *_copies(content, thumbnails), *_equal_names(content)]
     return Report(info.name, reports, sorted(findings, key=lambda finding: finding.level))
 
 
@@ -156,6 +159,7 @@ class _Seen:
     name: str
     error: DatasetError | None = None
     digest: str = ""
+    thumbnail: bytes = b""
     size: str = ""
     counts: Sequence[int] = field(default=())
     orientation: int = 1
@@ -183,6 +187,7 @@ def _look(split: Split, info: DatasetInfo, index: int) -> _Seen:
     return _Seen(
         sample.name,
         digest=digest,
+        thumbnail=thumbnail(sample.image_HWC),
         size=f"{width}x{height}",
         counts=[*counts[: info.num_classes].tolist(), int(counts[info.ignore_label])],
         orientation=sample.orientation,
@@ -284,6 +289,16 @@ def _leaks(content: Content) -> Iterator[Finding]:
         if both:
             text = f"images in both: {len(both):,}. Scores on {other} would tell what was learnt by heart."
             yield Finding("error", f"{one}, {other}", "leak", text, [f"{a} of {one} = {b} of {other}" for a, b in both])
+
+
+def _copies(content: Content, thumbnails: Mapping[str, Sequence[bytes]]) -> Iterator[Finding]:
+    """Images of two splits that differ in their pixels, and hardly so."""
+    for one, other in _apart(content):
+        pairs = [(content[one][i], content[other][j]) for i, j in copies(thumbnails[one], thumbnails[other])]
+        alike = [f"{a} of {one} ~ {b} of {other}" for (a, digest), (b, other_digest) in pairs if digest != other_digest]
+        if alike:
+            text = f"images that look the same, as copies do that were encoded again or resized: {len(alike):,}."
+            yield Finding("warning", f"{one}, {other}", "copies", text, alike)
 
 
 def _equal_names(content: Content) -> Iterator[Finding]:

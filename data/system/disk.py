@@ -34,7 +34,7 @@ class DiskPatience:
             try:
                 return write()
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if not is_full(error):
                     raise
                 if deadline_s is None:
                     deadline_s = time.monotonic() + self.seconds
@@ -42,6 +42,11 @@ class DiskPatience:
                 if time.monotonic() >= deadline_s:
                     raise
                 time.sleep(RETRY_S)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that a disk, or what a user may take of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def check_room(folder: Path, needed_bytes: int, what: str) -> None:

@@ -30,5 +30,5 @@ def run(settings: CellSettings) -> int:
     console.print(f"multiply-adds   {quantity(cost.madds):>6}  at {features.height} x {features.width} features")
     console.print(f"as table 1      {quantity(cost.params_paper):>6}  params, {quantity(cost.madds_paper)} multiply-adds")
     if picture:
-        console.print(f"picture         {picture}")
+        console.print(f"picture         {picture}", soft_wrap=True)
     return 0

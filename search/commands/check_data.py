@@ -12,7 +12,7 @@ from data.system.files import write_text
 from search.findings.leaderboard import percent
 from search.session.hints import from_here
 from search.settings.check_data import CheckDataSettings
-from search.views.console import plain_console
+from search.views.console import plain_console, print_table
 from search.views.figures.contact_sheet import draw_contact_sheet
 from search.views.progress_bar import progress_bar
 
@@ -37,7 +37,7 @@ def _print(report: Report, folder: Path, console: Console) -> None:
     for name, split in report.splits.items():
         console.print(f"{name}: {split.num_readable:,} of {split.num_samples:,} samples are whole, {_sizes(split)}")
     console.print("\nShare of labelled pixels in %, and samples that show the class:")
-    console.print(_class_table(report))
+    print_table(_class_table(report), console)
     for finding in report.findings:
         for line in _lines(finding):
             console.print(line, soft_wrap=True, markup=False)

@@ -11,7 +11,7 @@ from data.system.outputs import note_made
 from search.findings.leaderboard import percent
 from search.session.saved_model import load_model
 from search.settings.evaluate import EvaluateSettings
-from search.views.console import plain_console
+from search.views.console import plain_console, print_table
 from search.views.progress_bar import progress_bar
 from training.evaluation import Scores, count_confusion
 from training.metrics import ConfusionMatrix
@@ -29,7 +29,7 @@ def run(settings: EvaluateSettings) -> int:
         matrix = count_confusion(model, dataset.split(split_name), dataset.info, progress, settings.inference)
     scores = Scores.of(matrix, dataset.info)
 
-    console.print(_class_table(matrix, scores))
+    print_table(_class_table(matrix, scores), console)
     console.print(f"{'mIoU':<26}{percent(scores.miou):>6}")
     console.print(f"{'pixel accuracy':<26}{percent(scores.pixel_accuracy):>6}")
     if files["scores"]:

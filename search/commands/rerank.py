@@ -27,7 +27,7 @@ from search.session.scoring import Scoring, end_to_end
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.rerank import RerankSettings
-from search.views.console import plain_console
+from search.views.console import plain_console, print_table
 
 ROWS = 10
 """Of the table that is printed."""
@@ -127,7 +127,7 @@ def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], gi
             row.cell.digest,
         )
     console.print()
-    console.print(table)
+    print_table(table, console)
     fitted = proxy_correlation(rows)
     trust = (
         f"{fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}, {fitted.pairs} cells"

@@ -23,7 +23,7 @@ from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
 from search.settings.search import SearchSettings
-from search.views.console import plain_console
+from search.views.console import plain_console, print_table
 
 
 def run(settings: SearchSettings) -> int:
@@ -77,7 +77,7 @@ def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Se
         return
     if failed:
         console.print(f"Without a score: {failed}.\n", soft_wrap=True, markup=False)
-    console.print(leaderboard_table(study.record))
+    print_table(leaderboard_table(study.record), console)
     console.print(f"\nBest cell: {best.cell}", soft_wrap=True)
     console.print(_spread(study.record), soft_wrap=True)
     if not study.is_complete:

@@ -17,7 +17,7 @@ from search.settings.simulate import SimulateSettings
 from search.simulation.compare import Result, compare, top_quality
 from search.simulation.landscape import Landscape
 from search.simulation.recorded import RecordedTable
-from search.views.console import plain_console
+from search.views.console import plain_console, print_table
 from search.views.figures.simulation import draw_simulation
 from search.views.progress_bar import progress_bar
 
@@ -48,7 +48,7 @@ def run(settings: SimulateSettings) -> int:
             settings.trouble,
             progress,
         )
-    console.print(_printed(results, goal, goal_name, title))
+    print_table(_printed(results, goal, goal_name, title), console)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "simulation.csv", _csv(results, goal))
     kept = {"settings": settings.recorded, "goal": goal, "results": _curves(results)}

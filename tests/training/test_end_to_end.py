@@ -1,15 +1,18 @@
 import json
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import nn
 
 from data.datasets.contract import DatasetInfo, Sample, palette_of
 from data.datasets.shapes import Shapes
+from models import tensor_file
 from models.backbones import build_backbone, weights_digest
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings, CellSettings
@@ -121,6 +124,25 @@ def test_it_learns(tmp_path):
     validations, _ = trained(tmp_path, iterations=60, eval_every=30, scales=[1.0], decoder=True)
     assert validations[-1].loss < 0.7 * validations[0].loss
     assert validations[-1].scores.miou > validations[0].scores.miou > 0.1
+
+
+@pytest.mark.parametrize("full_at", [0, 1, 2], ids=["first model", "first state", "second model"])
+def test_a_training_on_a_full_disk_ends_and_goes_on_to_the_same_bits_once_there_is_room(tmp_path, monkeypatch, full_at):
+    saved, real = count(), tensor_file.save_file
+
+    def save_file(tensors, partial, metadata):
+        if next(saved) == full_at:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        real(tensors, partial, metadata)
+
+    monkeypatch.setattr(tensor_file, "save_file", save_file)
+    with pytest.raises(OSError, match="No space left on device: '.*safetensors'"):
+        trained(tmp_path / "cut", iterations=3, eval_every=1)
+    resumed, model = trained(tmp_path / "cut", iterations=3, eval_every=1)
+    monkeypatch.undo()
+    whole, expected = trained(tmp_path / "whole", iterations=3, eval_every=1)
+    assert scores_of(resumed) == scores_of(whole)
+    assert weights_digest(model) == weights_digest(expected)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):

@@ -125,6 +125,37 @@ def test_an_image_of_train_that_is_in_val_too_is_an_error_under_any_name(folder)
     assert quick.examples == ["#2 of train = #0 of val"]
 
 
+def photograph(seed, side_px):
+    """Soft shapes, as photographs have them: the same at every size."""
+    few = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(few).resize((96, 96), Image.Resampling.BICUBIC).resize((side_px, side_px), Image.Resampling.BOX)
+
+
+def test_images_of_train_that_were_encoded_again_or_resized_for_val_are_warned_of_with_both_names(folder):
+    for split, name, seed, side_px, suffix in [
+        ("train", "g", 1, 96, "png"),
+        ("train", "h", 2, 96, "png"),
+        ("train", "other", 3, 96, "png"),
+        ("val", "i", 1, 96, "jpg"),
+        ("val", "j", 2, 48, "png"),
+    ]:
+        put(folder, split, name, np.zeros((side_px, side_px), np.uint8))
+        (folder / split / "images" / f"{name}.png").unlink()
+        photograph(seed, side_px).save(folder / split / "images" / f"{name}.{suffix}")
+    report = check(folder)
+    copies = the_one(report, "copies")
+    assert (copies.level, copies.split) == ("warning", "train, val")
+    assert copies.examples == ["g of train ~ i of val", "h of train ~ j of val"]
+    assert not report.errors
+
+
+def test_blank_images_are_no_copies_of_each_other(folder):
+    for split, name, grey in (("train", "g", 10), ("val", "h", 11)):
+        put(folder, split, name, thirds())
+        Image.new("RGB", (SIDE, SIDE), (grey, grey, grey)).save(folder / split / "images" / f"{name}.png")
+    assert check(folder).findings == []
+
+
 def test_parts_of_the_official_splits_share_images_with_them_rightly(folder):
     dataset = Folder(str(folder))
     report = check_dataset(dataset, ["train", "val", "search_train", "search_val"])

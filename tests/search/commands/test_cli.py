@@ -1,6 +1,8 @@
 """The command line: what a person can get wrong is one line that says what, where, and what is accepted."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -204,3 +206,14 @@ def test_what_is_no_wrong_input_is_told_as_a_fault_of_the_program_and_where_it_w
     assert "Traceback" in shown
     assert "cannot reshape array" in shown
     assert shown.splitlines()[-1] == "dpc: this is a fault of dpc and not of your input (ValueError); please report it."
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_no_wrong_input_and_names_the_file_and_the_way_on(monkeypatch, capsys, number):
+    def full(settings):
+        raise OSError(number, os.strerror(number), "/outputs/state.safetensors")
+
+    monkeypatch.setattr("search.commands.cell.run", full)
+    assert main(["cell", "cell=aspp"]) == 1
+    shown = capsys.readouterr().err
+    assert shown == f"dpc: /outputs/state.safetensors: {os.strerror(number)}. Once there is room, the same command goes on.\n"
