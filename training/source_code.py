@@ -28,6 +28,7 @@ def source_digest(*modules: str) -> str:
         if path is None:
             continue
         found[name], imported = _read(path, path.stat().st_mtime_ns, name)
+        waiting.append(name.rpartition(".")[0])  # a package's own file is executed first
         waiting += [other for other in imported if other.partition(".")[0] in packages]
     digest = hashlib.sha256()
     for name in sorted(found):
@@ -41,7 +42,7 @@ def _file(module: str) -> Path | None:
         file = getattr(sys.modules[module], "__file__", None)
         return Path(file) if file and file.endswith(".py") else None
     package, *rest = module.split(".")
-    spec = find_spec(package)
+    spec = find_spec(package) if package else None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         place = Path(folder, *rest)
         for path in (place / "__init__.py", place.with_suffix(".py")):

@@ -61,6 +61,7 @@ def _score_twice(settings: FidelitySettings) -> int:
             console,
             f"{name.capitalize()} protocol: {len(cells)} cells, {scoring.rungs[-1]} iterations each",
             "another label=...",
+            side.accept,
             retry_failed=settings.retry_failed,
         )
         study, _ = session.run()

@@ -66,6 +66,7 @@ def _rank_again(settings: RerankSettings) -> int:
             console,
             f"Seed {number + 1} of {settings.seeds}: {best}, {scoring.rungs[-1]} iterations each",
             "another label=...",
+            settings.accept,
             retry_failed=settings.retry_failed,
         )
         study, dashboard = session.run()

@@ -51,6 +51,7 @@ def run(settings: SearchSettings) -> int:
         console,
         f"Search {name}: {plan.trials} of {plan.space.size:,} encodings, {plan.space.num_distinct:,} different cells",
         f"another name=..., which goes on from its cells with fork=true from={name}",
+        settings.accept,
         settings.parent,
         settings.fork_rescore,
         settings.retry_failed,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.spec import CellSpec
@@ -11,12 +11,18 @@ from search.deciding.outcomes import Status
 
 @dataclass(frozen=True, slots=True)
 class SearchOpened:
-    """A process began or resumed the search. ``fingerprint`` is all that must not change under one name."""
+    """A process began or resumed the search.
+
+    Attributes:
+        fingerprint: all that must not change under one name.
+        accepted: digests of code that differed, and of which a person said that they change no result: from what to what.
+    """
 
     name: str
     fingerprint: Mapping[str, Any]
     settings: Mapping[str, Any]
     time_s: float
+    accepted: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

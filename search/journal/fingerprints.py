@@ -1,7 +1,7 @@
 """The settings that a journal's first line holds: one by one, and what differs between those of two searches."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -14,15 +14,33 @@ def flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any
             yield f"{path}{key}", value
 
 
+CODE = ("scoring_code", "search_code")
+"""Digests in a fingerprint: that one differs does not say whether a result does."""
+
+
+def accepted(old: Mapping[str, Any], new: Mapping[str, Any], accept: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Those of the digests to ``accept`` that differ: from what to what."""
+    return {code: (str(old.get(code)), str(new.get(code))) for code in accept if old.get(code) != new.get(code)}
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -> str:
-    """What differs between two trees of settings, for a message; empty if nothing does.
+    """What differs between two trees of settings, for a message; empty if nothing that could change a result does.
 
     A tuple is the list that it became when it was written down.
     """
-    was, now = (dict(flat(json.loads(json.dumps(tree, default=str)))) for tree in (old, new))
+    was, now = (_that_decide(json.loads(json.dumps(tree, default=str))) for tree in (old, new))
     changed = sorted(
         (key for key in was.keys() | now.keys() if was.get(key) != now.get(key)),
         key=lambda key: (not key.endswith(".kind"), key),
     )
     named = [f"{key} was {was.get(key)} and is {now.get(key)}" for key in changed[:most]]
     return ", ".join([*named, *([f"and {len(changed) - most} more"] if len(changed) > most else [])])
+
+
+def _that_decide(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by their paths, without those that change no result."""
+    values = dict(flat(settings))
+    values.pop("proxy.eval_batch_size", None)
+    if not values.get("deterministic"):
+        values.pop("window", None)
+    return values

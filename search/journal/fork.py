@@ -1,23 +1,20 @@
 """A search that begins with what another one found."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from models.spec import Operator
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.journal.events import TrialInherited, now_s
-from search.journal.folder import open_search
+from search.journal.fingerprints import differences
+from search.journal.folder import KeptSearch
 
 SCORING = ("proxy", "features", "scoring_code")
 """The parts of a fingerprint that decide what a score means."""
 
 
-def inherit(
-    folder: Path, fingerprint: Mapping[str, Any], plan: Plan, operators: tuple[type[Operator], ...], rescore: int = 0
-) -> list[TrialInherited]:
-    """The finished trials of the search in ``folder`` whose cells are in the space of ``plan``, numbered from 0.
+def inherit(parent: KeptSearch, fingerprint: Mapping[str, Any], plan: Plan, rescore: int = 0) -> list[TrialInherited]:
+    """The finished trials of ``parent`` whose cells are in the space of ``plan``, numbered from 0.
 
     Their scores are comparable if that search scored as ``fingerprint`` says and the plan's budget allows them; costs are
     counted anew. Trials that failed are left behind: what failed them may have been the night. Of a cell with several trials,
@@ -25,12 +22,9 @@ def inherit(
 
     Args:
         rescore: so many of the best whose scores are not comparable, and which the budget allows, are scored first.
-
-    Raises:
-        JournalError: there is no search, or its journal is damaged.
     """
-    parent = open_search(folder, operators, "from")
-    scores_alike = all(parent.opened.fingerprint.get(key) == fingerprint.get(key) for key in SCORING)
+    as_parent, as_child = ({key: how.get(key) for key in SCORING} for how in (parent.record.fingerprint, fingerprint))
+    scores_alike = not differences(as_parent, as_child)
     last = {trial.cell.digest: trial for trial in parent.record.finished}
     ranked = [trial for trial in parent.record.leaderboard() if trial is last.get(trial.cell.digest)]
     best_first = [trial for trial in ranked if trial.miou is not None and plan.allows(trial.cell)]

@@ -168,6 +168,8 @@ def _decode(line: bytes, operators: tuple[type[Operator], ...]) -> tuple[Event, 
         vars(cell)["digest"] = body.pop("digest")  # as its cached property would: canonical forms take long to find
     if "status" in body:
         body["status"] = Status(body["status"])
+    if "accepted" in body:
+        body["accepted"] = {code: tuple(digests) for code, digests in body["accepted"].items()}
     if "rungs" in body:
         body["rungs"] = tuple(map(tuple, body["rungs"]))
     if "trials" in body:

@@ -75,6 +75,7 @@ class SearchRecord:
     Attributes:
         settings: as the search was last opened with: the number of trials may change.
         trials: by number, inherited ones included.
+        accepted: of the digests of its code, those that were changed as of no consequence: from what to what.
         left_out: GPUs that get no further trials since the search was last opened.
         ends: how many of the search's own trials ended in which way; one that is tried again has not ended.
     """
@@ -82,6 +83,7 @@ class SearchRecord:
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.opened: SearchOpened | None = None
         self.settings: Mapping[str, Any] = {}
+        self.accepted: dict[str, tuple[str, str]] = {}
         self.closed: SearchClosed | None = None
         self.trials: dict[int, TrialRecord] = {}
         self._ranked = Finished()
@@ -96,6 +98,7 @@ class SearchRecord:
         match event:
             case SearchOpened():
                 self.opened, self.closed, self.settings = self.opened or event, None, event.settings
+                self.accepted |= event.accepted
                 self.left_out = []
             case TrialInherited():
                 self.trials[event.trial] = _inherited(event)
@@ -140,6 +143,12 @@ class SearchRecord:
     def failed(self) -> list[int]:
         """The numbers of those that failed: they may be tried again."""
         return [trial.proposed.trial for trial in self.finished if trial.status == Status.FAILED]
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What must be as it was for the search to go on."""
+        assert self.opened is not None
+        return {**self.opened.fingerprint, **{code: now for code, (_, now) in self.accepted.items()}}
 
     @property
     def digest(self) -> str:

@@ -48,7 +48,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
         scope(search.opened),
         readings.state(gone),
         readings.best_cell(record, gone),
-        searched(search.opened),
+        searched(search.opened, record.accepted),
         gone,
         rungs,
         readings.of_rungs(rungs),

@@ -16,8 +16,8 @@ from search.config import ConfigError
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.journal.events import SearchOpened, TrialInherited
-from search.journal.fingerprints import differences
-from search.journal.folder import JOURNAL
+from search.journal.fingerprints import CODE, accepted, differences
+from search.journal.folder import JOURNAL, open_search
 from search.journal.fork import inherit
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
@@ -50,6 +50,7 @@ class Session:
         task: scores a cell on a worker.
         title: what is about to be done, for the first line.
         cure: what to choose where the journal holds a search with other settings.
+        accept: digests of code in the fingerprint whose differences change no result, as the user says.
         parent: the folder of the search that this one is forked from.
         rescore: so many of the parent's best cells are scored first, where its scores do not compare with this study's.
         retry_failed: whether the trials that failed before are tried again.
@@ -65,6 +66,7 @@ class Session:
     console: Console
     title: str
     cure: str
+    accept: Sequence[str] = ()
     parent: Path | None = None
     rescore: int = 0
     retry_failed: bool = False
@@ -80,7 +82,7 @@ class Session:
         with ExitStack() as beside:
             journal = beside.enter_context(Journal(self.folder / JOURNAL, self.plan.space.operator_kinds, patience))
             stored = beside.enter_context(restored(self.workplace, journal, self._say))
-            record = self._begin(journal)
+            record, opened = self._begin(journal)
             self._say(self._headline(record))
             tracked = beside.enter_context(
                 follow(
@@ -93,7 +95,7 @@ class Session:
                 )
             )
             beside.enter_context(kept(stored, record, result_files(self.folder), self._say))
-            study = self._run_study(journal, record, stored)
+            study = self._run_study(journal, record, opened, stored)
             patience(lambda: self._write_one_at_a_time(record))
         return study, dashboard(self.tracking, tracked.link)
 
@@ -113,24 +115,33 @@ class Session:
         )
         return interrupted_code()
 
-    def _begin(self, journal: Journal) -> SearchRecord:
-        """What the journal holds, begun with the parent's cells where it is a new fork."""
+    def _begin(self, journal: Journal) -> tuple[SearchRecord, SearchOpened]:
+        """What the journal holds, begun with the parent's cells where it is a new fork; and how it is opened now."""
         record = SearchRecord(journal.events)
         if record.opened is None:
             journal.clear()  # a fork that was killed before it was opened begins anew
-            inherited = self._inherited()
+            inherited, opened = self._inherited()
             journal.append(*inherited)
-            return SearchRecord(inherited)
+            return SearchRecord(inherited), opened
         if self.parent and record.opened.settings.get("from") != self.parent.name:
             raise ConfigError(f"name: {self.folder} is no fork of {self.parent.name}; choose another name=...")
-        if changed := differences(record.opened.fingerprint, self.opened.fingerprint):
-            raise ConfigError(f"{self.folder}: holds a search with other settings ({changed}); choose {self.cure}.")
-        return record
+        now = self.opened.fingerprint
+        harmless = accepted(record.fingerprint, now, self.accept)
+        if changed := differences({**record.fingerprint, **{code: now[code] for code in harmless}}, now):
+            raise ConfigError(f"{self.folder}: holds a search with other settings ({changed}); choose {self._cure(record)}.")
+        return record, replace(self.opened, accepted=harmless)
 
-    def _inherited(self) -> Sequence[TrialInherited]:
+    def _cure(self, record: SearchRecord) -> str:
+        codes = accepted(record.fingerprint, self.opened.fingerprint, CODE)
+        return f"{self.cure}; or, where that code changes no result, accept=[{','.join(codes)}]" if codes else self.cure
+
+    def _inherited(self) -> tuple[Sequence[TrialInherited], SearchOpened]:
         if self.parent is None:
-            return ()
-        return inherit(self.parent, self.opened.fingerprint, self.plan, self.plan.space.operator_kinds, self.rescore)
+            return (), self.opened
+        parent, now = open_search(self.parent, self.plan.space.operator_kinds, "from"), self.opened.fingerprint
+        harmless = accepted(parent.record.fingerprint, now, self.accept)
+        scored_as = {**now, **{code: was for code, (was, _) in harmless.items()}}
+        return inherit(parent, scored_as, self.plan, self.rescore), replace(self.opened, accepted=harmless)
 
     def _headline(self, record: SearchRecord) -> str:
         parts = [self.title]
@@ -147,8 +158,8 @@ class Session:
             parts.append(done)
         return "; ".join(parts)
 
-    def _run_study(self, journal: Journal, record: SearchRecord, stored: StoredSearch | None) -> Study:
-        opened, task, workplace = self.opened, self.task, self.workplace
+    def _run_study(self, journal: Journal, record: SearchRecord, opened: SearchOpened, stored: StoredSearch | None) -> Study:
+        task, workplace = self.task, self.workplace
         if stored:
             opened = replace(opened, settings={**opened.settings, "store": str(stored.place)})
             task = KeptTask(task, stored.checkpoints)

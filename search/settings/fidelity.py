@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from search.config import HERE, Config, load
 from search.deciding.reduced import CellList
 from search.deciding.space import CellSpace
-from search.settings.groups import Images, Workplace
+from search.settings.groups import AcceptedCode, Images, Workplace
 from search.settings.places import FolderName, OutputFolder
 from search.tracking.settings import Tracking
 from training.settings import ProxySettings, RetrainSettings
@@ -34,6 +34,7 @@ class Side:
     seed: int
     images: Annotated[Images, HERE]
     workplace: Annotated[Workplace, HERE]
+    accept: AcceptedCode
     tracking: Tracking
     fingerprint: Mapping[str, Any]
     recorded: Mapping[str, Any]

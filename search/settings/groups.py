@@ -4,10 +4,10 @@ Nothing below search/settings/ loads torch, Ray, MLflow, matplotlib or what depe
 a command begins (docs/decisions.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 from pydantic import AfterValidator, BeforeValidator
@@ -35,6 +35,9 @@ SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache", "
 """Groups of settings that the command after a search needs as the search did."""
 
 Count = Annotated[int, Ge(1)]
+
+AcceptedCode = Sequence[Literal["scoring_code", "search_code"]]
+"""Digests of code that may differ from those that a study began with: the user says that this changes no result."""
 
 
 Processes = Annotated[int, Ge(1), BeforeValidator(lambda number: available_cpus() if number is None else number)]

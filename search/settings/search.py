@@ -9,7 +9,7 @@ from annotated_types import Ge
 
 from search.config import HERE, At, Config, Overrides
 from search.settings import report
-from search.settings.groups import DECIDING, Deciding, Images, Workplace
+from search.settings.groups import DECIDING, AcceptedCode, Deciding, Images, Workplace
 from search.settings.places import FolderName
 from search.tracking.settings import Tracking
 
@@ -34,6 +34,7 @@ class SearchSettings:
     deciding: Annotated[Deciding, HERE]
     images: Annotated[Images, HERE]
     workplace: Annotated[Workplace, HERE]
+    accept: AcceptedCode
     tracking: Tracking
     overrides: Overrides
     fingerprint: Mapping[str, Any]

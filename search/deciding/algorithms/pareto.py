@@ -1,12 +1,15 @@
 """Multi-objective search: high mIoU at low cost."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
+from operator import attrgetter
 from random import Random
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from models.spec import CellSpec
 from search.deciding.outcomes import Evaluation, Finished, ranked
@@ -53,8 +56,9 @@ class Pareto:
     def _population(self, ordered: Sequence[Evaluation]) -> list[Evaluation]:
         """The survivors, best first: by front, then by crowding distance. Cells of other searches stand in no front of ours."""
         survivors: list[Evaluation] = []
-        for is_comparable in (True, False):
-            for front in _fronts([one for one in ordered if one.is_comparable is is_comparable], self.cost):
+        others = bisect_left(ordered, True, key=lambda one: not one.is_comparable)
+        for alike in (ordered[:others], ordered[others:]):
+            for front in _fronts(alike, self.cost):
                 survivors += _by_crowding(front, self.cost)
                 if len(survivors) >= self.population_size:
                     return survivors[: self.population_size]
@@ -76,9 +80,8 @@ def _fronts(ordered: Sequence[Evaluation], cost: Cost) -> Iterator[list[Evaluati
     Args:
         ordered: best first.
     """
-    costs = np.array([getattr(one, cost) for one in ordered])
-    levels = np.array(_levels(ordered))
-    left = np.lexsort((costs, levels))
+    costs = np.fromiter(map(attrgetter(cost), ordered), np.float64, len(ordered))
+    left = np.lexsort((costs, _levels(ordered)))
     while len(left):
         cheapest_so_far = np.minimum.accumulate(costs[left])
         is_in_front = np.r_[True, costs[left][1:] < cheapest_so_far[:-1]]
@@ -97,14 +100,10 @@ def _by_crowding(front: Sequence[Evaluation], cost: Cost) -> list[Evaluation]:
     return sorted(front, key=lambda one: (-room.get(one.trial, inf), one.trial))
 
 
-def _levels(ordered: Sequence[Evaluation]) -> list[int]:
+def _levels(ordered: Sequence[Evaluation]) -> npt.NDArray[np.int64]:
     """Places in the ranking, where neighbours with equal scores share one."""
-    levels: list[int] = []
-    for index, one in enumerate(ordered):
-        is_equal = index > 0 and _score(one) == _score(ordered[index - 1])
-        levels.append(levels[-1] if is_equal else index)
-    return levels
-
-
-def _score(evaluation: Evaluation) -> tuple[int, float]:
-    return len(evaluation.mious), evaluation.mious[-1]
+    mious = [one.mious for one in ordered]
+    num_rungs = np.fromiter(map(len, mious), np.int64, len(mious))
+    last = np.fromiter((scores[-1] for scores in mious), np.float64, len(mious))
+    is_equal = np.r_[False, (num_rungs[1:] == num_rungs[:-1]) & (last[1:] == last[:-1])][: len(mious)]
+    return np.maximum.accumulate(np.where(is_equal, 0, np.arange(len(mious))))

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import TPESampler
@@ -28,7 +29,7 @@ class Tpe:
 
     Attributes:
         num_initial: trials with a score before the model is used.
-        num_candidates: samples of the model, of which the best is proposed.
+        num_candidates: samples of the model, of which the best is proposed; the next best where it is refused.
         history: evaluations that the model is made of: the best fifth of them, and the latest. A proposal takes time in
             proportion.
     """
@@ -55,7 +56,7 @@ class Tpe:
         trials += [_running(choices, cell, distributions) for cell in pending]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = TPESampler(
+            sampler = _Sampler(
                 n_startup_trials=0,
                 n_ei_candidates=self.num_candidates,
                 multivariate=True,
@@ -65,7 +66,27 @@ class Tpe:
         study = optuna.create_study(sampler=sampler, direction="maximize")
         study.add_trials(trials)
         while True:
-            yield _cell(space, study.ask(dict(distributions)).params)
+            asked = study.ask(dict(distributions)).params
+            yield _cell(space, asked)
+            for drawn in sampler.others:
+                chosen_params = {name: distributions[name].to_external_repr(index) for name, index in drawn.items()}
+                yield _cell(space, asked | chosen_params)
+
+
+class _Sampler(TPESampler):
+    """Optuna's, which draws many candidates and asks for the best; the others are kept, for when that one is refused.
+
+    Attributes:
+        others: the candidates behind the one that was asked for last, best first, each as indices of choices by parameter.
+    """
+
+    others: Sequence[Mapping[str, int]] = ()
+
+    def _compute_acquisition_func(self, samples: dict[str, Any], mpe_below: Any, mpe_above: Any) -> Any:
+        values = super()._compute_acquisition_func(samples, mpe_below, mpe_above)
+        behind = np.argsort(-values, kind="stable")[1:]
+        self.others = [{name: int(drawn[index]) for name, drawn in samples.items()} for index in behind]
+        return values
 
 
 class _Index(CategoricalDistribution):
@@ -83,6 +104,9 @@ class _Index(CategoricalDistribution):
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
+
+    def to_internal_repr(self, param_value_in_external_repr: Any) -> float:
+        return int(param_value_in_external_repr) - self._bounds[0]
 
 
 @lru_cache(maxsize=4)

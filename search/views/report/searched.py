@@ -26,8 +26,12 @@ class Fact:
     text: str
 
 
-def searched(opened: SearchOpened) -> list[Fact]:
-    """What decided about a search's cells and scores. What its journal does not say is left out."""
+def searched(opened: SearchOpened, accepted: Mapping[str, tuple[str, str]]) -> list[Fact]:
+    """What decided about a search's cells and scores. What its journal does not say is left out.
+
+    Args:
+        accepted: digests of code that were changed on the way, of no consequence as a person said: from what to what.
+    """
     known = {**opened.settings, **opened.fingerprint}
     features = known.get("features", {})
     splits = {name: part for name, part in features.items() if isinstance(part, Mapping)}
@@ -48,8 +52,9 @@ def searched(opened: SearchOpened) -> list[Fact]:
         "Deterministic": known.get("deterministic"),
         "Code that scores": known.get("scoring_code"),
         "Code that proposes": known.get("search_code"),
+        "Changes of code that were accepted": [f"{code} from {was} to {now}" for code, (was, now) in accepted.items()],
     }
-    return [Fact(label, in_words(value)) for label, value in values.items() if value not in (None, {})]
+    return [Fact(label, in_words(value)) for label, value in values.items() if value not in (None, {}, [])]
 
 
 def _size(space: Mapping[str, Any]) -> str | None:

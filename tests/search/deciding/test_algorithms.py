@@ -6,13 +6,14 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from random import Random
 
 import pytest
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
 from search.config import CONF, load
+from search.deciding.algorithms import tpe
 from search.deciding.algorithms.base import Algorithm, SpaceExhaustedError, proposal_seed, propose_new, training_seed
 from search.deciding.algorithms.evolution import RegularizedEvolution
 from search.deciding.algorithms.local_search import LocalSearch
@@ -227,6 +228,18 @@ def test_what_is_pending_keeps_tpe_away():
         for seed, cell in zip(seeds, alone, strict=True)
     ]
     assert sum(one.digest != other.digest for one, other in zip(alone, beside, strict=True)) >= 8
+
+
+def test_tpe_proposes_what_optuna_asks_for_and_its_next_best_candidates_where_that_is_refused(monkeypatch):
+    finished, algorithm = search(Uniform(), SPACE, 40), Tpe(num_initial=10, num_candidates=24)
+    models, ask = [], tpe.optuna.Study.ask
+    monkeypatch.setattr(tpe.optuna.Study, "ask", lambda *given: models.append(given) or ask(*given))
+    first, *others = islice(algorithm.propose(SPACE, finished, (), Random(0)), 24)
+    assert len(models) == 1
+    assert len({cell.digest for cell in others}) > 12
+    assert all(cell in SPACE for cell in others)
+    monkeypatch.setattr(tpe, "_Sampler", tpe.TPESampler)
+    assert next(algorithm.propose(SPACE, finished, (), Random(0))) == first
 
 
 def test_a_front_of_the_pareto_search_is_thinned_where_it_is_crowded():

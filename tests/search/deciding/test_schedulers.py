@@ -9,6 +9,7 @@ import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
 
 from models.cost import CellCost
+from search.config import load
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan, Policy
@@ -147,6 +148,8 @@ def test_wrong_settings_are_refused(make, message):
 @pytest.mark.parametrize("scheduler", [Asha(), MedianStopping(min_trials=1)], ids=lambda one: type(one).__name__)
 def test_a_grace_period_that_is_not_given_ends_at_the_first_rung_whatever_that_is(scheduler):
     """So a re-ranking, whose rungs are its own, stops at these and not at the search's."""
+    name = {Asha: "asha", MedianStopping: "median"}[type(scheduler)]
+    assert load("rerank", ["from=x", f"scheduler={name}"]).build("scheduler", Scheduler).grace_iterations is None
     assert not scheduler.decide(0, [7], [0.1], [0.5, 0.6, 0.7]).goes_on
     assert type(scheduler)(grace_iterations=8).decide(0, [7], [0.1], [0.5, 0.6, 0.7]).goes_on
 

@@ -13,7 +13,7 @@ from search.deciding.policy import Plan
 from search.deciding.schedulers import NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited
-from search.journal.folder import JOURNAL
+from search.journal.folder import JOURNAL, open_search
 from search.journal.fork import inherit
 from search.journal.journal import Journal
 from search.journal.lines import read_events
@@ -54,7 +54,7 @@ TRIALS = [
 def forked(folder, fingerprint, events=(OPENED, *TRIALS)):
     with Journal(folder / JOURNAL) as journal:
         journal.append(*events)
-    return inherit(folder, fingerprint, PLAN, PLAN.space.operator_kinds)
+    return inherit(open_search(folder, PLAN.space.operator_kinds, "from"), fingerprint, PLAN)
 
 
 def test_finished_trials_whose_cells_are_in_the_space_are_taken_over_and_numbered_anew(tmp_path):
@@ -105,7 +105,7 @@ def test_a_fork_begins_with_the_finished_cells_of_its_parent(tmp_path, is_compar
     journalled(tmp_path / "parent" / JOURNAL, plan(12), die_after=20)
     parent = SearchRecord(read_events(tmp_path / "parent" / JOURNAL)[0])
     fingerprint = {} if is_comparable else {"proxy": "another"}
-    inherited = inherit(tmp_path / "parent", fingerprint, plan(8), SPACE.operator_kinds)
+    inherited = inherit(open_search(tmp_path / "parent"), fingerprint, plan(8))
     with Journal(tmp_path / "child.jsonl") as journal:
         journal.append(*inherited)
     study = journalled(tmp_path / "child.jsonl", plan(8))
@@ -123,7 +123,7 @@ def test_a_fork_begins_with_the_finished_cells_of_its_parent(tmp_path, is_compar
 
 def test_cells_outside_the_childs_space_are_not_inherited(tmp_path):
     journalled(tmp_path / "parent" / JOURNAL, plan(12))
-    assert inherit(tmp_path / "parent", {}, plan(8, CellSpace(2, SPACE.operators)), SPACE.operator_kinds) == []
+    assert inherit(open_search(tmp_path / "parent"), {}, plan(8, CellSpace(2, SPACE.operators))) == []
 
 
 def dear(cell):
@@ -135,7 +135,7 @@ def dear(cell):
 def test_a_child_counts_costs_anew_and_its_parents_cells_above_the_budget_guide_and_are_not_ranked(tmp_path):
     journalled(tmp_path / "parent" / JOURNAL, plan(12))
     of_child = replace(plan(4), cost_of=dear, budget=Budget(madds=12))
-    inherited = inherit(tmp_path / "parent", {}, of_child, SPACE.operator_kinds)
+    inherited = inherit(open_search(tmp_path / "parent"), {}, of_child)
     assert [event.madds for event in inherited] == [dear(event.cell).madds for event in inherited]
     assert [event.is_comparable for event in inherited] == [event.madds <= 12 for event in inherited]
     assert 0 < sum(event.is_comparable for event in inherited) < len(inherited)
@@ -151,7 +151,7 @@ def test_trials_that_failed_are_left_behind_and_their_cells_may_be_tried_again(t
         study.failed(study.propose().trial, Status.FAILED, "a bad night")
         run(study)
     failed, completed = SearchRecord(read_events(tmp_path / "parent" / JOURNAL)[0]).trials.values()
-    (inherited,) = inherit(tmp_path / "parent", {}, plan(2), SPACE.operator_kinds)
+    (inherited,) = inherit(open_search(tmp_path / "parent"), {}, plan(2))
     assert inherited.cell == completed.cell != failed.cell
 
 
@@ -159,7 +159,7 @@ def test_trials_that_failed_are_left_behind_and_their_cells_may_be_tried_again(t
 def test_the_parents_best_are_scored_first_where_scores_do_not_compare(tmp_path, window):
     journalled(tmp_path / "parent" / JOURNAL, plan(12))
     of_child = plan(8, window=window)
-    inherited = inherit(tmp_path / "parent", {"proxy": "another"}, of_child, SPACE.operator_kinds, rescore=5)
+    inherited = inherit(open_search(tmp_path / "parent"), {"proxy": "another"}, of_child, rescore=5)
     with Journal(tmp_path / "child.jsonl") as journal:
         journal.append(*inherited)
     study = journalled(tmp_path / "child.jsonl", of_child)
@@ -171,5 +171,5 @@ def test_the_parents_best_are_scored_first_where_scores_do_not_compare(tmp_path,
 
 def test_a_child_that_scores_as_its_parent_did_scores_none_of_its_cells_again(tmp_path):
     journalled(tmp_path / "parent" / JOURNAL, plan(12))
-    inherited = inherit(tmp_path / "parent", {}, plan(8), SPACE.operator_kinds, rescore=5)
+    inherited = inherit(open_search(tmp_path / "parent"), {}, plan(8), rescore=5)
     assert not any(event.comes_first for event in inherited)

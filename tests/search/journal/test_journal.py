@@ -29,7 +29,7 @@ CELL = CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, 6], "input": 
 RUNGS = ((40, 0.2, 1.5, 1.0), (80, 0.25, 1.25, 3.5))
 EVENTS = [
     TrialInherited(0, "parent", True, CELL, 7, 100, 1000, RUNGS, Status.COMPLETED, "full budget", 3.5, 1.0),
-    SearchOpened("a", {"space": {"num_branches": 1}}, {"trials": 1}, 1.5),
+    SearchOpened("a", {"space": {"num_branches": 1}}, {"trials": 1}, 1.5, {"scoring_code": ("0ld", "new")}),
     CellProposed(1, CELL, 7, 100, 1000, 2.0),
     RungReached(1, 1, 40, 0.25, 1.25, 3.5, False, "full budget", 3.0),
     TrialEnded(1, Status.COMPLETED, 'with "quotes" and ünicode', 3.5, 4.0),

@@ -1,6 +1,8 @@
 """A search without Ray: what is proposed, journalled, decided and resumed."""
 
 import json
+import re
+import subprocess
 import zlib
 from dataclasses import replace
 from random import Random
@@ -170,8 +172,11 @@ def test_a_journal_that_an_older_version_wrote_such_a_score_into_names_the_line_
     lines[poisoned] = f'{text[:-1]}, "crc32": "{zlib.crc32(text.encode()):08x}"}}\n'.encode()
     (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
     way_on = rf"line {poisoned + 1} .*miou must be from 0 to 1, got 75.0.* after `sed -i '{poisoned + 1},\$d' "
-    with pytest.raises(JournalError, match=way_on):
+    with pytest.raises(JournalError, match=way_on) as refused:
         Journal(tmp_path / "journal.jsonl")
+    (cure,) = re.findall("`(.*)`", str(refused.value))
+    subprocess.run(cure, shell=True, check=True)
+    assert journalled(tmp_path / "journal.jsonl", plan(2)).is_complete
 
 
 def test_paired_trainings_have_the_seed_of_the_study_and_others_one_of_their_cell(tmp_path):

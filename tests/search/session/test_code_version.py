@@ -1,5 +1,6 @@
 """Which code decides scores and proposals: one changed line in each such file shows, and in no other."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,32 +9,60 @@ from pathlib import Path
 import pytest
 
 import search.session.code_version
+from search.session.code_version import search_code
 
 ROOT = Path(search.session.code_version.__file__).parents[2]
-DIGESTS = """
-from search.session.code_version import scoring_code, search_code
+CHANGED = """
+import json, sys
+from pathlib import Path
+from search.session.code_version import search_code
 from training.source_code import source_digest
-print(source_digest("training.proxy"), search_code())
+
+def digests():
+    return source_digest("training.proxy"), search_code()
+
+here = Path.cwd()
+files = [file for folder in ("models", "data", "training", "search") for file in sorted(Path(folder).rglob("*.py"))]
+before, changed = digests(), {}
+for file in files:
+    text = file.read_text()
+    file.write_text(f"{text}\\nADDED = 1\\n")
+    changed[str(file)] = [new != old for new, old in zip(digests(), before)]
+    file.write_text(text)
+
+for file in Path("search/deciding").rglob("*.py"):
+    __import__(".".join(file.with_suffix("").parts))
+paths = [Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
+imported = [str(path.relative_to(here)) for path in paths if path.is_relative_to(here)]
+print(json.dumps([changed, imported]))
 """
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("copy")
+def changed(tmp_path_factory):
+    """Of a copy of this project: each file, with whether one line more changes the digests of scoring and of proposing; and the
+    files that are loaded once all that proposes is."""
+    folder = tmp_path_factory.mktemp("copy").resolve()
     for package in ("models", "data", "training", "search"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+    printed = subprocess.run([sys.executable, "-c", CHANGED], cwd=folder, capture_output=True, text=True, check=True).stdout
+    return json.loads(printed)
 
 
-def digests(folder):
-    return subprocess.run(
-        [sys.executable, "-c", DIGESTS], cwd=folder, capture_output=True, text=True, check=True
-    ).stdout.split()
+def test_one_line_more_in_any_file_that_proposals_import_changes_their_digest(changed):
+    digests, imported = changed
+    asked = {"search/session/code_version.py", "training/source_code.py"}  # for the digests themselves
+    proposing = {file for file, (_, is_proposing) in digests.items() if is_proposing}
+    assert {file for file in imported if file.startswith("search/deciding/")} == {
+        file for file in digests if file.startswith("search/deciding/")
+    }
+    assert set(imported) - asked - proposing == {"search/session/__init__.py", "training/__init__.py"}
+    assert len(proposing) > 20
 
 
-def test_one_line_more_changes_the_digest_of_what_imports_it_and_no_other(copy):
-    before = digests(copy)
-    for file, is_scoring, is_proposing in (
+@pytest.mark.parametrize(
+    ("file", "is_scoring", "is_proposing"),
+    [
         ("training/proxy.py", True, False),
         ("training/losses.py", True, False),
         ("models/kernels/atrous.py", True, False),
@@ -44,9 +73,15 @@ def test_one_line_more_changes_the_digest_of_what_imports_it_and_no_other(copy):
         ("models/backbones.py", False, False),
         ("training/end_to_end.py", False, False),
         ("search/views/live.py", False, False),
-    ):
-        text = (copy / file).read_text()
-        (copy / file).write_text(f"{text}\nADDED = 1\n")
-        changed = [new != old for new, old in zip(digests(copy), before, strict=True)]
-        (copy / file).write_text(text)
-        assert changed == [is_scoring, is_proposing], file
+    ],
+)
+def test_one_line_more_changes_the_digest_of_what_imports_it_and_no_other(changed, file, is_scoring, is_proposing):
+    digests, _ = changed
+    assert digests[file] == [is_scoring, is_proposing]
+
+
+@pytest.mark.parametrize("package", ["optuna", "scikit-learn"])
+def test_another_version_of_a_package_that_proposes_is_another_code(package, monkeypatch):
+    before, version = search_code(), search.session.code_version.version
+    monkeypatch.setattr(search.session.code_version, "version", lambda name: "0.1" if name == package else version(name))
+    assert search_code() != before

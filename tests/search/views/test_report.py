@@ -375,7 +375,7 @@ def test_a_report_is_whole_however_the_journal_names_the_kinds_of_its_space(tmp_
 
 def test_a_journal_of_an_older_version_says_what_it_knows():
     old = SearchOpened("old", {"space": {"num_branches": 5, "operators": {"atrous": {"rates": [1]}}}}, {"trials": 3}, 0.0)
-    assert {fact.label for fact in searched(old)} == {"Space"}
+    assert {fact.label for fact in searched(old, {})} == {"Space"}
     assert scope(old) == ""
 
 
