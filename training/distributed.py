@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from data.datasets.contract import SegmentationDataset
 from models.settings import BackboneSettings
 from models.spec import CellSpec
+from training.device import given_device
 from training.end_to_end import Validation, retrain
 from training.settings import RetrainSettings
 
@@ -33,6 +34,7 @@ class TrainWorkers:
 
     @property
     def device(self) -> torch.device:
+        given_device()  # Ray Train would take the CPU
         return ray.train.torch.get_device()
 
     def wrap(self, model: nn.Module) -> nn.Module:

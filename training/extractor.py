@@ -21,6 +21,7 @@ from data.system.cpus import available_cpus
 from models.backbones import features_of
 from models.settings import BackboneSettings
 from training.allocator import keep_freed_memory
+from training.device import given_device
 
 POLL_S = 0.5
 
@@ -30,7 +31,7 @@ class FeatureExtractor:
 
     def __init__(self, backbone: nn.Module, settings: BackboneSettings) -> None:
         keep_freed_memory()
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = given_device()
         self._backbone = backbone.to(self._device).eval()
         self._mean_C11 = torch.tensor(settings.mean, device=self._device).view(3, 1, 1)
         self._std_C11 = torch.tensor(settings.std, device=self._device).view(3, 1, 1)
@@ -66,7 +67,7 @@ class Extraction:
 
     def _arguments(self, threads: int) -> tuple[FeatureExtractor, int, int]:
         """A GPU waits for many images at a time, a CPU has its own work to do."""
-        has_gpu = torch.cuda.is_available()
+        has_gpu = given_device().type == "cuda"
         batch_size = self.batch_size or (8 if has_gpu else 1)
         return FeatureExtractor(self.backbone, self.settings), batch_size, threads if has_gpu else 1
 

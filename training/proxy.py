@@ -24,6 +24,7 @@ from models.dpc import classifier_on
 from models.spec import CellSpec
 from training.batches import Batches, IntArray
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.device import given_device
 from training.features import Features, ResidentFeatures, features_on
 from training.graph_step import GraphStep
 from training.loop import train
@@ -152,7 +153,7 @@ class ProxyTask:
 
     @cached_property
     def _device(self) -> torch.device:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return given_device()
 
     @cached_property
     def _train(self) -> FeatureCache:

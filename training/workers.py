@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from training.device import given_device
+
 
 class Workers(Protocol):
     """This process among those that share a training."""
@@ -43,7 +45,7 @@ class Alone:
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return given_device()
 
     def wrap(self, model: nn.Module) -> nn.Module:
         return model

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import torch
-
 from models.segmenter import Segmenter
+from training.device import given_device
 
 
 def load_model(checkpoint: Path) -> Segmenter:
@@ -14,4 +13,4 @@ def load_model(checkpoint: Path) -> Segmenter:
         ModelFileError: there is none, or it is damaged.
     """
     model = Segmenter.from_pretrained(checkpoint)
-    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval().to(given_device())

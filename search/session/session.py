@@ -25,6 +25,7 @@ from search.journal.remote.keeper import StoredSearch
 from search.journal.study import Study
 from search.running.kept_checkpoint import KeptTask
 from search.running.nodes.cluster import slots
+from search.running.nodes.gpus import check_gpus
 from search.running.nodes.store_access import check_nodes, clean_nodes
 from search.running.resources import Node
 from search.running.run import run_study
@@ -184,8 +185,10 @@ class Session:
         return study
 
     def _join(self, study: Study, stored: StoredSearch | None) -> None:
-        """Connect to the cluster, and see that its nodes can use the store."""
+        """Connect to the cluster, and see that its nodes can use the store and have the GPUs that Ray counts."""
         join(self.workplace)
+        if self.workplace.is_cluster and self.workplace.resources.gpu:
+            check_gpus()
         if stored:
             check_nodes(stored.checkpoints, self._checkpoints, study.record.digest)
         there = slots(self.workplace.resources)

@@ -5,12 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import torch
 import yaml
+from ray.autoscaler._private.aws import config as aws
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +43,42 @@ def test_ray_up_accepts_its_file_and_starts_every_node_with_the_token():
     )
     with pytest.raises(jsonschema.ValidationError):
         validate_config(config | {"max_worker": 8})
+
+
+def test_on_aws_every_machine_starts_from_an_image_whose_driver_the_pinned_torch_takes(monkeypatch, tmp_path):
+    moto = pytest.importorskip("moto")
+    monkeypatch.setattr(aws.time, "sleep", lambda seconds: None)  # for IAM to spread the word
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    config = prepare_config(yaml.safe_load((FOLDER / "ray.yaml").read_text()))
+    with moto.mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+        nodes = aws.bootstrap_aws(config)["available_node_types"]
+    for node in nodes.values():
+        assert node["node_config"]["ImageId"].startswith("resolve:ssm:/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu")
+        assert node["node_config"]["SecurityGroupIds"]
+    everywhere, before = config["initialization_commands"], nodes["worker"]["initialization_commands"]
+    assert before[: len(everywhere)] == everywhere
+    assert "chown 1000:1000 /shared" in everywhere[0]
+
+
+@pytest.mark.parametrize(("driver", "is_taken"), [("595.71.05", True), ("580.95.05", True), ("570.10", False), ("", False)])
+def test_a_worker_whose_driver_is_too_old_for_torch_says_so_before_its_image_is_pulled(tmp_path, driver, is_taken):
+    assert int(torch.version.cuda.split(".")[0]) == 13, "another driver is needed: see NVIDIA's table of CUDA and drivers"
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text(f"#!/bin/sh\necho {driver}\n")
+    fake.chmod(0o755)
+    worker = yaml.safe_load((FOLDER / "ray.yaml").read_text())["available_node_types"]["worker"]
+    check = subprocess.run(
+        ["bash", "-c", worker["initialization_commands"][-1]],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (check.returncode == 0) is is_taken
+    assert is_taken or check.stderr.endswith(f"NVIDIA driver {driver or 'none'}: CUDA 13 needs 580 or newer\n")
 
 
 def fields(required: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:
@@ -134,14 +173,39 @@ def test_the_image_is_pinned_built_apart_and_runs_as_a_plain_user():
     assert [value for name, value in steps if name == "USER"] == ["1000"]
     (install,) = [value for _, value in steps if "pip install" in value]
     assert "--constraint constraints.txt" in install
-    assert any(name == "ENV" and "RAY_AUTH_MODE=token" in value for name, value in steps)
+    variables = " ".join(value for name, value in steps if name == "ENV").split()
+    assert {"RAY_AUTH_MODE=token", "NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"} <= set(variables)
     assert not any(name == "ADD" for name, _ in steps)
 
     copied = {path for name, value in steps if name == "COPY" and "--from" not in value for path in value.split()[:-1]}
     assert all((ROOT / path).exists() for path in copied)
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert set(packages) <= copied
     ignored = (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()
     assert ignored[1] == "*"
     assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == copied
+
+
+def test_a_login_shell_of_the_image_finds_ray(tmp_path):
+    """As `ray up` runs it. The step that writes to /etc/profile.d is run on folders of the test's own, mounted there."""
+    isolated = ["unshare", "--mount", "--map-root-user"]
+    if subprocess.run([*isolated, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("unshare may not mount here")
+    parser = pytest.importorskip("dockerfile_parse").DockerfileParser(path=str(FOLDER / "Dockerfile"))
+    (written,) = re.findall(r"echo '[^']+' >/etc/profile\.d/\S+", parser.content)
+    tools, profile = tmp_path / "opt/venv/bin", tmp_path / "profile.d"
+    tools.mkdir(parents=True)
+    profile.mkdir()
+    (tools / "ray").write_text("#!/bin/sh\n")
+    (tools / "ray").chmod(0o755)
+    mounted = f"mount --bind {tmp_path}/opt /opt && mount --bind {profile} /etc/profile.d && {written} && exec env -i"
+    shell = subprocess.run(
+        [*isolated, "bash", "-c", f"{mounted} PATH=/opt/venv/bin:/usr/bin:/bin bash --login -c 'command -v ray'"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shell.stdout == "/opt/venv/bin/ray\n", shell.stderr
 
 
 def test_the_slurm_script_has_no_fault_that_shellcheck_knows():

@@ -14,6 +14,7 @@ STAND_INS = {
     "ray": """
         if [[ $1 == get-auth-token ]]; then mkdir -p ~/.ray; echo secret >~/.ray/auth_token; exit; fi
         echo "$@" "$RAY_AUTH_MODE" >>"$CALLS"
+        if [[ $ENDS_WITH == never-started ]]; then trap 'exit 143' TERM; echo starting; for _ in {1..600}; do sleep 0.1; done; fi
         while [[ $1 != -- ]]; do shift; done
         shift
         "$@"
@@ -68,6 +69,18 @@ def test_the_warning_before_the_time_limit_terminates_the_driver_in_order_and_th
     process.communicate(timeout=60)
     assert process.returncode == 75
     assert (tmp_path / "calls").read_text().splitlines()[-1] == "requeue 4711"
+    assert list(tmp_path.glob("tmp.*")) == []
+
+
+def test_a_warning_that_comes_while_ray_still_starts_queues_the_job_again(job, tmp_path):
+    process = job("never-started", "search")
+    assert process.stdout.readline() == "starting\n"
+    process.send_signal(signal.SIGUSR1)
+    process.communicate(timeout=60)
+    assert process.returncode == 75
+    ray, *requeues = (tmp_path / "calls").read_text().splitlines()
+    assert ray.startswith("symmetric-run ")
+    assert requeues == ["requeue 4711"]
     assert list(tmp_path.glob("tmp.*")) == []
 
 

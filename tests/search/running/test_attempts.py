@@ -12,6 +12,7 @@ from threading import Thread
 
 import pytest
 import ray
+import torch
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
@@ -29,6 +30,7 @@ from search.journal.study import Study
 from search.running import attempts
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import connect
+from search.running.nodes.gpus import NoGpuOnNodeError, check_gpus
 from search.running.resources import Resources, ResourcesError
 from search.running.run import run_study
 from training.score import RungScore
@@ -298,3 +300,9 @@ def test_a_trial_computes_with_as_many_threads_as_it_has_cpus(cluster, tmp_path,
 def test_resources_and_labels_that_no_node_has_are_refused(cluster, tmp_path, resources, said):
     with pytest.raises(ResourcesError, match=said):
         search(tmp_path, Toy(tmp_path), resources, trials=1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here torch has GPUs")
+def test_a_node_that_ray_counts_with_gpus_and_torch_finds_none_on_is_named_before_any_trial(cluster):
+    with pytest.raises(NoGpuOnNodeError, match=r"^resources\.gpu: node \S+ \(\S+\) is counted with GPUs by Ray, .*: .*\S \(docs"):
+        check_gpus()
