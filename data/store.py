@@ -12,13 +12,14 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow import fs
 
 from data.system.files import SUFFIX, whole_file
+from data.system.uris import public_uri, without_secrets
 
 ATTEMPTS = 3
 """At each request to S3: half a minute at most where nothing answers; pyarrow's own ten take hours."""
@@ -55,14 +56,14 @@ class Store:
     def __post_init__(self) -> None:
         accepted = "accepted are s3://<bucket>/<folder>, gs://, abfs://, hdfs://, file:///<folder> and fsspec+<protocol>://"
         if not _SCHEME.match(self.uri):
-            raise ValueError(f"store: {accepted}; got {_public(self.uri)!r}.")
+            raise ValueError(f"store: {accepted}; got {public_uri(self.uri)!r}.")
         parts = urlsplit(self.uri)
         if not f"{parts.netloc}{parts.path}".strip("/") or (parts.scheme == "file" and parts.netloc):
-            raise ValueError(f"store: names no bucket or folder; {accepted}; got {_public(self.uri)!r}.")
+            raise ValueError(f"store: names no bucket or folder; {accepted}; got {public_uri(self.uri)!r}.")
 
     def __str__(self) -> str:
         """Where it is, without what opens it."""
-        return "/".join(filter(None, (_public(self.uri).rstrip("/"), self.path)))
+        return "/".join(filter(None, (public_uri(self.uri).rstrip("/"), self.path)))
 
     def __repr__(self) -> str:
         return f"Store({self})"
@@ -167,23 +168,7 @@ def _opened(uri: str) -> tuple[fs.FileSystem, str]:
     return files, base
 
 
-def _public(uri: str) -> str:
-    """``uri`` without user, password and query. Azure has the container where others have the user."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return uri.partition("?")[0]
-    host, slash, path = rest.partition("?")[0].partition("/")
-    user, _, host = host.rpartition("@")
-    container = f"{user.partition(':')[0]}@" if user and scheme.startswith("abfs") else ""
-    return f"{scheme}://{container}{host}{slash}{path}"
-
-
 def _reason(error: Exception, uri: str) -> str:
     """Why, in part of a line and without secrets."""
     text = (str(error).splitlines() or [""])[0].partition(" (Request ID")[0] or type(error).__name__
-    text = text.replace(uri, _public(uri))
-    parts = urlsplit(uri)
-    for secret in (parts.query, parts.password or ""):
-        for written in filter(None, (secret, unquote(secret))):
-            text = text.replace(written, "***")
-    return text[:300].rstrip(". ")
+    return without_secrets(text, uri)[:300].rstrip(". ")

@@ -27,6 +27,7 @@ from yaml import YAMLError
 
 from data.system.errors import UserError
 from data.system.paths import NamesPath, absolute
+from data.system.uris import holds_secret
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -230,12 +231,12 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
         config_dir: a folder of the user's own, searched beside conf/.
 
     Raises:
-        ConfigError: an override names something that does not exist, or holds a password.
+        ConfigError: an override names something that does not exist, or holds a secret.
     """
     for override in overrides:
-        if _PASSWORD.search(override):
+        if holds_secret(override):
             raise ConfigError(
-                f"{override.partition('=')[0]}: a password on a command line stands in Ray's list of jobs and in its logs; "
+                f"{override.partition('=')[0]}: a secret on a command line stands in Ray's list of jobs and in its logs; "
                 "put it into the environment, and '${oc.env:NAME}' in its place."
             )
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
@@ -254,10 +255,6 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
         for cell in cells:
             OmegaConf.update(settings, "cell", cell)
         return Config(settings, overrides, config_dir, passed_on)
-
-
-_PASSWORD = re.compile(r"://[^/@\s:]*:(?!\$\{)[^/@\s]+@")
-"""In a URI, as it is and not the name of a variable."""
 
 
 _HYDRAS_OWN = {

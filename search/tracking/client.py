@@ -12,10 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from data.system.uris import public_uri, without_secrets
 from search.journal.lines import JournalError
 from search.tracking.dashboard_table import VIEW_TAG, view_link
 from search.tracking.database import make_sqlite, one_maker
-from search.tracking.settings import Tracking, TrackingError, public_uri
+from search.tracking.settings import Tracking, TrackingError
 
 if TYPE_CHECKING:  # for the names of types alone
     import numpy.typing as npt
@@ -153,7 +154,7 @@ def one_line_errors(tracking: Tracking) -> Iterator[None]:
     except (JournalError, TrackingError):
         raise
     except Exception as error:
-        text = str(error).replace(str(tracking.uri), public_uri(str(tracking.uri)))
+        text = without_secrets(str(error), str(tracking.uri))
         is_down = "Max retries exceeded" in text or "Connection refused" in text
         line = "it does not answer" if is_down else (text.splitlines() or [""])[0][:300] or type(error).__name__
         if "database schema" in text or "Can't locate revision" in text:

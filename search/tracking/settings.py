@@ -4,11 +4,11 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
 from data.system.errors import UserError
+from data.system.uris import public_uri
 
 
 class TrackingError(UserError):
@@ -103,9 +103,3 @@ def check_model_name(name: str) -> None:
     """
     if not name.strip() or set("/:") & set(name):
         raise UserError(f"register: a model's name has neither / nor : and is not blank, got {name!r}.")
-
-
-def public_uri(uri: str) -> str:
-    """``uri`` without its password."""
-    password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":***@") if password else uri

@@ -56,7 +56,9 @@ def test_on_aws_every_machine_starts_from_an_image_whose_driver_the_pinned_torch
     with moto.mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
         nodes = aws.bootstrap_aws(config)["available_node_types"]
     for node in nodes.values():
-        assert node["node_config"]["ImageId"].startswith("resolve:ssm:/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu")
+        assert node["node_config"]["ImageId"].startswith(
+            "resolve:ssm:/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu"
+        )
         assert node["node_config"]["SecurityGroupIds"]
     everywhere, before = config["initialization_commands"], nodes["worker"]["initialization_commands"]
     assert before[: len(everywhere)] == everywhere

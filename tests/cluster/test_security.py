@@ -150,7 +150,18 @@ def test_secrets_stand_in_nothing_that_a_submitted_search_writes(token_head, s3_
 
 @pytest.mark.parametrize(
     "setting",
-    ["tracking.uri=postgresql://me:{}@host/db", "store=s3://key:{}@bucket/x", "tracking={{uri:'http://me:{}@host'}}"],
+    [
+        "tracking.uri=postgresql://me:{}@host/db",
+        "store=s3://key:{}@bucket/x",
+        "store=s3://key:{}/with/slashes@bucket/x",
+        "tracking={{uri:'http://me:{}@host'}}",
+        "tracking.uri=https://{}@tracker.example.org",
+        "tracking.uri=https://tracker.example.org/?access_token={}",
+        "tracking.uri='postgresql://host/db?user=me&password={}'",
+        "tracking.uri='mssql+pyodbc:///?odbc_connect=DRIVER%3DODBC%3BUID%3Dme%3BPWD%3D{}'",
+        "store='abfss://box@account.dfs.core.windows.net/x?sig={}'",
+        "store='gs://bucket/x?client_secret={}'",
+    ],
 )
 def test_a_password_on_a_command_line_is_refused_and_not_repeated(setting, capsys):
     for command in (["search"], ["submit", "--", "search"]):
