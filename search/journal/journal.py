@@ -36,6 +36,7 @@ class Journal:
         patience: DiskPatience | None = None,
     ) -> None:
         self.path = Path(path)
+        self._given_up: str | None = None
         self._patience, self._operators = patience or DiskPatience(), operators
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -56,7 +57,7 @@ class Journal:
 
         Raises:
             OSError: they could not be written, and nothing of them is left behind.
-            JournalError: the file is no longer there.
+            JournalError: the file is no longer there, or was given up.
         """
         lines, end = [], self._end
         for event in events:
@@ -72,6 +73,8 @@ class Journal:
         self.events += events
 
     def _write(self, lines: bytes) -> None:
+        if self._given_up is not None:
+            raise JournalError(self._given_up)
         if os.fstat(self._file.fileno()).st_nlink == 0:
             raise JournalError(f"{self.path}: was deleted or replaced while this search ran; what it does now would be lost.")
         end = self._file.seek(0, os.SEEK_END)
@@ -82,6 +85,10 @@ class Journal:
         except OSError:
             os.ftruncate(self._file.fileno(), end)
             raise
+
+    def give_up(self, reason: str) -> None:
+        """Another has it: whatever is written from now on is refused with this reason, by any thread."""
+        self._given_up = reason
 
     def clear(self) -> None:
         """Forget everything."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.store import Store
 from models.spec import CellSpec
-from search.running.trial import CellTask
+from search.running.trial import CellTask, NodeDrainingError
 from training.checkpoint import read_metadata
 from training.score import RungScore
 
@@ -37,13 +37,18 @@ class KeptTask:
         self._fetch(checkpoint)
         self._uploads.follow(checkpoint)
         try:
-            yield from self.task(cell, seed, checkpoint)
+            for score in self.task(cell, seed, checkpoint):
+                self._uploads.wake()  # the task saves before it tells
+                yield score
+        except NodeDrainingError:
+            self._uploads.bring()
+            raise
         except (OSError, MemoryError):  # Tune starts it again, maybe here
             raise
         except BaseException:
-            self._uploads.follow(None)
-            if not self._uploads.is_failing:
+            if self._uploads.bring():  # else it may be the only copy
                 checkpoint.unlink(missing_ok=True)
+            self._uploads.follow(None)
             raise
 
     def _fetch(self, checkpoint: Path) -> None:
@@ -76,30 +81,42 @@ class _Uploads(threading.Thread):
         self.is_failing = False
         self._store = store
         self._path: Path | None = None
-        self._changed = threading.Event()
+        self._uploaded: tuple[Path, int] | None = None
+        self._woken, self._one_at_a_time = threading.Event(), threading.Lock()
 
     def follow(self, path: Path | None) -> None:
         """From now on this file."""
         self._path = path
 
+    def wake(self) -> None:
+        """Look at it now."""
+        self._woken.set()
+
     def run(self) -> None:
-        uploaded: tuple[Path, int] | None = None
         while True:
-            self._changed.wait(POLL_S)
+            self._woken.wait(POLL_S)
+            self._woken.clear()
+            self.bring()
+
+    def bring(self) -> bool:
+        """Upload the file where it has changed; returns whether the store holds it as it is."""
+        with self._one_at_a_time:
             path = self._path
             if path is None:
-                continue
+                return False
             try:
                 version = path, path.stat().st_mtime_ns
-                if version != uploaded:
+                if version != self._uploaded:
                     self._store.upload(path, path.name)
-                    uploaded, self.is_failing = version, False
+                    self._uploaded, self.is_failing = version, False
             except FileNotFoundError:
-                continue
+                return False
             except OSError as error:
                 if not self.is_failing:
                     _LOG.warning("checkpoints are not kept: %s", error)
                 self.is_failing = True
+                return False
+            return True
 
 
 def _scores_in(checkpoint: Path) -> int:

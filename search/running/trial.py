@@ -4,8 +4,8 @@ import faulthandler
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +24,10 @@ from training.score import DivergedError, RungScore
 
 CellTask = Callable[[CellSpec, int, Path | None], Iterator[RungScore]]
 """Scores a cell at each rung, given its training seed and a checkpoint file; ``training.proxy.ProxyTask`` is one."""
+
+
+class NodeDrainingError(OSError):
+    """Raised within a task that has told a score, where the node that it runs on is about to go."""
 
 
 class CellTrial(tune.Trainable):
@@ -68,6 +72,7 @@ class CellTrial(tune.Trainable):
         if self._has_met_fault:
             threading.Event().wait()
         if is_node_draining():
+            self._leave()
             raise RayActorError(error_msg="the node of this trial is about to go", preempted=True)
         cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
         try:
@@ -87,6 +92,12 @@ class CellTrial(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The task's own checkpoint holds all of its state."""
+
+    def _leave(self) -> None:
+        """Let the task bring away what it keeps on this node."""
+        if isinstance(self._scores, Generator):
+            with suppress(NodeDrainingError):
+                self._scores.throw(NodeDrainingError("the node of this trial is about to go"))
 
     def _running(self, cell: CellSpec) -> Iterator[RungScore]:
         if self._scores is None:

@@ -95,7 +95,7 @@ class Session:
                     self._write_one_at_a_time,
                 )
             )
-            beside.enter_context(kept(stored, record, result_files(self.folder), self._say))
+            beside.enter_context(kept(stored, journal, record, result_files(self.folder), self._say))
             study = self._run_study(journal, record, opened, stored)
             patience(lambda: self._write_one_at_a_time(record))
         return study, dashboard(self.tracking, tracked.link)

@@ -34,13 +34,16 @@ def restored(workplace: Workplace, journal: Journal, tell: Callable[[str], None]
 
 @contextmanager
 def kept(
-    search: StoredSearch | None, record: SearchRecord, files: Sequence[Path], tell: Callable[[str], None]
+    search: StoredSearch | None, journal: Journal, record: SearchRecord, files: Sequence[Path], tell: Callable[[str], None]
 ) -> Iterator[None]:
-    """Keep a search in its store beside what runs within; say so where it is left behind."""
+    """Keep a search in its store beside what runs within; say so where it is left behind.
+
+    A driver that lost its search to another cannot write its journal any more, and ends when it tries to.
+    """
     if search is None:
         yield
         return
-    thread = KeeperThread(search, record, files, tell)
+    thread = KeeperThread(search, record, files, tell, journal.give_up)
     thread.start()
     try:
         yield

@@ -46,15 +46,23 @@ class KeeperThread(threading.Thread):
         record: of the search, which its study keeps up to date.
         files: that are uploaded once they are there, and whenever they change.
         tell: told a line when the store begins to fail, and when it holds everything again.
+        lose: told why, where another driver has taken the search over.
 
     Attributes:
         last_error: why the store is behind, in a line; None while it is not.
     """
 
-    def __init__(self, search: StoredSearch, record: SearchRecord, files: Sequence[Path], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        search: StoredSearch,
+        record: SearchRecord,
+        files: Sequence[Path],
+        tell: Callable[[str], None],
+        lose: Callable[[str], None],
+    ) -> None:
         super().__init__(name="dpc-store", daemon=True)
         self.last_error: str | None = None
-        self._search, self._record, self._files, self._tell = search, record, files, tell
+        self._search, self._record, self._files, self._tell, self._lose = search, record, files, tell, lose
         self._uploaded: dict[Path, tuple[int, int]] = {}
         self._finished = self._forgotten = self._ended()
         self._closing, self._abandoned = threading.Event(), threading.Event()
@@ -68,7 +76,7 @@ class KeeperThread(threading.Thread):
                 self._sync(is_last)
             except JournalError as lost:
                 self.last_error = str(lost)
-                self._tell(f"{lost} What this process finds from here on stays in {self._search.journal.journal}")
+                self._lose(str(lost))
                 return
             except Exception as error:
                 if self.last_error is None:

@@ -21,6 +21,10 @@ WATCH_S = 30.0
 """A driver that does not write for so long has lost its search."""
 POLL_S = 1.0
 
+_BOOT, _NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+_START_TIME = 19
+"""Among the fields of a process' stat file that follow its name."""
+
 
 class Owner:
     """This process, as the one that keeps the search in the folder ``store``."""
@@ -84,7 +88,8 @@ class Owner:
 
     def _write(self) -> None:
         self._beats += 1
-        driver = {"host": socket.gethostname(), "process": os.getpid(), "container": _container()}
+        process = os.getpid()
+        driver = {"host": socket.gethostname(), "process": process, "began": _began(process), "machine": _machine()}
         self._store.write(FILE, json.dumps({**driver, "token": self._token, "beats": self._beats}).encode())
         self._beat_at_s = time.monotonic()
 
@@ -98,20 +103,29 @@ def _has_died_here(held: bytes) -> bool:
     """Whether the driver was a process of this machine that is no more."""
     try:
         driver = json.loads(held)
-        if (driver["host"], driver["container"]) != (socket.gethostname(), _container()):
-            return False
-        os.kill(driver["process"], 0)
-    except ProcessLookupError:
-        return True
-    except (ValueError, TypeError, KeyError, OSError):
+        is_here = driver["machine"] is not None and driver["machine"] == _machine()
+        return is_here and driver["began"] != _began(driver["process"])
+    except (ValueError, TypeError, KeyError):
         return False
-    return False
 
 
-def _container() -> str:
-    """Whose process numbers these are: containers may share a host's name."""
-    link = Path("/proc/self/ns/pid")
-    return str(link.readlink()) if link.exists() else ""
+def _machine() -> str | None:
+    """Whose process numbers these are: this boot of this machine, and the container on it; None where that is not known.
+
+    Machines may share a host's name, and have the same numbers of namespaces; a boot has an id of its own.
+    """
+    try:
+        return f"{_BOOT.read_text().strip()} {_NAMESPACE.readlink()}"
+    except OSError:
+        return None
+
+
+def _began(process: int) -> str | None:
+    """When a process of this machine began, in the kernel's ticks; None where there is none: numbers are used again."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[_START_TIME]
+    except OSError:
+        return None
 
 
 def _named(held: bytes) -> str:

@@ -35,6 +35,7 @@ from search.running.nodes.cluster import connect
 from search.running.nodes.store_access import check_nodes
 from search.running.resources import Resources
 from search.running.run import run_study
+from search.running.trial import NodeDrainingError
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.score import RungScore
 
@@ -131,6 +132,36 @@ def test_a_trial_that_ended_leaves_no_checkpoint_on_its_node(place, tmp_path, qu
     assert checkpoint.exists()
     scores.close()
     assert list(checkpoint.parent.iterdir()) == []
+
+
+def test_a_trial_that_leaves_a_node_which_drains_has_brought_its_last_rung_away(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_checkpoint, "POLL_S", 60.0)
+    monkeypatch.setattr(kept_checkpoint._Uploads, "wake", lambda uploads: None)
+    checkpoint = tmp_path / "here" / f"{CELL.digest}.safetensors"
+    scores = KeptTask(Counting(tmp_path / "log.txt"), place)(CELL, 0, checkpoint)
+    next(scores)
+    with pytest.raises(NodeDrainingError):
+        scores.throw(NodeDrainingError())
+    assert place.read(checkpoint.name) == checkpoint.read_bytes()
+
+
+def test_a_rung_is_brought_to_the_store_as_soon_as_it_is_told(place, tmp_path, monkeypatch, wait_until):
+    monkeypatch.setattr(kept_checkpoint, "POLL_S", 60.0)
+    checkpoint = tmp_path / "here" / f"{CELL.digest}.safetensors"
+    scores = KeptTask(Counting(tmp_path / "log.txt"), place)(CELL, 0, checkpoint)
+    for _ in range(2):
+        next(scores)
+        wait_until(lambda: place.read(checkpoint.name) == checkpoint.read_bytes())
+
+
+def test_the_only_copy_of_a_state_is_not_deleted_while_the_store_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_checkpoint, "POLL_S", 60.0)
+    (tmp_path / "store").touch()
+    checkpoint = tmp_path / "here" / f"{CELL.digest}.safetensors"
+    scores = KeptTask(Counting(tmp_path / "log.txt"), Store(f"file://{tmp_path}/store"))(CELL, 0, checkpoint)
+    next(scores)
+    scores.close()
+    assert checkpoint.exists()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 
 from search.journal.events import SearchClosed
 from search.journal.journal import Journal
+from search.journal.lines import JournalError
 from search.journal.record import SearchRecord
 from search.journal.remote import keeper, owner
 from search.journal.remote.keeper import KeeperThread, StoredSearch
@@ -20,6 +21,10 @@ def quick_keeper(monkeypatch, quick_owners):
     monkeypatch.setattr(keeper, "RETRY_S", (0.05, 0.1))
 
 
+def refused(reason):
+    raise AssertionError(reason)
+
+
 def test_journal_and_results_follow_a_search_and_checkpoints_go_with_their_trials(
     place, tmp_path, opened, trial, restored, wait_until
 ):
@@ -27,7 +32,7 @@ def test_journal_and_results_follow_a_search_and_checkpoints_go_with_their_trial
     with Journal(tmp_path / "a.jsonl") as journal:
         search = StoredSearch(place, journal.path)
         search.restore(journal, told.append)
-        thread = KeeperThread(search, record, [tmp_path / "best.json"], told.append)
+        thread = KeeperThread(search, record, [tmp_path / "best.json"], told.append, refused)
         thread.start()
         for event in (opened, *trial(0)[:1], *trial(1)[:1]):
             journal.append(event)
@@ -59,7 +64,7 @@ def test_a_store_that_fails_is_told_once_delays_nothing_and_catches_up(place, tm
     with Journal(tmp_path / "a.jsonl") as journal:
         search = StoredSearch(place, journal.path)
         search.restore(journal, told.append)
-        thread = KeeperThread(search, SearchRecord(), [], told.append)
+        thread = KeeperThread(search, SearchRecord(), [], told.append, refused)
         thread.start()
         journal.append(opened)
         wait_until(lambda: search.journal.size_bytes > 0)
@@ -85,7 +90,7 @@ def test_a_store_that_fails_at_the_end_is_waited_for_a_while_and_what_it_lacks_i
         search.restore(journal, told.append)
         shutil.rmtree(tmp_path / "store")
         (tmp_path / "store").touch()
-        thread = KeeperThread(search, SearchRecord(), [tmp_path / "best.json"], told.append)
+        thread = KeeperThread(search, SearchRecord(), [tmp_path / "best.json"], told.append, refused)
         thread.start()
         journal.append(opened, *trial(0))
         (tmp_path / "best.json").write_text("{}")
@@ -95,17 +100,19 @@ def test_a_store_that_fails_at_the_end_is_waited_for_a_while_and_what_it_lacks_i
     assert lacking.startswith(f"5 lines of the journal, best.json ({place}")
 
 
-def test_a_driver_whose_search_was_taken_over_says_so_and_writes_no_more(place, tmp_path, opened):
+def test_a_driver_whose_search_was_taken_over_can_write_no_more_here_or_there(place, tmp_path, opened, trial):
     told = []
     with Journal(tmp_path / "a.jsonl") as journal:
         search = StoredSearch(place, journal.path)
         search.restore(journal, told.append)
-        thread = KeeperThread(search, SearchRecord(), [], told.append)
+        thread = KeeperThread(search, SearchRecord(), [], told.append, journal.give_up)
         place.write(owner.FILE, b'{"host": "elsewhere", "process": 7, "token": "theirs"}')
-        thread.start()
         journal.append(opened)
+        thread.start()
         thread.join(20.0)
         assert not thread.is_alive()
         assert thread.close(1.0).startswith("1 lines of the journal (")
-    assert "process 7 on elsewhere has taken this search over. What this process finds from here on stays in" in told[0]
+        with pytest.raises(JournalError, match=r"process 7 on elsewhere has taken this search over\.$"):
+            journal.append(*trial(0))
+    assert told == []
     assert (place / "journal").names() == []

@@ -47,17 +47,25 @@ def test_a_silent_driver_elsewhere_loses_its_search_and_hears_of_it(place, quick
     second.beat()
 
 
-@pytest.mark.parametrize("ended", ["died here", "died in another container", "gave it up", "was cut short"])
+LEFT = {
+    "died here": {"process": None},
+    "its number is used again": {"began": "1"},
+    "died on a machine of the same name": {"machine": "another", "process": None},
+    "was of an older version": {"machine": None},
+}
+"""What is otherwise in the file that a driver which did not give its search up has left."""
+
+
+@pytest.mark.parametrize("ended", [*LEFT, "gave it up", "was cut short"])
 def test_a_search_without_a_driver_is_taken(place, quick_owners, ended):
     told = []
-    if ended.startswith("died"):
+    if ended in LEFT:
         with subprocess.Popen(["true"]) as gone:
             pass
         first = Owner(place)
         first.claim(told.append)
-        held = json.loads(place.read(owner.FILE))
-        changed = {"container": "another"} if "container" in ended else {}
-        place.write(owner.FILE, json.dumps(held | {"process": gone.pid} | changed).encode())
+        held = json.loads(place.read(owner.FILE)) | LEFT[ended]
+        place.write(owner.FILE, json.dumps(held | {"process": held["process"] or gone.pid}).encode())
     elif ended == "gave it up":
         first = Owner(place)
         first.claim(told.append)
@@ -65,4 +73,4 @@ def test_a_search_without_a_driver_is_taken(place, quick_owners, ended):
     else:
         place.write(owner.FILE, b'{"host": "elsewhere", "pro')
     Owner(place).claim(told.append, watch_s=0.1)
-    assert len(told) == (ended in ("was cut short", "died in another container"))
+    assert len(told) == (ended in ("was cut short", "died on a machine of the same name", "was of an older version"))
