@@ -57,6 +57,7 @@ def retrain_on_cluster(
     resources: dict[str, float],
     retries: int = 0,
     labels: Mapping[str, str] | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> Iterator[Validation]:
     """``training.end_to_end.retrain`` by ``workers`` processes of the connected Ray cluster, each on its share of every batch.
 
@@ -65,6 +66,7 @@ def retrain_on_cluster(
         resources: of each worker, such as ``{"CPU": 1, "GPU": 1}``.
         retries: how often the workers are started again when one dies; they go on from the last validation.
         labels: that the nodes of the workers must have, in Ray's syntax.
+        data: digests of what the splits hold.
 
     Raises:
         ValueError: the batch cannot be shared equally, as ``RetrainSettings.check`` has it.
@@ -72,7 +74,7 @@ def retrain_on_cluster(
     """
     settings.check(backbone.output_stride, workers)
     validations = Queue()
-    train = partial(retrain, cell, dataset, backbone, settings, seed, folder)
+    train = partial(retrain, cell, dataset, backbone, settings, seed, folder, data=data)
     trainer = ray.train.torch.TorchTrainer(
         _work,
         train_loop_config={"validations": validations, "train": train},

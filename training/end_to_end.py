@@ -58,14 +58,16 @@ def retrain(
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     workers: Workers = ALONE,
+    data: Mapping[str, str] | None = None,
 ) -> Iterator[Validation]:
     """``end_to_end`` with the best model on ``val`` kept in ``folder``.
 
     Args:
         folder: receives ``model.safetensors`` of the best model and ``scores.json`` beside it; a training that was interrupted
             goes on from its ``state.safetensors``.
+        data: digests of what the splits hold: with other data it does not go on.
     """
-    for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, workers):
+    for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, workers, data):
         if validation.is_best and validation.model is not None:
             validation.model.save_pretrained(folder)
             record = {"iteration": validation.iteration, "digest": cell.digest, **asdict(validation.scores)}
@@ -82,6 +84,7 @@ def end_to_end(
     checkpoint: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     workers: Workers = ALONE,
+    data: Mapping[str, str] | None = None,
 ) -> Iterator[Validation]:
     """Train a model with ``cell`` on one split and score it on another, by default on ``val``, at each of ``settings.stops``.
 
@@ -90,9 +93,10 @@ def end_to_end(
             training goes on from there, with the steps that it would have taken; the last stop leaves it behind.
         progress: called with the validation images done and their total.
         workers: the processes that share each batch; all but the first yield nothing.
+        data: digests of what the splits hold, where the checkpoint's name does not tell them.
 
     Raises:
-        ValueError: the checkpoint is of another cell, seed or settings.
+        ValueError: the checkpoint is of another cell or seed, other settings or data.
         DivergedError: the loss is no longer a number.
     """
     started_s = time.monotonic()
@@ -105,6 +109,8 @@ def end_to_end(
     averaged = _averaged(model, settings)
     states = nn.ModuleList([model, averaged] if averaged else [model])
     origin = {"digest": cell.digest, "seed": seed, "settings": asdict(settings), "backbone": asdict(backbone)}
+    if data:
+        origin["data"] = dict(data)
     history = _resume(checkpoint, states, optimizer, origin)
     if workers.rank == 0:
         yield from history
@@ -157,8 +163,9 @@ def _resume(
     metadata = read_metadata(checkpoint) if checkpoint else None
     if metadata is None or checkpoint is None:
         return []
-    if metadata["origin"] != json.loads(json.dumps(origin)):
-        raise UserError(f"{checkpoint}: the state of a training with other settings; delete it to start again.")
+    expected = json.loads(json.dumps(origin))
+    if {**expected, **metadata["origin"]} != expected:  # older states tell less
+        raise UserError(f"{checkpoint}: the state of a training with other settings or data; delete it to start again.")
     loaded = load_checkpoint(checkpoint, states, [optimizer])
     if loaded is None:
         return []

@@ -1,6 +1,6 @@
 """``dpc retrain``: backbone and cell, end to end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
 from search.session.folder import alone_in, id_of
 from search.session.joining import join_cluster
+from search.session.scoring import content_of
 from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
 from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
@@ -38,14 +39,15 @@ def run(settings: RetrainCommandSettings) -> int:
     title = f"retrain {chosen.cell.digest[:8]}"
     console.print(f"Retraining {chosen.origin}: {chosen.cell}", soft_wrap=True)
     backbone = backbone_of(settings.images, console)
-    recorded = {**settings.recorded, "backbone": asdict(backbone)}
+    data = content_of(settings.images, (settings.training.train_split, settings.training.val_split))
+    recorded = {**settings.recorded, "backbone": asdict(backbone), "data": data}
     tags, best = {"origin": chosen.origin}, None
     with (
         alone_in(folder),
         RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
     ):
         with progress_bar(console, "validation") as progress:
-            for reached in _reached(settings, chosen.cell, backbone, folder, progress):
+            for reached in _reached(settings, chosen.cell, backbone, data, folder, progress):
                 tracked.log({"miou": reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
                 mark = " (best so far)" if reached.is_best else ""
                 console.print(
@@ -73,17 +75,22 @@ def _register(tracked: RetrainRun, folder: Path, name: str) -> None:
 
 
 def _reached(
-    settings: RetrainCommandSettings, cell: CellSpec, backbone: BackboneSettings, folder: Path, progress: LazyBar
+    settings: RetrainCommandSettings,
+    cell: CellSpec,
+    backbone: BackboneSettings,
+    data: Mapping[str, str],
+    folder: Path,
+    progress: LazyBar,
 ) -> Iterator[Validation]:
     """The training's validations, of this process or of several on the cluster."""
     images, workplace = settings.images, settings.workplace
     trained = (cell, images.dataset, backbone, settings.training, settings.seed, folder)
     if settings.data_parallel == 1:
-        return retrain(*trained, progress)
+        return retrain(*trained, progress, data=data)
     join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
     connect(workplace.ray.address)
     each, labels = workplace.resources.bundle, workplace.resources.label_selector
-    return retrain_on_cluster(*trained, settings.data_parallel, each, workplace.faults.retries, labels)
+    return retrain_on_cluster(*trained, settings.data_parallel, each, workplace.faults.retries, labels, data)
 
 
 def _of_run(source: InRun, tracking: Tracking) -> Chosen:

@@ -89,7 +89,6 @@ def end_to_end(settings: RetrainSettings, space: CellSpace, images: Images, work
     join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
     refuse_leaks(dataset, splits, images.cache)
     backbone = build_backbone(backbone_settings)
-    memory = FileDigests(Path(images.cache.folder) / "digests.json")
     stride = backbone_settings.output_stride
     height, width = ((side - 1) // stride + 1 for side in (settings.height_px, settings.width_px))
     channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
@@ -102,7 +101,17 @@ def end_to_end(settings: RetrainSettings, space: CellSpace, images: Images, work
         {
             "backbone": asdict(backbone_settings),
             "weights": weights_digest(backbone),
-            "data": {split: dataset.split(split).fingerprint(memory) for split in splits},
+            "data": content_of(images, splits),
             "scoring_code": scoring_code(task, dataset, *space.operator_kinds),
         },
     )
+
+
+def content_of(images: Images, splits: Sequence[str]) -> dict[str, str]:
+    """A digest of what each split holds, wherever it lies. Its files are read where they have changed since the last time.
+
+    Raises:
+        DatasetError: a file cannot be read.
+    """
+    memory = FileDigests(Path(images.cache.folder) / "digests.json")
+    return {split: images.dataset.split(split).fingerprint(memory) for split in splits}

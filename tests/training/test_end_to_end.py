@@ -281,8 +281,19 @@ def test_a_state_cut_at_any_byte_is_no_state_and_training_starts_again(tmp_path)
 @pytest.mark.parametrize("changes", [{"iterations": 3}, {"cell": CellSettings(filters=4)}], ids=["longer", "smaller"])
 def test_a_state_of_other_settings_is_refused(changes, tmp_path):
     trained(tmp_path)
-    with pytest.raises(ValueError, match=f"{tmp_path / STATE_FILE}: the state of a training with other settings; delete it"):
+    with pytest.raises(
+        ValueError, match=f"{tmp_path / STATE_FILE}: the state of a training with other settings or data; delete it"
+    ):
         trained(tmp_path, **changes)
+
+
+def test_a_state_of_other_data_is_refused_and_one_from_before_data_was_told_goes_on(tmp_path):
+    told = partial(retrain, CELL, ToyDataset(), LOCAL, settings(), 0, tmp_path)
+    first = list(told())
+    assert scores_of(told(data={"train": "a1", "val": "b2"})) == scores_of(first)
+    list(retrain(CELL, ToyDataset(), LOCAL, settings(), 0, tmp_path / "told", data={"train": "a1", "val": "b2"}))
+    with pytest.raises(ValueError, match="the state of a training with other settings or data; delete it"):
+        list(retrain(CELL, ToyDataset(), LOCAL, settings(), 0, tmp_path / "told", data={"train": "a1", "val": "b3"}))
 
 
 # Accumulation and average

@@ -1,0 +1,50 @@
+"""What ``dpc retrain`` knows of a training before it begins; whole trainings are in test_end_to_end.py."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.commands import retrain
+
+from .conftest import dpc
+
+
+@pytest.fixture
+def recorded(monkeypatch, tmp_path):
+    """Retrains on a folder until its MLflow run would begin; gives what that run would be known by."""
+    begun = []
+
+    def begin(tracking, title, folder_id, settings, *_, **__):
+        begun.append((folder_id, settings))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(retrain, "RetrainRun", begin)
+
+    def run(*changes):
+        given = [f"dataset.root={tmp_path}/data", "cell=aspp", "space=any", *changes]
+        done = dpc(tmp_path / "outputs", "retrain", "dataset=folder", *given)
+        assert "Interrupted" in done.stderr, done
+        return begun[-1]
+
+    return run
+
+
+def put(root, grey):
+    for split in ("train", "val"):
+        for part in ("images", "labels"):
+            (root / split / part).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (33, 33), (grey, grey, split == "val")).save(root / split / "images" / "a.png")
+        Image.fromarray(np.eye(33, dtype=np.uint8)).save(root / split / "labels" / "a.png")
+    (root / "classes.txt").write_text("background\nline\n")
+
+
+def test_a_training_is_known_by_what_its_data_holds_and_not_only_by_where_it_lies(recorded, tmp_path):
+    put(tmp_path / "data", 10)
+    before, again = recorded(), recorded()
+    assert before == again
+    put(tmp_path / "data", 11)
+    (folder_id, settings), (folder_id_before, settings_before) = recorded(), before
+    assert folder_id == folder_id_before
+    assert settings["data"].keys() == {"train", "val"}
+    assert [settings["data"][split] != settings_before["data"][split] for split in ("train", "val")] == [True, True]
+    assert {**settings, "data": settings_before["data"]} == settings_before
