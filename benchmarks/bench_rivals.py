@@ -48,7 +48,7 @@ def main() -> None:
     table = Landscape(settings, space, plans["uniform"].cost_of, tuple(plans["uniform"].rungs))
     rng = Random(0)
     mean_cell = fmean(table.quality(space.sample(rng)) for _ in range(10_000))
-    goal = top_quality(table, space, 0.001)
+    goal = top_quality(table, plans["uniform"], 0.001)
     rivals = {"Optuna's TPE": optuna_tpe}
     if find_spec("syne_tune"):
         rivals["Syne Tune's evolution"] = syne_evolution

@@ -17,8 +17,8 @@ from models.spec import CellSpec
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
 from search.deciding.schedulers import NoStopping
+from search.findings.estimates import rank_correlation
 from search.findings.failures import failures, no_score_code
-from search.findings.rank_correlation import rank_correlation
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.session.code_version import search_code
@@ -117,7 +117,5 @@ def _report(
     if fitted is None:
         console.print(f"{len(pairs)} cells have both scores: too few, or too much alike, for a rank correlation")
     else:
-        console.print(
-            f"Spearman's rho {fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}, of {fitted.pairs} cells"
-        )
+        console.print(f"Spearman's rho {fitted.text()}")
     print_lines({"scores": from_here(folder / "fidelity.csv"), "picture": from_here(folder / "fidelity.png")}, console)

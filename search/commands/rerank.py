@@ -130,11 +130,7 @@ def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], gi
     console.print()
     print_table(table, console)
     fitted = proxy_correlation(rows)
-    trust = (
-        f"{fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}, {fitted.pairs} cells"
-        if fitted
-        else "too few cells, or too much alike"
-    )
+    trust = fitted.text() if fitted else "too few cells, or too much alike"
     console.print(f"\nRank correlation of proxy and re-ranking (Spearman's rho): {trust}\n", soft_wrap=True)
     kept = given.arguments(*SHARED)
     best = relative(folder / "best.json")

@@ -12,7 +12,7 @@ from models.pretrained import settle
 from search.deciding.outcomes import Status
 from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import leaderboard_table, percent
-from search.findings.rank_correlation import rung_correlations
+from search.findings.rung_correlations import rung_correlations
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.journal.study import Study

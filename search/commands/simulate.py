@@ -5,18 +5,25 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from statistics import fmean
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table as Printed
 
 from data.system.files import write_text
+from search.findings.estimates import Estimate, mean, paired_difference, rank_correlation, within_sd
 from search.findings.leaderboard import percent
 from search.session.hints import from_here
 from search.settings.simulate import SimulateSettings
 from search.simulation.compare import Result, compare, top_quality
+from search.simulation.engine import Table
 from search.simulation.landscape import Landscape
 from search.simulation.recorded import RecordedTable
+from search.simulation.surrogate import SurrogateTable
 from search.views.console import plain_console, print_table
 from search.views.figures.simulation import draw_simulation
 from search.views.progress_bar import progress_bar
@@ -24,62 +31,143 @@ from search.views.progress_bar import progress_bar
 CURVE_POINTS = 200
 
 
+@dataclass(frozen=True)
+class Searched:
+    """What is searched, and how good is good.
+
+    Attributes:
+        goals: of each table, the quality until which a search is timed; ``goal_name`` says what has it.
+        scores: what the scores are, in a sentence for a person.
+    """
+
+    tables: Sequence[Table]
+    goals: Sequence[float]
+    goal_name: str
+    title: str
+    scores: str
+
+
 def run(settings: SimulateSettings) -> int:
-    """Search a landscape, or the table of a recorded search, in every way that was asked for."""
+    """Search landscapes, or the table of a recorded search, in every way that was asked for."""
     console = plain_console()
-    folder, workers, plan = settings.folder, settings.workers, settings.plan
-    table: Landscape | RecordedTable
-    if settings.table and settings.journal:
-        table = settings.table
-        goal, goal_name = max(map(table.quality, table.cells)), "its best cell"
-        title = f"{len(table.cells)} cells of {from_here(settings.journal)}, {workers} workers"
-    else:
-        table = Landscape(settings.landscape, plan.space, plan.cost_of, tuple(plan.rungs))
-        goal, goal_name = top_quality(table, plan, settings.top_share), f"top {100 * settings.top_share:g} %"
-        title = f"A landscape of {plan.space.num_distinct:,} cells, {workers} workers"
+    searched = _recorded(settings, settings.table) if settings.table else _landscapes(settings)
     with progress_bar(console, "simulated searches") as progress:
         results = compare(
-            table,
+            searched.tables,
             settings.contenders,
-            workers,
-            settings.seeds,
+            settings.workers,
+            settings.searches,
             settings.processes,
             settings.driver_s,
             settings.trouble,
+            settings.rerank,
             progress,
         )
-    print_table(_printed(results, goal, goal_name, title), console)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "simulation.csv", _csv(results, goal))
-    kept = {"settings": settings.recorded, "goal": goal, "results": _curves(results)}
-    write_text(folder / "simulation.json", json.dumps(kept))
-    draw_simulation(results, folder / "simulation.png", title, goal, goal_name)
-    console.print(f"\nresults    {from_here(folder)}\npicture    {from_here(folder / 'simulation.png')}", soft_wrap=True)
+    _report(results, searched, settings, console)
     return 0
 
 
-_COLUMNS = ("algorithm", "scheduler", "mIoU", "sd", "clock", "hours", "trials to", "hours to", "seeds")
+def _landscapes(settings: SimulateSettings) -> Searched:
+    plan, first, share = settings.plan, settings.landscape, settings.top_share
+    tables = [
+        Landscape(replace(first, seed=first.seed + number), plan.space, plan.cost_of, tuple(plan.rungs))
+        for number in range(settings.landscapes)
+    ]
+    return Searched(
+        tables,
+        [top_quality(table, plan, share) for table in tables],
+        f"top {100 * share:g} %",
+        f"{_counted(len(tables), 'landscape')} of {plan.space.num_distinct:,} cells",
+        f"made up (landscape.seed={first.seed} and on), mIoU without luck",
+    )
 
 
-def _rows(results: Sequence[Result], goal: float) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for result in results:
-        mean, deviation = result.final_quality
-        reached = result.to_reach(goal)
+def _recorded(settings: SimulateSettings, table: RecordedTable) -> Searched:
+    assert settings.journal is not None
+    name, count = from_here(settings.journal), len(table.cells)
+    scores = f"recorded; of {count} cells {table.num_repeated} have several scores and count with their mean"
+    if table.num_repeated < count:
+        scores += f", the mIoU of the other {count - table.num_repeated} is their one score with its luck"
+    nearest = "; a proposal that was not recorded is answered by the nearest untried cell, which handicaps who explores"
+    if settings.surrogate:
+        return _continued(table, f"{name}, continued to every cell", settings.top_share)
+    if settings.subsets:
+        rng = Random(0)
+        tables = [table.subset(settings.subset_cells, rng) for _ in range(settings.subsets)]
+        title = f"{settings.subsets} random sets of {settings.subset_cells} cells of {name}"
+        goals = [max(map(part.quality, part.cells)) for part in tables]
+        return Searched(tables, goals, "its set's best cell", title, scores + nearest)
+    goal = max(map(table.quality, table.cells))
+    return Searched([table], [goal], "its best cell", f"{count} cells of {name}", scores + nearest)
+
+
+def _continued(table: RecordedTable, title: str, share: float) -> Searched:
+    """By a regression, with what it is good for."""
+    noise = within_sd([[trial.rungs[-1].miou for trial in table.recorded(cell)] for cell in table.cells])
+    surrogate = SurrogateTable(table, noise or 0.0)
+    fitted = rank_correlation(surrogate.recorded, surrogate.predicted)
+    error = math.sqrt(fmean((a - b) ** 2 for a, b in zip(surrogate.recorded, surrogate.predicted, strict=True)))
+    scores = (
+        f"a random forest's, fitted to {len(table.cells)} recorded cells: cross-validated Spearman's rho "
+        f"{fitted.text() if fitted else 'not defined'}, error {percent(error)} points; noise between seeds "
+        + (f"{percent(noise)} points, from the repeated cells" if noise is not None else "none: no cell was repeated")
+    )
+    return Searched([surrogate], [max(map(surrogate.quality, table.cells))], "its best recorded cell", title, scores)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
+
+
+def _report(results: Sequence[Result], searched: Searched, settings: SimulateSettings, console: Console) -> None:
+    folder, rows = settings.folder, _rows(results, searched.goals)
+    title = f"{searched.title}, {_counted(settings.workers, 'worker')}"
+    print_table(_printed(rows, title), console)
+    over = f"{len(searched.tables)} tables" if len(searched.tables) > 1 else f"{settings.searches} searches"
+    goals = percent(min(searched.goals)) + (" or more" if len(set(searched.goals)) > 1 else "")
+    rerank = settings.rerank
+    reranked = f", after re-ranking the best {rerank.top} under {_counted(rerank.seeds, 'further seed')}" if rerank.top else ""
+    console.print(
+        f"\nmIoU: of the best cell found{reranked}, mean ± half its 95 % interval (Student's t over {over}); difference: from "
+        f"the first line, in pairs; hours: of workers; to: median until as good as {searched.goal_name} ({goals} %); reached: "
+        f"searches that got there.\nScores: {searched.scores}.",
+        soft_wrap=True,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "simulation.csv", _csv(rows))
+    kept = {"settings": settings.recorded, "scores": searched.scores, "goals": searched.goals, "results": _curves(results)}
+    write_text(folder / "simulation.json", json.dumps(kept))
+    goal = searched.goals[0] if len(searched.goals) == 1 else None
+    draw_simulation(results, folder / "simulation.png", title, goal, searched.goal_name)
+    console.print(f"\nresults    {from_here(folder)}\npicture    {from_here(folder / 'simulation.png')}", soft_wrap=True)
+
+
+def _rows(results: Sequence[Result], goals: Sequence[float]) -> list[dict[str, str]]:
+    """A line for each contender, as it is printed."""
+    rows = []
+    first = results[0].independent(lambda run: run.result)
+    for number, result in enumerate(results):
+        reached = result.to_reach(goals)
+        found = result.independent(lambda run: run.result)
         rows.append(
-            (
-                result.contender.algorithm,
-                result.contender.scheduler,
-                percent(mean),
-                percent(deviation),
-                _hours(float(np.mean([run.hours[-1] for run in result.runs]))),
-                _hours(float(np.mean([run.worker_hours[-1] for run in result.runs]))),
-                f"{reached.trials:.0f}" if math.isfinite(reached.trials) else "never",
-                _hours(reached.worker_hours),
-                f"{reached.seeds}/{len(result.runs)}",
-            )
+            {
+                "algorithm": result.contender.algorithm,
+                "scheduler": result.contender.scheduler,
+                "mIoU": _points(mean(found)),
+                "difference": _points(paired_difference(found, first)) if number else "-",
+                "clock": _hours(fmean(run.hours[-1] for run in result.runs)),
+                "hours": _hours(fmean(run.worker_hours[-1] + run.rerank_hours for run in result.runs)),
+                "trials to": f"{reached.trials:.0f}" if math.isfinite(reached.trials) else "never",
+                "hours to": _hours(reached.worker_hours),
+                "reached": f"{reached.searches}/{len(result.runs)}",
+            }
         )
     return rows
+
+
+def _points(estimate: Estimate) -> str:
+    """With half of its interval's width."""
+    return percent(estimate.value) + ("" if estimate.high is None else f" ± {percent(estimate.high - estimate.value)}")
 
 
 def _hours(value: float) -> str:
@@ -87,23 +175,21 @@ def _hours(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _printed(results: Sequence[Result], goal: float, goal_name: str, title: str) -> Printed:
-    caption = (
-        "mIoU: without luck, of the best cell found; clock: hours until the end; hours: of workers; "
-        f"to: median until it is as good as {goal_name} ({percent(goal)}); seeds: that got there"
-    )
-    left: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
-    printed = Printed(title=title, caption=caption, box=None, pad_edge=False, collapse_padding=True, **left)
-    for column in _COLUMNS:
+def _printed(rows: Sequence[dict[str, str]], title: str) -> Printed:
+    left: dict[str, Any] = {"title_justify": "left"}
+    printed = Printed(title=title, box=None, pad_edge=False, collapse_padding=True, **left)
+    for column in rows[0]:
         printed.add_column(column, justify="left" if column in ("algorithm", "scheduler") else "right", no_wrap=True)
-    for row in _rows(results, goal):
-        printed.add_row(*row)
+    for row in rows:
+        printed.add_row(*row.values())
     return printed
 
 
-def _csv(results: Sequence[Result], goal: float) -> str:
+def _csv(rows: Sequence[dict[str, str]]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerows([_COLUMNS, *_rows(results, goal)])
+    writer = csv.DictWriter(text, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -111,10 +197,12 @@ def _curves(results: Sequence[Result]) -> list[dict[str, object]]:
     """Every search, at places that are even on a log scale."""
     curves: list[dict[str, object]] = []
     for result in results:
-        for seed, run in enumerate(result.runs):
-            places = np.unique(np.geomspace(1, len(run.quality), CURVE_POINTS).round().astype(int))
-            columns = {"worker_hours": run.worker_hours, "hours": run.hours, "quality": run.quality}
-            thinned = {name: [values[place - 1] for place in places] for name, values in columns.items()}
-            name = {"algorithm": result.contender.algorithm, "scheduler": result.contender.scheduler, "seed": seed}
-            curves.append({**name, "completed": run.completed, "trials": places.tolist(), **thinned})
+        for table, runs in enumerate(result.by_table):
+            for seed, run in enumerate(runs):
+                places = np.unique(np.geomspace(1, len(run.quality), CURVE_POINTS).round().astype(int))
+                columns = {"worker_hours": run.worker_hours, "hours": run.hours, "quality": run.quality}
+                thinned = {name: [values[place - 1] for place in places] for name, values in columns.items()}
+                name = {"algorithm": result.contender.algorithm, "scheduler": result.contender.scheduler}
+                ended = {"completed": run.completed, "result": run.result, "rerank_hours": run.rerank_hours}
+                curves.append({**name, "table": table, "seed": seed, **ended, "trials": places.tolist(), **thinned})
     return curves

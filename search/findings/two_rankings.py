@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from models.spec import CellSpec
-from search.findings.rank_correlation import RankCorrelation, rank_correlation
+from search.findings.estimates import RankCorrelation, rank_correlation
 from search.journal.record import SearchRecord, TrialRecord
 
 COLUMNS = ("rank", "digest", "miou", "sd", "seeds", "proxy_rank", "proxy_miou", "params", "madds", "cell")

@@ -1,7 +1,7 @@
 """What ``dpc simulate`` is told."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,15 +9,19 @@ from annotated_types import Ge
 
 from models.cost import FeatureShape
 from search.config import HERE, Config, ConfigError, load
+from search.deciding.algorithms.uniform import Uniform
 from search.deciding.policy import Plan
 from search.journal.folder import JOURNAL
 from search.journal.lines import read_events
 from search.settings.groups import Count, Deciding, Processes
 from search.settings.places import OutputFolder
 from search.simulation.compare import Contender
-from search.simulation.engine import Trouble
+from search.simulation.engine import Reranking, Trouble
 from search.simulation.landscape import LandscapeSettings
-from search.simulation.recorded import Nearest, RecordedTable
+from search.simulation.recorded import RecordedTable
+
+CONTROL = "uniform"
+"""The algorithm that every comparison has a line of; on a recorded table it is a random order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +31,29 @@ class SimulateSettings:
     Attributes:
         driver_s: seconds that the driver needs to start a trial or to answer a score.
         trouble: what befalls trials.
-        top_share: a search of the landscape is timed until its best cell is among so many.
-        journal: of the recorded search, and ``table`` what it says; None for the landscape.
+        rerank: what follows each search.
+        top_share: a search of a landscape is timed until its best cell is among so many.
+        seeds: searches of each table; None for as many as make an interval.
+        journal: of the recorded search, and ``table`` what it says; None for landscapes.
+        surrogate: whether a regression continues the table to all cells.
+        subsets: random parts of the table, of ``subset_cells`` each, which are searched in its place; None for the whole.
         recorded: settings that the results are kept with.
     """
 
     output_dir: OutputFolder
     workers: Count
-    seeds: Count
+    seeds: Count | None
     processes: Processes
     driver_s: Annotated[float, Ge(0)]
     trouble: Trouble
+    rerank: Reranking
     top_share: float
+    landscapes: Count
     landscape: LandscapeSettings
     journal: Path | None
+    surrogate: bool
+    subsets: Count | None
+    subset_cells: Annotated[int, Ge(2)]
     table: RecordedTable | None
     plan: Plan
     contenders: Sequence[Contender]
@@ -50,6 +63,17 @@ class SimulateSettings:
         self.plan.budget.check(self.plan.space, self.plan.cost_of)
         if not 0 < self.top_share < 1:
             raise ValueError(f"top_share: must be between 0 and 1, got {self.top_share:g}.")
+        if self.table is None and (self.surrogate or self.subsets):
+            raise ValueError("journal: surrogate=true and subsets= are for a recorded search; add journal=...")
+        if self.surrogate and self.subsets:
+            raise ValueError("surrogate: it knows every cell, so that subsets= has nothing to draw; leave one of them out.")
+        if self.table and self.subsets and self.subset_cells > len(self.table.cells):
+            raise ValueError(f"subset_cells: must be at most the journal's {len(self.table.cells)}, got {self.subset_cells}.")
+
+    @property
+    def searches(self) -> int:
+        """Of each kind on each table."""
+        return self.seeds or (20 if self.table and not self.subsets else 1)
 
     @property
     def folder(self) -> Path:
@@ -73,12 +97,11 @@ def read(config: Config) -> SimulateSettings:
     plan = config.read(_Way).plan
     journal = config.optional("journal", Path)
     table = _recorded(journal, plan) if journal else None
-    contenders = _contenders(config, table.rungs if table else plan.rungs)
     return config.read(
         SimulateSettings,
         plan=plan,
         table=table,
-        contenders=[_on_recorded(contender, table) for contender in contenders] if table else contenders,
+        contenders=_contenders(config, table.rungs if table else plan.rungs),
         recorded=config.plain(
             *(key for key in config.keys if key not in ("tracking", "dataset", "backbone", "cache", "training"))
         ),
@@ -86,16 +109,27 @@ def read(config: Config) -> SimulateSettings:
 
 
 def _contenders(config: Config, rungs: Sequence[int]) -> list[Contender]:
-    """Each algorithm with each scheduler, composed as `dpc search` would compose it with these rungs."""
-    contenders = []
+    """Each algorithm with each scheduler, composed as `dpc search` would compose it with these rungs.
+
+    Uniform search is always among them: what no rival of it shows is that anything was learnt.
+    """
     common = [*config.overrides, f"proxy.rungs={list(rungs)}"]  # a scheduler's grace period is that of the first rung
-    for algorithm in config.optional("algorithms", list[str]) or [""]:
-        for scheduler in config.optional("schedulers", list[str]) or [""]:
-            chosen = [f"{group}={name}" for group, name in (("algorithm", algorithm), ("scheduler", scheduler)) if name]
-            plan = load("simulate", [*common, *chosen], config.config_dir).read(_Way).plan
-            name, other = algorithm or type(plan.algorithm).__name__, scheduler or type(plan.scheduler).__name__
-            contenders.append(Contender(name, other, plan))
+    schedulers = config.optional("schedulers", list[str]) or [""]
+    contenders = [
+        _contender(config, common, algorithm, scheduler)
+        for algorithm in config.optional("algorithms", list[str]) or [""]
+        for scheduler in schedulers
+    ]
+    if not any(isinstance(contender.plan.algorithm, Uniform) for contender in contenders):
+        common = [override for override in common if not override.lstrip("+~").startswith("algorithm.")]
+        contenders += [_contender(config, common, CONTROL, scheduler) for scheduler in schedulers]
     return contenders
+
+
+def _contender(config: Config, overrides: Sequence[str], algorithm: str, scheduler: str) -> Contender:
+    chosen = [f"{group}={name}" for group, name in (("algorithm", algorithm), ("scheduler", scheduler)) if name]
+    plan = load("simulate", [*overrides, *chosen], config.config_dir).read(_Way).plan
+    return Contender(algorithm or type(plan.algorithm).__name__, scheduler or type(plan.scheduler).__name__, plan)
 
 
 def _recorded(journal: Path, plan: Plan) -> RecordedTable:
@@ -103,17 +137,8 @@ def _recorded(journal: Path, plan: Plan) -> RecordedTable:
     if not file.is_file():
         raise ConfigError(f"journal: no file {file}.")
     events, _ = read_events(file, operators=plan.space.operator_kinds)
-    table = RecordedTable(events, lambda cell: plan.budget.allows(plan.cost_of(cell)))
+    table = RecordedTable.of(events, lambda cell: plan.budget.allows(plan.cost_of(cell)))
     outside = [cell for cell in table.cells if cell not in plan.space]
     if outside:
         raise ConfigError(f"space: {len(outside)} of the journal's cells are outside, such as {outside[0]}.")
     return table
-
-
-def _on_recorded(contender: Contender, table: RecordedTable) -> Contender:
-    plan = replace(
-        contender.plan,
-        algorithm=Nearest(contender.plan.algorithm, table.cells),
-        trials=min(contender.plan.trials, len(table.cells)),
-    )
-    return replace(contender, plan=plan)

@@ -1,16 +1,16 @@
-"""Several ways to search one table, each with many seeds."""
+"""Several ways to search, each on several tables and with many seeds."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from random import Random
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 
 from data.pool import process_pool
 from data.system.errors import UserError
 from search.deciding.policy import Plan
-from search.simulation.engine import NO_TROUBLE, Simulated, Table, Trouble, simulate
+from search.simulation.engine import NO_RERANKING, NO_TROUBLE, Reranking, Simulated, Table, Trouble, simulate
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,32 @@ class Contender:
 
 @dataclass(frozen=True)
 class Result:
-    """How a contender's searches went, one for each seed."""
+    """How a contender's searches went.
+
+    Attributes:
+        by_table: of each table, one search for each seed.
+    """
 
     contender: Contender
-    runs: Sequence[Simulated]
+    by_table: Sequence[Sequence[Simulated]]
 
     @property
-    def final_quality(self) -> tuple[float, float]:
-        """Of what each search ended with: mean and standard deviation."""
-        last = [run.quality[-1] for run in self.runs]
-        return fmean(last), stdev(last) if len(last) > 1 else 0.0
+    def runs(self) -> list[Simulated]:
+        """All searches."""
+        return [run for runs in self.by_table for run in runs]
 
-    def to_reach(self, quality: float) -> "Reached":
-        """What it took until the leaderboard's first was as good as ``quality``."""
-        found = [(run, run.first_at_least(quality)) for run in self.runs]
+    def independent(self, measure: Callable[[Simulated], float]) -> list[float]:
+        """What an interval is made of: one number for each table, the mean of its searches; of a single table one a search.
+
+        Searches of one table have its best cell in common, so that many of them say little about the next table.
+        """
+        if len(self.by_table) == 1:
+            return [measure(run) for run in self.by_table[0]]
+        return [fmean(map(measure, runs)) for runs in self.by_table]
+
+    def to_reach(self, goals: Sequence[float]) -> "Reached":
+        """What it took until the leaderboard's first was as good as its table's goal."""
+        found = [(run, run.first_at_least(goal)) for runs, goal in zip(self.by_table, goals, strict=True) for run in runs]
         hours = [math.inf if index is None else run.worker_hours[index] for run, index in found]
         trials = [math.inf if index is None else index + 1.0 for _, index in found]
         return Reached(median(hours), median(trials), sum(map(math.isfinite, hours)))
@@ -49,34 +61,43 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Medians over seeds, where a search that never got there counts as infinite; and how many got there."""
+    """Medians over searches, where one that never got there counts as infinite; and how many got there."""
 
     worker_hours: float
     trials: float
-    seeds: int
+    searches: int
 
 
 def compare(
-    table: Table,
+    tables: Sequence[Table],
     contenders: Sequence[Contender],
     workers: int,
     seeds: int,
     processes: int,
     driver_s: float = 0.0,
     trouble: Trouble = NO_TROUBLE,
+    reranking: Reranking = NO_RERANKING,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Result]:
-    """Search with each contender and seed, in so many processes at once."""
-    jobs = [(contender, seed) for contender in contenders for seed in range(seeds)]
-    runs: dict[tuple[str, int], Simulated] = {}
-    for index, run in _results(table, jobs, min(processes, len(jobs)), workers, driver_s, trouble):
-        contender, seed = jobs[index]
-        runs[contender.name, seed] = run
+    """Search every table with each contender and seed, in so many processes at once.
+
+    What is drawn by a seed is the same for all contenders: their differences are of pairs.
+    """
+    jobs = [
+        _Job(contender, table, number * seeds + seed, workers, driver_s, trouble, reranking)
+        for contender in contenders
+        for number, table in enumerate(tables)
+        for seed in range(seeds)
+    ]
+    runs: dict[int, Simulated] = {}
+    for index, run in _results(jobs, min(processes, len(jobs))):
+        runs[index] = run
         progress(len(runs), len(jobs))
-    return [Result(one, [runs[one.name, seed] for seed in range(seeds)]) for one in contenders]
+    in_order = iter([runs[index] for index in range(len(jobs))])
+    return [Result(one, [[next(in_order) for _ in range(seeds)] for _ in tables]) for one in contenders]
 
 
-def top_quality(table: Table, plan: Plan, share: float, samples: int = 50_000) -> float:
+def top_quality(table: Table, plan: Plan, share: float, samples: int = 20_000) -> float:
     """The quality that the best ``share`` of the cells within the plan's budget have at least, from uniform samples.
 
     Raises:
@@ -90,18 +111,27 @@ def top_quality(table: Table, plan: Plan, share: float, samples: int = 50_000) -
     return qualities[max(int(share * len(qualities)) - 1, 0)]
 
 
-def _results(
-    table: Table, jobs: Sequence[tuple[Contender, int]], processes: int, workers: int, driver_s: float, trouble: Trouble
-) -> Iterator[tuple[int, Simulated]]:
+@dataclass(frozen=True)
+class _Job:
+    contender: Contender
+    table: Table
+    seed: int
+    workers: int
+    driver_s: float
+    trouble: Trouble
+    reranking: Reranking
+
+    def run(self) -> Simulated:
+        plan = replace(self.table.searched_by(self.contender.plan), seed=self.seed)
+        return simulate(self.table, plan, self.workers, self.driver_s, self.trouble, self.reranking)
+
+
+def _results(jobs: Sequence[_Job], processes: int) -> Iterator[tuple[int, Simulated]]:
     if processes == 1:
         for index, job in enumerate(jobs):
-            yield index, _run(table, *job, workers, driver_s, trouble)
+            yield index, job.run()
         return
     with process_pool(processes) as pool:
-        futures = {pool.submit(_run, table, *job, workers, driver_s, trouble): index for index, job in enumerate(jobs)}
+        futures = {pool.submit(job.run): index for index, job in enumerate(jobs)}
         for future in as_completed(futures):
             yield futures[future], future.result()
-
-
-def _run(table: Table, contender: Contender, seed: int, workers: int, driver_s: float, trouble: Trouble) -> Simulated:
-    return simulate(table, replace(contender.plan, seed=seed), workers, driver_s, trouble)

@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from models.spec import BACKBONE, Branch, CellSpec, Operator
 from search.deciding.budget import CostOf
+from search.deciding.policy import Plan
 from search.deciding.space import CellSpace
 from training.score import RungScore
 
@@ -100,6 +101,10 @@ class Landscape:
             miou = min(max(last - slowness * left, 0.0), 1.0)
             scores.append(RungScore(rung, iteration, miou, 1.0 + left, step_s * iteration))
         return scores
+
+    def searched_by(self, plan: Plan) -> Plan:
+        """Every cell has a score, so the plan is as it was."""
+        return plan
 
     @cached_property
     def _index(self) -> dict[Operator, int]:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from search.findings.estimates import t_quantile
 from search.simulation.compare import Result
 from search.views.figures.style import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, plain_axes, save_figure
 
@@ -21,8 +22,8 @@ POINTS = 200
 def draw_simulation(results: Sequence[Result], path: Path, title: str, goal: float | None = None, goal_name: str = "") -> None:
     """Draw the quality of the best cell found against trials and against worker-hours.
 
-    Lines are means over seeds, bands their 95 % confidence intervals by the bootstrap. Algorithms differ by colour,
-    schedulers by the line's dashes.
+    Lines are means, bands their 95 % intervals, over tables, or of a single one over its searches. Algorithms differ by
+    colour, schedulers by the line's dashes.
     """
     figure = Figure(figsize=(8.6, 4.2), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.01, ha="left", parse_math=False)
@@ -44,7 +45,7 @@ def draw_simulation(results: Sequence[Result], path: Path, title: str, goal: flo
             axes.axhline(100 * goal, color=GREY, linewidth=0.8, linestyle=":")
             place = {"xycoords": ("axes fraction", "data"), "xytext": (2, 2), "textcoords": "offset points"}
             axes.annotate(goal_name, (0.0, 100 * goal), fontsize=7, color=GREY, **place)
-    axes_of_trials.set_ylabel("best cell found, mIoU without luck (%)")
+    axes_of_trials.set_ylabel("best cell found, mIoU (%)")
     figure.legend(*axes_of_trials.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     save_figure(figure, path)
 
@@ -54,7 +55,7 @@ _DASHES = ("-", "--", ":", "-.")
 
 
 def _draw_curve(axes: Axes, places: Sequence[npt.NDArray[np.float64]], result: Result, style: dict[str, Any]) -> None:
-    """On a grid that begins once every seed has a cell and ends with the seed that ends first."""
+    """On a grid that begins once every search has a cell and ends with the search that ends first."""
     grid = np.geomspace(max(place[0] for place in places), min(place[-1] for place in places), POINTS)
     curves = np.stack(
         [
@@ -62,9 +63,10 @@ def _draw_curve(axes: Axes, places: Sequence[npt.NDArray[np.float64]], result: R
             for place, run in zip(places, result.runs, strict=True)
         ]
     )
-    axes.plot(grid, curves.mean(axis=0), linewidth=1.5, label=result.contender.name, **style)
-    if len(curves) > 1:
-        rng = np.random.default_rng(0)
-        means = np.stack([curves[rng.integers(0, len(curves), len(curves))].mean(axis=0) for _ in range(500)])
-        low, high = np.quantile(means, (0.025, 0.975), axis=0)
-        axes.fill_between(grid, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    if len(result.by_table) > 1:
+        curves = np.stack([part.mean(axis=0) for part in np.split(curves, len(result.by_table))])
+    means, count = curves.mean(axis=0), len(curves)
+    axes.plot(grid, means, linewidth=1.5, label=result.contender.name, **style)
+    if count > 1:
+        half = t_quantile(count - 1) * curves.std(axis=0, ddof=1) / np.sqrt(count)
+        axes.fill_between(grid, means - half, means + half, color=style["color"], alpha=0.15, linewidth=0)

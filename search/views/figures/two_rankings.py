@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from search.findings.estimates import rank_correlation
 from search.findings.leaderboard import ordinal
-from search.findings.rank_correlation import rank_correlation
 from search.views.figures.style import BLUE, DPI, GREY, INK, VERMILLION, plain_axes, save_figure
 
 NAMED = 3
@@ -64,4 +64,4 @@ def _verdict(proxy: Sequence[float], final: Sequence[float]) -> str:
     fitted = rank_correlation(proxy, final)
     if fitted is None:
         return f"{len(proxy)} cells: too few, or too much alike, for a rank correlation"
-    return f"Spearman's rho {fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}, {fitted.pairs} cells"
+    return f"Spearman's rho {fitted.text()}"

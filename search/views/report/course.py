@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from search.deciding.outcomes import Status
-from search.findings.rank_correlation import RungCorrelation, rung_correlations
+from search.findings.rung_correlations import RungCorrelation, rung_correlations
 from search.journal.events import Event, SearchOpened
 from search.journal.record import SearchRecord
 

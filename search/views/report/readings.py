@@ -76,10 +76,7 @@ def of_rungs(rungs: Sequence[RungCourse]) -> str:
         return "Too few trials completed to say how well early scores rank cells."
     first = found[0]
     bias = "Only completed trials have both scores: early scores chose them, which makes these correlations lower."
-    text = (
-        f"At iteration {first.iteration:,} completed cells were ranked with a Spearman's rho of {first.rho:.2f} "
-        f"(95 % interval {first.low:.2f} to {first.high:.2f}) to their last scores."
-    )
+    text = f"Spearman's rho of completed cells' scores at iteration {first.iteration:,} with their last ones is {first.text()}."
     return f"{text} {bias}" if any(rung.stopped for rung in rungs) else text
 
 
@@ -122,7 +119,7 @@ def of_reranked(rows: Sequence[Reranked]) -> str:
     best = rows[0]
     fitted = proxy_correlation(rows)
     trust = (
-        f"Spearman's rho of both scores is {fitted.rho:.2f}, 95 % interval {fitted.low:.2f} to {fitted.high:.2f}."
+        f"Spearman's rho of both scores is {fitted.text()}; these cells were chosen by the first score, which lowers it."
         if fitted
         else "These are too few cells, or too much alike, for a rank correlation."
     )

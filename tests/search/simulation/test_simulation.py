@@ -8,10 +8,11 @@ from functools import partial
 from itertools import permutations
 from pathlib import Path
 from random import Random
+from statistics import fmean, stdev
 
 import pytest
 from PIL import Image
-from scipy.stats import spearmanr
+from scipy.stats import chisquare, ks_2samp, spearmanr
 
 from models.cost import CellCost, FeatureShape, cell_cost
 from models.spec import Branch, CellSpec
@@ -34,9 +35,10 @@ from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 from search.journal.study import Study
 from search.simulation.compare import Contender, compare, top_quality
-from search.simulation.engine import Trouble, simulate
+from search.simulation.engine import Reranking, Trouble, simulate
 from search.simulation.landscape import Landscape, LandscapeSettings
 from search.simulation.recorded import Nearest, RecordedTable
+from search.simulation.surrogate import SurrogateTable
 from training.score import RungScore
 
 SPACE = CellSpace(
@@ -138,9 +140,30 @@ def test_one_driver_answers_one_worker_at_a_time_and_the_others_wait():
 
 def test_processes_change_no_result():
     contenders = [Contender("uniform", "none", plan(30)), Contender("near_best", "asha", plan(30, NearBest(), Asha(RUNGS[0])))]
-    one, two = (compare(landscape(), contenders, workers=4, seeds=2, processes=processes) for processes in (1, 2))
-    assert [result.runs for result in one] == [result.runs for result in two]
-    assert one[0].runs[0] != one[0].runs[1]
+    tables = [landscape(0), landscape(1)]
+    one, two = (compare(tables, contenders, workers=4, seeds=2, processes=processes) for processes in (1, 2))
+    assert [result.by_table for result in one] == [result.by_table for result in two]
+    assert len({run.quality[-1] for run in one[0].runs}) == 4
+
+
+def test_an_interval_is_made_of_tables_where_there_are_several():
+    contender = Contender("uniform", "none", plan(10))
+    (one,) = compare([landscape()], [contender], workers=4, seeds=3, processes=1)
+    (several,) = compare([landscape(0), landscape(1)], [contender], workers=4, seeds=3, processes=1)
+    assert one.independent(lambda run: run.result) == [run.result for run in one.runs]
+    assert several.independent(lambda run: run.result)[0] == pytest.approx(fmean(run.result for run in several.by_table[0]))
+    assert len(several.independent(lambda run: run.result)) == 2
+
+
+def test_re_ranking_is_paid_for_and_finds_what_the_luck_of_a_seed_hid():
+    noisy = landscape(seed_noise=0.05)
+    runs = [simulate(noisy, replace(plan(40), seed=seed), workers=4, reranking=Reranking(8, 16)) for seed in range(12)]
+    assert all(run.rerank_hours > 0 for run in runs)
+    assert fmean(run.result for run in runs) > fmean(run.quality[-1] for run in runs)
+    without = simulate(noisy, plan(40), workers=4)
+    assert (without.result, without.rerank_hours) == (without.quality[-1], 0.0)
+    with pytest.raises(ValueError, match="rerank: top must be at least 0 and seeds at least 1"):
+        Reranking(1, 0)
 
 
 def test_the_top_share_is_a_quantile_of_uniform_samples():
@@ -202,26 +225,64 @@ def test_trouble_takes_the_time_that_it_takes_and_gives_no_score():
         Trouble(failing=0.6, hanging=0.6)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_shuffling_a_recorded_table_changes_no_distribution_of_answers(seed):
-    """Its cells stand best first; an answer that took the first of equally near ones would tell of that."""
+def in_a_table(cells, mious=None):
+    """A journal in which each cell scored so much, the best first unless it is said otherwise."""
+    events = []
+    for trial, (cell, miou) in enumerate(zip(cells, mious or [0.9 - 0.01 * place for place in range(len(cells))], strict=True)):
+        events.append(CellProposed(trial, cell, trial, 1, 1, 0.0))
+        events.append(RungReached(trial, 1, RUNGS[-1], miou, 1.0, 5.0, False, "", 0.0))
+        events.append(TrialEnded(trial, Status.COMPLETED, "", 5.0, 0.0))
+    return RecordedTable.of(events)
+
+
+def cells_by_rank(count, seed=0):
     rng = Random(seed)
-    cells = [SPACE.sample(rng).canonical() for _ in range(60)]
-    wanted = SPACE.sample(rng)
+    return [SPACE.sample(rng).canonical() for _ in range(count)]
 
-    @dataclass(frozen=True)
-    class Asks:
-        def propose(self, space, finished, pending, rng):
-            yield wanted
 
-    def answers(ordered):
-        nearest = Nearest(Asks(), tuple(ordered))
-        return Counter(next(nearest.propose(SPACE, Finished(), (), Random(n))).digest for n in range(200))
+def places_of_the_best(table, algorithm, searches=60):
+    """How many trials each of some searches took until it had the best cell."""
+    goal = max(map(table.quality, table.cells))
+    plans = (replace(table.searched_by(plan(len(table.cells), algorithm)), seed=seed) for seed in range(searches))
+    return [simulate(table, one, workers=2).first_at_least(goal) for one in plans]
 
-    shuffled = rng.sample(cells, len(cells))
-    one, other = answers(cells), answers(shuffled)
-    assert one.keys() == other.keys()
-    assert all(abs(one[digest] - other[digest]) < 60 for digest in one)
+
+@pytest.mark.parametrize("algorithm", [Uniform(), LocalSearch(num_initial=5)], ids=["uniform", "local_search"])
+def test_shuffling_a_recorded_table_changes_nothing_in_distribution(algorithm):
+    """Its leaderboard stands best first; an answer that took the first of equally near ones would tell of that."""
+    table = in_a_table(cells_by_rank(16))
+    rng = Random(1)
+    shuffled = RecordedTable({cell.digest: table.recorded(cell) for cell in rng.sample(table.cells, len(table.cells))})
+    assert ks_2samp(places_of_the_best(table, algorithm), places_of_the_best(shuffled, algorithm)).pvalue > 0.01
+
+
+def test_a_uniform_search_of_a_recorded_table_is_one_in_random_order():
+    places = places_of_the_best(in_a_table(cells_by_rank(16)), Uniform(), searches=80)
+    assert set(places) == set(range(16))
+    assert chisquare(list(Counter(place // 4 for place in places).values())).pvalue > 0.01
+
+
+def test_a_subset_of_a_table_has_so_many_of_its_cells_with_all_their_scores():
+    table = in_a_table(cells_by_rank(24))
+    one, other = (table.subset(6, Random(seed)) for seed in range(2))
+    assert (len(one.cells), set(one.cells) < set(table.cells)) == (6, True)
+    assert set(one.cells) != set(other.cells)
+    assert all(one.quality(cell) == table.quality(cell) for cell in one.cells)
+
+
+def test_a_surrogate_ranks_cells_that_were_not_recorded_and_repeats_the_tables_noise():
+    made_up, rng = landscape(), Random(0)
+    recorded, others = ([SPACE.sample(rng).canonical() for _ in range(count)] for count in (150, 60))
+    surrogate = SurrogateTable(in_a_table(recorded, list(map(made_up.quality, recorded))), noise=0.01)
+    rho = spearmanr(list(map(surrogate.quality, others)), list(map(made_up.quality, others))).statistic
+    assert rho > 0.4
+    assert spearmanr(surrogate.recorded, surrogate.predicted).statistic == pytest.approx(rho, abs=0.3)
+    drawn = [surrogate.scores(others[0], seed)[-1].miou for seed in range(400)]
+    assert stdev(drawn) == pytest.approx(0.01, rel=0.15)
+    assert fmean(drawn) == pytest.approx(surrogate.quality(others[0]), abs=0.002)
+    assert surrogate.scores(others[0], 7) == surrogate.scores(others[0], 7)
+    best = simulate(surrogate, surrogate.searched_by(replace(plan(30, NearBest()), rungs=surrogate.rungs)), workers=4)
+    assert len(best.quality) == 30
 
 
 @pytest.fixture
@@ -244,11 +305,11 @@ def recorded(tmp_path):
 
 def test_a_recorded_search_answers_with_its_own_scores_and_its_best_cell_is_found(recorded):
     events, _ = read_events(recorded)
-    table = RecordedTable(events)
+    table = RecordedTable.of(events)
     assert len(table.cells) == TINY.num_distinct - 1
     best = SearchRecord(events).leaderboard()[0]
-    of_plan = plan(len(table.cells), Nearest(NearBest(), table.cells), space=TINY)
-    simulated = simulate(table, replace(of_plan, rungs=table.rungs), workers=2)
+    of_plan = table.searched_by(replace(plan(1000, NearBest(), space=TINY), rungs=table.rungs))
+    simulated = simulate(table, of_plan, workers=2)
     assert len(simulated.quality) == len(table.cells)
     assert simulated.quality[-1] == best.miou
     assert simulated.worker_hours[-1] == pytest.approx(20.0 * len(table.cells) / 3600)
@@ -257,7 +318,7 @@ def test_a_recorded_search_answers_with_its_own_scores_and_its_best_cell_is_foun
 
 
 def test_a_cell_that_was_recorded_answers_itself(recorded):
-    table = RecordedTable(read_events(recorded)[0])
+    table = RecordedTable.of(read_events(recorded)[0])
     nearest = Nearest(Uniform(), table.cells)
     for seed in range(20):
         wanted = TINY.sample(Random(seed)).canonical()
@@ -273,8 +334,9 @@ def test_a_cell_that_was_recorded_under_several_seeds_has_their_mean_and_each_of
         events.append(CellProposed(trial, cell, trial, 1, 1, 0.0))
         events.append(RungReached(trial, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
         events.append(TrialEnded(trial, Status.COMPLETED, "", 5.0, 0.0))
-    table = RecordedTable(events)
+    table = RecordedTable.of(events)
     assert set(table.cells) == {first, other}
+    assert table.num_repeated == 1
     assert table.quality(first) == pytest.approx(0.3)
     assert {table.scores(first, seed)[0].miou for seed in range(4)} == {0.2, 0.4}
     assert {table.scores(other, seed)[0].miou for seed in range(4)} == {0.3}
@@ -282,35 +344,38 @@ def test_a_cell_that_was_recorded_under_several_seeds_has_their_mean_and_each_of
 
 @pytest.mark.parametrize("file", sorted(TABLES.glob("*.jsonl.gz")), ids=lambda file: file.name)
 def test_the_recorded_tables_of_this_project_can_be_searched(file):
-    table = RecordedTable(read_events(file)[0])
+    table = RecordedTable.of(read_events(file)[0])
     assert all(len(table.scores(cell, 0)) == len(table.rungs) for cell in table.cells)
 
 
 def test_a_search_that_stopped_all_but_one_is_refused(tmp_path):
     with pytest.raises(ValueError, match="journal: 0 cells ran through every rung .* at least 2 are needed"):
-        RecordedTable([])
+        RecordedTable.of([])
 
 
 def test_cells_beyond_the_budget_are_no_part_of_a_recorded_search(recorded):
     events, _ = read_events(recorded)
-    whole = RecordedTable(events)
+    whole = RecordedTable.of(events)
     allowed = set(whole.cells[:4])
-    assert RecordedTable(events, allowed.__contains__).cells == whole.cells[:4]
+    assert RecordedTable.of(events, allowed.__contains__).cells == whole.cells[:4]
 
 
 def test_the_command_prints_a_table_and_writes_figures_and_curves(tmp_path, capsys):
-    arguments = ["simulate", "algorithms=[uniform,near_best]", "schedulers=[none,asha]", "trials=40", "workers=4", "seeds=2"]
-    assert main([*arguments, "processes=1", f"output_dir={tmp_path}"]) == 0
+    arguments = ["simulate", "algorithms=[near_best]", "schedulers=[none,asha]", "trials=40", "workers=4", "landscapes=2"]
+    assert main([*arguments, "rerank.top=3", "processes=1", "top_share=0.01", f"output_dir={tmp_path}"]) == 0
     printed = capsys.readouterr().out
-    assert "near_best" in printed
+    assert "mIoU: of the best cell found, after re-ranking the best 3 under 4 further seeds" in printed
+    assert "difference: from the first line, in pairs" in printed
     folder = tmp_path / "simulation"
     rows = list(csv.DictReader((folder / "simulation.csv").open()))
     assert [(row["algorithm"], row["scheduler"]) for row in rows] == [
-        ("uniform", "none"),
-        ("uniform", "asha"),
         ("near_best", "none"),
         ("near_best", "asha"),
+        ("uniform", "none"),
+        ("uniform", "asha"),
     ]
+    assert rows[0]["difference"] == "-"
+    assert " ± " in rows[2]["difference"]
     record = json.loads((folder / "simulation.json").read_text())
     assert len(record["results"]) == 8
     assert record["results"][0]["trials"][-1] == 40
@@ -321,7 +386,7 @@ def test_the_command_prints_a_table_and_writes_figures_and_curves(tmp_path, caps
 def test_one_algorithm_is_simulated_with_settings_of_its_own(tmp_path, capsys):
     one = ["algorithms=null", "algorithm=evolution", "algorithm.population_size=20", "schedulers=[none]"]
     one += ["algorithm.sample_size=5"]
-    assert main(["simulate", *one, "trials=30", "seeds=1", "processes=1", f"output_dir={tmp_path}"]) == 0
+    assert main(["simulate", *one, "trials=30", "landscapes=1", "processes=1", f"output_dir={tmp_path}"]) == 0
     assert "RegularizedEvolution" in capsys.readouterr().out
 
 
@@ -330,7 +395,10 @@ def test_the_command_searches_a_recorded_search_again(recorded, tmp_path, capsys
     given = [f"journal={recorded.parent}", "algorithms=[uniform]", "seeds=2", "workers=2", "processes=1", *small]
     given += ["schedulers=[none,asha]"]
     assert main(["simulate", *given, f"output_dir={tmp_path}"]) == 0
-    assert f"{TINY.num_distinct - 1} cells of" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{TINY.num_distinct - 1} cells of" in printed
+    assert "the mIoU of the other 39 is their one score with its luck" in printed
+    assert "answered by the nearest untried cell, which handicaps who explores" in printed
     results = json.loads((tmp_path / "simulation" / "simulation.json").read_text())["results"]
     assert [result["completed"] < TINY.num_distinct - 1 for result in results] == [False, False, True, True]
 
@@ -340,6 +408,9 @@ def test_the_command_searches_a_recorded_search_again(recorded, tmp_path, capsys
     [
         (["workers=0"], "workers: must be at least 1, got 0"),
         (["seeds=0"], "seeds: must be at least 1, got 0"),
+        (["landscapes=0"], "landscapes: must be at least 1, got 0"),
+        (["surrogate=true"], "journal: surrogate=true and subsets= are for a recorded search; add journal=..."),
+        (["rerank.top=-1"], "rerank: top must be at least 0"),
         (["algorithms=[none]"], "algorithm: no choice 'none'"),
         (["top_share=2"], "top_share: must be between 0 and 1, got 2"),
         (["landscape.reach=0"], "landscape.reach must be above 0, got 0"),
@@ -352,3 +423,24 @@ def test_a_wrong_setting_is_one_line(given, message, tmp_path, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["surrogate=true"], "a random forest's, fitted to 39 recorded cells: cross-validated Spearman's rho"),
+        (["subsets=3", "subset_cells=8"], "3 random sets of 8 cells of"),
+    ],
+    ids=["surrogate", "subsets"],
+)
+def test_what_answers_for_a_recorded_search_is_said(given, said, recorded, tmp_path, capsys):
+    small = ["space.num_branches=2", "space.operators.atrous.rates=[1,6]", "~space.operators.pooling", "schedulers=[none]"]
+    given = [f"journal={recorded.parent}", "seeds=2", "workers=2", "processes=1", "trials=20", *small, *given]
+    assert main(["simulate", *given, f"output_dir={tmp_path}"]) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_more_cells_than_were_recorded_cannot_be_drawn(recorded, tmp_path, capsys):
+    small = ["space.num_branches=2", "space.operators.atrous.rates=[1,6]", "~space.operators.pooling"]
+    assert main(["simulate", f"journal={recorded}", *small, "subsets=2", "subset_cells=99", f"output_dir={tmp_path}"]) == 2
+    assert "subset_cells: must be at most the journal's" in capsys.readouterr().err
