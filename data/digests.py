@@ -4,10 +4,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from data.system.files import write_text
+
+MEMORY = "digests.json"
+"""Where digests of a folder's files are remembered, beside them."""
 
 _READERS = 8
 """Threads that read: hashing does not hold Python's lock, and files may lie on a slow network."""
@@ -51,7 +55,8 @@ class FileDigests:
 
     def _save(self) -> None:
         if self._memory:
-            write_text(self._memory, json.dumps(self._known))
+            with suppress(PermissionError):  # of another user: what is not remembered is read again
+                write_text(self._memory, json.dumps(self._known))
 
 
 def _load(memory: Path | None) -> dict[str, list[object]]:

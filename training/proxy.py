@@ -164,7 +164,11 @@ class ProxyTask:
         return self._train if self.val_folder == self.train_folder else self._opened(self.val_folder)
 
     def _opened(self, folder: Path) -> FeatureCache:
-        return FeatureCache(local_copy(folder, self.local) if self.local else folder)
+        if self.local:
+            return FeatureCache(local_copy(folder, self.local))
+        cache = FeatureCache(folder)
+        cache.verify(reread=False)  # a node may have a disk of its own
+        return cache
 
     @cached_property
     def _train_features(self) -> Features:

@@ -4,11 +4,13 @@ Each shard is claimed by a lock that dies with its holder, written beside its pl
 any moment, and goes on with the shards that are missing.
 """
 
+import fnmatch
 import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -90,12 +92,18 @@ class CacheBuild:
         return True
 
     def unfinished(self) -> Sequence[int]:
-        """Numbers of the shards that are missing or damaged; each byte of the others is read."""
+        """Numbers of the shards that are missing or damaged; each byte of the others is read.
+
+        What is damaged is deleted, unless another process has mended it meanwhile.
+        """
         with ThreadPoolExecutor() as readers:
             is_whole = list(readers.map(self._is_whole, range(len(self.shards))))
         missing = [index for index, whole in enumerate(is_whole) if not whole]
         for index in missing:
-            self._entry_file(index).unlink(missing_ok=True)
+            if self._entry_file(index).exists():
+                with suppress(LockedError), self._claimed(index):
+                    if not self._is_whole(index):
+                        self._entry_file(index).unlink(missing_ok=True)
         return missing
 
     def images_in(self, shards: Sequence[int]) -> int:
@@ -129,7 +137,7 @@ class CacheBuild:
             if self._entry_file(index).exists():
                 continue
             try:
-                with Lock(self._entry_file(index).with_suffix(".lock")):
+                with self._claimed(index):
                     if not self._entry_file(index).exists():
                         self._write_shard(index, extract, batch_size, readers, progress)
                         held_by_others = 0
@@ -161,6 +169,10 @@ class CacheBuild:
     def _entry_file(self, index: int) -> Path:
         return self.folder / f"shard-{index:05d}.json"
 
+    def _claimed(self, index: int) -> Lock:
+        """A shard belongs to who holds its lock."""
+        return Lock(self._entry_file(index).with_suffix(".lock"))
+
     def _is_whole(self, index: int) -> bool:
         """Whether an earlier build finished a shard, its bytes checked."""
         samples = self.shards[index]
@@ -174,15 +186,16 @@ class CacheBuild:
     def _write_shard(
         self, index: int, extract: Extract, batch_size: int, readers: int, progress: Callable[[int], None]
     ) -> None:
-        for left_by_a_kill in self.folder.glob(f"*-{index:05d}.*{SUFFIX}"):
-            left_by_a_kill.unlink(missing_ok=True)
+        there = {path.name for path in self.folder.iterdir()}
+        for left_by_a_kill in fnmatch.filter(there, f"*-{index:05d}.*{SUFFIX}"):
+            (self.folder / left_by_a_kill).unlink(missing_ok=True)
         features, labels = [], []
         for batch in _batches(_ahead(self._prepared, self.shards[index], readers), batch_size):
             features.append(extract(np.stack([image_HWC for image_HWC, _ in batch])).astype(self.key.dtype))
             labels += [labels_HW for _, labels_HW in batch]
             progress(len(batch))
         arrays = {"features": np.concatenate(features), "labels": np.stack(labels)}
-        missing = [samples for number, samples in enumerate(self.shards) if not self._entry_file(number).exists()]
+        missing = [samples for number, samples in enumerate(self.shards) if self._entry_file(number).name not in there]
         sample_bytes = sum(array.nbytes for array in arrays.values()) // len(labels)
         check_room(self.folder, sample_bytes * sum(map(len, missing)), "the features need")
         written = {part: write_array(self.folder / f"{part}-{index:05d}.npy", array) for part, array in arrays.items()}

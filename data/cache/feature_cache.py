@@ -6,17 +6,17 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from data.cache.files import CURE, FORMAT, CacheError, files_of, has_size, is_undamaged, read_manifest
+from data.cache.files import CURE, FORMAT, CacheError, files_of, has_size, read_manifest
 from data.datasets.contract import DatasetInfo, UInt8Array
+from data.digests import MEMORY, FileDigests
 
 Window = tuple[int, int, int]
 """Top, left and side of a square, in feature pixels."""
@@ -109,17 +109,21 @@ class FeatureCache:
         """Cached labels that do not count, padding among them."""
         return int(self._label_pixels[self.info.ignore_label])
 
-    def verify(self) -> None:
-        """Read every byte and compare checksums.
+    def verify(self, *, reread: bool = True) -> None:
+        """Compare checksums.
+
+        Args:
+            reread: every byte; else only what was written to since it was last read.
 
         Raises:
             CacheError: names the damaged file.
         """
         entries = list(files_of(self._manifest))
-        with ThreadPoolExecutor() as readers:
-            for entry, is_whole in zip(entries, readers.map(partial(is_undamaged, self.folder), entries), strict=True):
-                if not is_whole:
-                    raise CacheError(f"{self.folder / entry['file']}: damaged; {CURE}.")
+        digests = FileDigests(None if reread else self.folder / MEMORY, "sha256")
+        found = digests.of([self.folder / entry["file"] for entry in entries])
+        for entry, digest in zip(entries, found, strict=True):
+            if digest != entry["sha256"]:
+                raise CacheError(f"{self.folder / entry['file']}: damaged; {CURE}.")
 
     def batch(
         self, indices: Sequence[int], windows: Sequence[Window] | None = None

@@ -31,6 +31,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         assert manifest["format"] == FORMAT
+        for entry in files_of(manifest):  # it may have been written by anybody who can write to the shared folder
+            assert Path(entry["file"]).name == entry["file"], f"{entry['file']!r} is no plain name"
     except FileNotFoundError:
         raise CacheError(f"{folder}: no finished feature cache here; `dpc cache` builds it.") from None
     except (ValueError, KeyError, TypeError, AssertionError) as error:

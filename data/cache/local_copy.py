@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.cache.files import MANIFEST, CacheError, files_of, has_size, read_manifest
-from data.digests import FileDigests
+from data.digests import MEMORY, FileDigests
 from data.system.disk import check_room
 from data.system.files import SUFFIX, whole_file
 from data.system.locks import Lock
@@ -28,6 +28,8 @@ def local_copy(folder: Path, local: Path) -> Path:
     """
     manifest = read_manifest(folder)
     copy = local / folder.name
+    if _is_same(manifest, copy) and not _wrong(manifest, copy):
+        return copy  # of another user, maybe, where a lock cannot be made
     copy.mkdir(parents=True, exist_ok=True)
     with Lock(copy / "copy.lock", wait=True):
         for left_by_a_kill in copy.glob(f"*{SUFFIX}"):
@@ -60,7 +62,7 @@ def _wrong(manifest: Mapping[str, Any], copy: Path) -> list[dict[str, Any]]:
     """The files that are not there or hold something else; those that nobody wrote to since they were read are not read."""
     entries = list(files_of(manifest))
     there = [entry for entry in entries if has_size(copy, entry)]
-    digests = FileDigests(copy / "digests.json", "sha256").of([copy / entry["file"] for entry in there])
+    digests = FileDigests(copy / MEMORY, "sha256").of([copy / entry["file"] for entry in there])
     whole = {entry["file"] for entry, digest in zip(there, digests, strict=True) if digest == entry["sha256"]}
     return [entry for entry in entries if entry["file"] not in whole]
 

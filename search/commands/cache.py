@@ -14,7 +14,7 @@ def run(settings: CacheCommandSettings) -> int:
     if splits is None:
         search_folds(dataset, settings.images.cache)  # refuses what a search would
         splits = search_splits(dataset)
-    caches = build_caches(settings.images, splits, settings.workplace, console, written={})
+    caches = build_caches(settings.images, splits, settings.workplace, console, written={}, reread=True)
     for split, cache in caches.items():
         shape = f"{cache.channels} x {cache.height} x {cache.width}"
         console.print(

@@ -20,12 +20,18 @@ from training.extractor import Extraction, fill_in_processes
 
 
 def build_caches(
-    images: Images, splits: Sequence[str], workplace: Workplace, console: Console, written: Mapping[str, Path]
+    images: Images,
+    splits: Sequence[str],
+    workplace: Workplace,
+    console: Console,
+    written: Mapping[str, Path],
+    reread: bool = False,
 ) -> dict[str, FeatureCache]:
     """The feature caches of some splits, built where they are missing, and verified.
 
     Args:
         written: folders besides that of the caches that the nodes of a cluster must be able to write to, by setting.
+        reread: every byte, also of files that nobody wrote to since they were verified.
 
     Raises:
         DatasetError: the data set has errors; it names the command that shows them all.
@@ -44,7 +50,7 @@ def build_caches(
             with progress_bar(console, f"features of {split}") as progress:
                 folder = cache_features(dataset, split, backbone, settings, progress, fill)
             caches[split] = FeatureCache(folder.resolve())
-            caches[split].verify()
+            caches[split].verify(reread=reread)
             _check_labels(split, caches[split], console)
     except DatasetError as error:
         command = shlex.join([program("dpc"), "check-data", *images.overrides.arguments("experiment", "dataset")])

@@ -4,18 +4,19 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from functools import cache, partial
 from pathlib import Path
 from typing import Self
 
 import ray
 
+from data.digests import MEMORY, FileDigests
+from data.system.files import SUFFIX
 from data.system.locks import Lock, LockedError
 from search.running.nodes.every_node import on_every_node, this_node
 
-MAX_NAMES = 16
-"""Of a folder that are remembered: one of them is enough to know it by."""
+MAX_FILES = 64
+"""Of a folder by which it is known: spread over all that it holds, so that an empty or half copied one is none."""
 _CURE = "every node must share it, under the same path (docs/cluster.md, Shared storage)"
 
 
@@ -29,30 +30,36 @@ class SharedPath:
 
     Attributes:
         setting: that names it.
-        names: some that the folder holds, of which a node must see one at least; empty for a folder that is not filled yet.
-        bytes: of a file; None for a folder.
+        files: some below a folder, each with its size, all of which a node must see; empty for a folder that is not filled yet.
+        digest: of a file; None for a folder.
     """
 
     setting: str
     path: Path
-    names: tuple[str, ...] = ()
-    bytes: int | None = None
+    files: tuple[tuple[str, int], ...] = ()
+    digest: str | None = None
 
     @classmethod
     def seen(cls, setting: str, path: Path) -> Self:
         """As this process sees it."""
         if path.is_file():
-            return cls(setting, path, bytes=path.stat().st_size)
-        return cls(setting, path, tuple(sorted(entry.name for entry in islice(path.iterdir(), MAX_NAMES))))
+            return cls(setting, path, digest=_digest(path, *_state(path)))
+        names = sorted(str(file.relative_to(path)) for file in path.rglob("*") if _is_lasting(file))
+        chosen = [names[index * len(names) // MAX_FILES] for index in range(MAX_FILES)] if len(names) > MAX_FILES else names
+        return cls(setting, path, tuple((name, (path / name).stat().st_size) for name in chosen))
 
     def check(self) -> None:
         """Raise a SharedFolderError if this node does not see the same."""
         if not self.path.exists():
             raise self.trouble("cannot see")
-        if self.bytes is not None and self.path.stat().st_size != self.bytes:
+        if self.digest is not None and self.digest != _digest(self.path, *_state(self.path)):
             raise self.trouble("sees another file of the name")
-        if self.names and not any((self.path / name).exists() for name in self.names):
-            raise self.trouble("sees another folder of the name")
+        for name, size in self.files:
+            file = self.path / name
+            if not file.exists():
+                raise self.trouble(f"lacks {name} of")
+            if file.stat().st_size != size:
+                raise self.trouble(f"sees another {name} in")
 
     def trouble(self, what: str, why: OSError | None = None) -> SharedFolderError:
         """What this node cannot do."""
@@ -150,3 +157,19 @@ def _said(folder: SharedPath, what: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise folder.trouble(what, error) from error
+
+
+def _is_lasting(path: Path) -> bool:
+    """Whether a file is one that nobody deletes or writes to while a command runs."""
+    return path.name != MEMORY and path.suffix not in (".lock", SUFFIX) and not path.name.startswith(".") and path.is_file()
+
+
+@cache
+def _digest(path: Path, *state: int) -> str:
+    """Of a file in this ``state``: a process reads it once."""
+    return FileDigests().of([path])[0]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

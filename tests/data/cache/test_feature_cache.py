@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -9,10 +10,13 @@ from itertools import count
 import numpy as np
 import pytest
 
+from data import digests
+from data.cache import build as build_module
 from data.cache.build import CacheBuild, build_cache
 from data.cache.feature_cache import CacheKey, FeatureCache
 from data.cache.files import CacheError
 from data.datasets.contract import DatasetInfo, Sample, palette_of
+from data.system.locks import Lock
 from data.transforms import pad_sample
 
 INFO = DatasetInfo("toy", ("a", "b", "c"), palette_of(3))
@@ -196,6 +200,90 @@ def test_a_shard_damaged_while_the_build_was_down_is_built_again(damage, tmp_pat
     cache.verify()
 
 
+# Two that build at once
+
+
+def test_what_another_build_finished_since_the_first_look_is_not_deleted(tmp_path, monkeypatch):
+    interrupted(tmp_path, dies_at=6)
+    entry = tmp_path / KEY.folder / "shard-00000.json"
+    flip_a_byte(tmp_path / KEY.folder / "features-00000.npy")
+    second, look = planned(tmp_path), CacheBuild._is_whole
+
+    def mended_after_the_look(build, index):
+        is_whole = look(build, index)
+        if index == 0 and not is_whole:  # the first build is quicker than this one
+            monkeypatch.setattr(CacheBuild, "_is_whole", look)
+            entry.unlink()
+            planned(tmp_path).fill(FakeBackbone())
+        return is_whole
+
+    monkeypatch.setattr(CacheBuild, "_is_whole", mended_after_the_look)
+    assert 0 in second.unfinished()
+    backbone = FakeBackbone()
+    second.fill(backbone)
+    assert backbone.num_images == 0
+    assert_holds_every_sample(FeatureCache(second.finish()))
+
+
+def test_a_shard_that_another_build_holds_is_waited_for_and_not_written_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_module, "POLL_S", 0.01)
+    first, second, backbone = planned(tmp_path), planned(tmp_path), FakeBackbone()
+    first.folder.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as thread:
+        with Lock(first.folder / "shard-00000.lock"):
+            filling = thread.submit(second.fill, backbone)
+            with pytest.raises(TimeoutError):
+                filling.result(timeout=0.5)
+            first._write_shard(0, FakeBackbone(), 2, 1, lambda images: None)
+        filling.result()
+    assert backbone.num_images == NUM_SAMPLES - 3
+    assert_holds_every_sample(FeatureCache(second.finish()))
+
+
+def test_a_shard_that_was_finished_just_before_its_lock_was_free_is_not_written_again(tmp_path, monkeypatch):
+    claim, backbone = CacheBuild._claimed, FakeBackbone()
+
+    def claimed_after_another_wrote(build, index):
+        build._write_shard(index, FakeBackbone(), 2, 1, lambda images: None)
+        return claim(build, index)
+
+    monkeypatch.setattr(CacheBuild, "_claimed", claimed_after_another_wrote)
+    planned(tmp_path).fill(backbone)
+    assert backbone.num_images == 0
+
+
+def test_a_finished_cache_keeps_no_locks_and_is_no_other_keys(tmp_path):
+    folder = build(tmp_path)
+    assert not list(folder.glob("*.lock"))
+    with pytest.raises(CacheError, match=r"holds fake .* on train of toy, not fake .*; delete the folder\."):
+        FeatureCache(folder, replace(KEY, dtype="float32"))
+
+
+def test_what_was_read_and_not_written_to_since_is_not_read_again_unless_it_is_asked_for(tmp_path, monkeypatch):
+    cache, read = FeatureCache(build(tmp_path)), []
+    digest = digests.FileDigests._digest
+    monkeypatch.setattr(digests.FileDigests, "_digest", lambda memory, path: read.append(path) or digest(memory, path))
+    cache.verify(reread=False)
+    assert len(read) == 6
+    cache.verify(reread=False)
+    assert len(read) == 6
+    cache.verify()
+    assert len(read) == 12
+    flip_a_byte(cache.folder / "labels-00001.npy")
+    with pytest.raises(CacheError, match="labels-00001.npy: damaged"):
+        cache.verify(reread=False)
+
+
+@pytest.mark.parametrize("name", ["../../outside.npy", "/outside.npy", "below/a.npy"])
+def test_a_manifest_that_names_a_file_elsewhere_is_damaged(tmp_path, name):
+    folder = build(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["shards"][0]["labels"]["file"] = name
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CacheError, match="is no plain name"):
+        FeatureCache(folder)
+
+
 @pytest.mark.parametrize(("first", "then"), [(3, 2), (2, 3), (5, 4), (4, 3), (6, 1)])
 def test_a_build_that_goes_on_with_another_shard_size_mixes_up_no_samples(first, then, tmp_path):
     folder = build(tmp_path, shard_size=first)
@@ -280,8 +368,11 @@ def test_a_truncated_or_missing_shard_is_found_when_the_cache_is_opened(name, tm
 
 def test_a_cache_holds_no_pickles(tmp_path):
     folder = build(tmp_path)
+    assert {path.suffix for path in folder.iterdir()} == {".npy", ".json"}
     for path in folder.glob("*.npy"):
-        np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r")
+        assert array.dtype.kind in "fu"
+        assert path.stat().st_size == array.offset + array.nbytes, "nothing hides behind the values"
     entries = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     assert len(entries) == 4
 

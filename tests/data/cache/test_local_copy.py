@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -135,4 +136,17 @@ def test_a_disk_without_room_is_told_of_before_anything_is_copied(cache, tmp_pat
     copy = local_copy(cache, tmp_path / "local")
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 0}))
     check_local_room([cache], tmp_path / "local")  # what is there needs no room
+    assert_copies(copy, cache)
+
+
+def test_a_finished_copy_of_another_user_is_read_though_nothing_can_be_written_beside_it(cache, tmp_path, monkeypatch):
+    copy = local_copy(cache, tmp_path / "local")
+    (copy / "digests.json").unlink()
+
+    def denied(path, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    for writes in ("data.cache.local_copy.Lock", "data.digests.write_text"):
+        monkeypatch.setattr(writes, denied)
+    assert local_copy(cache, tmp_path / "local") == copy
     assert_copies(copy, cache)

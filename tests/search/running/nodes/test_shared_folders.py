@@ -112,15 +112,17 @@ def probes_in(folder):
 
 def test_a_node_that_misses_data_that_is_only_read_is_named(two_nodes, tmp_path):
     root, weights = tmp_path / "data", tmp_path / "weights.safetensors"
-    (root / "train").mkdir(parents=True)
+    (root / "train" / "images").mkdir(parents=True)
+    for number in range(200):
+        (root / "train" / "images" / f"{number}.png").touch()
     weights.write_bytes(b"1234")
     read = [SharedPath.seen("dataset.root", root), SharedPath.seen("backbone.weights", weights)]
     with (
-        node_with(two_nodes, f"mount -t tmpfs tmpfs {root}"),
-        pytest.raises(SharedFolderError, match=f"dataset.root: node .* sees another folder of the name {root};"),
+        node_with(two_nodes, f"mount -t tmpfs tmpfs {root}/train/images"),
+        pytest.raises(SharedFolderError, match=f"dataset.root: node .* lacks train/images/0.png of {root};"),
     ):
         check_shared([], read)
-    weights.write_bytes(b"12345")
+    weights.write_bytes(b"4321")
     with pytest.raises(SharedFolderError, match=f"backbone.weights: node .* sees another file of the name {weights};"):
         check_shared([], read)
 
