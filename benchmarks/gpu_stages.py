@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -105,7 +106,7 @@ def variants(options: argparse.Namespace) -> Found:
     from triton.testing import do_bench_cudagraph  # noqa: PLC0415
 
     from models.kernels import atrous, batch_norm  # noqa: PLC0415
-    from models.kernels.batch_norm import Shape  # noqa: PLC0415
+    from models.kernels.shapes import Shape  # noqa: PLC0415
     from training.kernels import upsampled_loss  # noqa: PLC0415
 
     device = torch.device("cuda")
@@ -117,16 +118,6 @@ def variants(options: argparse.Namespace) -> Found:
     labels = torch.randint(0, 19, (BATCH, 769, 769), device=device, dtype=torch.uint8)
     affine = norm.weight.detach(), norm.bias.detach()
     calls: dict[str, tuple[Any, Sequence[Shape], Callable[[], object]]] = {
-        "CONVOLVE": (
-            atrous,
-            [Shape(16, 16), Shape(16, 8), Shape(32, 8), Shape(32, 8, 8), Shape(16, 4)],
-            lambda: atrous._convolved(maps, weight, (6, 3), norm),
-        ),
-        "CORRELATE": (
-            atrous,
-            [Shape(16, 16), Shape(16, 8), Shape(32, 8, 8), Shape(32, 16, 8)],
-            lambda: atrous._weight_gradient(maps, rows, (6, 3), norm),
-        ),
         "MEASURE": (
             batch_norm,
             [Shape(32, 8), Shape(32, 4), Shape(64, 4), Shape(64, 4, 8)],
@@ -143,6 +134,14 @@ def variants(options: argparse.Namespace) -> Found:
             lambda: batch_norm.normalise(rows, statistics, *affine),
         ),
     }
+    for rate in ((1, 1), (6, 3), (18, 15)):
+        for kernel, choice, run in (
+            ("convolve", atrous.CONVOLVE, partial(atrous.convolved, maps, weight, rate, norm)),
+            ("correlate", atrous.CORRELATE, partial(atrous.weight_gradient, maps, rows, rate, norm)),
+        ):
+            for shape in choice.shapes:
+                choice.chosen = shape
+                yield f"{kernel}, rate {rate}, {shape}, us", do_bench_cudagraph(run) * 1000
     for name, (module, shapes, call) in calls.items():
         for shape in shapes:
             setattr(module, name, shape)

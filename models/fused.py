@@ -107,7 +107,14 @@ def _triton_folder() -> Path:
 
 @lru_cache
 def _layer_kernels(device: torch.device) -> ModuleType | None:
-    return kernels_that_work("models.kernels.layers", device, lambda kernels: check_layer_kernels(kernels, device))
+    def choose_and_check(kernels: ModuleType) -> None:
+        gpu = torch.cuda.get_device_name(device).replace(" ", "-")
+        chosen = kernels.choose_shapes(device, _triton_folder() / f"dpc-search-shapes-{gpu}.json")
+        if chosen:
+            _LOG.warning("models.kernels.layers: shapes that are fastest on %s: %s", gpu, chosen)
+        check_layer_kernels(kernels, device)
+
+    return kernels_that_work("models.kernels.layers", device, choose_and_check)
 
 
 CHECKED = (

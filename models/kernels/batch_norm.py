@@ -5,7 +5,6 @@ the parts' order: no kernel of its own, and the same bits whoever is last. Stati
 (Welford's and Chan et al.'s formulas), which do not cancel when a mean is large against its deviation.
 """
 
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,32 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-CHANNELS = 64
-"""Of a tile: 128 bytes of half precision in a row are one memory transaction."""
-PARTS = 32
-"""That are merged at a time."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Of a program: rows of a tile, tiles that it takes one after the other, warps.
-
-    Many tiles leave few parts to merge. Shapes are constants: chosen by the clock, they would give other bits on each machine.
-    """
-
-    rows: int
-    tiles: int
-    warps: int = 4
-
-    @property
-    def part_rows(self) -> int:
-        return self.rows * self.tiles
-
-    @property
-    def options(self) -> dict[str, int]:
-        """As a kernel takes them."""
-        return {"ROWS": self.rows, "CHANNELS": CHANNELS, "TILES": self.tiles, "PARTS": PARTS, "num_warps": self.warps}
-
+from models.kernels.shapes import CHANNELS, Shape
 
 MEASURE = REDUCE = Shape(32, 8)
 EACH = Shape(32, 1)
@@ -107,10 +81,10 @@ def _measured(values_NC: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """Mean and reciprocal deviation of each channel, (2, C); running statistics follow."""
     rows, channels = values_NC.shape
     grid = grid_of(rows, channels, MEASURE)
-    parts_P2C = torch.empty((grid[0], 2, channels), dtype=torch.float32, device=values_NC.device)
-    statistics_2C = torch.empty_like(parts_P2C[0])
+    parts_P3C = torch.empty((grid[0], 3, channels), dtype=torch.float32, device=values_NC.device)
+    statistics_2C = torch.empty((2, channels), dtype=torch.float32, device=values_NC.device)
     _measure[grid](
-        values_NC, parts_P2C, arrivals_of(norm), statistics_2C, norm.running_mean, norm.running_var, rows, channels,
+        values_NC, parts_P3C, arrivals_of(norm), statistics_2C, norm.running_mean, norm.running_var, rows, channels,
         norm.momentum, norm.eps, **MEASURE.options,
     )  # fmt: skip
     return statistics_2C
@@ -179,37 +153,38 @@ def add_up(parts, channel, num_parts, stride, channels, CHANNELS: tl.constexpr, 
 
 
 @triton.jit
-def with_tile(mean, squares, value, is_inside, step):
-    """Means and sums of squared differences of each place of a tile, with one value more (Welford)."""
-    difference = tl.where(is_inside, value - mean, 0.0)
-    mean += difference * (1.0 / (step + 1))
-    return mean, squares + difference * tl.where(is_inside, value - mean, 0.0)
+def with_value(mean, squares, seen, value, is_there):
+    """Means and sums of squared differences of each place of a tile, and how many values its rows saw: one more (Welford)."""
+    seen += is_there.to(tl.float32)
+    difference = tl.where(is_there[:, None], value - mean, 0.0)
+    mean += difference * (1.0 / tl.maximum(seen, 1.0))[:, None]
+    return mean, squares + difference * tl.where(is_there[:, None], value - mean, 0.0), seen
 
 
 @triton.jit
 def finish_statistics(
-    mean, squares, parts, arrivals, statistics, running_mean, running_var, rows, channels, channel, momentum, eps,
-    ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
+    mean, squares, seen, parts, arrivals, statistics, running_mean, running_var, rows, channels, channel, momentum, eps,
+    CHANNELS: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """Store what the places of this part come to; the last program merges the parts (Chan et al.)."""
+    """Store what the places of this part come to, and its number of values; the last program merges the parts (Chan et al.)."""
     is_channel = channel < channels
-    row = tl.program_id(0) * (ROWS * TILES) + tl.arange(0, ROWS)
-    seen = tl.minimum(tl.cdiv(tl.maximum(rows - row, 0), ROWS), TILES).to(tl.float32)
-    part_mean = tl.sum(mean * seen[:, None], axis=0) / tl.sum(seen)
+    number = tl.sum(seen)
+    part_mean = tl.sum(mean * seen[:, None], axis=0) / tl.maximum(number, 1.0)  # walks may begin beyond the map
     off = mean - part_mean[None, :]
     part_squares = tl.sum(squares + off * off * seen[:, None], axis=0)
-    mine = parts + tl.program_id(0) * 2 * channels + channel
+    mine = parts + tl.program_id(0) * 3 * channels + channel
     tl.store(mine, part_mean, mask=is_channel)
     tl.store(mine + channels, part_squares, mask=is_channel)
+    tl.store(mine + 2 * channels, part_mean * 0.0 + number, mask=is_channel)
     if is_last_to_arrive(arrivals):
         origin = tl.load(parts + channel, mask=is_channel, other=0.0, cache_modifier=".cg")
         away = tl.zeros((PARTS, CHANNELS), tl.float32)
         within = tl.zeros((PARTS, CHANNELS), tl.float32)
         for first in range(0, tl.num_programs(0), PARTS):
             part = first + tl.arange(0, PARTS)
-            count = tl.minimum(rows - part * (ROWS * TILES), ROWS * TILES).to(tl.float32)[:, None]
             is_there = (part < tl.num_programs(0))[:, None] & is_channel[None, :]
-            place = parts + part[:, None] * 2 * channels + channel[None, :]
+            place = parts + part[:, None] * 3 * channels + channel[None, :]
+            count = tl.load(place + 2 * channels, mask=is_there, other=0.0, cache_modifier=".cg")
             means = tl.load(place, mask=is_there, other=0.0, cache_modifier=".cg")
             difference = tl.where(is_there, means - origin[None, :], 0.0)
             away += difference * count
@@ -234,14 +209,15 @@ def _measure(
 ):  # fmt: skip
     mean = tl.zeros((ROWS, CHANNELS), tl.float32)
     squares = tl.zeros((ROWS, CHANNELS), tl.float32)
+    seen = tl.zeros((ROWS,), tl.float32)
     for step in range(TILES):
-        _, _, place, is_inside = tile(tl.program_id(0) * TILES + step, rows, channels, ROWS, CHANNELS)
+        row, _, place, is_inside = tile(tl.program_id(0) * TILES + step, rows, channels, ROWS, CHANNELS)
         value = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
-        mean, squares = with_tile(mean, squares, value, is_inside, step)
+        mean, squares, seen = with_value(mean, squares, seen, value, row < rows)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     finish_statistics(
-        mean, squares, parts, arrivals, statistics, running_mean, running_var, rows, channels, channel, momentum, eps,
-        ROWS, CHANNELS, TILES, PARTS,
+        mean, squares, seen, parts, arrivals, statistics, running_mean, running_var, rows, channels, channel, momentum, eps,
+        CHANNELS, PARTS,
     )  # fmt: skip
 
 

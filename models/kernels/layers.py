@@ -3,5 +3,6 @@
 from models.kernels.atrous import atrous_batch_norm_relu
 from models.kernels.batch_norm import batch_norm_relu
 from models.kernels.joined import joined
+from models.kernels.tuning import choose_shapes
 
-__all__ = ["atrous_batch_norm_relu", "batch_norm_relu", "joined"]
+__all__ = ["atrous_batch_norm_relu", "batch_norm_relu", "choose_shapes", "joined"]
