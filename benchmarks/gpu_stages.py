@@ -126,12 +126,12 @@ def variants(options: argparse.Namespace) -> Found:
         "REDUCE": (
             batch_norm,
             [Shape(32, 8), Shape(32, 4), Shape(16, 8), Shape(64, 4, 8)],
-            lambda: batch_norm.backward(norm, rows, rows, statistics, *affine),
+            lambda: batch_norm.backward(norm, rows, None, rows, statistics, *affine),
         ),
         "EACH": (
             batch_norm,
             [Shape(32, 1), Shape(64, 1), Shape(16, 1), Shape(64, 1, 8)],
-            lambda: batch_norm.normalise(rows, statistics, *affine),
+            lambda: batch_norm.normalise(rows, statistics, *affine, torch.empty_like(rows)),
         ),
     }
     for rate in ((1, 1), (6, 3), (18, 15)):

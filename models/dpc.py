@@ -1,5 +1,7 @@
 """The Dense Prediction Cell as a torch module."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from models.dropout import Dropout
@@ -32,10 +34,13 @@ class DensePredictionCell(nn.Module):
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """(B, in_channels, H, W) backbone features to (B, filters, H, W)."""
-        outputs: list[Tensor] = []
-        for branch, module in zip(self.spec.branches, self.branches, strict=True):
-            outputs.append(module(features_BCHW if branch.input == BACKBONE else outputs[branch.input]))
-        joined: Tensor = self.project(outputs)
+        joint = self.project.begun(len(self.spec), features_BCHW.device)
+        read = {branch.input for branch in self.spec.branches}
+        outputs: list[Any] = []
+        for number, (branch, module) in enumerate(zip(self.spec.branches, self.branches, strict=True)):
+            inputs = features_BCHW if branch.input == BACKBONE else outputs[branch.input]
+            outputs.append(joint.add(module, inputs, number in read) if joint else module(inputs))
+        joined: Tensor = joint.finish() if joint else self.project(outputs)
         return joined
 
 

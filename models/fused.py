@@ -36,17 +36,50 @@ class FusedSequential(nn.Sequential):
 
 
 class FusedJoin(nn.Sequential):
-    """``FusedSequential`` on maps that are concatenated along channels; dropout comes first and is one with that on a GPU."""
+    """Layers on maps that are concatenated along channels; dropout comes first.
+
+    On a GPU each of these maps is written where the concatenation has it, with dropout on the way.
+    """
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        kernels = layer_kernels(maps[0].device) if self.training else None
-        if kernels is None:
-            output: Tensor = super().forward(torch.cat(list(maps), dim=1))
-            return output
-        dropout, *layers = self
+        output: Tensor = super().forward(torch.cat(list(maps), dim=1))
+        return output
+
+    def begun(self, number: int, device: torch.device) -> "FusedJoint | None":
+        """The concatenation of so many maps as it comes to be; None where they are concatenated when all are there."""
+        kernels = layer_kernels(device) if self.training else None
+        return FusedJoint(self, number, kernels) if kernels else None
+
+
+class FusedJoint:
+    """What a ``FusedJoin`` is given, map by map."""
+
+    def __init__(self, join: FusedJoin, number: int, kernels: ModuleType) -> None:
+        dropout, *self._layers = join
         assert isinstance(dropout, nn.Dropout)
-        with torch.cuda.device_of(maps[0]):
-            return _run(layers, kernels.joined(maps, dropout.p), kernels)
+        self._kernels, self._joint = kernels, kernels.Joint(number, dropout.p)
+        self._parts: list[Tensor] = []
+
+    def add(self, branch: nn.Module, values_BCHW: Tensor, is_read: bool) -> Tensor | None:
+        """Run a branch; what it gives lies in its place, and is returned if others read it."""
+        number = len(self._parts)
+        with torch.cuda.device_of(values_BCHW):
+            match list(branch) if isinstance(branch, FusedSequential) else []:
+                case [*layers, nn.BatchNorm2d() as norm, nn.ReLU()]:
+                    values_BCHW = _run(layers, values_BCHW, self._kernels)
+                    place = self._joint.place(number, values_BCHW)
+                    output_BCHW, part = self._kernels.batch_norm_relu_into(values_BCHW, norm, place, is_read)
+                case _:
+                    output_BCHW = branch(values_BCHW)
+                    part = self._kernels.placed(output_BCHW, self._joint.place(number, output_BCHW))
+        self._parts.append(part)
+        return output_BCHW
+
+    def finish(self) -> Tensor:
+        """The layers' output."""
+        whole_BCHW = self._joint.whole(self._parts)
+        with torch.cuda.device_of(whole_BCHW):
+            return _run(self._layers, whole_BCHW, self._kernels)
 
 
 def _run(layers: Iterable[nn.Module], values_BCHW: Tensor, kernels: ModuleType) -> Tensor:
@@ -141,28 +174,27 @@ def check_layer_kernels(
         generator = torch.Generator().manual_seed(0)
         features_BCHW = torch.randn(2, channels, *size, generator=generator).to(dtype)
         weight_C1RS = torch.randn(channels, 1, 3, 3, generator=generator)
-        upstream_BCHW = torch.randn(2, channels, *size, generator=generator).to(dtype)
+        upstream_BCHW = torch.randn(2, 2 * channels, *size, generator=generator).to(dtype)
         found = _step(kernels, features_BCHW.to(device), weight_C1RS.to(device), upstream_BCHW.to(device), rate)
         expected = _step(None, features_BCHW.double(), weight_C1RS.double(), upstream_BCHW.double(), rate)
         for ours, exact in zip(found, expected, strict=True):
             error = float((ours.cpu().double() - exact).norm() / exact.norm())
             if not error < (8e-2 if dtype == torch.bfloat16 else 1e-4):
                 raise RuntimeError(f"differs from torch by {error:.1e} at {channels} channels, rate {rate}, {dtype}")
-    maps = [torch.ones(2, 16, *size, device=device) for _ in range(2)]
-    if not torch.equal(kernels.joined(maps, 0.0), torch.cat(maps, dim=1)):
-        raise RuntimeError("maps that are joined differ from torch's")
 
 
 def _step(
     kernels: ModuleType | None, features_BCHW: Tensor, weight_C1RS: Tensor, upstream_BCHW: Tensor, rate: tuple[int, int]
 ) -> list[Tensor]:
-    """Two normalised layers, by kernels or by torch: output, gradients, running statistics."""
+    """Two normalised layers and the second twice side by side, by kernels or torch: output, gradients, statistics."""
     features, weight = features_BCHW.requires_grad_(), weight_C1RS.requires_grad_()
     norm = nn.BatchNorm2d(len(weight)).to(weight.device, weight.dtype)
     if kernels:
-        output_BCHW = kernels.batch_norm_relu(kernels.atrous_batch_norm_relu(features, weight, rate, norm), norm)
+        joint, convolved = kernels.Joint(2, 0.0), kernels.atrous_batch_norm_relu(features, weight, rate, norm)
+        normed, part = kernels.batch_norm_relu_into(convolved, norm, joint.place(0, convolved), True)
+        output_BCHW = joint.whole([part, kernels.placed(normed, joint.place(1, convolved))])
     else:
         convolved = F.conv2d(features, weight, padding=rate, dilation=rate, groups=len(weight))
-        output_BCHW = norm(norm(convolved).relu()).relu()
+        output_BCHW = norm(norm(convolved).relu()).relu().repeat(1, 2, 1, 1)
     gradients = torch.autograd.grad(output_BCHW, [features, weight, norm.weight, norm.bias], upstream_BCHW)
     return [tensor.detach() for tensor in (output_BCHW, *gradients, *norm.buffers()) if tensor.is_floating_point()]

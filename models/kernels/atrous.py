@@ -71,12 +71,14 @@ class _AtrousBatchNormReLU(torch.autograd.Function):
         values_NC, statistics_2C = convolved(features_BCHW, weight_9C, rate, norm)
         ctx.save_for_backward(features_BCHW, weight_9C, values_NC, statistics_2C, gamma_C, beta_C)
         ctx.rate, ctx.norm = rate, norm
-        return as_maps(normalise(values_NC, statistics_2C, gamma_C, beta_C), features_BCHW)
+        output_NC = torch.empty_like(values_NC)
+        normalise(values_NC, statistics_2C, gamma_C, beta_C, output_NC)
+        return as_maps(output_NC, features_BCHW)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor, None, None]:
         features_BCHW, weight_9C, *of_norm = ctx.saved_tensors
-        of_values_NC, of_gamma_C, of_beta_C = backward(ctx.norm, as_rows(upstream[0]), *of_norm)
+        of_values_NC, of_gamma_C, of_beta_C = backward(ctx.norm, as_rows(upstream[0]), None, *of_norm)
         of_weight_C1RS = weight_gradient(features_BCHW, of_values_NC, ctx.rate, ctx.norm)
         of_features_BCHW = None
         if ctx.needs_input_grad[0]:

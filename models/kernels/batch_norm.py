@@ -13,13 +13,14 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
+from models.kernels.dropout import NOWHERE, UNSPECIALISED, Place, drop, strided
 from models.kernels.shapes import CHANNELS, Shape
 
 MEASURE = REDUCE = Shape(32, 8)
 EACH = Shape(32, 1)
 """Of the kernels that sum nothing."""
 
-_SIZES = ("rows",)
+_SIZES = ("rows", *UNSPECIALISED)
 """Arguments whose values compile no kernel anew."""
 _ARRIVALS: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
 
@@ -29,29 +30,60 @@ def batch_norm_relu(values_BCHW: Tensor, norm: nn.BatchNorm2d) -> Tensor:
 
     Running statistics are updated in place, as torch does.
     """
-    output: Tensor = _BatchNormReLU.apply(values_BCHW, norm.weight, norm.bias, norm)
+    output, _ = _BatchNormReLU.apply(values_BCHW, norm.weight, norm.bias, norm, None, True)
+    assert isinstance(output, Tensor)
     return output
+
+
+def batch_norm_relu_into(
+    values_BCHW: Tensor, norm: nn.BatchNorm2d, place: Place, is_read: bool
+) -> tuple[Tensor | None, Tensor]:
+    """``batch_norm_relu``, where others read it, and the same with dropout in its place of a concatenation."""
+    output, part = _BatchNormReLU.apply(values_BCHW, norm.weight, norm.bias, norm, place, is_read)
+    return output, part
 
 
 class _BatchNormReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values_BCHW: Tensor, gamma_C: Tensor, beta_C: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    def forward(
+        ctx: Any,
+        values_BCHW: Tensor,
+        gamma_C: Tensor,
+        beta_C: Tensor,
+        norm: nn.BatchNorm2d,
+        place: Place | None,
+        is_read: bool,
+    ) -> tuple[Tensor | None, Tensor | None]:
         values_NC = as_rows(values_BCHW)
         statistics_2C = _measured(values_NC, norm)
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(values_NC, statistics_2C, gamma_C, beta_C)
-        ctx.norm = norm
-        return as_maps(normalise(values_NC, statistics_2C, gamma_C, beta_C), values_BCHW)
+        ctx.norm, ctx.place = norm, place
+        output_NC = torch.empty_like(values_NC) if is_read else None
+        normalise(values_NC, statistics_2C, gamma_C, beta_C, output_NC, place)
+        output_BCHW = as_maps(output_NC, values_BCHW) if output_NC is not None else None
+        return output_BCHW, as_maps(place.rows_NC, values_BCHW) if place else None
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        (gradient_BCHW,) = upstream
-        of_values_NC, of_gamma_C, of_beta_C = backward(ctx.norm, as_rows(gradient_BCHW), *ctx.saved_tensors)
-        return as_maps(of_values_NC, gradient_BCHW), of_gamma_C, of_beta_C, None
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        gradient_BCHW, of_part_BCHW = upstream
+        gradient_NC = as_rows(gradient_BCHW) if gradient_BCHW is not None else None
+        place = ctx.place.of(as_rows_apart(of_part_BCHW)) if of_part_BCHW is not None else None
+        of_values_NC, of_gamma_C, of_beta_C = backward(ctx.norm, gradient_NC, place, *ctx.saved_tensors)
+        like_BCHW = gradient_BCHW if gradient_BCHW is not None else of_part_BCHW
+        assert like_BCHW is not None
+        return as_maps(of_values_NC, like_BCHW), of_gamma_C, of_beta_C, None, None, None
 
 
 def as_rows(maps_BCHW: Tensor) -> Tensor:
-    """A (pixels, channels) matrix; a view of a map with channels last."""
-    return maps_BCHW.permute(0, 2, 3, 1).reshape(-1, maps_BCHW.shape[1]).contiguous()
+    """A (pixels, channels) matrix; a view of maps with channels last."""
+    return as_rows_apart(maps_BCHW).contiguous()
+
+
+def as_rows_apart(maps_BCHW: Tensor) -> Tensor:
+    """``as_rows`` whose rows may lie apart: a view of some of the channels, too."""
+    rows_NC = maps_BCHW.permute(0, 2, 3, 1).reshape(-1, maps_BCHW.shape[1])
+    return rows_NC if rows_NC.stride(1) == 1 else rows_NC.contiguous()
 
 
 def as_maps(rows_NC: Tensor, like_BCHW: Tensor) -> Tensor:
@@ -90,32 +122,44 @@ def _measured(values_NC: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     return statistics_2C
 
 
-def normalise(values_NC: Tensor, statistics_2C: Tensor, gamma_C: Tensor, beta_C: Tensor) -> Tensor:
-    """ReLU of the normalised values, of their type."""
+def normalise(
+    values_NC: Tensor,
+    statistics_2C: Tensor,
+    gamma_C: Tensor,
+    beta_C: Tensor,
+    output_NC: Tensor | None,
+    place: Place | None = None,
+) -> None:
+    """Write the ReLU of the normalised values to the output, and with dropout to their place of a concatenation."""
     rows, channels = values_NC.shape
-    output_NC = torch.empty_like(values_NC)
     _normalise[grid_of(rows, channels, EACH)](
-        values_NC, statistics_2C, gamma_C, beta_C, output_NC, rows, channels, **EACH.options
-    )
-    return output_NC
+        values_NC, statistics_2C, gamma_C, beta_C, output_NC, *(place.arguments if place else NOWHERE), rows, channels,
+        **EACH.options,
+    )  # fmt: skip
 
 
 def backward(
-    norm: nn.BatchNorm2d, gradient_NC: Tensor, values_NC: Tensor, statistics_2C: Tensor, gamma_C: Tensor, beta_C: Tensor
+    norm: nn.BatchNorm2d,
+    gradient_NC: Tensor | None,
+    place: Place | None,
+    values_NC: Tensor,
+    statistics_2C: Tensor,
+    gamma_C: Tensor,
+    beta_C: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of values, gamma and beta, given that of the output."""
+    """Gradients of values, gamma and beta, given that of the output, that of the concatenation there, or both."""
     rows, channels = values_NC.shape
     grid = grid_of(rows, channels, REDUCE)
     parts_P2C = torch.empty((grid[0], 2, channels), dtype=torch.float32, device=values_NC.device)
     sums_2C = torch.empty_like(parts_P2C[0])
+    of_upstream = gradient_NC, *(place.arguments if place else NOWHERE)
+    of_layer = values_NC, statistics_2C, gamma_C, beta_C
     _reduce_gradient[grid](
-        gradient_NC, values_NC, statistics_2C, gamma_C, beta_C, parts_P2C, arrivals_of(norm), sums_2C, rows, channels,
-        **REDUCE.options,
+        *of_upstream, *of_layer, parts_P2C, arrivals_of(norm), sums_2C, rows, channels, **REDUCE.options
     )  # fmt: skip
     of_values_NC = torch.empty_like(values_NC)
     _gradient[grid_of(rows, channels, EACH)](
-        gradient_NC, values_NC, statistics_2C, gamma_C, beta_C, sums_2C, of_values_NC, rows, channels,
-        **EACH.options,
+        *of_upstream, *of_layer, sums_2C, of_values_NC, rows, channels, **EACH.options
     )  # fmt: skip
     return of_values_NC, sums_2C[0], sums_2C[1]
 
@@ -234,38 +278,53 @@ def _of_channel(statistics, gamma, beta, channel, channels):
 
 @triton.jit(do_not_specialize=_SIZES)
 def _normalise(
-    values, statistics, gamma, beta, output, rows, channels,
+    values, statistics, gamma, beta, output, target, stride, seed, number, dropped, scale, rows, channels,
     ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    _, channel, place, is_inside = tile(tl.program_id(0), rows, channels, ROWS, CHANNELS)
-    mean, scale, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
+    row, channel, place, is_inside = tile(tl.program_id(0), rows, channels, ROWS, CHANNELS)
+    mean, deviation, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
     value = tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32)
-    result = (value - mean) * scale * weight + bias
-    # a maximum would turn what is no number into 0
-    tl.store(output + place, tl.where(result < 0, 0.0, result).to(output.dtype.element_ty), mask=is_inside)
+    result = (value - mean) * deviation * weight + bias
+    result = tl.where(result < 0, 0.0, result)  # a maximum would turn what is no number into 0
+    if output is not None:
+        tl.store(output + place, result.to(output.dtype.element_ty), mask=is_inside)
+    if target is not None:
+        kept = drop(result, seed, number, row, channels, dropped, scale)
+        tl.store(target + strided(row, channel, stride), kept.to(target.dtype.element_ty), mask=is_inside)
 
 
 @triton.jit
-def _through_relu(gradient, values, place, is_inside, mean, scale, weight, bias):
+def _through_relu(
+    gradient, joint, stride, seed, number, dropped, scale, values, row, channel, place, is_inside, channels,
+    mean, deviation, weight, bias,
+):  # fmt: skip
     """The gradient that comes through the ReLU, and the standardised value."""
-    standard = (tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32) - mean) * scale
-    upstream = tl.load(gradient + place, mask=is_inside, other=0.0).to(tl.float32)
+    standard = (tl.load(values + place, mask=is_inside, other=0.0).to(tl.float32) - mean) * deviation
+    upstream = tl.zeros(standard.shape, tl.float32)
+    if gradient is not None:
+        upstream += tl.load(gradient + place, mask=is_inside, other=0.0).to(tl.float32)
+    if joint is not None:
+        of_kept = tl.load(joint + strided(row, channel, stride), mask=is_inside, other=0.0).to(tl.float32)
+        upstream += drop(of_kept, seed, number, row, channels, dropped, scale)
     return tl.where(standard * weight + bias > 0, upstream, 0.0), standard
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def _reduce_gradient(
-    gradient, values, statistics, gamma, beta, parts, arrivals, sums, rows, channels,
-    ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
+    gradient, joint, stride, seed, number, dropped, scale, values, statistics, gamma, beta, parts, arrivals, sums,
+    rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     """The gradients of gamma and beta."""
     of_gamma = tl.zeros((ROWS, CHANNELS), tl.float32)
     of_beta = tl.zeros((ROWS, CHANNELS), tl.float32)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    mean, scale, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
+    mean, deviation, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
     for step in range(TILES):
-        _, _, place, is_inside = tile(tl.program_id(0) * TILES + step, rows, channels, ROWS, CHANNELS)
-        upstream, standard = _through_relu(gradient, values, place, is_inside, mean, scale, weight, bias)
+        row, _, place, is_inside = tile(tl.program_id(0) * TILES + step, rows, channels, ROWS, CHANNELS)
+        upstream, standard = _through_relu(
+            gradient, joint, stride, seed, number, dropped, scale, values, row, channel, place, is_inside, channels,
+            mean, deviation, weight, bias,
+        )  # fmt: skip
         of_gamma += upstream * standard
         of_beta += upstream
     is_channel = channel < channels
@@ -282,13 +341,16 @@ def _reduce_gradient(
 
 @triton.jit(do_not_specialize=_SIZES)
 def _gradient(
-    gradient, values, statistics, gamma, beta, sums, output, rows, channels,
+    gradient, joint, stride, seed, number, dropped, scale, values, statistics, gamma, beta, sums, output, rows, channels,
     ROWS: tl.constexpr, CHANNELS: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    _, channel, place, is_inside = tile(tl.program_id(0), rows, channels, ROWS, CHANNELS)
-    mean, scale, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
-    upstream, standard = _through_relu(gradient, values, place, is_inside, mean, scale, weight, bias)
+    row, channel, place, is_inside = tile(tl.program_id(0), rows, channels, ROWS, CHANNELS)
+    mean, deviation, weight, bias = _of_channel(statistics, gamma, beta, channel, channels)
+    upstream, standard = _through_relu(
+        gradient, joint, stride, seed, number, dropped, scale, values, row, channel, place, is_inside, channels,
+        mean, deviation, weight, bias,
+    )  # fmt: skip
     of_gamma = tl.load(sums + channel, mask=channel < channels, other=0.0) / rows
     of_beta = tl.load(sums + channels + channel, mask=channel < channels, other=0.0) / rows
-    result = (upstream - of_beta[None, :] - standard * of_gamma[None, :]) * scale * weight
+    result = (upstream - of_beta[None, :] - standard * of_gamma[None, :]) * deviation * weight
     tl.store(output + place, result.to(output.dtype.element_ty), mask=is_inside)

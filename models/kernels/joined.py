@@ -1,4 +1,4 @@
-"""Maps side by side with dropout, as a Triton kernel: torch concatenates, drops, and on the way back drops again and copies."""
+"""Maps side by side with dropout: kernels write each map where the concatenation has it, and read its gradient there."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,64 +8,85 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from models.kernels.batch_norm import as_maps, as_rows
+from models.kernels.batch_norm import as_maps, as_rows_apart
+from models.kernels.dropout import LEVELS, UNSPECIALISED, Place, drop, strided
 
-LEVELS = 2**16
-"""Of chance: a draw has 16 bits, and Philox gives eight at a time."""
 ROWS, CHANNELS = 32, 64
 
 
-def joined(maps: Sequence[Tensor], dropout: float) -> Tensor:
-    """``maps``, each (B, C, H, W), concatenated along channels; a share ``dropout`` is 0, and the others are scaled up.
+class Joint:
+    """A concatenation of ``number`` maps along channels, each (B, C, H, W), as it comes to be.
 
-    Seeded by torch's generator of their device. Channels last, of the maps' type.
+    A share ``dropout`` of the values is 0, and the others are scaled up; seeded by torch's generator of the maps' device.
     """
-    output: Tensor = _Joined.apply(round(dropout * LEVELS), *maps)
-    return output
+
+    def __init__(self, number: int, dropout: float) -> None:
+        self._number, self._dropped = number, round(dropout * LEVELS)
+        self._parts_NC: tuple[Tensor, ...] = ()
+        self._whole_BCHW = self._seed_1 = torch.empty(0)
+
+    def place(self, number: int, like_BCHW: Tensor) -> Place:
+        """Of the maps with this number, which are as large as these and of their type."""
+        if not self._parts_NC:
+            batch, channels, height, width = like_BCHW.shape
+            rows_NC = like_BCHW.new_empty((batch * height * width, self._number * channels))
+            self._seed_1 = torch.randint(2**31 - 1, (1,), device=like_BCHW.device)
+            self._parts_NC, self._whole_BCHW = rows_NC.split(channels, dim=1), as_maps(rows_NC, like_BCHW)
+        return Place(self._parts_NC[number], self._seed_1, number, self._dropped)
+
+    def whole(self, parts: Sequence[Tensor]) -> Tensor:
+        """The concatenation, channels last, once all ``parts`` are in their places."""
+        whole_BCHW: Tensor = _Whole.apply(self._whole_BCHW, *parts)
+        return whole_BCHW
 
 
-class _Joined(torch.autograd.Function):
+def placed(maps_BCHW: Tensor, place: Place) -> Tensor:
+    """Maps that other operators made, copied to their place."""
+    part_BCHW: Tensor = _Placed.apply(maps_BCHW, place)
+    return part_BCHW
+
+
+class _Whole(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dropped: int, *maps: Tensor) -> Tensor:
-        parts = [as_rows(maps_BCHW) for maps_BCHW in maps]
-        ctx.seed_1 = torch.randint(2**31 - 1, (1,), device=parts[0].device)
-        ctx.dropped, ctx.widths, ctx.like_BCHW = dropped, [part_NC.shape[1] for part_NC in parts], maps[0]
-        joined_NC = parts[0].new_empty((len(parts[0]), sum(ctx.widths)))
-        for number, (part_NC, target_NC) in enumerate(zip(parts, joined_NC.split(ctx.widths, dim=1), strict=True)):
-            _drop(part_NC, target_NC, ctx.seed_1, number, dropped)
-        return as_maps(joined_NC, maps[0])
+    def forward(ctx: Any, whole_BCHW: Tensor, *parts: Tensor) -> Tensor:
+        ctx.channels = parts[0].shape[1]
+        return whole_BCHW.detach()
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        of_maps: list[Tensor | None] = []
-        for number, gradient_NC in enumerate(as_rows(upstream[0]).split(ctx.widths, dim=1)):
-            of_part_NC = gradient_NC.new_empty(gradient_NC.shape)
-            _drop(gradient_NC, of_part_NC, ctx.seed_1, number, ctx.dropped)
-            of_maps.append(as_maps(of_part_NC, ctx.like_BCHW))
-        return None, *of_maps
+        return None, *upstream[0].split(ctx.channels, dim=1)
 
 
-def _drop(source_NC: Tensor, target_NC: Tensor, seed_1: Tensor, part: int, dropped: int) -> None:
+class _Placed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps_BCHW: Tensor, place: Place) -> Tensor:
+        ctx.place = place
+        _copy(as_rows_apart(maps_BCHW), place.rows_NC, place)
+        return as_maps(place.rows_NC, maps_BCHW)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        gradient_NC = as_rows_apart(upstream[0])
+        of_maps_NC = gradient_NC.new_empty(gradient_NC.shape)
+        _copy(gradient_NC, of_maps_NC, ctx.place)
+        return as_maps(of_maps_NC, upstream[0]), None
+
+
+def _copy(source_NC: Tensor, target_NC: Tensor, place: Place) -> None:
     rows, channels = source_NC.shape
     _copy_dropped[(triton.cdiv(rows, ROWS), triton.cdiv(channels, CHANNELS))](
-        source_NC, source_NC.stride(0), target_NC, target_NC.stride(0), seed_1, part, rows, channels,
-        dropped, LEVELS / (LEVELS - dropped), ROWS=ROWS, CHANNELS=CHANNELS,
-    )  # fmt: skip
+        source_NC, source_NC.stride(0), *place.of(target_NC).arguments, rows, channels, ROWS=ROWS, CHANNELS=CHANNELS
+    )
 
 
-@triton.jit(do_not_specialize=("rows", "part", "dropped"))
+@triton.jit(do_not_specialize=("rows", *UNSPECIALISED))
 def _copy_dropped(
-    source, source_stride, target, target_stride, seed, part, rows, channels, dropped, scale,
+    source, source_stride, target, target_stride, seed, number, dropped, scale, rows, channels,
     ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
-    channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)[None, :]
-    is_inside = (row < rows) & (channel < channels)
-    eighth = tl.program_id(1) * (CHANNELS // 8) + tl.arange(0, CHANNELS // 8)[None, :]
-    number = (row * tl.cdiv(channels, 8) + eighth).to(tl.int32)
-    a, b, c, d = tl.randint4x(tl.load(seed) + part, number)
-    words = tl.reshape(tl.join(tl.join(a, b), tl.join(c, d)), (ROWS, CHANNELS // 2))
-    draws = tl.reshape(tl.join(words & 0xFFFF, (words >> 16) & 0xFFFF), (ROWS, CHANNELS))
-    value = tl.load(source + row * source_stride + channel, mask=is_inside, other=0.0).to(tl.float32)
-    kept = tl.where(draws < dropped, 0.0, value * scale)
-    tl.store(target + row * target_stride + channel, kept.to(target.dtype.element_ty), mask=is_inside)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    is_inside = (row < rows)[:, None] & (channel < channels)[None, :]
+    value = tl.load(source + strided(row, channel, source_stride), mask=is_inside, other=0.0).to(tl.float32)
+    kept = drop(value, seed, number, row, channels, dropped, scale)
+    tl.store(target + strided(row, channel, target_stride), kept.to(target.dtype.element_ty), mask=is_inside)

@@ -144,20 +144,39 @@ def test_a_cell_of_fused_layers_takes_the_same_step(cell, monkeypatch):
         assert error_of(sides[1][name], expected) < 1e-2, name  # rounding may move a value across the ReLU's edge
 
 
-@pytest.mark.parametrize("widths", [(64, 64), (70, 8, 24)], ids=str)
-def test_joined_maps_are_dropped_and_so_are_their_gradients(widths):
-    torch.manual_seed(0)
-    maps = [(torch.rand(2, width, 7, 9) + 1).requires_grad_() for width in widths]
-    output = joined.joined(maps, 0.25)
-    scale = 1 / 0.75
-    kept = output != 0
-    assert 0.7 < kept.float().mean() < 0.8
-    assert kept.flatten(2).float().mean(dim=2).min() > 0.5  # of any channel
-    torch.testing.assert_close(output, torch.cat(maps, dim=1) * kept * scale)
-    gradients = torch.autograd.grad(output.sum(), maps)
-    torch.testing.assert_close(torch.cat(gradients, dim=1), kept * scale)
-    assert not torch.equal(joined.joined(maps, 0.25) != 0, kept)  # the next step's
-    assert torch.equal(joined.joined(maps, 0.0), torch.cat(maps, dim=1))
+@pytest.mark.parametrize(("channels", "is_read"), [(64, True), (70, False)])
+def test_maps_are_written_into_their_concatenation_with_dropout_and_so_come_their_gradients(channels, is_read):
+    def run(dropout, seed=0):
+        torch.manual_seed(seed)
+        sources = [torch.randn(2, channels, 5, 7, requires_grad=True) for _ in range(3)]
+        norms = [nn.BatchNorm2d(channels) for _ in range(2)]
+        torch.manual_seed(seed + 1)
+        joint = joined.Joint(3, dropout)
+        pairs = [
+            batch_norm.batch_norm_relu_into(source, norm, joint.place(number, source), is_read)
+            for number, (source, norm) in enumerate(zip(sources, norms, strict=False))
+        ]
+        last = sources[2].relu()
+        whole = joint.whole([*(part for _, part in pairs), joined.placed(last, joint.place(2, last))])
+        plain = [*(norm(source).relu() for source, norm in zip(sources, norms, strict=False)), sources[2].relu()]
+        return sources, [output for output, _ in pairs], plain, whole
+
+    sources, outputs, plain, whole = run(0.25)
+    expected = torch.cat(plain, dim=1)
+    kept = (whole != 0) | (expected == 0)
+    assert 0.7 < (whole != 0).sum() / (expected != 0).sum() < 0.8
+    torch.testing.assert_close(whole, expected * kept / 0.75, rtol=1e-4, atol=1e-5)
+    upstream = torch.randn_like(whole)
+    ours, theirs = (whole * upstream).sum(), (expected * kept / 0.75 * upstream).sum()
+    if is_read:
+        ours, theirs = ours + sum(o.square().sum() for o in outputs), theirs + sum(p.square().sum() for p in plain[:2])
+    else:
+        assert outputs == [None, None]
+    for found, wanted in zip(torch.autograd.grad(ours, sources), torch.autograd.grad(theirs, sources), strict=True):
+        assert error_of(found, wanted) < 1e-4
+    assert torch.equal(run(0.25)[3], whole)
+    assert not torch.equal(run(0.25, seed=7)[3] != 0, whole != 0)
+    torch.testing.assert_close(run(0.0)[3], expected, rtol=1e-4, atol=1e-5)
 
 
 # Trust
@@ -165,15 +184,15 @@ def test_joined_maps_are_dropped_and_so_are_their_gradients(widths):
 
 def test_the_checks_that_a_gpu_makes_first_pass(monkeypatch):
     monkeypatch.setattr(upsampled_loss, "_THREADS", 512)
-    check_layer_kernels(layers, CPU, [(80, (1, 6), torch.bfloat16), *SMALL], (5, 7))
+    check_layer_kernels(layers, CPU, [(80, (1, 6), torch.bfloat16)], (5, 7))
     check_loss_kernels(upsampled_loss, CPU, (3,))
 
 
 def test_kernels_that_are_wrong_or_do_not_compile_are_not_used_and_that_is_logged(monkeypatch, caplog):
-    monkeypatch.setattr(layers, "batch_norm_relu", lambda values, norm: 1.01 * batch_norm_relu(values, norm))
+    monkeypatch.setattr(layers, "placed", lambda maps, place: 1.01 * joined.placed(maps, place))
     with caplog.at_level(logging.WARNING):
         kernels = kernels_that_work(
-            "models.kernels.layers", torch.device("cuda"), lambda kernels: check_layer_kernels(kernels, CPU, SMALL)
+            "models.kernels.layers", torch.device("cuda"), lambda kernels: check_layer_kernels(kernels, CPU, SMALL, (3, 5))
         )
         assert kernels is None
         assert kernels_that_work("models.kernels.missing", torch.device("cuda"), lambda kernels: None) is None
