@@ -313,7 +313,8 @@ def _equal_names(content: Content) -> Iterator[Finding]:
 
 
 def _apart(splits: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of splits that should share nothing: a search's own are parts of the official ones, and trainval of two."""
+    """Pairs of splits that should share nothing: a search's own are parts of the official ones, and trainval is two of them."""
     for one, other in combinations(splits, 2):
-        if one.startswith("search_") == other.startswith("search_") and "trainval" not in (one, other):
+        is_part = "trainval" in (one, other) and {one, other} <= {"trainval", "train", "val"}
+        if one.startswith("search_") == other.startswith("search_") and not is_part:
             yield one, other

@@ -1,3 +1,4 @@
+import os
 import pickle
 import socket
 import subprocess
@@ -145,3 +146,12 @@ def test_a_process_ends_while_a_store_does_not_answer():
         code = "import threading, time\nfrom data.store import Store\n"
         code += f"threading.Thread(target=Store({uri!r}).check, daemon=True).start()\ntime.sleep(0.5)"
         assert run(code).returncode == 0
+
+
+def test_a_file_on_a_disk_is_replaced_and_never_written_in_place(tmp_path):
+    place = Store(f"file://{tmp_path}/store")
+    place.write("journal", b"first")
+    os.link(tmp_path / "store" / "journal", tmp_path / "as a reader has it open")
+    place.write("journal", b"second")
+    assert (tmp_path / "as a reader has it open").read_bytes() == b"first"
+    assert place.read("journal") == b"second"

@@ -28,7 +28,7 @@ def check_gpus() -> None:
         if trouble:
             raise NoGpuOnNodeError(
                 f"resources.gpu: {node} is counted with GPUs by Ray, and torch has none there: {trouble} "
-                "(docs/cluster.md, A node without a GPU)."
+                "(docs/cluster.md, What a broken node looks like)."
             )
 
 

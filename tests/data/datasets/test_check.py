@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.datasets.check import IN_PROCESS, check_dataset, shared_images
+from data.datasets.check import IN_PROCESS, _apart, check_dataset, shared_images
 from data.datasets.contract import DatasetError, palette_of
 from data.datasets.folder import Folder
 from data.digests import FileDigests
@@ -298,3 +298,8 @@ def test_samples_of_one_name_hide_no_leak_and_no_difference(folder):
     assert the_one(report, "leak").examples == ["0001 of train = 0001 of val"]
     [across] = [finding for finding in report.findings if finding.kind == "equal names" and "," in finding.split]
     assert len(across.examples) == 3
+
+
+def test_trainval_shares_nothing_with_test_and_rightly_all_with_its_parts():
+    apart = set(_apart(["train", "val", "trainval", "test"]))
+    assert apart == {("train", "val"), ("train", "test"), ("val", "test"), ("trainval", "test")}

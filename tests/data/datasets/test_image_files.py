@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from data.datasets.contract import LabelFormatError, UnreadableError
-from data.datasets.image_files import FORMATS, ImageReading, read_image, size_px
+from data.datasets.image_files import FORMATS, ImageReading, opened, read_image, size_px
 from data.datasets.label_files import read_label_colors, read_label_image
 from data.datasets.matlab import read_voc_labels
 
@@ -257,6 +257,22 @@ def test_whole_numbers_of_any_type_are_labels(kind, is_packed, tmp_path):
     path = tmp_path / "labels.mat"
     savemat(path, {"GTcls": {"Segmentation": IDS.astype(kind)}}, do_compression=is_packed)
     np.testing.assert_array_equal(read_voc_labels(path), IDS)
+
+
+def test_a_matlab_file_that_is_larger_than_labels_can_be_is_refused_unread(tmp_path):
+    path = tmp_path / "labels.mat"
+    savemat(path, {"GTcls": {"Segmentation": np.zeros((1100, 1100), np.uint8)}})
+    with pytest.raises(UnreadableError, match="more than 1,048,576 bytes"):
+        read_voc_labels(path)
+
+
+def test_an_image_of_a_few_pixels_too_many_is_refused_and_not_only_warned_of(tmp_path):
+    """Pillow itself warns up to twice the number that it is told."""
+    path = tmp_path / "image.png"
+    Image.new("L", (40, 30)).save(path)
+    with pytest.raises(UnreadableError, match="40x30 pixels .*, more than"):
+        opened(path, most_px=1199)
+    assert opened(path, most_px=1200).size == (40, 30)
 
 
 def test_a_small_matlab_file_that_would_fill_the_memory_is_refused(tmp_path):

@@ -59,6 +59,26 @@ def test_journal_and_results_follow_a_search_and_checkpoints_go_with_their_trial
     assert restored(place / "journal", tmp_path / "b.jsonl") == (tmp_path / "a.jsonl").read_bytes()
 
 
+def test_a_checkpoint_stays_at_the_look_that_first_sees_its_trial_ended(place, tmp_path, opened, trial):
+    """A worker may be uploading it: what it brings then is deleted at the next look."""
+    record = SearchRecord()
+    for event in (opened, *trial(0)[:1]):
+        record.apply(event)
+    name = record.checkpoint_name(0)
+    with Journal(tmp_path / "a.jsonl") as journal:
+        search = StoredSearch(place, journal.path)
+        search.restore(journal, refused)
+        thread = KeeperThread(search, record, [], refused, refused)
+        search.checkpoints.write(name, b"state")
+        for event in trial(0)[1:]:
+            record.apply(event)
+        thread._sync(is_last=False)
+        assert search.checkpoints.names() == [name]
+        search.checkpoints.write(name, b"what a worker brings last")
+        thread._sync(is_last=False)
+        assert search.checkpoints.names() == []
+
+
 def test_a_store_that_fails_is_told_once_delays_nothing_and_catches_up(place, tmp_path, opened, trial, restored, wait_until):
     told, here = [], tmp_path / "store"
     with Journal(tmp_path / "a.jsonl") as journal:

@@ -44,6 +44,7 @@ def test_a_silent_driver_elsewhere_loses_its_search_and_hears_of_it(place, quick
     with pytest.raises(JournalError, match="has taken this search over"):
         first.beat()
     first.release()
+    assert second._token in place.read(owner.FILE).decode(), "the loser's end does not free what another has"
     second.beat()
 
 
