@@ -7,12 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
+from data.cache.stored_copy import keep_in_store
 from data.datasets.contract import search_splits
 from data.digests import FileDigests
 from data.folds import folds_digest
 from models.backbones import build_backbone, weights_digest
 from models.cost import FeatureShape
 from search.deciding.space import CellSpace
+from search.running.nodes.fetched_task import FetchedTask
 from search.running.nodes.shared_folders import SharedPath
 from search.running.trial import CellTask
 from search.session.backbone import backbone_of
@@ -66,16 +68,27 @@ def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplac
     copies = Path(local).absolute() if local else None  # not resolved: a link may lead elsewhere on each node
     if copies:
         check_copies(workplace, folders, copies)
-    seen = [SharedPath.seen("cache.folder", folder) for folder in folders]
     task = ProxyTask(train.folder, val.folder, settings, copies, folds)
     replace(task, local=None).check()
     return Scoring(
-        on_shared(workplace, task, seen),
+        _where_caches_are(workplace, task, folders, console),
         settings.rungs,
         FeatureShape(*shape),
         settings.cell.filters,
         {"features": features, "scoring_code": scoring_code(task, *space.operator_kinds)},
     )
+
+
+def _where_caches_are(workplace: Workplace, task: CellTask, folders: Sequence[Path], console: Console) -> CellTask:
+    """``task`` on nodes that share the caches, or that fetch them from the store."""
+    bucket = workplace.bucket
+    if bucket is None or not workplace.is_cluster:
+        return on_shared(workplace, task, [SharedPath.seen("cache.folder", folder) for folder in folders])
+    caches = bucket / "caches"
+    for folder in folders:
+        if keep_in_store(folder, caches / folder.name):
+            console.print(f"Brought to the store, for nodes to fetch: {caches / folder.name}", soft_wrap=True, markup=False)
+    return FetchedTask(on_shared(workplace, task, ()), caches, folders)
 
 
 def end_to_end(settings: RetrainSettings, space: CellSpace, images: Images, workplace: Workplace, console: Console) -> Scoring:
