@@ -16,10 +16,12 @@ from ray.util.queue import Empty, Queue
 from torch import Tensor, nn
 
 from data.datasets.contract import SegmentationDataset
+from data.system.errors import UserError
 from models.settings import BackboneSettings
 from models.spec import CellSpec
 from training.device import given_device
 from training.end_to_end import Validation, retrain
+from training.score import DivergedError
 from training.settings import RetrainSettings
 
 _POLL_S = 0.5
@@ -70,6 +72,7 @@ def retrain_on_cluster(
 
     Raises:
         ValueError: the batch cannot be shared equally, as ``RetrainSettings.check`` has it.
+        UserError, DivergedError: a worker met it, and is not started again.
         RuntimeError: a worker failed once too often.
     """
     settings.check(backbone.output_stride, workers)
@@ -95,9 +98,11 @@ def retrain_on_cluster(
     known = 0
     while run.is_alive() or not validations.empty():
         try:
-            validation: Validation = validations.get(timeout=_POLL_S)
+            validation: Validation | UserError | DivergedError = validations.get(timeout=_POLL_S)
         except Empty:
             continue
+        if isinstance(validation, UserError | DivergedError):
+            raise validation
         if validation.iteration > known:  # workers that were started again report from the beginning
             known = validation.iteration
             yield validation
@@ -124,5 +129,9 @@ def _work(config: dict[str, Any]) -> None:
     """What each worker does; the first one reports its validations."""
     context = ray.train.get_context()
     workers = TrainWorkers(context.get_world_rank(), context.get_world_size())
-    for validation in config["train"](workers=workers):
-        config["validations"].put(replace(validation, model=None))
+    try:
+        for validation in config["train"](workers=workers):
+            config["validations"].put(replace(validation, model=None))
+    except (UserError, DivergedError) as error:  # no other try would end otherwise
+        config["validations"].put(error)
+        raise

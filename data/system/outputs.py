@@ -17,13 +17,24 @@ def check_free(setting: str, path: Path, command: str, overwrite: bool) -> None:
         UserError: something does that ``command`` has not made, or that was changed since.
     """
     is_taken = any(path.iterdir()) if path.is_dir() else path.exists()
-    if is_taken and not overwrite and _made(path).get(path.name) != [command, *_stamp(path)]:
-        raise UserError(f"{setting}: {path} is there and was not made by dpc {command}; overwrite=true replaces it.")
+    if is_taken and not overwrite and _made(path).get(path.name) not in ([command], [command, *_stamp(path)]):
+        raise UserError(
+            f"{setting}: {path} is there and was not made by dpc {command}, or was changed since; overwrite=true replaces it."
+        )
+
+
+def note_begun(folder: Path, command: str) -> None:
+    """Until ``note_made``, what is put into ``folder`` is of ``command``, which may be killed and run again."""
+    _note(folder, [command])
 
 
 def note_made(path: Path, command: str) -> None:
-    """Let the same command write ``path``, a file or a folder, again."""
-    write_text(path.parent / MADE, json.dumps(_made(path) | {path.name: [command, *_stamp(path)]}))
+    """Let the same command write ``path``, a file or a folder, again while it is as it is now."""
+    _note(path, [command, *_stamp(path)])
+
+
+def _note(path: Path, entry: list[object]) -> None:
+    write_text(path.parent / MADE, json.dumps(_made(path) | {path.name: entry}))
 
 
 def _made(path: Path) -> dict[str, list[object]]:
@@ -34,6 +45,6 @@ def _made(path: Path) -> dict[str, list[object]]:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes with a file; a folder is known by its name."""
-    status = path.stat()
-    return () if path.is_dir() else (status.st_size, status.st_mtime_ns)
+    """What changes with a file, or with the files below a folder."""
+    status = [file.stat() for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    return sum(one.st_size for one in status), max((one.st_mtime_ns for one in status), default=0)

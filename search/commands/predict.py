@@ -7,7 +7,7 @@ import torch
 from data.datasets.contract import UnreadableError, palette_of
 from data.datasets.image_files import MEGA, read_image
 from data.system.errors import UserError
-from data.system.outputs import note_made
+from data.system.outputs import note_begun, note_made
 from models.segmenter import Segmenter
 from search.session.saved_model import load_model
 from search.settings.predict import PredictSettings
@@ -16,6 +16,9 @@ from search.views.figures.overlay import draw_overlay, palette_image, save_png
 from search.views.progress_bar import progress_bar
 from training.prediction import predict_labels
 
+PARTS = ("labels", "overlays")
+"""Folders in ``output``."""
+
 
 def run(settings: PredictSettings) -> int:
     """Label every image. Files that cannot be read are named, and the exit code is 1 if there are any."""
@@ -23,9 +26,9 @@ def run(settings: PredictSettings) -> int:
     output, targets = settings.output, settings.targets
     for line in settings.left_out:
         console.print(line, soft_wrap=True, markup=False)
-    for folder in ("labels", "overlays"):
+    for folder in PARTS:
         (output / folder).mkdir(parents=True, exist_ok=True)
-        note_made(output / folder, "predict")
+        note_begun(output / folder, "predict")
     model = load_model(settings.checkpoint)
 
     unreadable = 0
@@ -37,6 +40,8 @@ def run(settings: PredictSettings) -> int:
                 unreadable += 1
                 console.print(str(error), soft_wrap=True, markup=False)
             progress(done, len(targets))
+    for folder in PARTS:
+        note_made(output / folder, "predict")
     console.print(f"{len(targets) - unreadable} of {len(targets)} images labelled")
     console.print(f"{'class ids':<12}{output / 'labels'}", soft_wrap=True, markup=False)
     console.print(f"{'overlays':<12}{output / 'overlays'}", soft_wrap=True, markup=False)

@@ -1,21 +1,25 @@
 """Data-parallel training by real Ray Train workers, with gloo on the CPU."""
 
 import os
+import queue
 import sys
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import ray
 from ray import cloudpickle
 
-from data.datasets.contract import DatasetInfo, Sample, palette_of
+from data.datasets.contract import DatasetError, DatasetInfo, Sample, palette_of
 from models.segmenter import Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
 from search.running.nodes.cluster import connect
+from training import distributed
 from training.distributed import retrain_on_cluster
 from training.end_to_end import retrain
 from training.settings import OptimizerSettings, RetrainSettings
+from training.workers import ALONE
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))
 BACKBONE = BackboneSettings("local")
@@ -67,6 +71,13 @@ class DiesOnce(OneImage):
         return super().__getitem__(index)
 
 
+class Missing(OneImage):
+    """Is not there, as a worker finds."""
+
+    def split(self, name):
+        raise DatasetError("one: train.txt: no such file")
+
+
 @pytest.fixture(scope="module")
 def cluster():
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -111,6 +122,22 @@ def test_workers_that_were_killed_go_on_from_the_last_validation(cluster, tmp_pa
 def test_a_worker_that_keeps_failing_ends_the_training_with_its_reason(cluster, tmp_path):
     with pytest.raises(RuntimeError, match="data-parallel training failed"):
         on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two")
+
+
+def test_an_error_of_the_data_on_a_worker_is_told_as_it_is_and_not_tried_again(monkeypatch, tmp_path):
+    class Trainer:
+        """Ray Train's, with one worker in this process, which is started again for ever."""
+
+        def __init__(self, work, train_loop_config, **_):
+            self.fit = lambda: [work(train_loop_config) for _ in iter(int, 1)]
+
+    monkeypatch.setattr(distributed, "Queue", queue.Queue)
+    monkeypatch.setattr(distributed, "Empty", queue.Empty)
+    monkeypatch.setattr(ray.train.torch, "TorchTrainer", Trainer)
+    monkeypatch.setattr(distributed, "TrainWorkers", lambda *_: ALONE)
+    monkeypatch.setattr(ray.train, "get_context", MagicMock())
+    with pytest.raises(DatasetError, match="one: train.txt: no such file"):
+        on_cluster(Missing(), tmp_path, retries=5)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):

@@ -1,10 +1,14 @@
 """What ``dpc retrain`` knows of a training before it begins; whole trainings are in test_end_to_end.py."""
 
+from unittest.mock import MagicMock
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from search.commands import retrain
+from training.end_to_end import Validation
+from training.evaluation import Scores
 
 from .conftest import dpc
 
@@ -27,6 +31,18 @@ def recorded(monkeypatch, tmp_path):
         return begun[-1]
 
     return run
+
+
+@pytest.mark.parametrize("refused", [[], ["the registry takes no such name"]])
+def test_a_training_of_which_the_tracker_refuses_something_for_good_ends_with_1(monkeypatch, tmp_path, refused):
+    tracked = MagicMock(refused=refused)
+    tracked.__enter__.return_value = tracked
+    monkeypatch.setattr(retrain, "RetrainRun", lambda *_, **__: tracked)
+    scores = Scores(0.5, 0.6, {"background": 0.5})
+    monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
+    done = dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2")
+    assert done.returncode == len(refused), done
+    assert "best mIoU  50.00 at iteration 4" in done.stdout
 
 
 def put(root, grey):
