@@ -137,7 +137,10 @@ def test_a_kuberay_file_is_what_the_operator_takes(name, kind, spec):
     )
     assert 0 == workers["minReplicas"] == workers["replicas"] < workers["maxReplicas"]
     variables = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]
-    assert {variable["name"]: variable["value"] for variable in variables} == {**HEALTH_CHECKS, "NVIDIA_VISIBLE_DEVICES": "void"}
+    assert {variable["name"]: variable["value"] for variable in variables} == {
+        **HEALTH_CHECKS,
+        "NVIDIA_VISIBLE_DEVICES": "void",
+    }
     assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
