@@ -37,13 +37,14 @@ def test_it_says_what_the_file_takes_and_gives_and_how_it_compares(checkpoint, t
         (["format=torch", "height_px=65"], "height_px and width_px: give both, or none"),
         (["format=torch", "output={tmp}"], "output: must be a file"),
         (["format=torch", "output={tmp}/file/model.pt2"], "file"),
+        (["format=torch", "output={model}/model.safetensors"], "model.safetensors is there and was not made by dpc export"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
 def test_wrong_input_is_one_line(overrides, complaint, checkpoint, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     given = {"checkpoint": str(checkpoint), "output": f"{tmp_path}/model"}
-    given |= dict(override.replace("{tmp}", str(tmp_path)).split("=", 1) for override in overrides)
+    given |= dict(o.replace("{tmp}", str(tmp_path)).replace("{model}", str(checkpoint)).split("=", 1) for o in overrides)
     assert main(["export", *(f"{key}={value}" for key, value in given.items())]) == 2
     error = capsys.readouterr().err
     assert complaint in error

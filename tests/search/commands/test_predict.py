@@ -1,5 +1,6 @@
 """``dpc predict`` on files as people have them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,25 @@ def test_a_name_with_brackets_and_blanks_is_a_name(checkpoint, photos):
     code, output = predict(checkpoint, put(photos / "my photo [1] {x}.png"))
     assert code == 0
     assert written(output) == {"my photo [1] {x}.png"}
+
+
+def test_a_name_that_is_no_text_is_kept_and_shown_as_far_as_it_is(checkpoint, photos, capsys):
+    name = os.fsdecode(b"caf\xe9.png")
+    put(photos / "a.png").rename(photos / name)
+    (photos / os.fsdecode(b"\xff.jpg")).write_bytes(b"x")
+    code, output = predict(checkpoint, photos)
+    assert code == 1
+    assert "1 of 2 images labelled" in capsys.readouterr().out
+    assert written(output) == {name}
+
+
+def test_labels_that_predict_has_not_made_are_not_written_over(checkpoint, photos, tmp_path, capsys):
+    truth = put(tmp_path / "gt" / "val" / "labels" / "a.png")
+    before = truth.read_bytes()
+    code, _ = predict(checkpoint, put(photos / "a.png"), output=tmp_path / "gt" / "val")
+    assert code == 2
+    assert "labels is there and was not made by dpc predict" in capsys.readouterr().err
+    assert truth.read_bytes() == before
 
 
 # What is refused
