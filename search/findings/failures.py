@@ -12,7 +12,7 @@ WIDTH = 240
 
 
 def failures(records: Iterable[SearchRecord]) -> str:
-    """How many trials failed or diverged, with the most frequent reason of either; empty where none did."""
+    """How many trials failed or diverged, the most frequent reason of either, and what can be done; empty where none did."""
     ends = [trial.ended for record in records for trial in record.finished if trial.ended]
     parts = []
     for status in (Status.FAILED, Status.DIVERGED):
@@ -20,7 +20,8 @@ def failures(records: Iterable[SearchRecord]) -> str:
         if reasons:
             ((reason, count),) = reasons.most_common(1)
             most = "" if count == reasons.total() else f" of {count}"
-            parts.append(f"{reasons.total()} {status.value} (the reason{most}: {shorten(reason, WIDTH)})")
+            cure = "; retry_failed=true tries them again" if status == Status.FAILED else ""
+            parts.append(f"{reasons.total()} {status.value} (the reason{most}: {shorten(reason, WIDTH)}{cure})")
     return "; ".join(parts)
 
 

@@ -58,12 +58,12 @@ def searched(tmp_path_factory, cluster):
 def test_a_search_in_which_everything_failed_says_why_ends_with_1_has_no_next_and_can_be_tried_again(searched):
     _, (failed, again, mended) = searched
     assert failed.returncode == again.returncode == 1
-    assert f"No cell has a score: 4 failed (the reason: {ROOT})" in failed.stdout
+    assert f"No cell has a score: 4 failed (the reason: {ROOT}; retry_failed=true tries them again)" in failed.stdout
     assert "next " not in failed.stdout
     assert "4 are done already, of which 4 failed (retry_failed=true tries them again)" in again.stdout
     assert "4 are done already, of which 4 failed and are tried again" in mended.stdout
     assert mended.returncode == 0
-    assert f"Without a score: 1 failed (the reason: {ROOT})" in mended.stdout
+    assert f"Without a score: 1 failed (the reason: {ROOT}; retry_failed=true tries them again)" in mended.stdout
     assert "next " in mended.stdout
 
 
@@ -76,7 +76,7 @@ def test_trainings_that_all_failed_say_why_end_with_1_and_are_tried_again(search
     cluster()
     done = dpc(output_dir, command, *given)
     assert done.returncode == 1
-    assert f"failed (the reason: {ROOT})" in done.stdout
+    assert f"failed (the reason: {ROOT}; retry_failed=true tries them again)" in done.stdout
     assert "next " not in done.stdout
     assert "best.json" not in done.stdout
     cluster(0, 1, 2)

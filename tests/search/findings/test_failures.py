@@ -22,7 +22,7 @@ def record(*ends):
 
 def test_the_most_frequent_reason_is_told_with_how_many_have_it():
     ended = record((Status.FAILED, "a folder is missing"), (Status.FAILED, "rare"), (Status.FAILED, "a folder is missing"))
-    assert failures([ended]) == "3 failed (the reason of 2: a folder is missing)"
+    assert failures([ended]) == "3 failed (the reason of 2: a folder is missing; retry_failed=true tries them again)"
 
 
 def test_what_diverged_is_counted_apart_over_all_records_and_long_reasons_are_cut():
@@ -32,8 +32,8 @@ def test_what_diverged_is_counted_apart_over_all_records_and_long_reasons_are_cu
     ]
     told = failures(ended)
     assert told.startswith("1 failed (the reason: x x x ")
-    assert told.endswith("[...]); 1 diverged (the reason: the loss is nan)")
-    assert len(told) < 320
+    assert told.endswith("[...]; retry_failed=true tries them again); 1 diverged (the reason: the loss is nan)")
+    assert len(told) < 350
 
 
 def test_a_search_without_a_score_is_a_failure_and_one_with_a_single_score_is_none():
