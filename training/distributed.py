@@ -68,7 +68,7 @@ def retrain_on_cluster(
         resources: of each worker, such as ``{"CPU": 1, "GPU": 1}``.
         retries: how often the workers are started again when one dies; they go on from the last validation.
         labels: that the nodes of the workers must have, in Ray's syntax.
-        data: digests of what the splits hold.
+        data: digests of all that the training reads.
 
     Raises:
         ValueError: the batch cannot be shared equally, as ``RetrainSettings.check`` has it.

@@ -65,7 +65,7 @@ def retrain(
     Args:
         folder: receives ``model.safetensors`` of the best model and ``scores.json`` beside it; a training that was interrupted
             goes on from its ``state.safetensors``.
-        data: digests of what the splits hold: with other data it does not go on.
+        data: digests of all that the training reads: with other data it does not go on.
     """
     for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, workers, data):
         if validation.is_best and validation.model is not None:
@@ -93,7 +93,7 @@ def end_to_end(
             training goes on from there, with the steps that it would have taken; the last stop leaves it behind.
         progress: called with the validation images done and their total.
         workers: the processes that share each batch; all but the first yield nothing.
-        data: digests of what the splits hold, where the checkpoint's name does not tell them.
+        data: digests of all that the training reads, where the checkpoint's name does not tell them.
 
     Raises:
         ValueError: the checkpoint is of another cell or seed, other settings or data.

@@ -16,7 +16,7 @@ from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
 from search.session.folder import alone_in, id_of
 from search.session.joining import join_cluster
-from search.session.scoring import content_of
+from search.session.scoring import read_by_training
 from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
 from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
@@ -39,7 +39,7 @@ def run(settings: RetrainCommandSettings) -> int:
     title = f"retrain {chosen.cell.digest[:8]}"
     console.print(f"Retraining {chosen.origin}: {chosen.cell}", soft_wrap=True)
     backbone = backbone_of(settings.images, console)
-    data = content_of(settings.images, (settings.training.train_split, settings.training.val_split))
+    data = read_by_training(settings.images, (settings.training.train_split, settings.training.val_split))
     recorded = {**settings.recorded, "backbone": asdict(backbone), "data": data}
     tags, best = {"origin": chosen.origin}, None
     with (

@@ -126,5 +126,17 @@ def content_of(images: Images, splits: Sequence[str]) -> dict[str, str]:
     Raises:
         DatasetError: a file cannot be read.
     """
-    memory = FileDigests(Path(images.cache.folder) / "digests.json")
+    memory = _memory(images)
     return {split: images.dataset.split(split).fingerprint(memory) for split in splits}
+
+
+def read_by_training(images: Images, splits: Sequence[str]) -> dict[str, str]:
+    """``content_of``, and a digest of the file of weights that a training begins with, where there is one."""
+    content = content_of(images, splits)
+    if path := images.paths.get("backbone.weights"):
+        (content["weights"],) = _memory(images).of([Path(path)])
+    return content
+
+
+def _memory(images: Images) -> FileDigests:
+    return FileDigests(Path(images.cache.folder) / "digests.json")

@@ -5,6 +5,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from search.commands import retrain
 from training.end_to_end import Validation
@@ -64,3 +65,16 @@ def test_a_training_is_known_by_what_its_data_holds_and_not_only_by_where_it_lie
     assert settings["data"].keys() == {"train", "val"}
     assert [settings["data"][split] != settings_before["data"][split] for split in ("train", "val")] == [True, True]
     assert {**settings, "data": settings_before["data"]} == settings_before
+
+
+def test_a_training_is_known_by_the_weights_that_it_begins_with_and_not_only_by_where_they_lie(recorded, tmp_path):
+    put(tmp_path / "data", 10)
+    found = []
+    for value in (0, 1):
+        save_file({"weight": np.full(2, value, np.float32)}, tmp_path / "w.safetensors")
+        _, settings = recorded(
+            f"backbone.weights={tmp_path}/w.safetensors", "backbone=xception65", "backbone.mean=[0,0,0]", "backbone.std=[1,1,1]"
+        )
+        found.append(settings["data"])
+    assert found[0]["weights"] != found[1]["weights"]
+    assert {**found[0], "weights": ""} == {**found[1], "weights": ""}
