@@ -36,8 +36,7 @@ def folds_of(num_samples: int, groups: Sequence[str], count: int) -> list[Fold]:
     Raises:
         ValueError: there are fewer groups, or samples, than folds, or fewer than two folds.
     """
-    if count < 2:
-        raise UserError(f"dataset.folds must be at least 2, or null for the data set's own two splits, got {count}.")
+    check_folds(count)
     if not groups:
         if num_samples < count:
             raise UserError(f"dataset.folds: {num_samples} samples of train cannot be parted into {count} folds.")
@@ -54,6 +53,16 @@ def folds_of(num_samples: int, groups: Sequence[str], count: int) -> list[Fold]:
     for group in sorted(members, key=lambda name: (-len(members[name]), name)):
         min(parts, key=len).extend(members[group])
     return [_fold(np.array(sorted(part)), num_samples) for part in parts]
+
+
+def check_folds(count: int | None) -> None:
+    """Refuse what is no number of folds; None is none.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    if count is not None and count < 2:
+        raise UserError(f"dataset.folds must be at least 2, or null for the data set's own two splits, got {count}.")
 
 
 def check_group(pattern: str) -> None:

@@ -15,6 +15,8 @@ HUB = "hub"
 """The ``weights`` that downloads the encoder's own pre-trained ones."""
 KERNELS = "DPC_KERNELS"
 """Of the environment: 0 keeps a process from using its own kernels on a GPU."""
+SEEDS = 2**63
+"""Seeds are below it, and none is negative: torch takes others, NumPy does not."""
 PAPER_OUTPUT_STRIDE = 16
 """The output stride at which rates are written; at stride 8 they are doubled to see the same context."""
 WEIGHTS_FILE = "model.safetensors"
@@ -73,6 +75,8 @@ class BackboneSettings:
 
 
 def _check_backbone(settings: BackboneChoice | BackboneSettings) -> None:
+    if not 0 <= settings.seed < SEEDS:
+        raise ValueError(f"backbone.seed must be from 0 to 2^63 - 1, got {settings.seed}.")
     if settings.output_stride not in (4, 8, 16):
         raise ValueError(f"backbone.output_stride must be 4, 8 or 16, got {settings.output_stride}.")
     if settings.pad_type not in (None, "same"):

@@ -6,10 +6,11 @@ and what is accepted, before anything starts.
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints, overload
@@ -32,6 +33,9 @@ from data.system.uris import holds_secret
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 T = TypeVar("T")
+
+_ABSENT = object()
+"""What a setting is that a command does not have. One that is null is there."""
 
 
 class ConfigError(UserError):
@@ -118,7 +122,7 @@ class Config:
             if node is None:
                 raise ConfigError(f"{key}: a choice is needed, got null.")
             checked = OmegaConf.create(self._checked(node, key)) if OmegaConf.is_dict(node) else node
-            with _whole_key(key, node):
+            with _whole_key(key, node, self._given_as):
                 built = instantiate(checked)
         if not isinstance(built, kind):
             raise ConfigError(f"{key}: must be a {getattr(kind, '__name__', kind)}, got a {type(built).__name__}.")
@@ -140,7 +144,8 @@ class Config:
         for part in fields(kind):  # type: ignore[arg-type]
             key, hint = _key(part.name, hints[part.name])
             path = ".".join(filter(None, (at, key)))
-            is_left_out = part.default is not MISSING and path and path not in self
+            is_there = not path or OmegaConf.select(self._settings, path, default=_ABSENT) is not _ABSENT
+            is_left_out = part.default is not MISSING and not is_there
             if part.name not in given and not is_left_out:
                 values[part.name] = self._field(path, hint)
         with _one_line():
@@ -186,10 +191,25 @@ class Config:
         if isinstance(value, int | float) and _is_text(kind):
             given = (text.partition("=") for text in reversed(self.overrides))
             value = next((text for key, _, text in given if key.lstrip("+") == where), value)
+        where = self._given_as(where)
         typed = _typed(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, where)
+        if isinstance(typed, str | Path) and not str(value).strip():
+            raise ConfigError(f"{where}: must not be empty.")
         if isinstance(typed, str):
-            return _absolute(typed, kind) or typed
+            path = _absolute(typed, kind)
+            if path and _names_folder(kind) and not Path(path).is_dir():
+                raise ConfigError(f"{where}: must be a folder, {path} is {'a file' if Path(path).exists() else 'not there'}.")
+            return path or typed
         return absolute(typed) if isinstance(typed, Path) else typed
+
+    def _given_as(self, where: str) -> str:
+        """The setting that a person gives: ``where`` itself, or the one that it repeats, as ``${backbone.output_stride}``."""
+        parent, _, key = where.rpartition(".")
+        node = OmegaConf.select(self._settings, parent) if parent else self._settings
+        if not (OmegaConf.is_dict(node) and OmegaConf.is_interpolation(node, key)):
+            return where
+        repeated = re.fullmatch(r"\$\{([\w.]+)\}", OmegaConf.to_container(node)[key])  # type: ignore[call-overload, index]
+        return repeated[1] if repeated else where
 
     def paths(self, kind: type, at: str = "") -> Iterator[tuple[str, str]]:
         """The settings below ``at`` that name files or folders, by the types that ``read`` gives them; their absolute paths."""
@@ -329,7 +349,7 @@ def quoted(text: str) -> str:
 
 
 @contextmanager
-def _whole_key(key: str, node: DictConfig) -> Iterator[None]:
+def _whole_key(key: str, node: DictConfig, given_as: Callable[[str], str]) -> Iterator[None]:
     """Settings of which there are several, such as ``cell.filters``, know only the end of their key: says which it is."""
     try:
         yield
@@ -339,7 +359,7 @@ def _whole_key(key: str, node: DictConfig) -> Iterator[None]:
         whole = [path for path in _paths(OmegaConf.to_container(node), f"{key}.") if path.endswith(f".{name}")]
         if len(whole) != 1 or not isinstance(cause, ValueError):
             raise
-        raise ConfigError(f"{whole[0]}{rest}") from error
+        raise ConfigError(f"{given_as(whole[0])}{rest}") from error
 
 
 @contextmanager
@@ -371,6 +391,8 @@ def _explain(text: str, command: str | None) -> str:
         return f"{found[1]}: a value is needed; add {found[1]}=... to the command."
     if found := re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\s+[\w/]+$)+)", text, re.M):
         return f"{found[2]}: no choice {found[1].split('/')[-1]!r}; accepted are {', '.join(found[3].split())}."
+    if found := re.search(r"Error merging override ([\w./@+~]+)=(.*)", text):
+        return f"{found[1].lstrip('+~')}: takes no value of this form, got {found[2]}."
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("set env var", "object_type", "See https", "full_key"))]
     return " ".join(lines)
@@ -405,6 +427,10 @@ def _absolute(value: str, kind: Any) -> str | None:
         if isinstance(part, NamesPath):
             return None if value in part.words else str(absolute(value))
     return next(filter(None, (_absolute(value, part) for part in get_args(kind))), None)
+
+
+def _names_folder(kind: Any) -> bool:
+    return any(isinstance(part, NamesPath) and part.is_folder for part in getattr(kind, "__metadata__", ()))
 
 
 def _paths(node: object, prefix: str) -> Iterator[str]:
@@ -462,6 +488,8 @@ def _rule(error: ErrorDetails) -> str:
             return f"must be above {bounds['gt']:g}"
         case "greater_than_equal":
             return f"must be at least {bounds['ge']:g}"
+        case "less_than":
+            return f"must be below {bounds['lt']:g}"
         case "less_than_equal":
             return f"must be at most {bounds['le']:g}"
         case "literal_error":
@@ -481,6 +509,7 @@ def _key(name: str, hint: Any) -> tuple[str, Any]:
     return name, hint
 
 
+@cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     """JSON has neither NaN nor infinity, and no setting means one: null is what is not given, or has no bound."""
     return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True, allow_inf_nan=False))

@@ -122,9 +122,7 @@ class ProxyTask:
             ValueError: a setting does not fit the caches.
         """
         stride, crop_px = self.settings.cell.output_stride, self.settings.crop_px
-        of_features = self._train.content["backbone"]["output_stride"]
-        if stride != of_features:
-            raise UserError(f"proxy.cell.output_stride: must be the backbone's, {of_features}, got {stride}.")
+        self.settings.check(self._train.content["backbone"]["output_stride"])
         if self._crop_side is not None and self._crop_side > min(self._train.height, self._train.width):
             raise UserError(
                 f"proxy.crop_px: {crop_px} is larger than the cached images, "

@@ -38,6 +38,10 @@ class OptimizerSettings:
             raise ValueError(f"optimizer.learning_rate must be above 0, got {self.learning_rate}.")
         if self.weight_decay < 0:
             raise ValueError(f"optimizer.weight_decay must be at least 0, got {self.weight_decay}.")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"optimizer.momentum must be at least 0 and below 1, got {self.momentum}.")
+        if self.power < 0:
+            raise ValueError(f"optimizer.power must be at least 0, got {self.power}.")
 
     def learning_rate_at(self, iteration: int, iterations: int) -> float:
         """The poly schedule at ``iteration``, from 0."""
@@ -78,6 +82,13 @@ class ProxySettings:
         stride = self.cell.output_stride
         if self.crop_px is not None and (self.crop_px <= stride or self.crop_px % stride != 1):
             raise ValueError(f"proxy.crop_px must be a multiple of {stride} plus 1, or null, got {self.crop_px}.")
+
+    def check(self, output_stride: int) -> None:
+        """Raise a UserError where cells are built for another output stride than the backbone's."""
+        if self.cell.output_stride != output_stride:
+            raise UserError(
+                f"proxy.cell.output_stride: must be the backbone's, {output_stride}, got {self.cell.output_stride}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,8 @@ class RetrainSettings:
         for name in ("iterations", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.workers < 0:
+            raise ValueError(f"training.workers must be at least 0, got {self.workers}.")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"training.scales must be at least one factor above 0, got {list(self.scales)}.")
         if not 0 <= self.color_jitter < 1:

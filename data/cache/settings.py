@@ -41,7 +41,7 @@ class CacheSettings:
     def __post_init__(self) -> None:
         if self.dtype not in ("float16", "float32"):
             raise ValueError(f"cache.dtype must be 'float16' or 'float32', got {self.dtype!r}.")
-        for name in ("views", "label_stride", "workers", "batch_size"):
+        for name in ("height_px", "width_px", "views", "label_stride", "workers", "batch_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"cache.{name} must be at least 1, got {getattr(self, name)}.")
         if self.local is not None and Path(self.local).resolve() == Path(self.folder).resolve():

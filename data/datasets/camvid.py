@@ -7,7 +7,8 @@ from pathlib import Path
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, unknown_split
 from data.datasets.file_split import FileSplit, count_warning, require_folder
 from data.datasets.lists import read_list
-from data.system.paths import PathText
+from data.folds import check_folds
+from data.system.paths import FolderText
 
 INFO = DatasetInfo(
     name="camvid",
@@ -59,11 +60,14 @@ class CamVid:
         folds: hold out every sequence of train in turn instead, in so many parts.
     """
 
-    root: PathText
+    root: FolderText
     holdout_sequence: str = "0006R0"
     folds: int | None = None
 
     info = INFO
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds)
 
     def split(self, name: str) -> FileSplit:
         """One of ``train``, ``val``, ``search_train``, ``search_val``, ``test``."""

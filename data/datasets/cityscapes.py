@@ -11,7 +11,8 @@ from data.datasets.file_split import FileSplit, count_warning, require_folder
 from data.datasets.image_files import is_hidden
 from data.datasets.label_files import read_label_image
 from data.datasets.labelling import class_ids, mapped_values
-from data.system.paths import PathText
+from data.folds import check_folds
+from data.system.paths import FolderText
 
 INFO = DatasetInfo(
     name="cityscapes",
@@ -105,11 +106,14 @@ class Cityscapes:
         folds: validate a search on cities of train in turn, in so many parts, instead of on val.
     """
 
-    root: PathText
+    root: FolderText
     coarse: bool = False
     folds: int | None = None
 
     info = INFO
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds)
 
     def split(self, name: str) -> FileSplit:
         """One of ``train``, ``val``, ``search_train``, ``search_val``, ``test``, ``train_extra``."""

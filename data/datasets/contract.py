@@ -197,6 +197,18 @@ def unknown_split(dataset: str, name: str, accepted: Iterable[str] = SPLITS) -> 
     return DatasetError(f"{dataset}: no split {name!r}; accepted are {', '.join(accepted)}.")
 
 
+def check_split(dataset: SegmentationDataset, setting: str, name: str) -> None:
+    """See that ``dataset`` has the split that a setting names.
+
+    Raises:
+        DatasetError: it has none of that name, or one that is missing or empty.
+    """
+    try:
+        dataset.split(name)
+    except DatasetError as error:
+        raise DatasetError(f"{setting}: {error}") from error
+
+
 def palette_of(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     """PASCAL VOC's colour map: bits of the class id spread over red, green and blue from the highest bit down."""
 

@@ -12,8 +12,8 @@ from data.datasets.file_split import FileSplit, require_folder
 from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
 from data.datasets.labelling import Color, Colors, Labelling, class_ids, mapped_values
 from data.datasets.lists import IGNORE, ClassList, read_class_list, read_list
-from data.folds import check_group, groups_by_name
-from data.system.paths import PathText
+from data.folds import check_folds, check_group, groups_by_name
+from data.system.paths import FolderText
 
 _LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels (or lists train.txt and val.txt)"
 
@@ -44,7 +44,7 @@ class Folder:
         ValueError: a setting is not of this form.
     """
 
-    root: PathText
+    root: FolderText
     classes: Sequence[str] | None = None
     ignore_label: int = 255
     label_map: Mapping[int, str | int | None] | None = None
@@ -62,6 +62,7 @@ class Folder:
                 raise ValueError(
                     f"dataset.label_map: maps values from 0 to 255 to classes, such as {{0:ignore,255:cat}}, got {value!r}."
                 )
+        check_folds(self.folds)
         if self.group is not None:
             check_group(self.group)
         self._reading  # noqa: B018 - checks the range

@@ -8,7 +8,8 @@ from data.datasets.file_split import FileSplit, count_warning, require_folder
 from data.datasets.labelling import class_ids
 from data.datasets.lists import read_list
 from data.datasets.matlab import read_voc_labels
-from data.system.paths import PathText
+from data.folds import check_folds
+from data.system.paths import FolderText
 
 VOC = DatasetInfo(
     name="voc2012",
@@ -58,11 +59,14 @@ class Voc2012:
         folds: validate a search on parts of train in turn, so many, instead of on val.
     """
 
-    root: PathText
+    root: FolderText
     augmented: bool = True
     folds: int | None = None
 
     info = VOC
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds)
 
     def split(self, name: str) -> FileSplit:
         """One of ``train``, ``val``, ``search_train``, ``search_val``, ``trainval``, ``test``."""
@@ -126,10 +130,13 @@ class PersonPart:
         folds: validate a search on parts of train in turn, so many, instead of on val.
     """
 
-    root: PathText
+    root: FolderText
     folds: int | None = None
 
     info = PERSON_PART
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds)
 
     def split(self, name: str) -> FileSplit:
         """One of ``train``, ``val``, ``search_train``, ``search_val``."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from data.datasets.contract import DatasetInfo, Sample, UInt8Array, unknown_split
 from data.digests import FileDigests
+from data.folds import check_folds
 
 VERSION = 1
 """Of the generator: to be raised with any change to what it draws."""
@@ -103,6 +104,7 @@ class Shapes:
     info = INFO
 
     def __post_init__(self) -> None:
+        check_folds(self.folds)
         for name in ("num_train", "num_val"):
             if getattr(self, name) < 1:
                 raise ValueError(f"dataset.{name} must be at least 1, got {getattr(self, name)}.")

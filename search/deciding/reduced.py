@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Protocol, runtime_checkable
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Operator
-from search.deciding.space import OperatorFamily
+from search.deciding.space import OperatorFamily, check_sizes
 
 
 @runtime_checkable
@@ -21,6 +21,9 @@ class SquareAtrousConvs:
     """3x3 atrous separable convolutions of the rates r x r, as ASPP has them."""
 
     rates: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_sizes("rates", self.rates)
 
     def operators(self) -> tuple[Operator, ...]:
         return tuple(AtrousConv((rate, rate)) for rate in self.rates)

@@ -48,6 +48,9 @@ class AtrousConvs:
 
     rates: Sequence[int]
 
+    def __post_init__(self) -> None:
+        check_sizes("rates", self.rates)
+
     def operators(self) -> Sequence[Operator]:
         return tuple(AtrousConv((rows, columns)) for rows, columns in product(self.rates, self.rates))
 
@@ -58,8 +61,21 @@ class PyramidPoolings:
 
     grids: Sequence[int]
 
+    def __post_init__(self) -> None:
+        check_sizes("grids", self.grids)
+
     def operators(self) -> Sequence[Operator]:
         return tuple(PyramidPooling((rows, columns)) for rows, columns in product(self.grids, self.grids))
+
+
+def check_sizes(name: str, sizes: Sequence[int]) -> None:
+    """Refuse what no operator can have.
+
+    Raises:
+        ValueError: there are no sizes, one is below 1, or there twice.
+    """
+    if not sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
+        raise ValueError(f"{name} must be one or more different whole numbers of at least 1, got {list(sizes)}.")
 
 
 @dataclass(frozen=True)

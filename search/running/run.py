@@ -198,8 +198,9 @@ class _StudyFailures(_NotSaved, tune.Callback):
             return
         text = Path(trial.error_file).read_text().strip()
         trace = hang_path(self._checkpoints, self._study.record.trials[number].cell)
-        if trace.exists() and trace.stat().st_size:
-            self._attempts.died(number, f"hung: no score within {self._tolerance.rung_timeout_s:g} s, see {trace}")
+        limit_s = self._tolerance.rung_timeout_s
+        if limit_s is not None and trace.exists() and trace.stat().st_size:  # without a limit it is of an earlier run
+            self._attempts.died(number, f"hung: no score within {limit_s:g} s, see {trace}")
             return
         trace.unlink(missing_ok=True)
         if death := death_of(text):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from data.datasets.contract import check_split
 from search.config import HERE, Config
 from search.settings.groups import Images, Workplace
 
@@ -18,7 +19,7 @@ class CacheCommandSettings:
 
     def __post_init__(self) -> None:
         for name in self.splits or ():
-            self.images.dataset.split(name)
+            check_split(self.images.dataset, "splits", name)
 
 
 def read(config: Config) -> CacheCommandSettings:

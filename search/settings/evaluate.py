@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from data.datasets.contract import SegmentationDataset
+from data.datasets.contract import SegmentationDataset, check_split
 from data.system.outputs import check_free
 from search.config import Config
 from search.settings.checkpoint import SavedModel
@@ -31,6 +31,7 @@ class EvaluateSettings:
     overwrite: bool
 
     def __post_init__(self) -> None:
+        check_split(self.dataset, "split", self.split)
         for setting, file in (("json", self.json), ("picture", self.picture)):
             if file:
                 check_free(setting, file, "evaluate", self.overwrite)

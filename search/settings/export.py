@@ -1,6 +1,9 @@
 """What ``dpc export`` is told."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from data.system.outputs import check_free
 from search.config import Config
@@ -18,9 +21,9 @@ class ExportSettings:
 
     checkpoint: SavedModel
     output: OutputFile
-    format: str
-    height_px: int | None
-    width_px: int | None
+    format: Literal["onnx", "torch"]
+    height_px: Annotated[int, Ge(2)] | None
+    width_px: Annotated[int, Ge(2)] | None
     overwrite: bool
 
     def __post_init__(self) -> None:

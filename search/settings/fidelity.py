@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from search.config import HERE, Config, load
+from search.config import HERE, Config, ConfigError, load
 from search.deciding.reduced import CellList
 from search.deciding.space import CellSpace
-from search.settings.groups import AcceptedCode, Images, Workplace
+from search.settings.groups import AcceptedCode, Images, Seed, Workplace
 from search.settings.places import FolderName, OutputFolder
 from search.tracking.settings import Tracking
 from training.settings import ProxySettings, RetrainSettings
@@ -31,13 +31,16 @@ class Side:
     protocol: Protocol
     scored: ProxySettings | RetrainSettings
     space: CellSpace
-    seed: int
+    seed: Seed
     images: Annotated[Images, HERE]
     workplace: Annotated[Workplace, HERE]
     accept: AcceptedCode
     tracking: Tracking
     fingerprint: Mapping[str, Any]
     recorded: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.scored.check(self.images.backbone.output_stride)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,13 @@ def read(config: Config) -> FidelitySettings:
 def _side(config: Config, name: str) -> Side:
     """The settings with what one side changes."""
     changes = config.value(f"{name}.overrides", list[str])
-    changed = load("fidelity", [*config.overrides, *changes], config.config_dir)
+    try:
+        return _changed_side(load("fidelity", [*config.overrides, *changes], config.config_dir), name)
+    except ConfigError as error:
+        raise ConfigError(f"{name}.overrides: {error}" if changes else str(error)) from error
+
+
+def _changed_side(changed: Config, name: str) -> Side:
     protocol: Protocol = changed.value(f"{name}.protocol", Protocol)  # type: ignore[arg-type]
     by_proxy = protocol == "proxy"
     return changed.read(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from pydantic import AfterValidator, BeforeValidator
 
 from data.cache.settings import CacheSettings
@@ -18,7 +18,7 @@ from data.store import Store
 from data.system.cpus import available_cpus
 from models.backbone_check import check_backbone
 from models.cost import FeatureShape, cell_cost
-from models.settings import HUB, BackboneChoice
+from models.settings import HUB, SEEDS, BackboneChoice
 from search.config import At, Overrides
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.budget import Budget
@@ -35,6 +35,7 @@ SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache", "
 """Groups of settings that the command after a search needs as the search did."""
 
 Count = Annotated[int, Ge(1)]
+Seed = Annotated[int, Ge(0), Lt(SEEDS)]
 
 AcceptedCode = Sequence[Literal["scoring_code", "search_code"]]
 """Digests of code that may differ from those that a study began with: the user says that this changes no result."""
@@ -125,9 +126,9 @@ class Deciding:
     proxy: ProxySettings
     budget: Budget
     trials: int
-    seed: int
+    seed: Seed
     deterministic: bool
-    window: int
+    window: Count
 
     def __post_init__(self) -> None:
         self.plan(FeatureShape(1, 1, 1))  # says what is wrong

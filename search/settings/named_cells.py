@@ -6,8 +6,11 @@ from search.config import CONF
 from search.deciding.space import AnyCell, CellSpace
 
 
-def read_cell(name: str, space: CellSpace | AnyCell) -> CellSpec:
+def read_cell(name: str, space: CellSpace | AnyCell, setting: str = "cell") -> CellSpec:
     """The cell in conf/cell/ called ``name``, or of a JSON file; a search's best.json is one, too.
+
+    Args:
+        setting: that names it, for the message.
 
     Raises:
         CellError: there is no such cell, it is malformed, or it is outside ``space``.
@@ -17,7 +20,7 @@ def read_cell(name: str, space: CellSpace | AnyCell) -> CellSpec:
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in (CONF / "cell").glob("*.json")))
         found = f"{name} is a folder" if path.is_dir() else f"no file {name}"
-        raise CellError(f"cell: {found}; accepted are a JSON file and the named cells {names}.")
+        raise CellError(f"{setting}: {found}; accepted are a JSON file and the named cells {names}.")
     kinds = space.operator_kinds if isinstance(space, CellSpace) else PUBLISHED_OPERATORS
     cell = CellSpec.read(path, kinds)
     if isinstance(space, CellSpace):

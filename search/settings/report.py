@@ -45,7 +45,7 @@ class ReportSettings:
 
     @cached_property
     def landmark_cells(self) -> Mapping[str, CellSpec]:
-        return {name: read_cell(name, AnyCell()) for name in self.landmarks}
+        return {name: read_cell(name, AnyCell(), f"landmarks.{name}") for name in self.landmarks}
 
 
 def read(config: Config) -> ReportSettings:

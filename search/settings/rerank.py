@@ -12,7 +12,7 @@ from search.findings.two_rankings import best_cells
 from search.journal.folder import KeptSearch, open_search
 from search.journal.record import TrialRecord
 from search.settings import report
-from search.settings.groups import AcceptedCode, Count, Images, Workplace
+from search.settings.groups import AcceptedCode, Count, Images, Seed, Workplace
 from search.settings.places import FolderName
 from search.tracking.settings import Tracking
 from training.settings import RetrainSettings
@@ -35,7 +35,7 @@ class RerankSettings:
     label: FolderName
     top: Count
     seeds: Count
-    seed: int
+    seed: Seed
     retry_failed: bool
     space: CellSpace
     scheduler: Scheduler

@@ -6,12 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
+from data.datasets.contract import check_split
 from models.spec import CellSpec
 from search.config import HERE, Config, ConfigError
 from search.deciding.space import AnyCell, CellSpace
 from search.findings.leaderboard import percent
 from search.journal.folder import open_search
-from search.settings.groups import Count, Images, Workplace
+from search.settings.groups import Count, Images, Seed, Workplace
 from search.settings.named_cells import read_cell
 from search.settings.places import FolderName
 from search.tracking.settings import Tracking, check_model_name
@@ -48,7 +49,7 @@ class RetrainCommandSettings:
     source: Chosen | InRun
     name: FolderName
     training: RetrainSettings
-    seed: int
+    seed: Seed
     data_parallel: Count
     register: str | None
     images: Annotated[Images, HERE]
@@ -58,6 +59,8 @@ class RetrainCommandSettings:
 
     def __post_init__(self) -> None:
         self.training.check(self.images.backbone.output_stride, self.data_parallel)
+        for setting in ("train_split", "val_split"):
+            check_split(self.images.dataset, f"training.{setting}", getattr(self.training, setting))
         if self.register is None:
             return
         check_model_name(self.register)

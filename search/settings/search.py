@@ -42,6 +42,7 @@ class SearchSettings:
     report: report.ReportSettings
 
     def __post_init__(self) -> None:
+        self.deciding.proxy.check(self.images.backbone.output_stride)
         if not self.fork and self.source is not None:
             raise ValueError(
                 f"from: only a fork begins with another search's cells; add fork=true, or drop from={self.source}."

@@ -128,8 +128,16 @@ def _contenders(config: Config, rungs: Sequence[int]) -> list[Contender]:
 
 def _contender(config: Config, overrides: Sequence[str], algorithm: str, scheduler: str) -> Contender:
     chosen = [f"{group}={name}" for group, name in (("algorithm", algorithm), ("scheduler", scheduler)) if name]
-    plan = load("simulate", [*overrides, *chosen], config.config_dir).read(_Way).plan
+    plan = _way(config, [*overrides, *chosen]).plan
     return Contender(algorithm or type(plan.algorithm).__name__, scheduler or type(plan.scheduler).__name__, plan)
+
+
+def _way(config: Config, overrides: Sequence[str]) -> _Way:
+    try:
+        return load("simulate", overrides, config.config_dir).read(_Way)
+    except ConfigError as error:
+        group, colon, rest = str(error).partition(": no choice")
+        raise ConfigError(f"{group}s{colon}{rest}" if colon else str(error)) from error
 
 
 def _recorded(journal: Path, plan: Plan) -> RecordedTable:

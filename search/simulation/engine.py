@@ -40,8 +40,9 @@ class Reranking:
     seeds: int = 4
 
     def __post_init__(self) -> None:
-        if self.top < 0 or self.seeds < 1:
-            raise ValueError(f"rerank: top must be at least 0 and seeds at least 1, got {self.top} and {self.seeds}.")
+        for name, least in (("top", 0), ("seeds", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"rerank.{name} must be at least {least}, got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,14 @@ class LandscapeSettings:
     step_s_per_gmadd: float = 0.08
 
     def __post_init__(self) -> None:
-        if not 0 < self.worst_miou < self.best_miou < 1:
+        if not 0 < self.best_miou < 1:
+            raise ValueError(f"landscape.best_miou must be above 0 and below 1, got {self.best_miou}.")
+        if not 0 < self.worst_miou < self.best_miou:
             raise ValueError(
-                f"landscape: 0 < worst_miou < best_miou < 1 must hold, got {self.worst_miou} and {self.best_miou}."
+                f"landscape.worst_miou must be above 0 and below best_miou ({self.best_miou}), got {self.worst_miou}."
             )
+        if self.seed < 0:
+            raise ValueError(f"landscape.seed must be at least 0, got {self.seed}.")
         for name in ("reach", "step_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"landscape.{name} must be above 0, got {getattr(self, name)}.")

@@ -75,6 +75,7 @@ def test_a_name_that_looks_like_a_number_is_a_text(name):
 
 
 def test_names_of_classes_may_be_numbers(here):
+    (here / "2026").mkdir()
     dataset = load("search", ["dataset=folder", "dataset.root=2026", "dataset.classes=[0,1,2]"]).build(
         "dataset", SegmentationDataset
     )

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.spec import CellError, CellSpec
+from search.deciding.reduced import SquareAtrousConvs
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 
 
@@ -109,10 +110,16 @@ def test_a_cell_outside_the_space_is_refused_by_name():
         ({"num_branches": 0, "operators": {"a": PointwiseConvs()}}, "space.num_branches"),
         ({"num_branches": 1, "operators": {}}, "at least one operator"),
         ({"num_branches": 1, "operators": {"a": PointwiseConvs(), "b": PointwiseConvs()}}, "got twice: conv 1x1"),
-        ({"num_branches": 1, "operators": {"a": AtrousConvs([0])}}, "at least 1"),
         ({"num_branches": 1, "operators": {"a": object()}}, "space.operators.a"),
     ],
 )
 def test_an_impossible_space_is_refused(arguments, complaint):
     with pytest.raises(ValueError, match=complaint):
         CellSpace(**arguments)
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [-1], [6, 6]], ids=str)
+def test_a_family_of_operators_has_sizes_that_differ_and_can_be_built(sizes):
+    for family, name in ((AtrousConvs, "rates"), (SquareAtrousConvs, "rates"), (PyramidPoolings, "grids")):
+        with pytest.raises(ValueError, match=f"{name} must be one or more different whole numbers of at least 1"):
+            family(sizes)

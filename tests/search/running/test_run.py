@@ -10,7 +10,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -32,7 +34,8 @@ from search.journal.replay import replay
 from search.journal.study import Study
 from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Resources, ResourcesError
-from search.running.run import run_study
+from search.running.run import _StudyFailures, run_study
+from search.running.trial import hang_path
 from training.score import DivergedError, RungScore
 
 SPACE = CellSpace(2, {"atrous": AtrousConvs([1, 3, 6, 9])})
@@ -242,3 +245,16 @@ def test_a_search_cut_short_goes_on_without_evaluating_a_cell_twice(two_nodes, t
 def test_a_trial_that_no_node_can_hold_is_refused(two_nodes, tmp_path, resources):
     with pytest.raises(ResourcesError, match=r"resources\.(cpu|gpu): a trial asks for"):
         search(tmp_path, plan(1, NoStopping()), resources=resources)
+
+
+def test_what_an_earlier_limit_left_is_no_hang_where_there_is_no_limit(tmp_path):
+    told = []
+    attempts = SimpleNamespace(is_current=lambda trial, attempt: True, died=lambda trial, reason: told.append(reason))
+    cell = SPACE.sample(Random(0))
+    study = SimpleNamespace(record=SimpleNamespace(trials={7: SimpleNamespace(cell=cell)}))
+    hang_path(tmp_path, cell).write_text("a traceback")
+    (tmp_path / "error.txt").write_text("the worker is gone")
+    trial = SimpleNamespace(config={"trial": 7}, trial_id="a", error_file=tmp_path / "error.txt")
+    failures = _StudyFailures(study, attempts, FaultTolerance(rung_timeout_s=None), tmp_path)
+    failures.on_trial_error(0, [], trial)
+    assert told == ["the worker is gone"]
