@@ -107,7 +107,8 @@ class Session:
         if study.trouble:
             self._say(
                 f"Stopped: {self.workplace.faults.give_up_after} trials in a row failed alike ({study.trouble}). Once that is "
-                f"mended, the same command goes on from {from_here(self.folder / JOURNAL)}."
+                f"mended, the same command goes on from {from_here(self.folder / JOURNAL)}; with retry_failed=true it tries "
+                "them again."
             )
             return 1
         self._say(

@@ -67,6 +67,19 @@ def test_a_search_in_which_everything_failed_says_why_ends_with_1_has_no_next_an
     assert "next " in mended.stdout
 
 
+def test_a_search_that_gives_up_says_how_it_goes_on_and_how_it_tries_again(searched, cluster):
+    output_dir, _ = searched
+    cluster()
+    stopped = dpc(output_dir, "search", *SEARCH[1:], "name=stopped", "faults.give_up_after=2")
+    assert stopped.returncode == 1
+    assert f"Stopped: 2 trials in a row failed alike ({ROOT})" in stopped.stdout
+    assert "with retry_failed=true it tries them again." in stopped.stdout
+    cluster(0, 1, 2, 3)
+    mended = dpc(output_dir, "search", *SEARCH[1:], "name=stopped", "retry_failed=true")
+    assert mended.returncode == 0, mended
+    assert "failed" not in mended.stdout.split("Leaderboard")[1]
+
+
 @pytest.mark.parametrize(
     ("command", "given", "folders"),
     [("rerank", RERANK, ["tiny/rerank/seed-0"]), ("fidelity", FIDELITY, ["fidelity/first", "fidelity/second"])],
