@@ -208,7 +208,7 @@ def end_to_end_work(name: str, way: str) -> Work:
     segmenter = Segmenter(
         CELL, recipe.classes, BackboneSettings(recipe.encoder), CellSettings(filters=recipe.filters), recipe.decoder
     )
-    optimizer = build_optimizer(OptimizerSettings(), segmenter.parameters())
+    optimizer = build_optimizer(OptimizerSettings(), segmenter)
     model = CoarseLogits(segmenter)
     with torch.inference_mode():
         size = model(images_BCHW[:1]).shape[1:]

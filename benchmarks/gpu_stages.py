@@ -273,7 +273,7 @@ class Trial:
         captured: bool,
     ) -> None:
         self.model, self.device, self.done = model, device, 0
-        optimizer = build_optimizer(OptimizerSettings("sgd", 0.01), model.parameters())
+        optimizer = build_optimizer(OptimizerSettings("sgd", 0.01), model)
         rates_I = torch.full((100_000,), 0.001, device=device)
         loss_of = plain_loss if plain else segmentation_loss
         self._step = GraphStep(

@@ -20,6 +20,7 @@ from models.settings import BackboneSettings
 from models.spec import CellSpec
 from training.augmented import image_batches
 from training.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from training.class_weights import weighing_of
 from training.evaluation import Scores, evaluate
 from training.loop import train
 from training.losses import segmentation_loss
@@ -105,7 +106,7 @@ def end_to_end(
     model = Segmenter(
         cell, classes.num_classes, backbone, settings.cell, settings.decoder, classes.class_names, classes.palette
     ).to(workers.device)
-    optimizer = build_optimizer(settings.optimizer, model.parameters())
+    optimizer = build_optimizer(settings.optimizer, model, {"encoder.": settings.backbone_rate, "": settings.head_rate})
     averaged = _averaged(model, settings)
     states = nn.ModuleList([model, averaged] if averaged else [model])
     origin = {"digest": cell.digest, "seed": seed, "settings": asdict(settings), "backbone": asdict(backbone)}
@@ -115,12 +116,13 @@ def end_to_end(
     if workers.rank == 0:
         yield from history
     before_s, start = (history[-1].elapsed_s, history[-1].iteration) if history else (0.0, 0)
+    weighing = weighing_of(settings.loss, dataset.split(settings.train_split), dataset.info, workers.device)
     step = Step(
         workers.wrap(CoarseLogits(model)),
         optimizer,
         settings.optimizer,
         image_batches(dataset, backbone, settings, seed, start, workers),
-        partial(segmentation_loss, ignore_label=dataset.info.ignore_label),
+        partial(segmentation_loss, ignore_label=dataset.info.ignore_label, weighing=weighing),
         settings.iterations,
         settings.precision,
         settings.accumulate,

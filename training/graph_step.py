@@ -35,10 +35,11 @@ class GraphStep:
         loss_of: Callable[[Tensor, Tensor], Tensor],
         learning_rates_I: Tensor,
         precision: Precision = "float32",
+        max_norm: float | None = None,
     ) -> None:
         self._model = HalfWeights(model, optimizer) if precision == "bfloat16" else model
         self._optimizer, self._batch_at, self._loss_of = optimizer, batch_at, loss_of
-        self._learning_rates_I, self._precision = learning_rates_I, precision
+        self._learning_rates_I, self._precision, self._max_norm = learning_rates_I, precision, max_norm
         self._iteration_1 = torch.zeros(1, dtype=torch.int64, device=learning_rates_I.device)
         self._learning_rate = torch.zeros((), device=learning_rates_I.device)
         for group in optimizer.param_groups:
@@ -63,7 +64,8 @@ class GraphStep:
     def _run(self) -> None:
         self._learning_rate.copy_(self._learning_rates_I.index_select(0, self._iteration_1).squeeze(0))
         inputs, labels = self._batch_at(self._iteration_1)
-        self._loss.copy_(update(self._model, self._optimizer, self._loss_of, inputs, labels, self._precision))
+        loss = update(self._model, self._optimizer, self._loss_of, inputs, labels, self._precision, max_norm=self._max_norm)
+        self._loss.copy_(loss)
 
     def _run_aside(self) -> None:
         """Eagerly, on a stream that is not the default one: a capture does not accept what that one has left behind."""

@@ -1,6 +1,7 @@
 """The segmentation loss, at the labels' own resolution and without full-resolution logits."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from types import ModuleType
@@ -16,43 +17,71 @@ STRIP_ROWS = 16
 """Rows of pixels that are upsampled at a time: a strip stays in the processor's cache."""
 
 
-def segmentation_loss(logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool = True) -> Tensor:
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighing:
+    """How much pixels count; as it is, all that are labelled count alike.
+
+    Attributes:
+        class_weights_K: a pixel counts as much as its class.
+        hard_pixels: share of the labelled pixels that count, those of the largest loss.
+        label_smoothing: of the target, spread over all classes.
+    """
+
+    class_weights_K: Tensor | None = None
+    hard_pixels: float = 1.0
+    label_smoothing: float = 0.0
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all labelled pixels count alike, and their labels for certain."""
+        return self.class_weights_K is None and self.hard_pixels == 1 and self.label_smoothing == 0
+
+
+EQUAL = Weighing()
+
+
+def segmentation_loss(
+    logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool = True, weighing: Weighing = EQUAL
+) -> Tensor:
     """Mean cross entropy of the bilinearly upsampled logits over the pixels that count; 0 where none does.
 
-    Equal to ``F.cross_entropy(F.interpolate(...), labels, ignore_index=...)`` in value and gradient. The gradient is found on
-    the way, so that neither needs the full-resolution logits (docs/log.md has the gain).
+    Equal to ``F.cross_entropy(F.interpolate(...), labels, weight, ignore_index=..., label_smoothing=...)`` in value and
+    gradient, of the hard pixels. The gradient is found on the way, so that neither needs the full-resolution logits
+    (docs/log.md has the gain).
 
     Args:
         logits_BKhw: class scores at the features' resolution.
         labels_BHW: class ids at the image's resolution, uint8; pixels equal to ``ignore_label`` do not count.
     """
-    loss: Tensor = _UpsampledCrossEntropy.apply(logits_BKhw, labels_BHW, ignore_label, align_corners)
+    loss: Tensor = _UpsampledCrossEntropy.apply(logits_BKhw, labels_BHW, ignore_label, align_corners, weighing)
     return loss
 
 
 class _UpsampledCrossEntropy(torch.autograd.Function):
-    """On a GPU one kernel, elsewhere strips of rows."""
+    """On a GPU one kernel where all pixels count alike, elsewhere strips of rows."""
 
     @staticmethod
-    def forward(ctx: Any, logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool) -> Tensor:
-        kernels = _loss_kernels(logits_BKhw.device) if kernels_are_on() else None
+    def forward(
+        ctx: Any, logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool, weighing: Weighing
+    ) -> Tensor:
+        kernels = _loss_kernels(logits_BKhw.device) if kernels_are_on() and weighing.is_equal else None
         arguments = logits_BKhw.detach(), labels_BHW, ignore_label, align_corners
         if kernels:
             with torch.cuda.device_of(logits_BKhw):  # where Triton launches
                 loss, gradient_BKhw = kernels.loss_and_gradient(*arguments)
         else:
-            loss, gradient_BKhw = loss_and_gradient_in_strips(*arguments)
+            loss, gradient_BKhw = loss_and_gradient_in_strips(*arguments, weighing)
         ctx.save_for_backward(gradient_BKhw)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient_BKhw,) = ctx.saved_tensors
-        return gradient_BKhw * upstream[0], None, None, None
+        return gradient_BKhw * upstream[0], None, None, None, None
 
 
 def loss_and_gradient_in_strips(
-    logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool
+    logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool, weighing: Weighing = EQUAL
 ) -> tuple[Tensor, Tensor]:
     """The loss, and its gradient with respect to the logits.
 
@@ -63,24 +92,69 @@ def loss_and_gradient_in_strips(
     columns_Ww = _bilinear(labels_BHW.shape[2], width, align_corners, device)
     wide_NhW = logits_BKhw.float().reshape(batch * classes, height, width) @ columns_Ww.T
     gradient_NhW = torch.zeros_like(wide_NhW)
+    strips = _strips(labels_BHW.shape[1], height, align_corners, device)
+    counts_BHW = labels_BHW != ignore_label
+    if weighing.hard_pixels < 1:
+        counts_BHW &= _hardest(wide_NhW, labels_BHW, counts_BHW, strips, weighing)
+    weights_BHW = _weights(labels_BHW, counts_BHW, weighing)
+    certain, spread_K11 = 1 - weighing.label_smoothing, _spread(classes, device, weighing)
     total = wide_NhW.new_zeros(())
-    for start, first, strip_Rh in _strips(labels_BHW.shape[1], height, align_corners, device):
-        touched = slice(first, first + strip_Rh.shape[1])
-        labels_BRW = labels_BHW[:, start : start + len(strip_Rh)].long()
-        counts_B1RW = (labels_BRW != ignore_label).unsqueeze(1)
-        targets_B1RW = labels_BRW.unsqueeze(1).where(counts_B1RW, 0)
+    for start, first, strip_Rh in strips:
+        touched, rows = slice(first, first + strip_Rh.shape[1]), slice(start, start + len(strip_Rh))
+        counts_B1RW, weights_B1RW = counts_BHW[:, None, rows], certain * weights_BHW[:, None, rows]
+        targets_B1RW = labels_BHW[:, None, rows].long().where(counts_B1RW, 0)
         logits_NRW = strip_Rh @ wide_NhW[:, touched]
-        logits_BKRW = logits_NRW.view(batch, classes, *labels_BRW.shape[1:])
+        logits_BKRW = logits_NRW.view(batch, classes, len(strip_Rh), -1)
         logits_BKRW -= logits_BKRW.amax(dim=1, keepdim=True)
-        targeted_B1RW = logits_BKRW.gather(1, targets_B1RW)
+        told_B1RW, all_B1RW = weights_B1RW * logits_BKRW.gather(1, targets_B1RW), weights_B1RW
+        if spread_K11 is not None:
+            told_B1RW += counts_B1RW * (spread_K11 * logits_BKRW).sum(dim=1, keepdim=True)
+            all_B1RW = weights_B1RW + counts_B1RW * spread_K11.sum()
         sums_B1RW = logits_BKRW.exp_().sum(dim=1, keepdim=True)
-        total += ((sums_B1RW.log() - targeted_B1RW) * counts_B1RW).sum()
-        logits_BKRW *= counts_B1RW / sums_B1RW  # now the probabilities, and minus one at the target their gradient
-        logits_BKRW.scatter_add_(1, targets_B1RW, -counts_B1RW.to(logits_BKRW.dtype))
+        total += (sums_B1RW.log() * all_B1RW - told_B1RW).sum()
+        logits_BKRW *= all_B1RW / sums_B1RW  # now the probabilities, and minus the target their gradient
+        logits_BKRW.scatter_add_(1, targets_B1RW, -weights_B1RW)
+        if spread_K11 is not None:
+            logits_BKRW -= counts_B1RW * spread_K11
         gradient_NhW[:, touched] += strip_Rh.T @ logits_NRW
-    count = (labels_BHW != ignore_label).sum().clamp(min=1)
-    gradient_BKhw = (gradient_NhW @ columns_Ww / count).view_as(logits_BKhw).to(logits_BKhw.dtype)
-    return total / count, gradient_BKhw
+    weight = weights_BHW.sum()
+    weight = weight.where(weight > 0, 1)
+    gradient_BKhw = (gradient_NhW @ columns_Ww / weight).view_as(logits_BKhw).to(logits_BKhw.dtype)
+    return total / weight, gradient_BKhw
+
+
+def _hardest(
+    wide_NhW: Tensor, labels_BHW: Tensor, counts_BHW: Tensor, strips: Sequence[tuple[int, int, Tensor]], weighing: Weighing
+) -> Tensor:
+    """Which pixels (B, H, W) have a loss among the largest."""
+    losses = []
+    for start, first, strip_Rh in strips:
+        logits_NRW = strip_Rh @ wide_NhW[:, first : first + strip_Rh.shape[1]]
+        logits_BKRW = logits_NRW.view(len(labels_BHW), -1, *logits_NRW.shape[1:])
+        rows = slice(start, start + len(strip_Rh))
+        targets_BRW = labels_BHW[:, rows].long().where(counts_BHW[:, rows], 0)
+        losses.append(F.cross_entropy(logits_BKRW, targets_BRW, weighing.class_weights_K, reduction="none"))
+    losses_BHW = torch.cat(losses, dim=1).where(counts_BHW, -torch.inf)
+    number = (counts_BHW.sum() * weighing.hard_pixels).ceil().long().clamp(min=1)
+    least = losses_BHW.flatten().sort(descending=True).values[number - 1]
+    return losses_BHW >= least
+
+
+def _weights(labels_BHW: Tensor, counts_BHW: Tensor, weighing: Weighing) -> Tensor:
+    """Of each pixel, (B, H, W) float32."""
+    if weighing.class_weights_K is None:
+        return counts_BHW.float()
+    return weighing.class_weights_K[labels_BHW.long().where(counts_BHW, 0)] * counts_BHW
+
+
+def _spread(classes: int, device: torch.device, weighing: Weighing) -> Tensor | None:
+    """What each class, (K, 1, 1), gets of a pixel's target whatever its label; None for nothing."""
+    if weighing.label_smoothing == 0:
+        return None
+    weights_K = weighing.class_weights_K
+    if weights_K is None:
+        weights_K = torch.ones(classes, device=device)
+    return weights_K.view(-1, 1, 1) * (weighing.label_smoothing / classes)
 
 
 @lru_cache(maxsize=16)

@@ -72,7 +72,7 @@ class ProxyTask:
         started_s = time.monotonic()
         parts = self._parts
         models = nn.ModuleList(self._model(cell, seed) for _ in parts)
-        optimizers = [build_optimizer(self.settings.optimizer, model.parameters()) for model in models]
+        optimizers = [build_optimizer(self.settings.optimizer, model) for model in models]
         state = load_checkpoint(checkpoint, models, optimizers) if checkpoint else None
         scores = [RungScore(**score) for score in state["scores"]] if state else []
         yield from scores
@@ -111,7 +111,8 @@ class ProxyTask:
         if isinstance(features, ResidentFeatures):
             rates = [settings.optimizer.learning_rate_at(iteration, iterations) for iteration in range(iterations)]
             planned = batches.planned(iterations, features, self._device)
-            return GraphStep(model, optimizer, planned, loss_of, torch.tensor(rates, device=self._device), settings.precision)
+            rates_I, max_norm = torch.tensor(rates, device=self._device), settings.optimizer.max_norm
+            return GraphStep(model, optimizer, planned, loss_of, rates_I, settings.precision, max_norm)
         batch_at = partial(batches.at, features=features)
         return Step(model, optimizer, settings.optimizer, batch_at, loss_of, iterations, settings.precision)
 

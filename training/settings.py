@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import cos, inf, pi
 from typing import Literal, get_args
 
 from data.system.errors import UserError
 from models.settings import CellSettings
+from training.loss_settings import LossSettings
 
 Precision = Literal["float32", "bfloat16"]
 """Of activations and their gradients; weights and optimiser are float32 in either."""
@@ -22,7 +24,13 @@ class OptimizerSettings:
 
     Attributes:
         name: ``sgd`` (with ``momentum``, as in the paper) or ``adamw``.
-        learning_rate: at the first iteration; it falls by the poly schedule lr x (1 - i / iterations)^power.
+        learning_rate: at the first iteration; it falls by ``schedule``.
+        schedule: ``poly``, lr x (1 - i / iterations)^power, or ``cosine``, lr x (1 + cos(pi i / iterations)) / 2 (Loshchilov
+            and Hutter 2017).
+        warmup: iterations in which the rate rises to that of the schedule, in equal steps; 0 for none (Goyal et al. 2017).
+        decayed: the parameters that have weight decay: ``all``, or ``convolutions``, as in DeepLab's code: not batch norm,
+            biases and depthwise kernels.
+        max_norm: of all gradients together: longer ones are shortened to it (Pascanu et al. 2013); None for none.
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -30,22 +38,32 @@ class OptimizerSettings:
     weight_decay: float = 4e-5
     momentum: float = 0.9
     power: float = 0.9
+    schedule: Literal["poly", "cosine"] = "poly"
+    warmup: int = 0
+    decayed: Literal["all", "convolutions"] = "all"
+    max_norm: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ("sgd", "adamw"):
-            raise ValueError(f"optimizer.name must be 'sgd' or 'adamw', got {self.name!r}.")
+        choices = {"name": ("sgd", "adamw"), "schedule": ("poly", "cosine"), "decayed": ("all", "convolutions")}
+        for name, accepted in choices.items():
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"optimizer.{name} must be {' or '.join(map(repr, accepted))}, got {getattr(self, name)!r}.")
+        for name in ("weight_decay", "power", "warmup"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"optimizer.{name} must be at least 0, got {getattr(self, name)}.")
         if self.learning_rate <= 0:
             raise ValueError(f"optimizer.learning_rate must be above 0, got {self.learning_rate}.")
-        if self.weight_decay < 0:
-            raise ValueError(f"optimizer.weight_decay must be at least 0, got {self.weight_decay}.")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"optimizer.momentum must be at least 0 and below 1, got {self.momentum}.")
-        if self.power < 0:
-            raise ValueError(f"optimizer.power must be at least 0, got {self.power}.")
+        if self.max_norm is not None and not self.max_norm > 0:
+            raise ValueError(f"optimizer.max_norm must be above 0, or null, got {self.max_norm}.")
 
     def learning_rate_at(self, iteration: int, iterations: int) -> float:
-        """The poly schedule at ``iteration``, from 0."""
-        return float(self.learning_rate * (1 - iteration / iterations) ** self.power)
+        """The schedule at ``iteration``, from 0."""
+        done = iteration / iterations
+        left = (1 - done) ** self.power if self.schedule == "poly" else (1 + cos(pi * done)) / 2
+        risen = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        return float(self.learning_rate * left * risen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +126,7 @@ class RetrainSettings:
         workers: processes that load and augment images; 0 does it in the training process.
         precision: of activations in training; validation is in float32.
         accumulate: parts that a batch goes through the model in; more need less memory. Batch norm sees one part at a time.
+        backbone_rate, head_rate: factors of the learning rate, of the backbone's and of all other parameters.
         ema_decay: keep an exponential moving average of the weights, and validate and save that; null keeps none.
         train_split, val_split: of the data set. What is chosen by its score should not be chosen by ``val``, which is then no
             check any more: search_train and search_val are there for that.
@@ -126,18 +145,19 @@ class RetrainSettings:
     workers: int = 0
     precision: Precision = "float32"
     accumulate: int = 1
+    backbone_rate: float = 1.0
+    head_rate: float = 1.0
     ema_decay: float | None = None
     train_split: str = "train"
     val_split: str = "val"
     cell: CellSettings = field(default_factory=CellSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "eval_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}.")
-        if self.workers < 0:
-            raise ValueError(f"training.workers must be at least 0, got {self.workers}.")
+        for name, least in {"iterations": 1, "eval_every": 1, "workers": 0, "backbone_rate": 0, "head_rate": 0}.items():
+            if not least <= getattr(self, name) < inf:
+                raise ValueError(f"training.{name} must be at least {least}, got {getattr(self, name)}.")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"training.scales must be at least one factor above 0, got {list(self.scales)}.")
         if not 0 <= self.color_jitter < 1:

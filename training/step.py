@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.optim import RATE
 from training.settings import OptimizerSettings, Precision
 
 Batch = tuple[Tensor, Tensor]
@@ -35,9 +36,10 @@ class Step:
     def __call__(self, iteration: int) -> Tensor:
         """Returns the loss, on the device: nothing waits for it."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate_at(iteration, self.iterations)
+            group["lr"] = group[RATE] * self.settings.learning_rate_at(iteration, self.iterations)
         inputs, labels = self.batch_at(iteration)
-        return update(self.model, self.optimizer, self.loss_of, inputs, labels, self.precision, self.parts)
+        max_norm = self.settings.max_norm
+        return update(self.model, self.optimizer, self.loss_of, inputs, labels, self.precision, self.parts, max_norm)
 
 
 def update(
@@ -48,8 +50,9 @@ def update(
     labels: Tensor,
     precision: Precision,
     parts: int = 1,
+    max_norm: float | None = None,
 ) -> Tensor:
-    """Move the weights along the gradients of one batch, and return its loss."""
+    """Move the weights along the gradients of one batch, of ``max_norm`` at most, and return its loss."""
     optimizer.zero_grad(set_to_none=True)
     losses = []
     chunks = list(zip(inputs.chunk(parts), labels.chunk(parts), strict=True))  # fewer than asked for where there are too few
@@ -57,6 +60,9 @@ def update(
         loss = loss_of(predicted(model, some_inputs, precision), some_labels) / len(chunks)
         loss.backward()
         losses.append(loss.detach())
+    if max_norm is not None:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, max_norm)
     optimizer.step()
     return torch.stack(losses).sum()
 

@@ -16,7 +16,7 @@ def small_training(seed=0):
     """A model and its optimiser after a few steps, so that both have a state."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
-    optimizer = build_optimizer(OptimizerSettings("adamw", 0.01), model.parameters())
+    optimizer = build_optimizer(OptimizerSettings("adamw", 0.01), model)
     for _ in range(3):
         optimizer.zero_grad()
         model(torch.randn(2, 2, 5, 5)).square().mean().backward()

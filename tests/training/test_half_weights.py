@@ -20,7 +20,7 @@ def test_weights_that_are_cast_together_train_to_the_same_bits_as_autocasts():
         torch.manual_seed(0)
         cell = CellSpec.read(CONF / "cell" / "dpc_top1.json")
         model = classifier_on(cell, 6, 3, CellSettings(filters=8)).train()
-        optimizer = build_optimizer(OptimizerSettings("sgd", 0.1), model.parameters())
+        optimizer = build_optimizer(OptimizerSettings("sgd", 0.1), model)
         called = HalfWeights(model, optimizer) if is_together else model
         for _ in range(2):
             batch = torch.randn(4, 6, 5, 5), torch.randint(0, 3, (4, 65, 65), dtype=torch.uint8)

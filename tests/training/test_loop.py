@@ -33,7 +33,7 @@ def batch_at(iteration):
 
 
 def trained(model, settings=SGD, optimizer=None, seed=7, stops=STOPS, start=0, **options):
-    optimizer = optimizer or build_optimizer(settings, model.parameters())
+    optimizer = optimizer or build_optimizer(settings, model)
     loss_of = options.pop("loss_of", nn.functional.mse_loss)
     step = Step(model, optimizer, settings, options.pop("batch_at", batch_at), loss_of, stops[-1])
     return train(model, step, seed, stops, start, **options)
@@ -64,7 +64,7 @@ def test_a_power_of_one_falls_in_a_straight_line():
 
 def test_every_step_is_taken_at_the_rate_of_its_iteration_whatever_the_stops():
     model = small_model()
-    optimizer = build_optimizer(SGD, model.parameters())
+    optimizer = build_optimizer(SGD, model)
     used, step = [], optimizer.step
 
     def remember_the_rate():
@@ -79,7 +79,7 @@ def test_every_step_is_taken_at_the_rate_of_its_iteration_whatever_the_stops():
 def test_frozen_parameters_are_not_given_to_the_optimiser():
     model = small_model().requires_grad_(False)
     model[-1].requires_grad_(True)
-    given = build_optimizer(SGD, model.parameters()).param_groups[0]["params"]
+    given = build_optimizer(SGD, model).param_groups[0]["params"]
     assert [id(parameter) for parameter in given] == [id(parameter) for parameter in model[-1].parameters()]
 
 
@@ -112,13 +112,13 @@ def test_a_training_resumed_at_any_stop_ends_with_the_same_bits(settings, resume
     expected = list(trained(whole, settings))
 
     interrupted, path = small_model(), tmp_path / "state.safetensors"
-    optimizer = build_optimizer(settings, interrupted.parameters())
+    optimizer = build_optimizer(settings, interrupted)
     for stop, _ in zip(range(resumed_at + 1), trained(interrupted, settings, optimizer), strict=False):
         save_checkpoint(path, interrupted, [optimizer], {"stop": stop})
 
     torch.manual_seed(99)  # the process that goes on has drawn other numbers
     resumed = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 1))
-    optimizer = build_optimizer(settings, resumed.parameters())
+    optimizer = build_optimizer(settings, resumed)
     assert load_checkpoint(path, resumed, [optimizer]) == {"stop": resumed_at}
     assert not same_state(resumed, whole)
     assert list(trained(resumed, settings, optimizer, start=STOPS[resumed_at])) == expected[resumed_at + 1 :]

@@ -1,0 +1,78 @@
+"""Which parameters follow their gradients how far."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from training.class_weights import weights_by_rule
+from training.optim import build_optimizer
+from training.settings import OptimizerSettings
+from training.step import Step
+
+
+class Tiny(nn.Module):
+    """A backbone, named as the model has it, and a head: a convolution of each kind, with batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+        self.head = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 1))
+
+    def forward(self, values_BCHW):
+        return self.head(self.encoder(values_BCHW))
+
+
+def stepped(settings, rates=None, scale=1.0, iteration=0, iterations=10):
+    """How far a step moves each parameter."""
+    torch.manual_seed(0)
+    model = Tiny()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    batch = torch.randn(2, 3, 5, 5), torch.zeros(2)
+    optimizer = build_optimizer(settings, model, rates)
+    Step(model, optimizer, settings, lambda _: batch, lambda output, _: scale * output.square().sum(), iterations)(iteration)
+    return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
+
+
+def norm(moved):
+    return math.sqrt(sum(float(change.square().sum()) for change in moved.values()))
+
+
+def test_decay_of_convolutions_leaves_out_batch_norm_biases_and_depthwise_kernels():
+    model = Tiny()
+    groups = build_optimizer(OptimizerSettings(weight_decay=0.1, decayed="convolutions"), model).param_groups
+    decayed = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
+    assert [name for name, p in model.named_parameters() if id(p) in decayed] == ["encoder.0.weight", "head.1.weight"]
+    (every,) = build_optimizer(OptimizerSettings(weight_decay=0.1), Tiny()).param_groups
+    assert len(every["params"]) == len(list(Tiny().parameters()))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_rates_of_backbone_and_head_are_factors_of_every_step(name):
+    settings = OptimizerSettings(name, 0.01, weight_decay=0.0)
+    alike, apart = stepped(settings), stepped(settings, {"encoder.": 0.0, "": 3.0})
+    for parameter, change in apart.items():
+        factor = 0.0 if parameter.startswith("encoder.") else 3.0
+        torch.testing.assert_close(change, factor * alike[parameter], rtol=1e-4, atol=1e-7)
+
+
+def test_gradients_above_the_norm_are_shortened_to_it_and_others_are_not_touched():
+    plain = {"learning_rate": 1.0, "weight_decay": 0.0, "momentum": 0.0}
+    assert norm(stepped(OptimizerSettings(**plain, max_norm=0.5), scale=100.0)) == pytest.approx(0.5, rel=1e-3)
+    free, bounded = (stepped(OptimizerSettings(**plain, max_norm=bound), scale=1e-3) for bound in (None, 1e3))
+    assert all(torch.equal(free[name], bounded[name]) for name in free)
+
+
+def test_a_rate_rises_in_equal_steps_to_its_schedule_and_falls_with_it():
+    flat = OptimizerSettings(learning_rate=1.0, power=0.0, warmup=4)
+    assert [flat.learning_rate_at(i, 8) for i in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    cosine = OptimizerSettings(learning_rate=2.0, schedule="cosine")
+    assert [cosine.learning_rate_at(i, 4) for i in range(5)] == pytest.approx([2, 1 + math.sqrt(0.5), 1, 1 - math.sqrt(0.5), 0])
+
+
+def test_class_weights_follow_from_the_labels_by_the_rules_of_their_papers():
+    pixels = [100, 300, 0, 600]
+    assert weights_by_rule("median_frequency", pixels) == [3.0, 1.0, 0.0, 0.5]
+    expected = [1 / math.log(1.02 + share) if share else 0.0 for share in (0.1, 0.3, 0.0, 0.6)]
+    assert weights_by_rule("inverse_log", pixels) == pytest.approx(expected)
