@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-CLASS_WEIGHT_RULES = ("median_frequency", "inverse_log")
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +18,17 @@ class LossSettings:
         label_smoothing: of the target, spread over all classes (Szegedy et al. 2016).
     """
 
-    class_weights: str | Sequence[float] | None = None
+    class_weights: Sequence[float] | Literal["median_frequency", "inverse_log"] | None = None
     hard_pixels: float = 1.0
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         weights = self.class_weights
         if isinstance(weights, str):
-            if weights not in CLASS_WEIGHT_RULES:
-                accepted = ", ".join(CLASS_WEIGHT_RULES)
-                raise ValueError(f"loss.class_weights must be {accepted}, a list of weights, or null, got {weights!r}.")
+            if weights not in ("median_frequency", "inverse_log"):
+                raise ValueError(
+                    f"loss.class_weights must be a list of weights, 'median_frequency', 'inverse_log' or null, got {weights!r}."
+                )
         elif weights is not None and (not weights or not 0 <= min(weights) <= max(weights) < float("inf") or max(weights) == 0):
             raise ValueError(f"loss.class_weights must be at least 0, and not all 0, got {list(weights)}.")
         if not 0 < self.hard_pixels <= 1:

@@ -12,6 +12,7 @@ from torch import nn
 
 from data.datasets.contract import DatasetInfo, Sample, palette_of
 from data.datasets.shapes import Shapes
+from data.system.errors import UserError
 from models import tensor_file
 from models.backbones import build_backbone, weights_digest
 from models.segmenter import CoarseLogits, Segmenter
@@ -19,6 +20,7 @@ from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
 from training.end_to_end import STATE_FILE, end_to_end, retrain
 from training.evaluation import evaluate
+from training.loss_settings import LossSettings
 from training.losses import segmentation_loss
 from training.settings import OptimizerSettings, RetrainSettings
 from training.step import update
@@ -89,6 +91,30 @@ def norms(model):
 
 
 # Training
+
+
+def test_a_backbone_whose_rate_is_0_stays_as_it_was_while_the_rest_learns(tmp_path):
+    frozen = {"backbone_rate": 0.0, "eval_every": 9, "height_px": 33}
+    models = [trained(tmp_path / str(number), iterations=number, **frozen)[1] for number in (1, 2)]
+    first, second = (dict(model.named_parameters()) for model in models)
+    moved = {name for name in first if not torch.equal(first[name], second[name])}
+    assert moved
+    assert not any(name.startswith("encoder.") for name in moved)
+
+
+def test_a_training_on_the_hard_half_of_the_pixels_begins_with_a_larger_loss(tmp_path):
+    losses = [
+        trained(tmp_path / str(share), iterations=1, height_px=33, loss=LossSettings("inverse_log", share))[0][0].loss
+        for share in (1.0, 0.5)
+    ]
+    assert losses[1] > losses[0]
+
+
+def test_class_weights_that_are_not_one_a_class_are_refused(tmp_path):
+    with pytest.raises(
+        UserError, match="training.loss.class_weights: must be one weight for each of the 3 classes of toy, got 2"
+    ):
+        trained(tmp_path, loss=LossSettings([1.0, 2.0]))
 
 
 @pytest.mark.parametrize("decoder", [False, True], ids=["plain", "decoder"])
