@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -13,6 +14,7 @@ from search.deciding.outcomes import Status
 from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import leaderboard_table, percent
 from search.findings.rung_correlations import rung_correlations
+from search.findings.search_noise import search_noise
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.journal.study import Study
@@ -32,7 +34,7 @@ def run(settings: SearchSettings) -> int:
     name, folder, workplace = settings.name, settings.folder, settings.workplace
     check_workplace(workplace)
     scoring = by_proxy(settings.deciding.proxy, settings.deciding.space, settings.images, workplace, console)
-    plan = settings.deciding.plan(scoring.features)
+    plan = replace(settings.deciding.plan(scoring.features), repeats=settings.repeats)
     plan.budget.check(plan.space, plan.cost_of)
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "search_code": search_code()}
     recorded = {**settings.fingerprint, **settings.recorded, "backbone": settle(settings.images.backbone).record}
@@ -81,6 +83,8 @@ def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Se
     print_table(leaderboard_table(study.record), console)
     console.print(f"\nBest cell: {best.cell}", soft_wrap=True)
     console.print(_spread(study.record), soft_wrap=True)
+    if noise := search_noise(study.record):
+        console.print(f"{noise.text()}\n", soft_wrap=True)
     if not study.is_complete:
         return
     lines = {

@@ -3,7 +3,7 @@
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.spec import CellSpec
 from search.deciding.algorithms.base import Algorithm, proposal_seed, propose_new, training_seed
@@ -25,6 +25,7 @@ class Plan:
         budget: the most a cell may cost.
         window: None lets a decision see all results that have arrived. A number makes the search deterministic: proposal n
             waits for the ends of trials up to n - window, and it and its trial's rungs see those alone.
+        repeats: so many cells are scored again at the end, under another seed.
         paired: every training has the study's own seed, so that all cells see the same batches; else it follows from the cell.
     """
 
@@ -37,11 +38,14 @@ class Plan:
     cost_of: CostOf
     budget: Budget = field(default_factory=Budget)
     window: int | None = None
+    repeats: int = 0
     paired: bool = False
 
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise ValueError(f"trials must be at least 1, got {self.trials}.")
+        if self.repeats < 0:
+            raise ValueError(f"repeats must be at least 0, got {self.repeats}.")
         if self.window is not None and self.window < 1:
             raise ValueError(f"window must be at least 1, got {self.window}.")
 
@@ -63,18 +67,24 @@ class Policy:
         self._first: list[CellSpec] = []
         self._pending: dict[int, CellSpec] = {}
         self._running: set[int] = set()
+        self._repeats: set[int] = set()
         self._ended: dict[int, Evaluation] = {}
         self._finished = Finished()
         self._num_begun = 0
         self._board = _Board(plan)
 
-    def begin(self, trial: int, cell: CellSpec, is_comparable: bool = True, comes_first: bool = False) -> None:
+    def begin(
+        self, trial: int, cell: CellSpec, is_comparable: bool = True, comes_first: bool = False, is_repeat: bool = False
+    ) -> None:
         """The next trial begins.
 
         Args:
             is_comparable: whether it is scored as this search scores: else its cell may be proposed again.
             comes_first: whether it is, before the algorithm is asked.
+            is_repeat: whether its cell was scored before. Nothing follows from it: neither proposals nor stops.
         """
+        if is_repeat:
+            self._repeats.add(trial)
         if is_comparable:
             self._known.add(cell.digest)
         if comes_first:
@@ -85,12 +95,15 @@ class Policy:
 
     def score(self, trial: int, iterations: Sequence[int], mious: Sequence[float]) -> None:
         """A trial has reached a rung: the last of these, one a rung."""
+        if trial in self._repeats:
+            return
         self._board.add(trial, iterations, mious)
 
     def end(self, evaluation: Evaluation) -> None:
         """A trial ends."""
         self._running.remove(evaluation.trial)
-        self._ended[evaluation.trial] = evaluation
+        is_repeat = evaluation.trial in self._repeats
+        self._ended[evaluation.trial] = replace(evaluation, mious=()) if is_repeat else evaluation
         if self._plan.window is None:
             self._see(evaluation.trial)
 
@@ -126,6 +139,8 @@ class Policy:
         """Whether a trial with these scores, one a rung, goes on."""
         if iterations[-1] >= self._plan.rungs[-1]:
             return Decision(False, "full budget")
+        if trial in self._repeats:
+            return Decision(True, "a repeat trains through")
         peers = self._board.peers(trial, len(mious))
         return self._plan.scheduler.decide(trial, iterations, mious, peers)
 

@@ -8,19 +8,24 @@ from pathlib import Path
 from rich.table import Table
 
 from data.system.files import write_text
+from search.findings.search_noise import SearchNoise, search_noise
 from search.journal.record import SearchRecord, TrialRecord
 
-COLUMNS = ("rank", "digest", "miou", "params", "madds", "status", "rung", "seconds", "cell")
+COLUMNS = ("rank", "digest", "miou", "expected", "params", "madds", "status", "rung", "seconds", "cell")
 
 
 def write_leaderboard(record: SearchRecord, folder: Path) -> None:
-    """Write ``leaderboard.csv`` and, once a trial has a score, ``best.json`` into ``folder``."""
-    ranked = record.leaderboard()
+    """Write ``leaderboard.csv`` and, once a trial has a score, ``best.json`` into ``folder``.
+
+    Beside the score that was found stands the one to expect under a fresh seed, where the search has measured its noise.
+    """
+    ranked, noise = record.leaderboard(), search_noise(record)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for rank, trial in enumerate(ranked, start=1):
-        miou = "" if trial.miou is None else f"{trial.miou:.6f}"
+        expected = noise.of(trial) if noise else None
+        miou, expected_miou = ("" if value is None else f"{value:.6f}" for value in (trial.miou, expected))
         cell = json.dumps(trial.cell.to_json())
         proposed = trial.proposed
         seconds = f"{trial.elapsed_s:.1f}"
@@ -29,6 +34,7 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
                 rank,
                 trial.cell.digest,
                 miou,
+                expected_miou,
                 proposed.params,
                 proposed.madds,
                 trial.status,
@@ -39,18 +45,21 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
         )
     write_text(folder / "leaderboard.csv", text.getvalue())
     if ranked and ranked[0].miou is not None:
-        write_text(folder / "best.json", json.dumps(_best(ranked[0]), indent=2) + "\n")
+        write_text(folder / "best.json", json.dumps(_best(ranked[0], noise), indent=2) + "\n")
 
 
 def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
     """The first ``rows`` for a terminal."""
     table = Table(title="Leaderboard", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in ("rank", "mIoU", "params", "madds", "rung", "status", "cell"):
+    noise = search_noise(record)
+    expected = ["expected"] if noise else []
+    for name in ("rank", "mIoU", *expected, "params", "madds", "rung", "status", "cell"):
         table.add_column(name, justify="left" if name in ("status", "cell") else "right", no_wrap=True)
     for rank, trial in enumerate(record.leaderboard()[:rows], start=1):
         table.add_row(
             str(rank),
             percent(trial.miou),
+            *([percent(noise.of(trial))] if noise else []),
             quantity(trial.proposed.params),
             quantity(trial.proposed.madds),
             str(len(trial.rungs)),
@@ -79,11 +88,13 @@ def ordinal(number: int) -> str:
     return f"{number:,}{suffix}"
 
 
-def _best(trial: TrialRecord) -> dict[str, object]:
+def _best(trial: TrialRecord, noise: SearchNoise | None) -> dict[str, object]:
+    expected = noise.expected.get(trial.proposed.trial) if noise else None
     return {
         "trial": trial.proposed.trial,
         "digest": trial.cell.digest,
         "miou": trial.miou,
+        **({"expected_miou": expected.value, "expected_95": [expected.low, expected.high]} if expected else {}),
         "rung": len(trial.rungs),
         "params": trial.proposed.params,
         "madds": trial.proposed.madds,

@@ -27,7 +27,11 @@ class SearchOpened:
 
 @dataclass(frozen=True, slots=True)
 class CellProposed:
-    """The algorithm chose a cell. Costs are those of ``models.cost``; ``seed`` is its training's."""
+    """The algorithm chose a cell, or one is scored again. Costs are those of ``models.cost``; ``seed`` is its training's.
+
+    Attributes:
+        repeats: the trial of the same cell under another seed, which is told from luck by this one; None of a new cell.
+    """
 
     trial: int
     cell: CellSpec
@@ -35,6 +39,7 @@ class CellProposed:
     params: int
     madds: int
     time_s: float
+    repeats: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

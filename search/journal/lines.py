@@ -148,6 +148,8 @@ def encode(event: Event, after: Place = BEGIN) -> tuple[bytes, Place]:
     body: dict[str, Any] = {"event": _NAMES[type(event)]}
     for field in fields(event):
         value = getattr(event, field.name)
+        if value is None:
+            continue
         body[field.name] = value
         if isinstance(value, CellSpec):
             body |= {field.name: value.to_json(), "digest": value.digest}

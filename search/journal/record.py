@@ -78,6 +78,7 @@ class SearchRecord:
         accepted: of the digests of its code, those that were changed as of no consequence: from what to what.
         left_out: GPUs that get no further trials since the search was last opened.
         ends: how many of the search's own trials ended in which way; one that is tried again has not ended.
+        repeats: trials of cells that were scored before. They tell how sure scores are, and are counted and ranked nowhere.
     """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
@@ -90,6 +91,7 @@ class SearchRecord:
         self.ends: Counter[Status] = Counter()
         self.left_out: list[DeviceLeftOut] = []
         self.num_inherited = 0
+        self.repeats: dict[int, TrialRecord] = {}
         for event in events:
             self.apply(event)
 
@@ -106,12 +108,15 @@ class SearchRecord:
                 self._rank(self.trials[event.trial])
             case CellProposed():
                 self.trials[event.trial] = TrialRecord(event)
+                if event.repeats is not None:
+                    self.repeats[event.trial] = self.trials[event.trial]
             case RungReached():
                 self.trials[event.trial].rungs.append(event)
             case TrialEnded():
                 self.trials[event.trial].ended = event
-                self.ends[event.status] += 1
-                self._rank(self.trials[event.trial])
+                if event.trial not in self.repeats:
+                    self.ends[event.status] += 1
+                    self._rank(self.trials[event.trial])
             case TrialsReopened():
                 self._reopen(event.trials)
             case DeviceLeftOut():
@@ -121,8 +126,8 @@ class SearchRecord:
 
     @property
     def num_proposed(self) -> int:
-        """Trials of the search's own, inherited ones not counted."""
-        return len(self.trials) - self.num_inherited
+        """Trials of the search's own; inherited ones and repeats are not counted."""
+        return len(self.trials) - self.num_inherited - len(self.repeats)
 
     @property
     def num_ended(self) -> int:
@@ -131,8 +136,8 @@ class SearchRecord:
 
     @property
     def finished(self) -> list[TrialRecord]:
-        """Every trial that has ended, inherited ones included."""
-        return [trial for trial in tuple(self.trials.values()) if trial.ended]
+        """Every trial that has ended, inherited ones included, repeats not."""
+        return [trial for trial in tuple(self.trials.values()) if trial.ended and trial.proposed.repeats is None]
 
     @property
     def running(self) -> list[TrialRecord]:
@@ -177,7 +182,7 @@ class SearchRecord:
 
     def in_order_of_finishing(self) -> Sequence[TrialRecord]:
         """Those of the leaderboard, the first to finish first."""
-        ended = [(trial.ended.time_s, number) for number, trial in self.trials.items() if trial.ended and trial.is_comparable]
+        ended = [(trial.ended.time_s, trial.proposed.trial) for trial in self.finished if trial.ended and trial.is_comparable]
         return [self.trials[number] for _, number in sorted(ended)]
 
     def _reopen(self, trials: Sequence[int]) -> None:

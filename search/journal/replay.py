@@ -7,6 +7,7 @@ from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.policy import Plan, Policy
 from search.journal.events import CellProposed, Event, RungReached, TrialsReopened
 from search.journal.record import SearchRecord
+from search.journal.repeats import next_repeat
 from search.journal.telling import policy_of, tell
 
 
@@ -26,7 +27,13 @@ def replay(events: Iterable[Event], plan: Plan) -> Replayed:
     proposals = decisions = 0
     differences: list[str] = []
     for event in events:
-        if isinstance(event, CellProposed):
+        if isinstance(event, CellProposed) and event.repeats is not None:
+            proposals += 1
+            again = next_repeat(record, plan.seed)
+            if again is None or again.proposed.trial != event.repeats:
+                now = f"trial {again.proposed.trial}" if again else "none"
+                differences.append(f"trial {event.trial}: repeated trial {event.repeats}, now {now}")
+        elif isinstance(event, CellProposed):
             proposals += 1
             try:
                 cell = policy.next_cell()

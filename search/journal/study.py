@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from search.deciding.algorithms.base import SpaceExhaustedError
+from models.spec import CellSpec
+from search.deciding.algorithms.base import SpaceExhaustedError, repeat_seed
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.journal.events import (
@@ -20,6 +21,7 @@ from search.journal.events import (
     now_s,
 )
 from search.journal.record import SearchRecord
+from search.journal.repeats import next_repeat
 from search.journal.telling import policy_of, tell
 from training.score import RungScore
 
@@ -83,12 +85,14 @@ class Study:
         """Whether ``propose`` will give another trial, now or once running ones have ended."""
         if self.trouble:
             return False
-        return bool(self._interrupted) or (self.record.num_proposed < self.plan.trials and not self._exhausted)
+        return bool(self._interrupted) or self._has_new or self._has_repeats
 
     @property
     def is_over(self) -> bool:
         """Whether every trial that will ever be proposed has ended."""
-        return not self.has_more and self.record.num_ended == self.record.num_proposed
+        record = self.record
+        are_repeated = all(trial.ended for trial in record.repeats.values())
+        return not self.has_more and record.num_ended == record.num_proposed and are_repeated
 
     def propose(self) -> CellProposed | None:
         """The next trial to run; None when there is none, or while a deterministic search waits for a running one."""
@@ -96,6 +100,8 @@ class Study:
             return None
         if self._interrupted:
             return self._interrupted.popleft()
+        if not self._has_new:
+            return self._repeat()
         if self._policy.is_waiting:
             return None
         try:
@@ -103,11 +109,7 @@ class Study:
         except SpaceExhaustedError as exhausted:
             self._exhausted = str(exhausted)
             return None
-        cost = self.plan.cost_of(cell)
-        number, seed = len(self.record.trials), self.plan.seed_of(cell)
-        proposed = CellProposed(number, cell, seed, cost.params, cost.madds, now_s())
-        self._append(proposed)
-        return proposed
+        return self._propose(cell, self.plan.seed_of(cell))
 
     def reached(self, trial: int, score: RungScore) -> bool:
         """A trial was scored; returns whether it goes on. If not, it has ended.
@@ -149,7 +151,33 @@ class Study:
     def close(self) -> None:
         """Say that the search is complete, if it is over."""
         if self.is_over and not self.trouble:
-            self._append(SearchClosed(self._exhausted or f"{self.plan.trials} trials", now_s()))
+            repeated = f", {len(self.record.repeats)} of them scored twice" if self.record.repeats else ""
+            self._append(SearchClosed((self._exhausted or f"{self.plan.trials} trials") + repeated, now_s()))
+
+    @property
+    def _has_new(self) -> bool:
+        return self.record.num_proposed < self.plan.trials and not self._exhausted
+
+    @property
+    def _has_repeats(self) -> bool:
+        """Whether cells will be scored again: which ones shows once all others have ended."""
+        record = self.record
+        if len(record.repeats) >= self.plan.repeats:
+            return False
+        return record.num_ended < record.num_proposed or next_repeat(record, self.plan.seed) is not None
+
+    def _repeat(self) -> CellProposed | None:
+        """The next trial of a cell that was scored before; None while others run."""
+        chosen = next_repeat(self.record, self.plan.seed) if self.record.num_ended == self.record.num_proposed else None
+        if chosen is None:
+            return None
+        return self._propose(chosen.cell, repeat_seed(self.plan.seed, chosen.cell), chosen.proposed.trial)
+
+    def _propose(self, cell: CellSpec, seed: int, repeats: int | None = None) -> CellProposed:
+        cost = self.plan.cost_of(cell)
+        proposed = CellProposed(len(self.record.trials), cell, seed, cost.params, cost.madds, now_s(), repeats)
+        self._append(proposed)
+        return proposed
 
     def _end_of(self, last: RungReached) -> TrialEnded:
         status = Status.COMPLETED if last.iteration >= self.plan.rungs[-1] else Status.STOPPED

@@ -19,7 +19,7 @@ def tell(policy: Policy, record: SearchRecord, event: Event) -> None:
         case TrialInherited():
             _tell_all(policy, record.trials[event.trial])
         case CellProposed():
-            policy.begin(event.trial, event.cell)
+            policy.begin(event.trial, event.cell, is_repeat=event.repeats is not None)
         case RungReached():
             _tell_score(policy, record.trials[event.trial], event.rung)
         case TrialEnded():
@@ -27,7 +27,8 @@ def tell(policy: Policy, record: SearchRecord, event: Event) -> None:
 
 
 def _tell_all(policy: Policy, trial: TrialRecord) -> None:
-    policy.begin(trial.proposed.trial, trial.cell, trial.is_comparable, trial.comes_first)
+    proposed = trial.proposed
+    policy.begin(proposed.trial, trial.cell, trial.is_comparable, trial.comes_first, proposed.repeats is not None)
     for rung in range(1, len(trial.rungs) + 1) if trial.is_comparable else ():
         _tell_score(policy, trial, rung)
     if trial.ended:

@@ -14,6 +14,7 @@ from search.findings.contributions import model_contributions
 from search.findings.cost_front import Landmark, cost_front, landmarks
 from search.findings.leaderboard import percent
 from search.findings.operator_usage import operator_usage
+from search.findings.search_noise import search_noise
 from search.findings.two_rankings import reranked
 from search.journal.folder import JOURNAL, KeptSearch, open_search
 from search.journal.lines import read_events
@@ -42,7 +43,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
     search = open_search(folder, space.operator_kinds)
     record, events = search.record, search.events
     gone, rungs = course(events, record), rung_courses(record)
-    ranked = [trial for trial in record.leaderboard() if trial.miou is not None]
+    ranked, noise = [trial for trial in record.leaderboard() if trial.miou is not None], search_noise(record)
     report = Report(
         search.opened.name,
         scope(search.opened),
@@ -53,6 +54,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
         rungs,
         readings.of_rungs(rungs),
         ranked[: settings.rows],
+        noise,
         shlex.join(["dpc", "retrain", *settings.overrides.arguments(*SHARED), f"from={settings.name}", "rank=1"]),
         {
             "progress": [_picture("Progress", partial(draw_progress, record), readings.of_progress(record))],
@@ -63,7 +65,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
             "operators": _operators(record, settings.good_share),
             "contributions": _contributions(folder, ranked, space),
         },
-        readings.limits(record, gone),
+        readings.limits(record, gone, noise),
         list(fingerprint_lines(search.opened.fingerprint)),
     )
     page = folder / "report.html"

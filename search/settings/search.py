@@ -13,6 +13,11 @@ from search.settings.groups import DECIDING, AcceptedCode, Deciding, Images, Wor
 from search.settings.places import FolderName
 from search.tracking.settings import Tracking
 
+LONG = 100
+"""Trials of which eight more are a small price."""
+REPEATS = 8
+"""Standard deviations of so many differences are known to a third."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
@@ -20,6 +25,7 @@ class SearchSettings:
 
     Attributes:
         source: the search whose cells a fork begins with.
+        noise: cells that are scored twice at the end; None for ``REPEATS`` of a search that is long enough.
         fork_rescore: so many of its best are scored first, where its scores do not compare with this search's.
         retry_failed: whether trials that failed before are tried again.
         fingerprint: the settings that a resume must find as they were.
@@ -30,6 +36,7 @@ class SearchSettings:
     fork: bool
     source: Annotated[FolderName | None, At("from")]
     fork_rescore: Annotated[int, Ge(0)]
+    noise: Annotated[int, Ge(0)] | None
     retry_failed: bool
     deciding: Annotated[Deciding, HERE]
     images: Annotated[Images, HERE]
@@ -49,6 +56,11 @@ class SearchSettings:
             )
         if self.fork and self.source in (None, self.name):
             raise ValueError(f"from: a fork needs the name of another search; from={self.source} name={self.name} was given.")
+
+    @property
+    def repeats(self) -> int:
+        """Cells that are scored twice."""
+        return (REPEATS if self.deciding.trials >= LONG else 0) if self.noise is None else self.noise
 
     @property
     def folder(self) -> Path:

@@ -100,6 +100,6 @@ class Projection:
                 self._untold.add(event.trial)
             if isinstance(event, TrialsReopened):
                 self._untold.update(event.trials)
-            if isinstance(event, TrialEnded):
+            if isinstance(event, TrialEnded) and event.trial not in self.record.repeats:
                 best = self.record.best
                 self._ends.append(SearchPoint(event.time_s, best if best is not None and best.miou is not None else None))

@@ -155,6 +155,8 @@ class SearchRuns:
     def _create_trial(self, trial: TrialRecord) -> str:
         number = trial.proposed.trial
         stage = self._opened.settings.get("stage", "proxy") if trial.is_comparable else "history"
+        if trial.proposed.repeats is not None:
+            stage = "repeat"
         tags = {SEARCH_TAG: self._id, TRIAL_TAG: str(number), "stage": stage, "status": "running"} | cell_tag(trial.cell)
         tags |= {"mlflow.parentRunId": self._search_run} | ({"inherited_from": trial.source} if trial.source else {})
         run_id = self._tracker.create(_trial_name(trial), trial.proposed.time_s, tags)

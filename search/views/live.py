@@ -59,6 +59,9 @@ class SearchDisplay:
             ("trials", f"{record.num_ended}/{self._trials} done" + (f" ({ends})" if ends else "")),
             ("under way", str(record.num_proposed - record.num_ended)),
         ]
+        if record.repeats:
+            done = sum(trial.ended is not None for trial in tuple(record.repeats.values()))
+            facts.append(("scored twice", f"{done}/{len(record.repeats)} done"))
         if record.left_out:
             facts.append(("left out", ", ".join(event.device for event in record.left_out)))
         best = record.best

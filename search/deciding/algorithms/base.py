@@ -97,5 +97,10 @@ def training_seed(search_seed: int, cell: CellSpec) -> int:
     return _hash_seed(f"train {search_seed} {cell.digest}")
 
 
+def repeat_seed(search_seed: int, cell: CellSpec) -> int:
+    """The seed of the training that scores a cell again."""
+    return _hash_seed(f"train again {search_seed} {cell.digest}")
+
+
 def _hash_seed(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

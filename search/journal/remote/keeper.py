@@ -127,7 +127,7 @@ class KeeperThread(threading.Thread):
                 self._search.checkpoints.delete(name)
 
     def _ended(self) -> frozenset[int]:
-        return frozenset(trial.proposed.trial for trial in self._record.finished)
+        return frozenset(number for number, trial in tuple(self._record.trials.items()) if trial.ended)
 
     def _changed(self) -> list[Path]:
         return [path for path in self._files if path.is_file() and self._uploaded.get(path) != _stamp(path)]

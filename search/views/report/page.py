@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from search.findings.leaderboard import percent, quantity
+from search.findings.search_noise import SearchNoise
 from search.journal.record import TrialRecord
 from search.views.report.course import Course, RungCourse, in_time, moment
 from search.views.report.searched import Fact
@@ -48,6 +49,7 @@ class Report:
         scope: how, in how large a space, on what, in a few words.
         state, summary: a sentence each.
         ranked: the leaderboard's first rows.
+        noise: what the search says of its own scores; None where it scored no cells twice.
         next_command: what trains the best cell; "" where there is none.
         pictures: by section: progress, scores, cells, reranked, costs, operators, contributions; a section may be empty.
         fingerprint: everything that decided, a line each.
@@ -62,6 +64,7 @@ class Report:
     rungs: Sequence[RungCourse]
     rungs_reading: str
     ranked: Sequence[TrialRecord]
+    noise: SearchNoise | None
     next_command: str
     pictures: dict[str, Sequence[Picture]]
     limits: Sequence[str]

@@ -9,6 +9,7 @@ from search.findings.contributions import Contributions
 from search.findings.cost_front import CostFront, Landmark
 from search.findings.leaderboard import ordinal, percent, quantity
 from search.findings.operator_usage import OperatorUsage, Usage
+from search.findings.search_noise import SearchNoise
 from search.findings.two_rankings import Reranked, proxy_correlation
 from search.journal.record import SearchRecord
 from search.views.report.course import Course, RungCourse
@@ -134,13 +135,14 @@ def of_contributions(contributions: Contributions) -> str:
     return f"The projection reads b{most + 1} ({cell.branches[most]}) with the largest weights, {share:.0f} % of all."
 
 
-def limits(record: SearchRecord, course: Course) -> list[str]:
+def limits(record: SearchRecord, course: Course, noise: SearchNoise | None) -> list[str]:
     """What the page cannot tell."""
     said = [
         "Scores are those of the proxy task: the cell on cached features of a frozen backbone, on the data that the search "
         "validates on. What a cell is worth after full training shows only when it is retrained.",
-        "The best of many is partly luck: with another seed it would score lower more often than higher. Each cell was trained "
-        "once, so ranks that are close together are not told apart.",
+        "The best of many is partly luck: with another seed it would score lower more often than higher. "
+        + ("How much is measured above." if noise else "No cell was scored twice (noise=8), so how much is not known.")
+        + " What is drawn, and written as mIoU, is what was found: the score that the ranking selected on.",
         "How much an operator helps cannot be read from how often good cells have it: the algorithm chose what was tried.",
         "Hours are those of the machines that were used; the journal does not say which.",
     ]

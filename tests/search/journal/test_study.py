@@ -24,7 +24,7 @@ from search.journal.lines import JournalError, read_events
 from search.journal.record import SearchRecord
 from search.journal.replay import replay
 from search.journal.study import Study
-from tests.search.journal.studies import OPENED, journalled, open_study, plan, run, score, table
+from tests.search.journal.studies import OPENED, RUNGS, journalled, open_study, plan, run, score, table
 from training.score import RungScore
 
 
@@ -48,6 +48,57 @@ def test_a_deterministic_search_has_one_table_whatever_the_timing_and_however_of
         assert table(path) == expected
     statuses = {status for _, status, _ in expected.values()}
     assert statuses == {Status.COMPLETED, Status.STOPPED}
+
+
+def test_repeats_follow_when_all_cells_are_scored_and_train_through_under_another_seed(tmp_path):
+    record = journalled(tmp_path / "journal.jsonl", plan(20, repeats=3), timing=Random(0), slots=4).record
+    assert [*record.repeats] == [20, 21, 22]
+    for again in record.repeats.values():
+        first = record.trials[again.proposed.repeats]
+        assert (again.cell, again.status, len(again.rungs)) == (first.cell, Status.COMPLETED, len(RUNGS))
+        assert again.proposed.seed != first.proposed.seed
+        assert first.status == Status.COMPLETED
+    assert len({again.cell.digest for again in record.repeats.values()}) == 3
+    assert (record.num_proposed, record.num_ended, record.closed.reason) == (20, 20, "20 trials, 3 of them scored twice")
+    assert len(record.leaderboard()) == len(record.finished) == record.ends.total() == 20
+
+
+def test_a_search_whose_repeats_were_cut_goes_on_to_the_same_table_and_its_replay_agrees(tmp_path):
+    of_plan = plan(12, window=4, repeats=3)
+    journalled(tmp_path / "whole.jsonl", of_plan)
+    for seed in range(4):
+        path, timing = tmp_path / f"{seed}.jsonl", Random(seed)
+        while not journalled(path, of_plan, timing=timing, slots=3, die_after=timing.randrange(3, 12)).is_complete:
+            pass
+        assert table(path) == table(tmp_path / "whole.jsonl")
+    events, _ = read_events(tmp_path / "whole.jsonl")
+    assert replay(events, of_plan).differences == ()
+    moved = [replace(event, repeats=0) if getattr(event, "repeats", None) else event for event in events]
+    assert any("repeated trial 0, now trial" in text for text in replay(moved, of_plan).differences)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_repeats_change_no_proposal_of_a_search_that_goes_on_after_them(tmp_path, window):
+    """But for the numbers of its trials, from which their seeds follow."""
+    path = tmp_path / "journal.jsonl"
+    journalled(path, plan(10, window=window, repeats=2))
+    record = journalled(path, plan(16, window=window, repeats=2)).record
+    assert (record.num_ended, len(record.repeats)) == (16, 2)
+    assert len({trial.cell.digest for trial in record.finished}) == 16
+    assert replay(read_events(path)[0], plan(16, window=window, repeats=2)).differences == ()
+
+
+def test_a_finished_search_can_be_given_repeats_later_and_where_nothing_completed_there_are_none(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    assert not journalled(path, plan(6)).record.repeats
+    assert len(journalled(path, plan(6, repeats=2)).record.repeats) == 2
+    with Journal(tmp_path / "failing.jsonl") as journal:
+        study = open_study(journal, plan(2, repeats=2))
+        while (proposed := study.propose()) is not None:
+            study.failed(proposed.trial, Status.FAILED, "for the test")
+        study.close()
+    assert study.is_complete
+    assert not study.record.repeats
 
 
 def test_without_it_the_table_depends_on_timing_or_the_test_above_would_show_nothing(tmp_path):

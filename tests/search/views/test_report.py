@@ -212,7 +212,9 @@ def test_markup_in_a_cell_and_a_command_is_text():
     trial.proposed = replace(trial.proposed, cell=CellSpec((Branch(BACKBONE, Evil()),)))
     page = Page(
         render(
-            Report("", "", "", "", [], course(events, record), [], "", [trial], EVIL, dict.fromkeys(SECTIONS, ()), [], [EVIL])
+            Report(
+                "", "", "", "", [], course(events, record), [], "", [trial], None, EVIL, dict.fromkeys(SECTIONS, ()), [], [EVIL]
+            )
         )
     )
     assert_is_inert(page)
