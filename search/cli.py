@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import NoReturn
 
 from data.system.disk import is_full
-from data.system.errors import UserError
-from data.system.termination import handle_sigterm, interrupted_code
+from data.system.errors import LaterError, UserError
+from data.system.termination import TRY_AGAIN, handle_sigterm, interrupted_code
 from search.config import ConfigError, load
 from search.help import COMMANDS, command_help, overview
 from training.score import DivergedError
@@ -20,7 +20,7 @@ USAGE_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 a wrong input, 130 or 75 interrupted or terminated."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 a wrong input, 130 interrupted, 75 try again."""
     handle_sigterm()
     given = list(sys.argv[1:] if arguments is None else arguments)
     own, has_separator, passed_on = _split_at(given, "--")
@@ -54,14 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         if is_debug:
             raise
-        if isinstance(error, OSError) and is_full(error):
-            return _complain(f"{error.filename}: {error.strerror}. Once there is room, the same command goes on.", FAILED)
-        return _complain(str(error), USAGE_ERROR)
+        return _refused(error)
     except DivergedError as error:
         return _complain(str(error), FAILED)
     except Exception as error:
         traceback.print_exc()
         return _complain(f"this is a fault of dpc and not of your input ({type(error).__name__}); please report it.", FAILED)
+
+
+def _refused(error: UserError | OSError) -> int:
+    if isinstance(error, LaterError):
+        return _complain(str(error), TRY_AGAIN)
+    if isinstance(error, OSError) and is_full(error):
+        return _complain(f"{error.filename}: {error.strerror}. Once there is room, the same command goes on.", FAILED)
+    return _complain(str(error), USAGE_ERROR)
 
 
 def _complain(text: str, code: int) -> int:

@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     Any other exception is a fault of this program, and a command that meets one says so.
     """
+
+
+class LaterError(UserError):
+    """What a busy machine had no time for. Nothing is wrong, and the same command may go well later: exit code 75."""

@@ -11,8 +11,8 @@ from types import FrameType
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it."""
-TERMINATED = 75
-"""Exit code after SIGTERM: EX_TEMPFAIL, start me again."""
+TRY_AGAIN = 75
+"""Exit code after SIGTERM, and where a machine was too busy: EX_TEMPFAIL, start me again."""
 GRACE_S = 8.0
 """After this the process ends whatever it is doing: what counts is on the disk at any moment."""
 
@@ -32,7 +32,7 @@ def handle_sigterm() -> None:
 
 def interrupted_code() -> int:
     """The exit code of a command that was interrupted."""
-    return TERMINATED if _received.is_set() else INTERRUPTED
+    return TRY_AGAIN if _received.is_set() else INTERRUPTED
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
@@ -51,4 +51,4 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 def _exit_now() -> None:
     sys.stderr.write("dpc: terminated; nothing is lost, the same command goes on.\n")
     sys.stderr.flush()
-    os._exit(TERMINATED)
+    os._exit(TRY_AGAIN)

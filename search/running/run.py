@@ -15,7 +15,6 @@ from typing import Any
 
 from ray import cloudpickle, tune
 from ray.tune.error import TuneError
-from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -27,6 +26,7 @@ from search.running.attempts import Attempts
 from search.running.faults.diagnosis import death_of
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
+from search.running.ray_internals import actor_of, keep_secrets, live_trials
 from search.running.resources import Resources
 from search.running.trial import CellTask, CellTrial, forget_checkpoints, hang_path
 from training.score import RungScore
@@ -69,7 +69,7 @@ def run_study(
     forget_checkpoints(checkpoints, study.record.digest)
     os.environ.update(_DRIVER_ENVIRONMENT)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(most_pending(resources, max_pending))
-    class_cache.ENV_VARS_TO_PROPAGATE -= _SECRETS
+    keep_secrets()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what failed is in the journal
     scratch = Path(tempfile.mkdtemp(prefix="dpc-tune-"))
     trainable = tune.with_parameters(
@@ -168,7 +168,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         if not self._attempts.is_current(number, trial.trial_id):
             return str(FIFOScheduler.STOP)
         if "fault" in result:
-            self._attempts.met(number, result["fault"], trial.temporary_state.ray_actor)
+            self._attempts.met(number, result["fault"], actor_of(trial))
             return str(FIFOScheduler.CONTINUE)  # it waits, and is ended by whoever needs its place
         if "failed" in result:
             self._attempts.failed(number, Status(result["failed"]), result["reason"])
@@ -181,7 +181,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The oldest live trial that waits: Tune's own scans every trial ever run, at every event."""
-        trials = tune_controller.get_live_trials()
+        trials = live_trials(tune_controller)
         self._attempts.see_to_room([(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == "RUNNING"])
         return next((trial for trial in trials if trial.status == "PENDING"), None)
 
@@ -219,5 +219,3 @@ _DRIVER_ENVIRONMENT = {
     # Tune's snapshots of the experiment are never read.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
-_SECRETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
-"""Tune would copy them from the driver to the description of every trial's actor, which the dashboard shows."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError
 
 from data.system.files import SUFFIX
 from models.settings import KERNELS
@@ -19,6 +18,7 @@ from models.spec import CellSpec, Operator
 from search.deciding.outcomes import Status
 from search.running.faults.diagnosis import fault_of, is_shared_in_turns, one_line, this_device
 from search.running.nodes.cluster import is_node_draining
+from search.running.ray_internals import preempted
 from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
 
@@ -73,7 +73,7 @@ class CellTrial(tune.Trainable):
             threading.Event().wait()
         if is_node_draining():
             self._leave()
-            raise RayActorError(error_msg="the node of this trial is about to go", preempted=True)
+            raise preempted("the node of this trial is about to go")
         cell = CellSpec.from_json(json.loads(self._config["cell"]), self._operators)
         try:
             with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):

@@ -35,7 +35,10 @@ def follow(
         write_results(record)
         return result_files(folder)
 
-    thread = TrackingThread(journal, tracking, operators, renewed)
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, markup=False)
+
+    thread = TrackingThread(journal, tracking, operators, renewed, say)
     thread.start()
     try:
         yield thread

@@ -10,6 +10,7 @@ from search.deciding.reduced import CellList
 from search.deciding.space import CellSpace
 from search.settings.groups import AcceptedCode, Images, Seed, Workplace
 from search.settings.places import FolderName, OutputFolder
+from search.tracking.database import check_tables
 from search.tracking.settings import Tracking
 from training.settings import ProxySettings, RetrainSettings
 
@@ -40,6 +41,7 @@ class Side:
     recorded: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        check_tables(self.tracking.resolved(self.workplace.output_dir))
         self.scored.check(self.images.backbone.output_stride)
 
 

@@ -14,6 +14,7 @@ from search.journal.record import TrialRecord
 from search.settings import report
 from search.settings.groups import AcceptedCode, Count, Images, Seed, Workplace
 from search.settings.places import FolderName
+from search.tracking.database import check_tables
 from search.tracking.settings import Tracking
 from training.settings import RetrainSettings
 
@@ -51,6 +52,7 @@ class RerankSettings:
     report: report.ReportSettings
 
     def __post_init__(self) -> None:
+        check_tables(self.tracking.resolved(self.workplace.output_dir))
         if not self.chosen:
             raise ValueError(f"from: no cell of search {self.source} has a score yet.")
 

@@ -15,6 +15,7 @@ from search.journal.folder import open_search
 from search.settings.groups import Count, Images, Seed, Workplace
 from search.settings.named_cells import read_cell
 from search.settings.places import FolderName
+from search.tracking.database import check_tables
 from search.tracking.settings import Tracking, check_model_name
 from training.settings import RetrainSettings
 
@@ -58,6 +59,7 @@ class RetrainCommandSettings:
     recorded: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        check_tables(self.tracking.resolved(self.workplace.output_dir))
         self.training.check(self.images.backbone.output_stride, self.data_parallel)
         for setting in ("train_split", "val_split"):
             check_split(self.images.dataset, f"training.{setting}", getattr(self.training, setting))

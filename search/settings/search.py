@@ -11,6 +11,7 @@ from search.config import HERE, At, Config, Overrides
 from search.settings import report
 from search.settings.groups import DECIDING, AcceptedCode, Deciding, Images, Workplace
 from search.settings.places import FolderName
+from search.tracking.database import check_tables
 from search.tracking.settings import Tracking
 
 LONG = 100
@@ -49,6 +50,7 @@ class SearchSettings:
     report: report.ReportSettings
 
     def __post_init__(self) -> None:
+        check_tables(self.tracking.resolved(self.workplace.output_dir))
         self.deciding.proxy.check(self.images.backbone.output_stride)
         if not self.fork and self.source is not None:
             raise ValueError(

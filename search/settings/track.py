@@ -7,6 +7,7 @@ from search.config import Config
 from search.deciding.space import CellSpace
 from search.journal.folder import journal_in
 from search.settings.places import FolderName, OutputFolder
+from search.tracking.database import check_tables
 from search.tracking.settings import Tracking
 
 
@@ -21,6 +22,7 @@ class TrackSettings:
 
     def __post_init__(self) -> None:
         _ = self.journal
+        check_tables(self.tracking.resolved(self.output_dir))
 
     @property
     def journal(self) -> Path:

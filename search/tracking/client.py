@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from data.system.uris import public_uri, without_secrets
+from data.system.uris import without_secrets
 from search.journal.lines import JournalError
 from search.tracking.dashboard_table import VIEW_TAG, view_link
-from search.tracking.database import make_sqlite, one_maker
+from search.tracking.database import deleted, make_sqlite, one_maker, other_schema
 from search.tracking.settings import Tracking, TrackingError
 
 if TYPE_CHECKING:  # for the names of types alone
@@ -59,7 +59,7 @@ class Tracker:
         if self._experiment is None:
             found = self.client.get_experiment_by_name(self._tracking.experiment)
             if found is not None and found.lifecycle_stage == "deleted":
-                raise TrackingError(_deleted(self._tracking, found.experiment_id))
+                raise TrackingError(deleted(self._tracking, found.experiment_id))
             self._experiment = found.experiment_id if found else self._create_experiment()
         return self._experiment
 
@@ -158,24 +158,9 @@ def one_line_errors(tracking: Tracking) -> Iterator[None]:
         is_down = "Max retries exceeded" in text or "Connection refused" in text
         line = "it does not answer" if is_down else (text.splitlines() or [""])[0][:300] or type(error).__name__
         if "database schema" in text or "Can't locate revision" in text:
-            line = _other_schema(tracking, is_newer="Can't locate revision" in text)
+            line = other_schema(tracking, is_newer="Can't locate revision" in text)
         is_permanent = getattr(error, "error_code", "") in _PERMANENT
         raise TrackingError(f"{tracking}: {line.rstrip('.')}.", is_permanent=is_permanent) from error
-
-
-def _deleted(tracking: Tracking, experiment: str) -> str:
-    store = public_uri(str(tracking.uri))
-    return (
-        f"{tracking}: its experiment {tracking.experiment!r} was deleted; tracking.experiment=... takes another one, and "
-        f"`MLFLOW_TRACKING_URI={store} mlflow experiments restore --experiment-id {experiment}` brings it back."
-    )
-
-
-def _other_schema(tracking: Tracking, is_newer: bool) -> str:
-    if is_newer:
-        return "its tables were made by a newer MLflow than this one; install that"
-    store = public_uri(str(tracking.uri))
-    return f"its tables were made by an older MLflow; make a copy of them, then `mlflow db upgrade {store}` renews them"
 
 
 def _be_quiet_and_brief() -> None:

@@ -1,12 +1,16 @@
-"""The tables of a tracker's own data base: made by one process at a time, and whole or not at all."""
+"""The tables of a tracker's own data base: made by one process at a time, whole or not at all; what is wrong with them."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from data.system.files import whole_file
 from data.system.locks import Lock
+from data.system.uris import public_uri
+from search.tracking.settings import Tracking, TrackingError
 
 _POSTGRESQL_LOCK = 0x647063  # "dpc": whoever makes tables holds it
 
@@ -54,3 +58,66 @@ def _is_half_made(file: Path) -> bool:
         except sqlite3.DatabaseError:  # no data base, or one that is in use: MLflow says what is wrong
             return False
     return not tables or (not has_runs and any(name.startswith("_alembic_tmp_") for name in tables))
+
+
+def check_tables(tracking: Tracking) -> None:
+    """Say what MLflow would find wrong with a SQLite file, without MLflow: before a search, and not at its end.
+
+    Raises:
+        TrackingError: it is no data base, is of another MLflow, or the experiment was deleted there.
+    """
+    file = tracking.sqlite_file
+    if file is None or not file.is_file():
+        return
+    with closing(sqlite3.connect(f"file:{file.absolute()}?mode=ro", uri=True)) as connection:
+        try:
+            version = _first(connection, "SELECT version_num FROM alembic_version")
+            of_name = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'deleted'"
+            gone = _first(connection, of_name, tracking.experiment)
+        except sqlite3.OperationalError:  # it is in use, or its tables are not made yet
+            return
+        except sqlite3.DatabaseError as error:
+            raise TrackingError(f"tracking.uri: {file} is no data base of SQLite ({error}).") from error
+    renewed_by = _mlflows_versions()
+    if renewed_by and version is not None and renewed_by.get(version, "") is not None:
+        raise TrackingError(f"tracking.uri: {tracking}: {other_schema(tracking, is_newer=version not in renewed_by)}.")
+    if gone is not None:
+        raise TrackingError(f"tracking.experiment: {deleted(tracking, gone)}")
+
+
+def _first(connection: sqlite3.Connection, question: str, *values: str) -> str | None:
+    row = connection.execute(question, values).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _mlflows_versions() -> dict[str, str | None]:
+    """Each version of the installed MLflow's tables, and the one that it was renewed to; None for the last."""
+    mlflow = find_spec("mlflow")
+    folder = Path(str(mlflow and mlflow.origin)).parent / "store" / "db_migrations" / "versions"
+    texts = [file.read_text(encoding="utf-8") for file in folder.glob("*.py")]
+    renewed: dict[str, str | None] = dict.fromkeys(name for text in texts for name in _named("revision", text))
+    for text in texts:
+        renewed |= {old: new for new in _named("revision", text) for old in _named("down_revision", text)}
+    return renewed
+
+
+def _named(what: str, text: str) -> list[str]:
+    line = re.search(rf"^{what}\b.*$", text, re.M)
+    return re.findall(r"[\"'](\w+)[\"']", line[0]) if line else []
+
+
+def deleted(tracking: Tracking, experiment: str) -> str:
+    """That an experiment was, and what brings it back."""
+    store = public_uri(str(tracking.uri))
+    return (
+        f"{tracking}: its experiment {tracking.experiment!r} was deleted; tracking.experiment=... takes another one, and "
+        f"`MLFLOW_TRACKING_URI={store} mlflow experiments restore --experiment-id {experiment}` brings it back."
+    )
+
+
+def other_schema(tracking: Tracking, is_newer: bool) -> str:
+    """That tables were made by another MLflow, and what renews them."""
+    if is_newer:
+        return "its tables were made by a newer MLflow than this one; install that"
+    store = public_uri(str(tracking.uri))
+    return f"its tables were made by an older MLflow; make a copy of them, then `mlflow db upgrade {store}` renews them"

@@ -56,6 +56,7 @@ class TrackingThread(threading.Thread):
 
     Args:
         results: writes the files of a search that still runs, and names them; they are attached every ``RESULTS_S``.
+        say: told in a line when the tracker begins to fail.
 
     Attributes:
         last_error: why the tracker is behind, in a line; None while it is not.
@@ -67,11 +68,12 @@ class TrackingThread(threading.Thread):
         tracking: Tracking,
         operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
         results: Callable[[SearchRecord], Sequence[Path]] = lambda record: (),
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         super().__init__(name="dpc-tracking", daemon=True)
         self.last_error: str | None = None
         self._projection = Projection(journal, tracking, operators)
-        self._tracking = tracking
+        self._tracking, self._say = tracking, say
         self._files: Sequence[Path] = ()
         self._closing, self._abandoned = threading.Event(), threading.Event()
         self._is_complete = False
@@ -99,6 +101,8 @@ class TrackingThread(threading.Thread):
                 backoff.reset()
                 self._is_complete = is_last and not self._abandoned.is_set()
             except Exception as error:
+                if self.last_error is None and not is_last:
+                    self._say(f"MLflow is behind ({error}); nothing waits for it, and it is told later.")
                 self.last_error, wait_s = str(error), backoff.next_s()
             if is_last:
                 break

@@ -3,16 +3,11 @@
 Ray publishes no node types. Its autoscaler v2 says which requests no node type can hold; the older one says nothing.
 """
 
-import json
 import time
-from typing import Any
 
-from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
-from ray.autoscaler.v2.utils import is_autoscaler_v2
-from ray.core.generated import autoscaler_pb2
-from ray.experimental.internal_kv import internal_kv_get_gcs_client
 from ray.util import placement_group, remove_placement_group
 
+from search.running.ray_internals import autoscaler_v1_node_types, autoscaler_v2_status, has_autoscaler_v2
 from search.running.resources import Resources, ResourcesError
 
 ANSWER_TIMEOUT_S = 30.0
@@ -24,11 +19,9 @@ def autoscales() -> bool:
 
     A monitor reports on every head. Where it starts no nodes, those that are there have no type but themselves.
     """
-    if is_autoscaler_v2(fetch_from_server=True):
-        return any(node.ray_node_type_name for node in _status().cluster_resource_state.node_states)
-    status = json.loads(internal_kv_get_gcs_client().internal_kv_get(DEBUG_AUTOSCALING_STATUS.encode(), None) or b"{}")
-    node_types = ((status.get("autoscaler_report") or {}).get("node_type_mapping") or {}).values()
-    return any(not name.startswith("node_") for name in node_types)
+    if has_autoscaler_v2(ask=True):
+        return any(node.ray_node_type_name for node in autoscaler_v2_status().cluster_resource_state.node_states)
+    return any(not name.startswith("node_") for name in autoscaler_v1_node_types())
 
 
 def check_growth(resources: Resources) -> None:
@@ -39,13 +32,13 @@ def check_growth(resources: Resources) -> None:
     Raises:
         ResourcesError: no node type can hold a trial.
     """
-    if not is_autoscaler_v2():
+    if not has_autoscaler_v2():
         return
     room = placement_group([resources.bundle], bundle_label_selector=resources.bundle_labels)  # gone with this process
     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
     try:
         while not room.wait(0.5) and time.monotonic() < deadline_s:
-            answer = _status().autoscaling_state
+            answer = autoscaler_v2_status().autoscaling_state
             if any(room.id.hex() in request.details for request in answer.infeasible_gang_resource_requests):
                 raise ResourcesError(
                     f"resources: a trial asks for {resources}, and no node type of the autoscaler has that; "
@@ -55,9 +48,3 @@ def check_growth(resources: Resources) -> None:
                 return
     finally:
         remove_placement_group(room)
-
-
-def _status() -> Any:
-    reply = autoscaler_pb2.GetClusterStatusReply()  # type: ignore[attr-defined]  # made when it is imported
-    reply.ParseFromString(internal_kv_get_gcs_client().get_cluster_status())
-    return reply

@@ -3,21 +3,21 @@
 import logging
 import os
 import socket
-import tempfile
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
+from textwrap import shorten
 
 import ray
-from ray._private.state import state
 
 from data.system.cpus import available_cpus
+from data.system.errors import LaterError
 from search.running.nodes.address import check_address, names_cluster
 from search.running.nodes.autoscaler import autoscales, check_growth
+from search.running.ray_internals import draining_nodes, options_of_local_ray
 from search.running.resources import Node, Resources, ResourcesError
 
 ROOT = Path(__file__).resolve().parents[3]
-LONGEST_TEMPORARY = 30
-"""Characters of a folder for temporary files in which Ray's sockets have room."""
 
 
 def connect(address: str | None) -> None:
@@ -27,6 +27,7 @@ def connect(address: str | None) -> None:
 
     Raises:
         ConnectionError: no cluster answers there.
+        LaterError: Ray did not start here.
     """
     if ray.is_initialized():
         return
@@ -35,7 +36,10 @@ def connect(address: str | None) -> None:
     address = check_address(address or os.environ.get("RAY_ADDRESS") or "local")
     if ":" in address:
         _check_answers(address)
-    with chdir(ROOT):  # where workers look for modules first: a user's folder may have a package `models` or `data` of its own
+    with (
+        chdir(ROOT),  # where workers look for modules first: a user's folder may have a package `models` or `data` of its own
+        _in_time() if is_local else nullcontext(),
+    ):
         ray.init(
             address=address,
             num_cpus=available_cpus() if is_local else None,
@@ -43,16 +47,22 @@ def connect(address: str | None) -> None:
             logging_level=logging.ERROR,
             include_dashboard=False if is_local else None,
             runtime_env={"env_vars": _WORKER_ENVIRONMENT},
-            _system_config=_OF_LOCAL_RAY if is_local else None,
-            _temp_dir=_short_folder() if is_local else None,
+            **(options_of_local_ray() if is_local else {}),
         )
 
 
-def _short_folder() -> str | None:
-    """Where Ray of this machine keeps its sockets, whose paths have 107 characters at most; None for its own choice."""
-    if len(tempfile.gettempdir()) <= LONGEST_TEMPORARY:
-        return None
-    return f"/tmp/dpc-{os.getuid()}"
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Says in one line that a Ray of this machine did not start: it gives its own processes half a minute."""
+    try:
+        yield
+    except (TypeError, ValueError, OSError):
+        raise
+    except Exception as error:  # Ray raises many kinds, among them Exception itself
+        reason = shorten(str(error) or type(error).__name__, 200)
+        raise LaterError(
+            f"Ray did not start on this machine ({reason}); once the machine is less busy, the same command goes on."
+        ) from error
 
 
 def slots(resources: Resources) -> int:
@@ -86,7 +96,7 @@ def check_cluster(resources: Resources) -> None:
 
 def is_node_draining() -> bool:
     """Whether the node of this process is about to go: a spot machine's notice, or an autoscaler that takes it back."""
-    return ray.get_runtime_context().get_node_id() in state.get_draining_nodes()
+    return ray.get_runtime_context().get_node_id() in draining_nodes()
 
 
 def _check_answers(address: str) -> None:
@@ -109,8 +119,4 @@ _WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
     "MALLOC_TOP_PAD_": "268435456",
-}
-_OF_LOCAL_RAY = {
-    # Processes that Ray starts ahead lack the environment above: two seconds of CPU for nothing.
-    "prestart_worker_first_driver": False,
 }

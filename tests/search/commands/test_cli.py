@@ -11,6 +11,7 @@ from models.spec import CellSpec
 from search.cli import main
 from search.config import CONF, load
 from search.help import COMMANDS
+from search.running.nodes.cluster import connect
 
 
 @pytest.fixture
@@ -206,6 +207,19 @@ def test_what_is_no_wrong_input_is_told_as_a_fault_of_the_program_and_where_it_w
     assert "Traceback" in shown
     assert "cannot reshape array" in shown
     assert shown.splitlines()[-1] == "dpc: this is a fault of dpc and not of your input (ValueError); please report it."
+
+
+def test_a_machine_too_busy_to_start_ray_is_told_in_one_line_and_to_try_again(monkeypatch, capsys):
+    def busy(**options):
+        raise Exception("The current node timed out during startup. This could happen because some of the raylet failed.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.init", busy)
+    monkeypatch.setattr("search.commands.cell.run", lambda settings: connect(None))
+    assert main(["cell", "cell=aspp"]) == 75
+    said = capsys.readouterr().err
+    assert said.startswith("dpc: Ray did not start on this machine (The current node timed out during startup.")
+    assert said.endswith("once the machine is less busy, the same command goes on.\n")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

@@ -7,7 +7,8 @@ from contextlib import closing
 import pytest
 
 from search.tracking.client import Tracker
-from search.tracking.settings import Tracking
+from search.tracking.database import check_tables
+from search.tracking.settings import Tracking, TrackingError
 
 
 def begin(file, tell):
@@ -53,3 +54,39 @@ def test_tables_of_somebody_elses_stay(tmp_path):
         connection.execute("CREATE TABLE notes (text TEXT)")
     assert Tracker(Tracking(f"sqlite:///{file}", "cells")).create("a search", 0.0, {})
     assert tables(file) > {"notes", "alembic_version"}
+
+
+def test_what_is_wrong_with_a_trackers_file_is_known_before_the_first_trial(tmp_path):
+    tracking = Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", "cells")
+    check_tables(tracking)
+    tracker = Tracker(tracking)
+    check_tables(tracking)
+    tracker.client.delete_experiment(tracker.experiment)
+    with pytest.raises(
+        TrackingError, match="^tracking.experiment: .*'cells' was deleted; .* restore --experiment-id 1` brings"
+    ):
+        check_tables(tracking)
+    check_tables(Tracking(tracking.uri, "other"))
+    for version, cure in (("f5a4f2784254", "older MLflow; .*`mlflow db upgrade sqlite:///"), ("0123456789ab", "newer MLflow")):
+        with closing(sqlite3.connect(tracking.sqlite_file)) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", [version])
+            connection.commit()
+        with pytest.raises(TrackingError, match=f"^tracking.uri: .*{cure}"):
+            check_tables(tracking)
+
+
+def test_a_trackers_file_that_is_no_data_base_is_named(tmp_path):
+    (tmp_path / "mlflow.db").write_text("no data base at all, " * 100)
+    with pytest.raises(TrackingError, match="^tracking.uri: .*mlflow.db is no data base of SQLite"):
+        check_tables(Tracking().resolved(tmp_path))
+
+
+def test_a_trackers_file_in_use_or_without_tables_is_not_refused(tmp_path):
+    file = tmp_path / "mlflow.db"
+    check_tables(Tracking().resolved(tmp_path))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.commit()
+        connection.execute("BEGIN EXCLUSIVE")
+        check_tables(Tracking().resolved(tmp_path))
+    assert tables(file) == {"alembic_version"}

@@ -346,12 +346,14 @@ def test_results_of_a_running_search_are_renewed(tracking, journal, request, tmp
 
 
 def test_a_tracker_that_is_down_neither_stops_nor_delays_and_is_told_later(tracking, journal, request):
-    thread = TrackingThread(journal, Tracking(f"http://127.0.0.1:{free_port()}"))
+    said: list[str] = []
+    thread = TrackingThread(journal, Tracking(f"http://127.0.0.1:{free_port()}"), say=said.append)
     thread.start()
     wait_until(lambda: thread.last_error is not None)
     assert thread.last_error.endswith("it does not answer.")
     assert not thread.close(timeout_s=60)
     assert not thread.is_alive()  # it gave up by itself
+    assert [line.endswith("it does not answer.); nothing waits for it, and it is told later.") for line in said] == [True]
     assert len(track(journal, tracking).record.trials) == 5
     assert len(runs_of(tracking, request.node.name)[1]) == 5
 

@@ -1,0 +1,83 @@
+"""What Ray does not promise to keep: every use of its private names and of what its public objects hold inside.
+
+pyproject.toml and constraints.txt bound Ray's version; at a new one ``tests/search/running/test_ray_internals.py`` tells
+what has gone. What its jobs API says in words is in ``cluster/jobs_api.py``.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray._private.state import state
+from ray.autoscaler.v2.utils import is_autoscaler_v2
+from ray.core.generated import autoscaler_pb2
+from ray.exceptions import RayActorError
+from ray.experimental.internal_kv import internal_kv_get_gcs_client
+from ray.tune.execution import class_cache
+
+LONGEST_TEMPORARY = 30
+"""Characters of a folder for temporary files in which Ray's sockets have room."""
+_SECRETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
+"""Tune would copy them from the driver to the description of every trial's actor, which the dashboard shows."""
+
+
+def options_of_local_ray() -> dict[str, Any]:
+    """Options of ``ray.init`` for a Ray of this machine alone, which has no public ones for them."""
+    return {
+        # Processes that Ray starts ahead lack the workers' environment: two seconds of CPU for nothing.
+        "_system_config": {"prestart_worker_first_driver": False},
+        "_temp_dir": _short_folder(),
+    }
+
+
+def _short_folder() -> str | None:
+    """Where Ray of this machine keeps its sockets, whose paths have 107 characters at most; None for its own choice."""
+    if len(tempfile.gettempdir()) <= LONGEST_TEMPORARY:
+        return None
+    return f"/tmp/dpc-{os.getuid()}"
+
+
+def draining_nodes() -> Sequence[str]:
+    """Ray's ids of the nodes that are about to go."""
+    return list(state.get_draining_nodes())
+
+
+def preempted(why: str) -> RayActorError:
+    """What Tune takes for a trial whose node goes: it starts the trial again elsewhere, and counts no failure."""
+    return RayActorError(error_msg=why, preempted=True)
+
+
+def keep_secrets() -> None:
+    """Let Tune copy no keys of the driver into what it tells of trials."""
+    class_cache.ENV_VARS_TO_PROPAGATE -= _SECRETS
+
+
+def actor_of(trial: Any) -> Any:
+    """The actor that runs one of Tune's trials."""
+    return trial.temporary_state.ray_actor
+
+
+def live_trials(tune_controller: Any) -> Sequence[Any]:
+    """Tune's trials that have not ended."""
+    return list(tune_controller.get_live_trials())
+
+
+def has_autoscaler_v2(ask: bool = False) -> bool:
+    """Whether the autoscaler is of the kind that says what it cannot start: as is known here, or as the cluster says."""
+    return bool(is_autoscaler_v2(fetch_from_server=ask))
+
+
+def autoscaler_v2_status() -> Any:
+    """What autoscaler v2 says: of nodes in ``cluster_resource_state``, of what is asked for in ``autoscaling_state``."""
+    reply = autoscaler_pb2.GetClusterStatusReply()  # type: ignore[attr-defined]  # made when it is imported
+    reply.ParseFromString(internal_kv_get_gcs_client().get_cluster_status())
+    return reply
+
+
+def autoscaler_v1_node_types() -> Sequence[str]:
+    """The types of the nodes that the older autoscaler's monitor reports."""
+    status = json.loads(internal_kv_get_gcs_client().internal_kv_get(DEBUG_AUTOSCALING_STATUS.encode(), None) or b"{}")
+    return list(((status.get("autoscaler_report") or {}).get("node_type_mapping") or {}).values())
