@@ -219,14 +219,18 @@ class Inference:
         tile_px: images with a longer side are labelled in tiles of at most this height and width, so that memory is bounded.
             A tile's cell sees no further than the tile.
         overlap_px: what neighbouring tiles share at least; each keeps the half on its side.
+        output_stride: of backbone and cell; None takes what the model was trained with.
     """
 
     scales: Sequence[float] = (1.0,)
     flip: bool = False
     tile_px: int = 2048
     overlap_px: int = 256
+    output_stride: int | None = None
 
     def __post_init__(self) -> None:
+        if self.output_stride not in (None, 4, 8, 16):
+            raise ValueError(f"inference.output_stride must be 4, 8, 16 or null, got {self.output_stride}.")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"inference.scales must be at least one factor above 0, got {list(self.scales)}.")
         if self.tile_px < 64:
