@@ -17,6 +17,7 @@ from models.backbone_check import BackboneError
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.grid import padded_px, resized
+from models.initial import initialise
 from models.operators import build_operator
 from models.settings import PAPER_OUTPUT_STRIDE, WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, CellSpec, Conv1x1
@@ -68,6 +69,7 @@ class Segmenter(nn.Module):
         self.cell = DensePredictionCell(cell, channels[-1], cell_settings)
         self.decoder = StrideFourDecoder(channels[2], cell_settings) if decoder else None
         self.classifier = nn.Conv2d(cell_settings.filters, num_classes, kernel_size=1)
+        initialise(nn.ModuleList([self.cell, *([self.decoder] if self.decoder else [])]), self.classifier, cell_settings)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Normalised images of any size to logits (B, classes, H, W) of the same size."""
