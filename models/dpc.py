@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from models.dropout import Dropout
 from models.fused import FusedJoin
+from models.initial import initialise
 from models.operators import build_operator
 from models.settings import CellSettings
 from models.spec import BACKBONE, CellSpec
@@ -46,6 +47,7 @@ class DensePredictionCell(nn.Module):
 
 def classifier_on(spec: CellSpec, in_channels: int, num_classes: int, settings: CellSettings) -> nn.Sequential:
     """A cell and its 1x1 classifier: (B, in_channels, H, W) features to (B, num_classes, H, W) logits."""
-    return nn.Sequential(
-        DensePredictionCell(spec, in_channels, settings), nn.Conv2d(settings.filters, num_classes, kernel_size=1)
-    )
+    cell = DensePredictionCell(spec, in_channels, settings)
+    classifier = nn.Conv2d(settings.filters, num_classes, kernel_size=1)
+    initialise(cell, classifier, settings)
+    return nn.Sequential(cell, classifier)

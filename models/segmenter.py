@@ -13,9 +13,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from data.system.errors import UserError
+from models.backbone_check import BackboneError
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.grid import padded_px, resized
+from models.initial import initialise
 from models.operators import build_operator
 from models.settings import PAPER_OUTPUT_STRIDE, WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, CellSpec, Conv1x1
@@ -67,6 +69,7 @@ class Segmenter(nn.Module):
         self.cell = DensePredictionCell(cell, channels[-1], cell_settings)
         self.decoder = StrideFourDecoder(channels[2], cell_settings) if decoder else None
         self.classifier = nn.Conv2d(cell_settings.filters, num_classes, kernel_size=1)
+        initialise(nn.ModuleList([self.cell, *([self.decoder] if self.decoder else [])]), self.classifier, cell_settings)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Normalised images of any size to logits (B, classes, H, W) of the same size."""
@@ -127,11 +130,16 @@ class Segmenter(nn.Module):
         write_tensors(Path(directory) / WEIGHTS_FILE, self.state_dict(), {"config": json.dumps(self.config)})
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path) -> Self:
+    def from_pretrained(cls, directory: str | Path, output_stride: int | None = None) -> Self:
         """The model that ``save_pretrained`` wrote to ``directory``. Nothing in the file is executed, or opens another one.
+
+        Args:
+            output_stride: another than it was trained with, 8 for 16: features twice as fine, of the same weights; the rates of
+                backbone and cell follow, so that each weight sees what it was trained on (the paper's test results).
 
         Raises:
             ModelFileError: there is none, or it is damaged; the message names the file.
+            BackboneError: the backbone has no such output stride.
         """
         path = Path(directory) / WEIGHTS_FILE
         if not path.is_file():
@@ -142,12 +150,19 @@ class Segmenter(nn.Module):
                 raise ValueError(f"its metadata is {', '.join(sorted(metadata))}, and not config")
             config = _nested(json.loads(metadata["config"]))
             _check_sizes(config, tensors)
-            model = cls.from_config(config)
+            model = cls.from_config(config if output_stride is None else _at_stride(config, output_stride))
             model.load_state_dict(tensors)
+        except BackboneError:
+            raise
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one a line
             raise ModelFileError(f"checkpoint: {path} is not a model of dpc-search, or is damaged ({reason}).") from error
         return model
+
+
+def _at_stride(config: Mapping[str, Any], output_stride: int) -> dict[str, Any]:
+    changed = {name: {**config[name], "output_stride": output_stride} for name in ("backbone", "cell_settings")}
+    return {**config, **changed}
 
 
 def _check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

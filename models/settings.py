@@ -7,7 +7,7 @@ settings.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Annotated
+from typing import Annotated, Literal
 
 from data.system.paths import NamesPath
 
@@ -100,12 +100,14 @@ class CellSettings:
         bn_momentum: of batch norm's running statistics, in torch's sense. DeepLab's decay 0.9997 is 0.0003, which is too
             slow for runs of a few thousand iterations.
         dropout: share of the concatenated branches' values dropped before the projection (0.1 in the released code).
+        initial: the weights that it begins with: ``torch``'s own, or ``deeplab``'s truncated normals (``models.initial``).
     """
 
     filters: int = 256
     output_stride: int = 16
     bn_momentum: float = 0.1
     dropout: float = 0.1
+    initial: Literal["torch", "deeplab"] = "torch"
 
     def __post_init__(self) -> None:
         if self.filters < 1:
@@ -116,6 +118,8 @@ class CellSettings:
             raise ValueError(f"cell.bn_momentum must be above 0 and at most 1, got {self.bn_momentum}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"cell.dropout must be at least 0 and below 1, got {self.dropout}.")
+        if self.initial not in ("torch", "deeplab"):
+            raise ValueError(f"cell.initial must be 'torch' or 'deeplab', got {self.initial!r}.")
 
     @property
     def rate_multiplier(self) -> int:

@@ -103,9 +103,10 @@ def end_to_end(
     started_s = time.monotonic()
     torch.manual_seed(seed)
     classes = dataset.info
-    model = Segmenter(
-        cell, classes.num_classes, backbone, settings.cell, settings.decoder, classes.class_names, classes.palette
-    ).to(workers.device)
+    has_decoder = settings.has_decoder(backbone.name)
+    model = Segmenter(cell, classes.num_classes, backbone, settings.cell, has_decoder, classes.class_names, classes.palette)
+    _set_momentum(model.encoder, settings.backbone_bn_momentum)
+    model.to(workers.device)
     optimizer = build_optimizer(settings.optimizer, model, {"encoder.": settings.backbone_rate, "": settings.head_rate})
     averaged = _averaged(model, settings)
     states = nn.ModuleList([model, averaged] if averaged else [model])
@@ -192,10 +193,17 @@ def _shared(step: Step, workers: Workers, model: Segmenter, averaged: AveragedMo
     return shared
 
 
+def _set_momentum(backbone: nn.Module, momentum: float | None) -> None:
+    """Of the running statistics of batch norm of any kind."""
+    for module in backbone.modules():
+        if momentum is not None and isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = momentum
+
+
 def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:
     model.train()
     if freeze_batch_norm:
         assert isinstance(model, Segmenter)
         for module in model.encoder.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()

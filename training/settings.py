@@ -122,7 +122,8 @@ class RetrainSettings:
         color_jitter: most by which brightness, contrast and saturation change, as a factor; the paper changes none.
         freeze_batch_norm: keep the backbone's batch norm as it was pre-trained. Needed for weights whose batch norm was folded
             into the convolutions: their running statistics are placeholders.
-        decoder: add DeepLabv3+'s decoder.
+        decoder: add DeepLabv3+'s decoder; None adds it to an Xception alone, as DeepLab's checkpoints have it.
+        backbone_bn_momentum: of the backbone's running statistics, in torch's sense; None leaves what the backbone has.
         workers: processes that load and augment images; 0 does it in the training process.
         precision: of activations in training; validation is in float32.
         accumulate: parts that a batch goes through the model in; more need less memory. Batch norm sees one part at a time.
@@ -141,7 +142,8 @@ class RetrainSettings:
     flip: bool = True
     color_jitter: float = 0.0
     freeze_batch_norm: bool = True
-    decoder: bool = False
+    decoder: bool | None = False
+    backbone_bn_momentum: float | None = None
     workers: int = 0
     precision: Precision = "float32"
     accumulate: int = 1
@@ -170,6 +172,10 @@ class RetrainSettings:
             raise ValueError(
                 f"training.accumulate must divide training.batch_size into parts of 2 and more, got {self.accumulate} parts of "
                 f"{self.batch_size}."
+            )
+        if self.backbone_bn_momentum is not None and not 0 < self.backbone_bn_momentum <= 1:
+            raise ValueError(
+                f"training.backbone_bn_momentum must be above 0 and at most 1, or null, got {self.backbone_bn_momentum}."
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"training.ema_decay must be above 0 and below 1, or null, got {self.ema_decay}.")
@@ -203,6 +209,10 @@ class RetrainSettings:
                 f"{self.accumulate} parts of {self.batch_size} / {processes} = {share}."
             )
 
+    def has_decoder(self, backbone: str) -> bool:
+        """Whether a model on the backbone of this name has one."""
+        return "xception" in backbone if self.decoder is None else self.decoder
+
     @property
     def stops(self) -> tuple[int, ...]:
         """The iterations of validation; the last is the end."""
@@ -219,14 +229,18 @@ class Inference:
         tile_px: images with a longer side are labelled in tiles of at most this height and width, so that memory is bounded.
             A tile's cell sees no further than the tile.
         overlap_px: what neighbouring tiles share at least; each keeps the half on its side.
+        output_stride: of backbone and cell; None takes what the model was trained with.
     """
 
     scales: Sequence[float] = (1.0,)
     flip: bool = False
     tile_px: int = 2048
     overlap_px: int = 256
+    output_stride: int | None = None
 
     def __post_init__(self) -> None:
+        if self.output_stride not in (None, 4, 8, 16):
+            raise ValueError(f"inference.output_stride must be 4, 8, 16 or null, got {self.output_stride}.")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"inference.scales must be at least one factor above 0, got {list(self.scales)}.")
         if self.tile_px < 64:

@@ -24,7 +24,7 @@ def run(settings: EvaluateSettings) -> int:
     files = {"scores": settings.json, "picture": settings.picture}
     for wanted in filter(None, files.values()):
         wanted.parent.mkdir(parents=True, exist_ok=True)
-    model = load_model(settings.checkpoint)
+    model = load_model(settings.checkpoint, settings.inference.output_stride)
     with progress_bar(console, f"scoring {split_name}") as progress:
         matrix = count_confusion(model, dataset.split(split_name), dataset.info, progress, settings.inference)
     scores = Scores.of(matrix, dataset.info)

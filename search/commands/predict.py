@@ -29,7 +29,7 @@ def run(settings: PredictSettings) -> int:
     for folder in PARTS:
         (output / folder).mkdir(parents=True, exist_ok=True)
         note_begun(output / folder, "predict")
-    model = load_model(settings.checkpoint)
+    model = load_model(settings.checkpoint, settings.inference.output_stride)
 
     unreadable = 0
     with progress_bar(console, "labelling") as progress:

@@ -6,6 +6,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from models.backbone_check import BackboneError
 from models.segmenter import ModelFileError, Segmenter
 from models.settings import WEIGHTS_FILE, BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
@@ -152,6 +153,24 @@ def test_a_saved_model_holds_its_cell_and_its_class_names(saved):
     loaded = Segmenter.from_pretrained(saved)
     assert loaded.cell.spec == CELL
     assert loaded.class_names == ["sky", "road", "car"]
+
+
+def test_a_model_of_output_stride_16_labels_at_8_with_the_rates_that_its_weights_were_trained_with(tmp_path):
+    """Every other feature at stride 8 is a feature at stride 16: what lies between is new."""
+    cell = CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1())))  # means of areas differ a little
+    backbone = BackboneSettings("tu-mobilenetv2_100", 16, pad_type="same")
+    Segmenter(cell, 3, backbone, CellSettings(filters=8)).save_pretrained(tmp_path)
+    images_BCHW = torch.randn(1, 3, 97, 129)
+    coarse, fine = (Segmenter.from_pretrained(tmp_path, stride).eval() for stride in (None, 8))
+    with torch.inference_mode():
+        coarse_BKhw, fine_BKhw = coarse.coarse_logits(images_BCHW), fine.coarse_logits(images_BCHW)
+    assert fine_BKhw.shape[-2:] == (13, 17)
+    torch.testing.assert_close(fine_BKhw[..., ::2, ::2], coarse_BKhw, rtol=1e-3, atol=1e-4)
+
+
+def test_a_backbone_without_the_output_stride_that_is_asked_for_says_so(saved):
+    with pytest.raises(BackboneError, match="backbone.output_stride: local has 16, got 8"):
+        Segmenter.from_pretrained(saved, 8)
 
 
 def test_a_palette_is_carried_along(tmp_path):

@@ -18,7 +18,7 @@ from models.backbones import build_backbone, weights_digest
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
-from training.end_to_end import STATE_FILE, end_to_end, retrain
+from training.end_to_end import STATE_FILE, _set_momentum, end_to_end, retrain
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
 from training.losses import segmentation_loss
@@ -100,6 +100,28 @@ def test_a_backbone_whose_rate_is_0_stays_as_it_was_while_the_rest_learns(tmp_pa
     moved = {name for name in first if not torch.equal(first[name], second[name])}
     assert moved
     assert not any(name.startswith("encoder.") for name in moved)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "backbone", "has_decoder"),
+    [
+        (None, "tu-xception71", True),
+        (None, "tu-mobilenetv2_100", False),
+        (False, "tu-xception71", False),
+        (True, "local", True),
+    ],
+)
+def test_a_decoder_is_as_deeplabs_checkpoints_have_it_unless_it_is_said(decoder, backbone, has_decoder):
+    assert settings(decoder=decoder).has_decoder(backbone) is has_decoder
+
+
+def test_the_backbones_running_statistics_have_a_momentum_of_their_own():
+    backbone = build_backbone(BackboneSettings("tu-mobilenetv2_100"))
+    before = [module.momentum for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    _set_momentum(backbone, None)
+    assert [module.momentum for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)] == before
+    _set_momentum(backbone, 0.0003)
+    assert {module.momentum for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)} == {0.0003}
 
 
 def test_a_training_on_the_hard_half_of_the_pixels_begins_with_a_larger_loss(tmp_path):

@@ -261,7 +261,7 @@ def test_labels_that_predict_has_not_made_are_not_written_over(checkpoint, photo
         (["checkpoint={tmp}"], "expected a folder with model.safetensors"),
         (["opacity=1.5"], "opacity: must be from 0 to 1, got 1.5"),
         (["inference.overlap_px=-1"], "inference.overlap_px must be from 0 to half of tile_px"),
-        (["inference=best"], "inference: no choice 'best'; accepted are multi_scale, single_scale"),
+        (["inference=best"], "inference: no choice 'best'; accepted are multi_scale, paper_test, paper_val, single_scale"),
         (["output={tmp}/file"], "output: must be a folder"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
