@@ -1,8 +1,12 @@
 """Image and label augmentation: the only file that knows albumentations, which it imports when it is used."""
 
 import os
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +29,7 @@ class Augmentation:
         scales: factors drawn from with equal chance.
         flip: chance of mirroring, left to right.
         color_jitter: most by which brightness, contrast and saturation change, as a factor; the hue by a tenth of it.
+        further: albumentations that follow, each by its name and arguments: ``{"name": "GaussNoise", "p": 0.2}``.
     """
 
     height_px: int
@@ -34,13 +39,28 @@ class Augmentation:
     scales: Sequence[float]
     flip: float = 0.5
     color_jitter: float = 0.0
+    further: Sequence[Mapping[str, Any]] = ()
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """``sample`` as the seed changes it, of the crop's size."""
+        thread = threading.get_ident()
+        if thread not in self._pipelines:
+            self._pipelines[thread] = self._built()
+        pipeline = self._pipelines[thread]
+        pipeline.set_random_seed(seed)
+        augmented = pipeline(image=sample.image_HWC, mask=sample.labels_HW)
+        return Sample(sample.name, augmented["image"], augmented["mask"])
+
+    @cached_property
+    def _pipelines(self) -> dict[int, Any]:
+        """One a thread, because a seed is of the pipeline; to build it takes ten times as long as to seed it."""
+        return {}
+
+    def _built(self) -> Any:
         import albumentations as A
 
         jitter = self.color_jitter
-        compose = A.Compose(
+        return A.Compose(
             [
                 A.OneOf([A.RandomScale((scale - 1, scale - 1), p=1) for scale in self.scales], p=1),
                 A.PadIfNeeded(
@@ -53,11 +73,32 @@ class Augmentation:
                 A.RandomCrop(self.height_px, self.width_px),
                 A.HorizontalFlip(p=self.flip),
                 *([A.ColorJitter(jitter, jitter, jitter, jitter / 10, p=1)] if jitter else []),
-            ],
-            seed=seed,
+                *(named_transform(transform) for transform in self.further),
+            ]
         )
-        augmented = compose(image=sample.image_HWC, mask=sample.labels_HW)
-        return Sample(sample.name, augmented["image"], augmented["mask"])
+
+
+def named_transform(given: Mapping[str, Any]) -> Any:
+    """A transform of albumentations by its name and arguments; it must keep the size of image and labels.
+
+    Raises:
+        UserError: albumentations has none of the name, or it takes other arguments.
+    """
+    import albumentations as A
+
+    arguments = dict(given)
+    name = arguments.pop("name", None)
+    kind = getattr(A, str(name), None)
+    if not (isinstance(kind, type) and issubclass(kind, A.BasicTransform)):
+        raise UserError(
+            f"training.augment: albumentations has no transform {name!r}; accepted are such as {{name: GaussNoise, p: 0.2}}."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # it only warns of arguments that it does not know
+            return kind(**arguments)
+    except (TypeError, ValueError, UserWarning) as error:
+        raise UserError(f"training.augment: {name}: {' '.join(str(error).split())}") from error
 
 
 def mirrored(sample: Sample) -> Sample:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.datasets.contract import SegmentationDataset, Split
-from data.transforms import Augmentation, normalize
+from data.transforms import Augmentation, named_transform
 from models.settings import BackboneSettings
 from training.batches import sample_at
 from training.settings import RetrainSettings
@@ -32,28 +32,37 @@ def image_batches(
         scales=settings.scales,
         flip=0.5 if settings.flip else 0.0,
         color_jitter=settings.color_jitter,
+        further=settings.augment,
     )
-    samples = AugmentedSamples(dataset.split(settings.train_split), augmentation, backbone, seed)
+    for transform in settings.augment:
+        named_transform(transform)  # refused here, and not in a process that loads
+    samples = AugmentedSamples(dataset.split(settings.train_split), augmentation, seed)
     share = settings.batch_size // workers.size
     starts = range(start * settings.batch_size, settings.iterations * settings.batch_size, settings.batch_size)
     numbers = [[first + workers.rank * share + place for place in range(share)] for first in starts]
-    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=settings.workers))
+    device = workers.device
+    is_pinned = device.type == "cuda"
+    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=settings.workers, pin_memory=is_pinned))
+    mean_C11, std_C11 = (torch.tensor(values, device=device).view(3, 1, 1) for values in (backbone.mean, backbone.std))
 
     def batch_at(iteration: int) -> Batch:
-        images_BCHW, labels_BHW = next(batches)
-        return images_BCHW.to(workers.device), labels_BHW.to(workers.device)
+        images_BHWC, labels_BHW = (part.to(device, non_blocking=is_pinned) for part in next(batches))
+        images_BCHW = images_BHWC.permute(0, 3, 1, 2).contiguous().float() / 255
+        return (images_BCHW - mean_C11) / std_C11, labels_BHW
 
     return batch_at
 
 
 class AugmentedSamples(Dataset[tuple[Tensor, Tensor]]):
-    """The training samples in the order of their use: sample n is a function of (seed, n), whoever loads it."""
+    """The training samples in the order of their use: sample n is a function of (seed, n), whoever loads it.
 
-    def __init__(self, split: Split, augmentation: Augmentation, backbone: BackboneSettings, seed: int) -> None:
-        self._split, self._augmentation, self._backbone, self._seed = split, augmentation, backbone, seed
+    An image (H, W, 3) is of bytes: a quarter of what its normalised values are on their way from process to process to device.
+    """
+
+    def __init__(self, split: Split, augmentation: Augmentation, seed: int) -> None:
+        self._split, self._augmentation, self._seed = split, augmentation, seed
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         sample = self._split[sample_at(number, len(self._split), self._seed)]
         augmented = self._augmentation(sample, seed=(self._seed * 1_000_003 + number) % 2**32)
-        image_CHW = normalize(augmented.image_HWC, self._backbone.mean, self._backbone.std)
-        return torch.from_numpy(image_CHW), torch.from_numpy(augmented.labels_HW)
+        return torch.from_numpy(augmented.image_HWC), torch.from_numpy(augmented.labels_HW)

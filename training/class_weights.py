@@ -3,21 +3,21 @@
 import numpy as np
 import torch
 
-from data.datasets.contract import DatasetInfo, Split
+from data.datasets.contract import DatasetInfo, SegmentationDataset, Split
 from data.system.errors import UserError
 from training.loss_settings import LossSettings
 from training.losses import Weighing
 
 
-def weighing_of(settings: LossSettings, train: Split, info: DatasetInfo, device: torch.device) -> Weighing:
+def weighing_of(settings: LossSettings, dataset: SegmentationDataset, train_split: str, device: torch.device) -> Weighing:
     """What the loss is told; a rule reads the labels of the whole split.
 
     Raises:
         UserError: not one weight a class.
     """
-    weights = settings.class_weights
+    weights, info = settings.class_weights, dataset.info
     if isinstance(weights, str):
-        weights = weights_by_rule(weights, label_pixels(train, info))
+        weights = weights_by_rule(weights, label_pixels(dataset.split(train_split), info))
     if weights is not None and len(weights) != info.num_classes:
         raise UserError(
             f"training.loss.class_weights: must be one weight for each of the {info.num_classes} classes of {info.name}, got "

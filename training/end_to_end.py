@@ -117,7 +117,7 @@ def end_to_end(
     if workers.rank == 0:
         yield from history
     before_s, start = (history[-1].elapsed_s, history[-1].iteration) if history else (0.0, 0)
-    weighing = weighing_of(settings.loss, dataset.split(settings.train_split), dataset.info, workers.device)
+    weighing = weighing_of(settings.loss, dataset, settings.train_split, workers.device)
     step = Step(
         workers.wrap(CoarseLogits(model)),
         optimizer,

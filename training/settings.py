@@ -1,10 +1,10 @@
 """The budgets and settings of trainings, and what is asked of a trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import cos, inf, pi
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from data.system.errors import UserError
 from models.settings import CellSettings
@@ -119,6 +119,7 @@ class RetrainSettings:
         height_px, width_px: of the training crop, multiples of the output stride plus one.
         scales: factors by which images are resized before the crop, drawn from with equal chance.
         flip: mirror every other image, left to right.
+        augment: albumentations that follow crop and flip, each by its name and arguments.
         color_jitter: most by which brightness, contrast and saturation change, as a factor; the paper changes none.
         freeze_batch_norm: keep the backbone's batch norm as it was pre-trained. Needed for weights whose batch norm was folded
             into the convolutions: their running statistics are placeholders.
@@ -141,6 +142,7 @@ class RetrainSettings:
     scales: Sequence[float] = PAPER_SCALES
     flip: bool = True
     color_jitter: float = 0.0
+    augment: Sequence[Mapping[str, Any]] = ()
     freeze_batch_norm: bool = True
     decoder: bool | None = False
     backbone_bn_momentum: float | None = None

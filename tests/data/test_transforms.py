@@ -1,9 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
 from data.datasets.contract import Sample
-from data.transforms import Augmentation, mirrored, normalize
+from data.system.errors import UserError
+from data.transforms import Augmentation, mirrored, named_transform, normalize
 
 MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.5)
 PAPER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -115,3 +118,34 @@ def test_a_mirrored_sample_has_left_and_right_exchanged():
     mirror = mirrored(sample())
     np.testing.assert_array_equal(mirror.image_HWC, np.fliplr(sample().image_HWC))
     np.testing.assert_array_equal(mirror.labels_HW, np.fliplr(sample().labels_HW))
+
+
+def test_threads_that_augment_at_once_get_what_one_alone_gets():
+    augmentation = Augmentation(49, 65, MEAN, 255, PAPER_SCALES, 0.5, 0.2)
+    alone = [augmentation(sample(), seed).image_HWC for seed in range(40)]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda seed: augmentation(sample(), seed).image_HWC, range(40)))
+    assert all(map(np.array_equal, alone, together))
+
+
+def test_further_transforms_follow_by_name_and_change_the_image_alone():
+    further = [{"name": "InvertImg", "p": 1.0}, {"name": "GaussNoise", "p": 0.0}]
+    plain, inverted = (Augmentation(40, 56, MEAN, 255, [1.0], 0.0, further=some)(sample(), 0) for some in ((), further))
+    np.testing.assert_array_equal(inverted.image_HWC, 255 - plain.image_HWC)
+    np.testing.assert_array_equal(inverted.labels_HW, plain.labels_HW)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"name": "GausNoise"}, "has no transform 'GausNoise'"),
+        ({"p": 1.0}, "has no transform None"),
+        ({"name": "Compose"}, "has no transform 'Compose'"),
+        ({"name": "GaussNoise", "strength": 3}, "GaussNoise: .*strength"),
+        ({"name": "GaussNoise", "p": "often"}, "GaussNoise: "),
+    ],
+)
+def test_a_transform_that_albumentations_does_not_have_so_is_refused_in_a_line(given, complaint):
+    with pytest.raises(UserError, match=f"^training.augment: .*{complaint}") as refused:
+        named_transform(given)
+    assert "\n" not in str(refused.value)
