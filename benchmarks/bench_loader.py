@@ -1,7 +1,7 @@
 """What a training sample costs the CPU, and how many CPUs feed a GPU: ``python benchmarks/bench_loader.py --root .../camvid``.
 
-The same samples, read and augmented, alternating in one run: as they are sent to the device now (bytes, a pipeline that is built
-once), and as they were (a pipeline a sample, normalised float32).
+The same samples, read and augmented, alternating in one run: as they are sent to the device now (bytes, a pipeline that is
+built once), and as they were (a pipeline a sample, normalised float32).
 """
 
 import argparse
