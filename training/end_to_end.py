@@ -23,7 +23,7 @@ from training.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from training.class_weights import weighing_of
 from training.evaluation import Scores, evaluate
 from training.loop import train
-from training.losses import segmentation_loss
+from training.losses import segmentation_loss, warm_up
 from training.optim import build_optimizer
 from training.score import RungScore
 from training.settings import RetrainSettings
@@ -100,9 +100,10 @@ def end_to_end(
         ValueError: the checkpoint is of another cell or seed, other settings or data.
         DivergedError: the loss is no longer a number.
     """
+    classes = dataset.info
+    warm_up(workers.device, classes.num_classes)
     started_s = time.monotonic()
     torch.manual_seed(seed)
-    classes = dataset.info
     has_decoder = settings.has_decoder(backbone.name)
     model = Segmenter(cell, classes.num_classes, backbone, settings.cell, has_decoder, classes.class_names, classes.palette)
     _set_momentum(model.encoder, settings.backbone_bn_momentum)

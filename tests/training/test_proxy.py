@@ -14,6 +14,7 @@ from data.datasets.contract import DatasetInfo, Sample, palette_of
 from data.folds import folds_of
 from models.settings import CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from training import proxy
 from training.batches import Batches
 from training.features import MappedFeatures, ResidentFeatures, StreamedFeatures
 from training.graph_step import GraphStep
@@ -201,6 +202,18 @@ def test_a_trial_resumed_at_any_rung_gives_the_same_bits(rungs_done, crop_px, op
     weights, resumed_weights = load_file(whole), load_file(path)
     assert weights.keys() == resumed_weights.keys()
     assert all(torch.equal(weights[name], resumed_weights[name]) for name in weights)
+
+
+def test_what_a_process_does_once_is_no_trials_time(folders, monkeypatch):
+    clock_s = [0.0]
+
+    def warm_up(device, num_classes):
+        clock_s[0] += 1000
+
+    monkeypatch.setattr(proxy, "warm_up", warm_up)
+    monkeypatch.setattr(proxy.time, "monotonic", lambda: clock_s[0])
+    assert [score.elapsed_s for score in ProxyTask(*folders, SETTINGS)(CELL, 0)] == [0.0] * len(SETTINGS.rungs)
+    assert clock_s == [1000]
 
 
 def test_the_last_rung_writes_no_checkpoint(folders, tmp_path):
