@@ -21,6 +21,7 @@ from training import losses
 from training.features import ResidentFeatures
 from training.graph_step import GraphStep
 from training.losses import segmentation_loss
+from training.optim import RATE
 
 pytest.importorskip("triton")
 
@@ -103,7 +104,7 @@ def test_a_trial_on_a_second_gpu_stays_there_on_one_stream_of_its_own_and_asks_t
         samples_IB, corners_IB2 = torch.zeros(9, 4, dtype=torch.int64), torch.zeros(9, 4, 2, dtype=torch.int64)
         step = GraphStep(
             model,
-            Resting(model.parameters()),
+            Resting([{"params": list(model.parameters()), RATE: 1.0}]),
             lambda i_1: features.cut(samples_IB.index_select(0, i_1)[0], corners_IB2.index_select(0, i_1)[0], 7),
             partial(segmentation_loss, ignore_label=255),
             torch.zeros(9),
