@@ -142,7 +142,7 @@ def launches_of_a_step(cell: str, size: tuple[int, int], classes: int) -> Sequen
         features_BCHW = torch.empty(BATCH, CHANNELS, *size, dtype=torch.float16)
         features_BCHW = features_BCHW.contiguous(memory_format=torch.channels_last)
         labels_BHW = torch.empty(BATCH, *(STRIDE * (side - 1) + 1 for side in size), dtype=torch.uint8)
-        optimizer = build_optimizer(OptimizerSettings(), model.parameters())
+        optimizer = build_optimizer(OptimizerSettings(), model)
         update(model, optimizer, partial(segmentation_loss, ignore_label=255), features_BCHW, labels_BHW, "bfloat16")
     return launches
 

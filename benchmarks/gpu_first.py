@@ -27,6 +27,8 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+if "cpu" in sys.argv:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two that wait for each other on a busy machine take a hundred times as long
 
 import gpu_stages
 

@@ -175,15 +175,17 @@ def determinism(options: argparse.Namespace) -> Found:
 
 
 def packing(options: argparse.Namespace) -> Found:
-    """Trials at once, each a process: without MPS, with it, and all reading one copy of the features."""
-    packs, seconds = ((1, 2), 1.0) if options.tiny else (PACKS, 5.0)
-    for use_mps, is_shared in ((False, False), (True, False), (True, True)):
+    """Trials at once: as processes without MPS, with it, and all reading one copy of the features; as graphs of one process."""
+    packs, seconds = ((2,), 1.0) if options.tiny else (PACKS, 5.0)
+    for use_mps, is_shared in ((False, False), (True, False), (True, True))[2 if options.tiny else 0 :]:
         with mps() if use_mps else kernels_on(True):
             for number in packs:
                 yield (
                     f"{number} trials, {'MPS' if use_mps else 'no MPS'}, {'one copy' if is_shared else 'a copy each'}",
                     packed(options, number, is_shared, seconds),
                 )
+    for number in packs:
+        yield f"{number} trials, streams of one process, one copy", streamed(options, number, seconds)
 
 
 def models(options: argparse.Namespace) -> Found:
@@ -339,6 +341,25 @@ def packed(options: argparse.Namespace, number: int, is_shared: bool, seconds: f
     for worker in workers:
         worker.join()
     return {"steps a second": sum(rates), "GiB taken": max(taken)}
+
+
+def streamed(options: argparse.Namespace, number: int, seconds: float) -> dict[str, float]:
+    """``packed`` as graphs that one process replays, each on a stream of its own."""
+    device = torch.device(options.device)
+    height, width, classes = sizes(options)["CamVid"]
+    features = features_on((height, width), device)
+    trials = [Trial(cells()[0][1], (height, width), classes, device, features_NHWC=features) for _ in range(number)]
+    streams = [torch.cuda.Stream() if device.type == "cuda" else None for _ in trials]
+    steps, started_s = 0, time.monotonic()
+    while (took_s := time.monotonic() - started_s) < seconds:
+        for _ in range(5):
+            for trial, stream in zip(trials, streams, strict=True):
+                with torch.cuda.stream(stream):
+                    trial.step()
+        trials[0].wait()
+        steps += 5 * number
+    free, total = torch.cuda.mem_get_info() if device.type == "cuda" else (0, 0)
+    return {"steps a second": steps / took_s, "GiB taken": (total - free) / 2**30}
 
 
 def _packed(device: str, size: tuple[int, int, int], seconds: float, barrier: Any, found: Any, inbox: Any) -> None:

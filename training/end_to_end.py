@@ -23,11 +23,11 @@ from training.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from training.class_weights import weighing_of
 from training.evaluation import Scores, evaluate
 from training.loop import train
-from training.losses import segmentation_loss
+from training.losses import segmentation_loss, warm_up
 from training.optim import build_optimizer
 from training.score import RungScore
 from training.settings import RetrainSettings
-from training.step import Step
+from training.whole_step import whole_step
 from training.workers import ALONE, Workers
 
 STATE_FILE = "state.safetensors"
@@ -100,9 +100,10 @@ def end_to_end(
         ValueError: the checkpoint is of another cell or seed, other settings or data.
         DivergedError: the loss is no longer a number.
     """
+    classes = dataset.info
+    warm_up(workers.device, classes.num_classes)
     started_s = time.monotonic()
     torch.manual_seed(seed)
-    classes = dataset.info
     has_decoder = settings.has_decoder(backbone.name)
     model = Segmenter(cell, classes.num_classes, backbone, settings.cell, has_decoder, classes.class_names, classes.palette)
     _set_momentum(model.encoder, settings.backbone_bn_momentum)
@@ -118,15 +119,13 @@ def end_to_end(
         yield from history
     before_s, start = (history[-1].elapsed_s, history[-1].iteration) if history else (0.0, 0)
     weighing = weighing_of(settings.loss, dataset, settings.train_split, workers.device)
-    step = Step(
+    step = whole_step(
         workers.wrap(CoarseLogits(model)),
         optimizer,
-        settings.optimizer,
+        settings,
         image_batches(dataset, backbone, settings, seed, start, workers),
         partial(segmentation_loss, ignore_label=dataset.info.ignore_label, weighing=weighing),
-        settings.iterations,
-        settings.precision,
-        settings.accumulate,
+        workers.device,
     )
     set_mode = partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm)
     scored = cast(Segmenter, averaged.module) if averaged else model
@@ -181,7 +180,9 @@ def _averaged(model: Segmenter, settings: RetrainSettings) -> AveragedModel | No
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
 
 
-def _shared(step: Step, workers: Workers, model: Segmenter, averaged: AveragedModel | None) -> Callable[[int], Tensor]:
+def _shared(
+    step: Callable[[int], Tensor], workers: Workers, model: Segmenter, averaged: AveragedModel | None
+) -> Callable[[int], Tensor]:
     """The step with the loss of all workers, after which the average of the weights follows the model."""
 
     def shared(iteration: int) -> Tensor:

@@ -58,8 +58,17 @@ class ResidentFeatures:
             self._features_NHWC[index].copy_(features_BCHW[0].to(device).permute(1, 2, 0))  # the device transposes
             self._labels_NHW[index].copy_(labels_BHW[0])
 
+    @property
+    def device(self) -> torch.device:
+        return self._labels_NHW.device
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, int]:
+        """Features (N, h, w, C), labels (N, H, W), and how many of these lie from one feature to the next."""
+        return self._features_NHWC, self._labels_NHW, self._label_step
+
     def batch(self, indices: Sequence[int], windows: Sequence[Window] | None = None) -> Batch:
-        device = self._labels_NHW.device
+        device = self.device
         samples_B = torch.tensor(indices, device=device)
         if windows is None:
             return self.whole(samples_B)

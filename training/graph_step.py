@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.half_weights import HalfWeights
+from training.optim import RATE
 from training.settings import Precision
 from training.step import Batch, update
 
@@ -37,13 +38,12 @@ class GraphStep:
         precision: Precision = "float32",
         max_norm: float | None = None,
     ) -> None:
-        self._model = HalfWeights(model, optimizer) if precision == "bfloat16" else model
+        self._model = HalfWeights(model) if precision == "bfloat16" else model
         self._optimizer, self._batch_at, self._loss_of = optimizer, batch_at, loss_of
         self._learning_rates_I, self._precision, self._max_norm = learning_rates_I, precision, max_norm
         self._iteration_1 = torch.zeros(1, dtype=torch.int64, device=learning_rates_I.device)
-        self._learning_rate = torch.zeros((), device=learning_rates_I.device)
         for group in optimizer.param_groups:
-            group["lr"] = self._learning_rate
+            group["lr"] = torch.zeros((), device=learning_rates_I.device)
         self._loss = torch.zeros((), device=learning_rates_I.device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._aside = torch.cuda.Stream(learning_rates_I.device) if learning_rates_I.is_cuda else None
@@ -62,7 +62,9 @@ class GraphStep:
         return self._loss
 
     def _run(self) -> None:
-        self._learning_rate.copy_(self._learning_rates_I.index_select(0, self._iteration_1).squeeze(0))
+        learning_rate = self._learning_rates_I.index_select(0, self._iteration_1).squeeze(0)
+        for group in self._optimizer.param_groups:
+            torch.mul(learning_rate, group[RATE], out=group["lr"])
         inputs, labels = self._batch_at(self._iteration_1)
         loss = update(self._model, self._optimizer, self._loss_of, inputs, labels, self._precision, max_norm=self._max_norm)
         self._loss.copy_(loss)

@@ -1,7 +1,5 @@
 """The weights of convolutions in half precision, cast together once a step."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -13,12 +11,9 @@ class HalfWeights:
     """A model as a step under autocast calls it. Equal to the bit: autocast casts each weight, and each gradient, by a kernel.
 
     A step has one part: several would add up their gradients in half precision.
-
-    Args:
-        optimizer: of the model; it gets the gradients when it takes its step.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._full = {
             f"{name}.{parameter_name}": parameter
@@ -28,7 +23,6 @@ class HalfWeights:
             if parameter.requires_grad
         }
         self._half = {name: weight.detach().bfloat16().requires_grad_() for name, weight in self._full.items()}
-        optimizer.register_step_pre_hook(self._give_gradients)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         with torch.no_grad():
@@ -36,7 +30,8 @@ class HalfWeights:
         output: Tensor = functional_call(self._model, self._half, (inputs,))
         return output
 
-    def _give_gradients(self, *_: Any) -> None:
+    def give_gradients(self) -> None:
+        """Hand what a backward pass found to the model's own weights, before anything reads their gradients."""
         reached = {name: weight.grad for name, weight in self._half.items() if weight.grad is not None}
         gradients = [torch.empty_like(self._full[name]) for name in reached]
         torch._foreach_copy_(gradients, list(reached.values()))

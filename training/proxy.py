@@ -33,6 +33,7 @@ from training.metrics import ConfusionMatrix
 from training.optim import build_optimizer
 from training.score import RungScore
 from training.settings import ProxySettings
+from training.shared_features import shared_features_on
 from training.step import Step, predicted
 from training.upsampling import upsampled_argmax
 
@@ -47,6 +48,7 @@ class ProxyTask:
         local: where copies of both are made and read on the machine that trains; None reads them where they lie.
         folds: of the samples of one cache, which is both folders: the cell is trained anew for each, the rungs of all side by
             side, and scored by the mean. Empty trains once.
+        shares_gpu: with other trials, which then read one copy of the features there.
     """
 
     train_folder: Path
@@ -54,6 +56,7 @@ class ProxyTask:
     settings: ProxySettings
     local: Path | None = None
     folds: Sequence[Fold] = ()
+    shares_gpu: bool = False
 
     def __call__(self, cell: CellSpec, seed: int, checkpoint: Path | None = None) -> Iterator[RungScore]:
         """Train ``cell`` and score it at each rung. On one CPU thread the same arguments give the same bits.
@@ -171,9 +174,13 @@ class ProxyTask:
 
     @cached_property
     def _train_features(self) -> Features:
-        """Kept from cell to cell: a GPU holds them once."""
-        return features_on(self._train, self._device)
+        """Kept from cell to cell."""
+        return self._features(self._train)
 
     @cached_property
     def _val_features(self) -> Features:
-        return self._train_features if self._val is self._train else features_on(self._val, self._device)
+        return self._train_features if self._val is self._train else self._features(self._val)
+
+    def _features(self, cache: FeatureCache) -> Features:
+        """A GPU holds them once."""
+        return (shared_features_on if self.shares_gpu and self._device.type == "cuda" else features_on)(cache, self._device)

@@ -110,6 +110,21 @@ class ProxySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuSettings:
+    """How a GPU takes the step of a whole model; a CPU heeds none of it. ``benchmarks/gpu_first.py`` times them.
+
+    Attributes:
+        graph: as one CUDA graph, in one process and with each batch in one part.
+        channels_last: images and weights with channels last in memory.
+        cudnn_benchmark: convolutions by the algorithms that are fastest by the clock; a training twice may give other bits.
+    """
+
+    graph: bool = False
+    channels_last: bool = False
+    cudnn_benchmark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RetrainSettings:
     """The budget and settings of a full training.
 
@@ -157,6 +172,7 @@ class RetrainSettings:
     cell: CellSettings = field(default_factory=CellSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     loss: LossSettings = field(default_factory=LossSettings)
+    gpu: GpuSettings = field(default_factory=GpuSettings)
 
     def __post_init__(self) -> None:
         for name, least in {"iterations": 1, "eval_every": 1, "workers": 0, "backbone_rate": 0, "head_rate": 0}.items():
@@ -178,6 +194,10 @@ class RetrainSettings:
         if self.backbone_bn_momentum is not None and not 0 < self.backbone_bn_momentum <= 1:
             raise ValueError(
                 f"training.backbone_bn_momentum must be above 0 and at most 1, or null, got {self.backbone_bn_momentum}."
+            )
+        if self.gpu.graph and self.accumulate > 1:
+            raise ValueError(
+                f"training.gpu.graph must be false where training.accumulate is above 1, got {self.accumulate} parts."
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"training.ema_decay must be above 0 and below 1, or null, got {self.ema_decay}.")
@@ -204,6 +224,8 @@ class RetrainSettings:
             )
         if self.batch_size % processes:
             raise UserError(f"training.batch_size must be a multiple of data_parallel={processes}, got {self.batch_size}.")
+        if self.gpu.graph and processes > 1:
+            raise UserError(f"training.gpu.graph must be false where processes share a batch, got data_parallel={processes}.")
         share = self.batch_size // processes
         if share % self.accumulate or share // self.accumulate < 2:
             raise UserError(

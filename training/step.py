@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.half_weights import HalfWeights
 from training.optim import RATE
 from training.settings import OptimizerSettings, Precision
 
@@ -60,6 +61,8 @@ def update(
         loss = loss_of(predicted(model, some_inputs, precision), some_labels) / len(chunks)
         loss.backward()
         losses.append(loss.detach())
+    if isinstance(model, HalfWeights):
+        model.give_gradients()
     if max_norm is not None:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         nn.utils.clip_grad_norm_(parameters, max_norm)

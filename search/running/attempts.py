@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Attempts:
         self._again: deque[CellProposed] = deque()
         self._last: deque[CellProposed] = deque()
         self._current: dict[int, str] = {}
-        self._said_in_turns = False
+        self._said = set[str]()
         self._retried: Counter[int] = Counter()
         self._kernels, self._without_kernels = tolerance.kernels, set[int]()
         self._alone: dict[int, Short] = {}
@@ -93,14 +93,12 @@ class Attempts:
             self._forget(number)
         return goes_on
 
-    def say_in_turns(self) -> None:
-        """Trials have parts of a GPU that they only use by turns; said once."""
-        if not self._said_in_turns:
-            self._said_in_turns = True
-            self._say(
-                "Trials that share a GPU wait for each other: start NVIDIA's MPS there (nvidia-cuda-mps-control -d), "
-                "or take resources.gpu=1."
-            )
+    def say_once(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Say what workers warn of: of each kind the first line."""
+        for kind, line in lines:
+            if kind not in self._said:
+                self._said.add(kind)
+                self._say(line)
 
     def failed(self, number: int, status: Status, reason: str) -> None:
         """The trial has no score, and no attempt would bring one."""

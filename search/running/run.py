@@ -173,8 +173,7 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         if "failed" in result:
             self._attempts.failed(number, Status(result["failed"]), result["reason"])
             return str(FIFOScheduler.STOP)
-        if result.get("in_turns"):
-            self._attempts.say_in_turns()
+        self._attempts.say_once(result.get("said", ()))
         values = {key.removeprefix("score/"): value for key, value in result.items() if key.startswith("score/")}
         goes_on = self._attempts.scored(number, RungScore(**values), result["device"])
         return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)

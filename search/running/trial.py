@@ -2,6 +2,7 @@
 
 import faulthandler
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -30,6 +31,13 @@ class NodeDrainingError(OSError):
     """Raised within a task that has told a score, where the node that it runs on is about to go."""
 
 
+IN_TURNS = (
+    "Trials that share a GPU wait for each other: start NVIDIA's MPS there (nvidia-cuda-mps-control -d), "
+    "or take resources.gpu=1."
+)
+_OURS = {"data", "models", "training", "search"}
+
+
 class CellTrial(tune.Trainable):
     """One cell on one worker; a step trains it to its next rung.
 
@@ -52,6 +60,8 @@ class CellTrial(tune.Trainable):
         self._checkpoints, self._operators = checkpoints, operators
         self._task: CellTask | None = None
         self._device = this_device()
+        self._warnings = Warnings()
+        logging.getLogger().addHandler(self._warnings)
         self._has_met_fault = False
         self.reset_config(config)
 
@@ -78,8 +88,10 @@ class CellTrial(tune.Trainable):
         try:
             with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):
                 score = asdict(next(self._running(cell)))
-                in_turns = is_shared_in_turns(self._device, self._config["room"].get("GPU", 0.0))
-                return {"score": score, "device": self._device, "in_turns": in_turns}
+                said = [(kind, f"{self._device.address}: {line}") for kind, line in self._warnings.new()]
+                if is_shared_in_turns(self._device, self._config["room"].get("GPU", 0.0)):
+                    said.append((IN_TURNS, IN_TURNS))
+                return {"score": score, "device": self._device, "said": said}
         except DivergedError as error:
             return {"failed": Status.DIVERGED.value, "reason": str(error)}
         except Exception as error:
@@ -104,6 +116,26 @@ class CellTrial(tune.Trainable):
             self._task = self._task or cloudpickle.loads(self._pickled_task)
             self._scores = self._task(cell, self._config["seed"], self._checkpoints / self._config["checkpoint"])
         return self._scores
+
+
+class Warnings(logging.Handler):
+    """What this project's own code warns of in a worker, where nobody looks, for the driver's screen."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: dict[str, str] = {}
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the first of each kind, which is a line without what is filled into it."""
+        if record.name.partition(".")[0] in _OURS:
+            self._lines.setdefault(str(record.msg), record.getMessage())
+
+    def new(self) -> list[tuple[str, str]]:
+        """Kinds and lines that were not asked for yet."""
+        new = [(kind, line) for kind, line in self._lines.items() if kind not in self._told]
+        self._told.update(self._lines)
+        return new
 
 
 def forget_checkpoints(checkpoints: Path, but_of: str | None = None) -> None:

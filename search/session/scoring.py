@@ -68,7 +68,7 @@ def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplac
     copies = Path(local).absolute() if local else None  # not resolved: a link may lead elsewhere on each node
     if copies:
         check_copies(workplace, folders, copies)
-    task = ProxyTask(train.folder, val.folder, settings, copies, folds)
+    task = ProxyTask(train.folder, val.folder, settings, copies, folds, shares_gpu=0 < workplace.resources.gpu < 1)
     replace(task, local=None).check()
     return Scoring(
         _where_caches_are(workplace, task, folders, console),

@@ -1,4 +1,8 @@
 import logging
+import os
+import signal
+import socket
+import struct
 from dataclasses import astuple, replace
 from itertools import islice
 
@@ -14,6 +18,7 @@ from data.datasets.contract import DatasetInfo, Sample, palette_of
 from data.folds import folds_of
 from models.settings import CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from training import proxy, shared_features
 from training.batches import Batches
 from training.features import MappedFeatures, ResidentFeatures, StreamedFeatures
 from training.graph_step import GraphStep
@@ -21,6 +26,7 @@ from training.optim import build_optimizer
 from training.proxy import ProxyTask
 from training.score import DivergedError
 from training.settings import OptimizerSettings, ProxySettings
+from training.shared_features import SharedFeatures, shared_features_on
 from training.step import Step, predicted
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1()), Branch(-1, PyramidPooling((1, 1)))))
@@ -203,6 +209,18 @@ def test_a_trial_resumed_at_any_rung_gives_the_same_bits(rungs_done, crop_px, op
     assert all(torch.equal(weights[name], resumed_weights[name]) for name in weights)
 
 
+def test_what_a_process_does_once_is_no_trials_time(folders, monkeypatch):
+    clock_s = [0.0]
+
+    def warm_up(device, num_classes):
+        clock_s[0] += 1000
+
+    monkeypatch.setattr(proxy, "warm_up", warm_up)
+    monkeypatch.setattr(proxy.time, "monotonic", lambda: clock_s[0])
+    assert [score.elapsed_s for score in ProxyTask(*folders, SETTINGS)(CELL, 0)] == [0.0] * len(SETTINGS.rungs)
+    assert clock_s == [1000]
+
+
 def test_the_last_rung_writes_no_checkpoint(folders, tmp_path):
     list(ProxyTask(*folders, replace(SETTINGS, rungs=(2,)))(CELL, 0, tmp_path / "state.safetensors"))
     assert list(tmp_path.iterdir()) == []
@@ -341,6 +359,30 @@ def test_a_trial_on_a_device_takes_the_same_steps(optimizer, crop_px, folders):
     found = list(on_a_device(ProxyTask(*folders, settings))(CELL, 0))
     assert [score.loss for score in found] == pytest.approx([score.loss for score in expected], rel=1e-3)
     assert [score.miou for score in found] == pytest.approx([score.miou for score in expected], abs=0.01)
+
+
+def test_a_process_keeps_the_features_for_trials_that_share_a_gpu(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(shared_features.tempfile, "gettempdir", lambda: str(tmp_path))
+    cache = FeatureCache(folders[0])
+    first, second = (shared_features_on(cache, torch.device("cpu")) for _ in range(2))
+    assert type(first) is type(second) is SharedFeatures
+    for shared, mapped in zip(second.batch([5, 0]), MappedFeatures(cache).batch([5, 0]), strict=True):
+        assert torch.equal(shared, mapped)
+    first._features_NHWC[0] = 0
+    assert not second._features_NHWC[0].any()
+    kill_keeper(second)
+    with pytest.raises(OSError, match="has ended"):
+        second.batch([0])
+    third = shared_features_on(cache, torch.device("cpu"))
+    assert torch.equal(third.batch([0])[0], MappedFeatures(cache).batch([0])[0])
+    kill_keeper(third)
+
+
+def kill_keeper(shared):
+    with socket.socket(fileno=os.dup(shared._keeper.fileno())) as end:
+        process, _, _ = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    os.kill(process, signal.SIGKILL)
+    assert shared._keeper.poll(20)
 
 
 def test_which_step_is_taken_follows_from_where_the_features_lie(folders):

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from training.settings import PAPER_SCALES, Inference, OptimizerSettings, ProxySettings, RetrainSettings
+from data.system.errors import UserError
+from training.settings import PAPER_SCALES, GpuSettings, Inference, OptimizerSettings, ProxySettings, RetrainSettings
 
 PROXY = ProxySettings(rungs=(2, 4))
 TRAINING = RetrainSettings(iterations=2, eval_every=2, height_px=49, width_px=33, batch_size=2)
@@ -48,6 +49,15 @@ def test_a_setting_of_the_proxy_that_is_out_of_range_is_named(field, value):
 def test_a_setting_of_training_that_is_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=f"training.{field} must"):
         replace(TRAINING, **{field: value})
+
+
+def test_a_graph_holds_a_batch_in_one_part_and_one_process():
+    of_graph = replace(TRAINING, batch_size=4, gpu=GpuSettings(graph=True))
+    of_graph.check(16)
+    with pytest.raises(ValueError, match="training.gpu.graph must be false .* got 2 parts"):
+        replace(of_graph, accumulate=2)
+    with pytest.raises(UserError, match="training.gpu.graph must be false .* got data_parallel=2"):
+        of_graph.check(16, processes=2)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What an attempt is given after one that failed, without Ray; test_attempts.py has it on a cluster."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from search.running.attempts import Attempts
 from search.running.faults.diagnosis import Device, DeviceError
 from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Resources
+from search.running.trial import IN_TURNS, Warnings
 
 GPU = Device("node", "10.0.0.3", ("0",))
 ERROR = DeviceError(GPU, "AcceleratorError: CUDA error: an illegal memory access was encountered", with_kernels=True)
@@ -43,10 +45,30 @@ def test_kernels_that_a_setting_turns_off_are_used_by_no_attempt(tmp_path):
     assert not attempts_at_one_trial(tmp_path, [], kernels=False).next("first")["kernels"]
 
 
-def test_that_trials_use_a_gpu_in_turns_is_said_once(tmp_path):
+def test_what_workers_warn_of_is_said_once_of_each_kind(tmp_path):
     said = []
     one = attempts_at_one_trial(tmp_path, said)
-    one.say_in_turns()
-    one.say_in_turns()
-    assert len(said) == 1
-    assert "nvidia-cuda-mps-control -d" in said[0]
+    one.say_once([(IN_TURNS, IN_TURNS)])
+    one.say_once([(IN_TURNS, IN_TURNS), ("%s took %d s", "10.0.0.3: it took 3 s")])
+    one.say_once([("%s took %d s", "10.0.0.4: it took 4 s")])
+    assert said == [IN_TURNS, "10.0.0.3: it took 3 s"]
+    assert "nvidia-cuda-mps-control -d" in IN_TURNS
+
+
+def test_a_worker_hands_on_what_this_projects_code_warns_of_and_only_once():
+    warnings = Warnings()
+    ours, others = logging.getLogger("models.fused"), logging.getLogger("ray.data")
+    for logger in (ours, others):
+        logger.addHandler(warnings)
+    try:
+        ours.warning("compiled in %.0f s", 16)
+        ours.warning("compiled in %.0f s", 3)
+        ours.info("hello")
+        others.warning("a disk is slow")
+        assert warnings.new() == [("compiled in %.0f s", "compiled in 16 s")]
+        ours.warning("no CUDA graph: %s", "none")
+        assert warnings.new() == [("no CUDA graph: %s", "no CUDA graph: none")]
+        assert warnings.new() == []
+    finally:
+        for logger in (ours, others):
+            logger.removeHandler(warnings)
