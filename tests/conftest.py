@@ -12,7 +12,9 @@ import pytest
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads it when it is first imported
 os.environ |= {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # as in commands, which see to it before they import MLflow
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the CPU to other tests
+    "RAY_prestart_worker_first_driver": "0",  # as the product's own Ray: workers that nobody asked for
     "RAY_worker_niceness": "0",  # Ray's workers give way to all else: tests beside them would starve them
     # Ray learns within a second or two, and not twenty, that a node is gone.
     "RAY_health_check_initial_delay_ms": "0",

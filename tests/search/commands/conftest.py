@@ -1,8 +1,6 @@
 """Whole commands: some in a process of their own, most in the test's, which has imported all that they need."""
 
 import io
-import subprocess
-import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from search.cli import main
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 from search.running.nodes.cluster import connect
+from tests import commands
 
 TINY = (
     "name=tiny",
@@ -68,8 +67,7 @@ def refusal(folder, command, *overrides):
 
 def started(folder, command, *overrides):
     """A command in a process of its own, which runs beside the test."""
-    given = [sys.executable, "-m", "search.cli", command, *overrides, f"output_dir={folder}"]
-    return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return commands.started(command, *overrides, f"output_dir={folder}")
 
 
 def wait_until(is_true, timeout_s=300):

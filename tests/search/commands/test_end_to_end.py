@@ -26,11 +26,10 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
-    with started(folder, "search", *TINY, "trials=4") as search:
-        output, errors = search.communicate(timeout=500)
-    assert search.returncode == 0, errors
-    assert "Traceback" not in output + errors
-    return folder, output
+    done = dpc(folder, "search", *TINY, "trials=4")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return folder, done.stdout
 
 
 def test_a_search_ends_with_a_leaderboard_a_picture_the_dashboard_and_the_next_command(searched):
