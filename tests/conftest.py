@@ -7,6 +7,7 @@ import time
 import urllib.request
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,28 @@ os.environ |= {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "3",
 }
+
+
+LONGEST = (
+    "search/running/test_attempts.py",
+    "search/commands/test_end_to_end.py",
+    "cluster/test_nodes.py",
+    "search/running/test_run.py",
+    "cluster/test_autoscaling.py",
+    "cluster/test_submit_search.py",
+    "cluster/test_security.py",
+    "search/commands/test_kills.py",
+    "search/commands/test_stored_search.py",
+    "training/test_distributed.py",
+    "search/running/nodes/test_cache_tasks.py",
+    "test_gpu_first.py",
+)
+"""Files that begin first: processes that share the others end at about the same time."""
+
+
+def pytest_collection_modifyitems(items):
+    begin = {Path(__file__).parent / file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: begin.get(item.path, len(begin)))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ TINY = (
     "dataset.num_val=4",
     "space.num_branches=2",
     "proxy.rungs=[2,4]",
+    "proxy.batch_size=2",
     "proxy.cell.filters=8",
     "training.cell.filters=8",
     "training.iterations=4",
@@ -30,6 +31,10 @@ TINY = (
     "training.workers=0",
     "resources.cpu=2",  # one trial at a time on two cores: starting a second worker costs more than all trials
 )
+
+
+LONGER = "proxy.rungs=[20,40]"
+"""Of a search that something happens to after its first trial."""
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from search.findings.leaderboard import COLUMNS
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 
-from .conftest import TINY, dpc, record_of, refusal, started, wait_until
+from .conftest import LONGER, TINY, dpc, record_of, refusal, started, wait_until
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -110,7 +110,7 @@ def test_a_replay_makes_the_same_proposals_and_decisions(searched):
 
 def test_a_search_that_was_terminated_goes_on_and_evaluates_no_cell_twice(tmp_path):
     journal = tmp_path / "tiny" / "journal.jsonl"
-    with started(tmp_path, "search", *TINY, "resources.cpu=1", "trials=6") as search:
+    with started(tmp_path, "search", *TINY, LONGER, "resources.cpu=1", "trials=6") as search:
         wait_until(lambda: journal.exists() and b"trial_ended" in journal.read_bytes())
         search.send_signal(signal.SIGTERM)
         output, errors = search.communicate(timeout=60)
@@ -119,7 +119,7 @@ def test_a_search_that_was_terminated_goes_on_and_evaluates_no_cell_twice(tmp_pa
     assert "Nothing is lost: the same command goes on" in output + errors
     killed = record_of(tmp_path)
     assert 1 <= len(killed.finished) < 6
-    resumed = dpc(tmp_path, "search", *TINY, "trials=6")
+    resumed = dpc(tmp_path, "search", *TINY, LONGER, "trials=6")
     assert resumed.returncode == 0, resumed.stderr
     events, _ = read_events(journal)
     ends = Counter(event.trial for event in events if type(event).__name__ == "TrialEnded")
@@ -185,7 +185,7 @@ def test_a_disk_without_room_for_the_cache_ends_in_one_line(tmp_path):
 def test_a_disk_that_fills_up_is_waited_for_and_costs_no_cell(tmp_path):
     with small_disk(tmp_path / "small", "40m") as small:
         journal, filler = small / "tiny" / "journal.jsonl", small / "filler"
-        with started(small, "search", *TINY, "trials=8", "scheduler=none") as search:
+        with started(small, "search", *TINY, LONGER, "trials=8", "scheduler=none") as search:
             wait_until(lambda: journal.exists() and b"trial_ended" in journal.read_bytes())
             with suppress(OSError), filler.open("wb", buffering=0) as file:
                 while True:

@@ -13,11 +13,11 @@ from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 from search.journal.remote.segments import StoredJournal
 
-from .conftest import TINY, dpc, started, wait_until
+from .conftest import LONGER, TINY, dpc, started, wait_until
 
 
 def given(uri):
-    return [*TINY, "trials=4", f"store='{uri}'"]
+    return [*TINY, LONGER, "trials=4", f"store='{uri}'"]
 
 
 @pytest.mark.usefixtures("local_ray")
