@@ -1,6 +1,6 @@
+import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -69,26 +69,16 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def s3_server():
+    from moto.server import ThreadedMotoServer
+
     os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "of-the-tests"}
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        bucket = urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")
-        deadline_s = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(bucket).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                assert time.monotonic() < deadline_s
-                time.sleep(0.1)
-        yield S3Server(port)
-    finally:
-        server.kill()
-        server.wait()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells of every request
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")).close()
+    yield S3Server(port)
+    server.stop()
 
 
 @pytest.fixture

@@ -61,11 +61,11 @@ def dpc(folder, command, *overrides):
     return Done(code, output.getvalue(), errors.getvalue())
 
 
-def refusal(folder, command, *overrides):
+def refusal(folder, command, *overrides, code=2):
     """The line that a command ends with which cannot go on, and never asked for Ray."""
     with patch.object(ray, "is_initialized", side_effect=AssertionError("a refusal needs no Ray")):
         done = dpc(folder, command, *overrides)
-    assert done.returncode == 2, done
+    assert done.returncode == code, done
     assert done.stderr.count("\n") == 1
     return done.stderr
 
@@ -75,10 +75,10 @@ def started(folder, command, *overrides):
     return commands.started(command, *overrides, f"output_dir={folder}")
 
 
-def wait_until(is_true, timeout_s=300):
+def wait_until(is_true, timeout_s=300, poll_s=0.05):
     deadline_s = time.monotonic() + timeout_s
     while not is_true() and time.monotonic() < deadline_s:
-        time.sleep(0.05)
+        time.sleep(poll_s)
     assert is_true()
 
 

@@ -179,7 +179,7 @@ def small_disk(folder, size):
 
 def test_a_disk_without_room_for_the_cache_ends_in_one_line(tmp_path):
     with small_disk(tmp_path / "small", "1m") as small:
-        assert "No space left on device" in refusal(small, "search", *TINY, "trials=2")
+        assert "No space left on device" in refusal(small, "search", *TINY, "trials=2", code=1)
 
 
 def test_a_disk_that_fills_up_is_waited_for_and_costs_no_cell(tmp_path):
