@@ -1,24 +1,49 @@
+import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads it when it is first imported
 os.environ |= {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # as in commands, which see to it before they import MLflow
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the CPU to other tests
+    "RAY_prestart_worker_first_driver": "0",  # as the product's own Ray: workers that nobody asked for
     "RAY_worker_niceness": "0",  # Ray's workers give way to all else: tests beside them would starve them
     # Ray learns within a second or two, and not twenty, that a node is gone.
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "3",
 }
+
+
+LONGEST = (
+    "search/running/test_attempts.py",
+    "search/commands/test_end_to_end.py",
+    "cluster/test_nodes.py",
+    "search/running/test_run.py",
+    "cluster/test_autoscaling.py",
+    "cluster/test_submit_search.py",
+    "cluster/test_security.py",
+    "search/commands/test_kills.py",
+    "search/commands/test_stored_search.py",
+    "training/test_distributed.py",
+    "search/running/nodes/test_cache_tasks.py",
+    "test_gpu_first.py",
+)
+"""Files that begin first: processes that share the others end at about the same time."""
+
+
+def pytest_collection_modifyitems(items):
+    begin = {Path(__file__).parent / file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: begin.get(item.path, len(begin)))
 
 
 @pytest.fixture
@@ -44,26 +69,16 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def s3_server():
+    from moto.server import ThreadedMotoServer
+
     os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "of-the-tests"}
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        bucket = urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")
-        deadline_s = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(bucket).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                assert time.monotonic() < deadline_s
-                time.sleep(0.1)
-        yield S3Server(port)
-    finally:
-        server.kill()
-        server.wait()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells of every request
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")).close()
+    yield S3Server(port)
+    server.stop()
 
 
 @pytest.fixture

@@ -72,6 +72,8 @@ def running_head(own: dict[str, str], *options: str, cpus: int = 2, gcs: int | N
     head = RayHead(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", folder)
     command = ["--head", "--node-ip-address=127.0.0.1", f"--port={gcs}", f"--ray-client-server-port={client}"]
     command += [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+    if not any(option.startswith("--autoscaling-config") for option in options):
+        command.append("--no-monitor")
     process = _start(folder, "start.log", own, *command, f"--num-cpus={cpus}", f"--temp-dir={folder}", *options)
     try:
         _wait_for_jobs_api(head, own, process, folder / "start.log")
@@ -104,11 +106,11 @@ def worker_ids(head: RayHead, state: str = "ALIVE") -> set[str]:
 
 
 def _start(folder: Path, log: str, own: dict[str, str], *options: str) -> subprocess.Popen[bytes]:
-    kept = "RAY_worker_niceness"  # see tests/conftest.py
-    variables = {name: value for name, value in os.environ.items() if name == kept or not name.startswith("RAY_")}
+    kept = ("RAY_worker_niceness", "RAY_prestart_worker_first_driver")  # see tests/conftest.py
+    variables = {name: value for name, value in os.environ.items() if name in kept or not name.startswith("RAY_")}
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"  # a job starts `python`
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *options]
-    command += [f"--object-store-memory={100 * 2**20}"]
+    command += [f"--object-store-memory={100 * 2**20}", "--include-log-monitor=false"]
     with (folder / log).open("w") as file:
         return subprocess.Popen(command, env=variables | own, stdout=file, stderr=file, start_new_session=True)
 
@@ -149,15 +151,26 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _family(leader: int) -> set[int]:
     """The leader's session, where Ray's orphans stay, and all descendants: jobs lead sessions of their own."""
-    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,sid="], capture_output=True, text=True, check=True).stdout
-    processes = [tuple(map(int, line.split())) for line in listing.splitlines()]
+    processes = list(_processes())
     family = {leader} | {pid for pid, _, session in processes if session == leader}
     while found := {pid for pid, parent, _ in processes if parent in family} - family:
         family |= found
     return family
 
 
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Id, parent and session of each of this machine."""
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            yield int(entry.name), int(fields[1]), int(fields[3])
+
+
 def _is_alive(pid: int) -> bool:
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent, group, session and so on; empty of a process that is gone."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []

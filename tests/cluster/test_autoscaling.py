@@ -5,8 +5,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -18,6 +16,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import (
 
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
+from tests.commands import started
 
 from .conftest import free_ports, running_head, worker_ids
 
@@ -35,10 +34,12 @@ TINY = (
     "dataset.num_train=12",
     "dataset.num_val=4",
     "space.num_branches=2",
-    "proxy.rungs=[20,40]",
+    "cache.workers=1",
+    "proxy.rungs=[2,4]",
+    "proxy.batch_size=2",
     "proxy.cell.filters=8",
     "scheduler=none",
-    "trials=5",
+    "trials=4",
 )
 
 
@@ -77,17 +78,18 @@ def growing_head(tmp_path_factory):
 
 def search(head, *overrides):
     """On the head's machine, not submitted: its workers here would replace the job's folder, which they share."""
-    command = [sys.executable, "-m", "search.cli", "search", f"ray.address={head.gcs_address}", *overrides]
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=environment)
+    given = ["search", f"ray.address={head.gcs_address}", *overrides]
+    with started(*given, variables=os.environ | {"RAY_AUTH_MODE": "disabled"}) as command:
+        output, errors = command.communicate()
+    return command.returncode, output, errors
 
 
 def test_a_search_starts_the_nodes_it_needs_from_none_and_they_go_when_it_ends(growing_head, tmp_path):
     assert worker_ids(growing_head, "ALIVE") == set()
-    ended = search(growing_head, *TINY, f"output_dir={tmp_path}")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    code, output, errors = search(growing_head, *TINY, f"output_dir={tmp_path}")
+    assert code == 0, output + errors
     record = SearchRecord(read_events(tmp_path / "grown" / "journal.jsonl")[0])
-    assert [trial.status for trial in record.finished] == ["completed"] * 5
+    assert [trial.status for trial in record.finished] == ["completed"] * 4
     assert len(worker_ids(growing_head, "ALIVE") | worker_ids(growing_head, "DEAD")) >= 3
     ended_s = time.monotonic()
     while worker_ids(growing_head, "ALIVE"):
@@ -96,7 +98,7 @@ def test_a_search_starts_the_nodes_it_needs_from_none_and_they_go_when_it_ends(g
 
 
 def test_a_trial_that_no_node_type_holds_is_refused_in_one_line(growing_head, tmp_path):
-    refused = search(growing_head, *TINY, f"output_dir={tmp_path}", "resources.gpu=1")
-    assert refused.returncode == 2
-    assert "resources: a trial asks for CPU 1, GPU 1, and no node type of the autoscaler has that" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    code, _, errors = search(growing_head, *TINY, f"output_dir={tmp_path}", "resources.gpu=1")
+    assert code == 2
+    assert "resources: a trial asks for CPU 1, GPU 1, and no node type of the autoscaler has that" in errors
+    assert "Traceback" not in errors

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
@@ -15,6 +13,7 @@ from ray._raylet import GcsClient
 from ray.core.generated import autoscaler_pb2
 from rich.console import Console
 
+from search.cli import main
 from search.config import load
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.lines import read_events
@@ -37,7 +36,8 @@ SEARCH = (
     "cache.workers=1",
     "dataset.num_val=4",
     "space.num_branches=2",
-    "proxy.rungs=[10,20,30,40,50,60,70,80]",
+    "proxy.rungs=[3,6,9,12,15,18,21,24]",
+    "proxy.batch_size=2",
     "proxy.cell.filters=8",
     "scheduler=none",
     "trials=3",
@@ -46,15 +46,13 @@ SEARCH = (
 )
 
 
-def dpc(*arguments):
-    command = [sys.executable, "-m", "search.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=os.environ | NO_TOKEN)
+def submit(head, *arguments):
+    """In this process, which has imported all that it needs."""
+    assert main(["submit", f"address={head.dashboard_url}", *arguments]) == 0
 
 
 def send(head, folder):
-    search = ["search", *SEARCH, f"output_dir={folder}", "name=sent"]
-    sent = dpc("submit", f"address={head.dashboard_url}", "job=search", "wait=false", "--", *search)
-    assert sent.returncode == 0, sent.stdout + sent.stderr
+    submit(head, "job=search", "wait=false", "--", "search", *SEARCH, f"output_dir={folder}", "name=sent")
 
 
 def wait_for(value):
@@ -62,17 +60,28 @@ def wait_for(value):
     deadline_s = time.monotonic() + 300
     while not (found := value()):
         assert time.monotonic() < deadline_s, "waited for nothing"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return found
 
 
-def cells_on(worker):
-    """The digests of the cells whose watchdog's file a process of the worker holds open: those that it trains."""
-    names = set()
+def trials_on(worker):
+    """The trials that train there: by digest of the cell, the process that holds its watchdog's file open."""
+    found = {}
     for pid in worker.family():
         with suppress(FileNotFoundError):  # a process that ends, a file that closes
-            names |= {path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()}
-    return {name.stem for name in names if name.suffix == ".hung"}
+            names = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()]
+            found |= {name.stem: pid for name in names if name.suffix == ".hung"}
+    return found
+
+
+def halted_on(worker, checkpoints):
+    """The cell and the process of the worker's trial, halted as soon as two of its rungs are kept; None before."""
+    if any(rungs_in(path) >= 2 for path in checkpoints.glob("*.safetensors")):
+        for cell, pid in trials_on(worker).items():
+            if rungs_of(checkpoints, cell) >= 2:
+                os.kill(pid, signal.SIGSTOP)
+                return cell, pid
+    return None
 
 
 def drain(worker, head):
@@ -123,25 +132,32 @@ def test_a_search_outlives_a_dead_node_and_a_drained_one_on_a_node_that_joins_it
         wait_for(lambda: {worker.node_id for worker in workers} == worker_ids(head))
         send(head, folder)
         checkpoints = folder / "sent" / "checkpoints"
-        wait_for(lambda: sum(rungs_in(path) >= 2 for path in checkpoints.glob("*.safetensors")) == 2)
-        (moved,), (drained,) = wait_for(lambda: cells_on(dying)), wait_for(lambda: cells_on(draining))
+        halted = {}
 
+        def both_halted():
+            for worker in workers:
+                if worker not in halted and (trial := halted_on(worker, checkpoints)):
+                    halted[worker] = trial
+            return len(halted) == 2
+
+        wait_for(both_halted)
+        (moved, _), (drained, process) = halted[dying], halted[draining]
         with FewestRungs(checkpoints, (moved, drained)) as rungs:
             dying.signal(signal.SIGKILL)
             died_s = time.monotonic()
             drain(draining, head)
+            os.kill(process, signal.SIGCONT)
             drained_s = time.monotonic()
             joining = nodes.enter_context(running_worker(head, NO_TOKEN))
-            wait_for(lambda: drained not in cells_on(draining))
+            wait_for(lambda: drained not in trials_on(draining))
             print(f"a trial leaves a node that drains after {time.monotonic() - drained_s:.1f} s")
             wait_for(lambda: dying.node_id not in worker_ids(head))
             print(f"a node that died is given up after {time.monotonic() - died_s:.1f} s")
             elsewhere = set()
-            wait_for(lambda: elsewhere.update(cells_on(joining)) or {moved, drained} & elsewhere)
+            wait_for(lambda: elsewhere.update(trials_on(joining)) or {moved, drained} & elsewhere)
             print(f"one of their trials runs on a node that joined after {time.monotonic() - died_s:.1f} s")
-            wait_for(lambda: elsewhere.update(cells_on(joining)) or {moved, drained} <= elsewhere)
-            followed = dpc("submit", f"address={head.dashboard_url}", "logs=search")
-            assert followed.returncode == 0, followed.stdout
+            wait_for(lambda: elsewhere.update(trials_on(joining)) or {moved, drained} <= elsewhere)
+            submit(head, "logs=search")
         for seen in rungs.seen.values():
             assert seen == sorted(seen), "a trial began anew"
             assert seen[0] >= 2
@@ -175,12 +191,12 @@ def test_a_node_that_falls_silent_is_given_up_and_its_trial_runs_elsewhere(tmp_p
         silent = nodes.enter_context(running_worker(head, NO_TOKEN))
         wait_for(lambda: worker_ids(head) == {silent.node_id})
         send(head, tmp_path)
-        (cell,) = wait_for(lambda: cells_on(silent))
+        (cell,) = wait_for(lambda: trials_on(silent))
         other = nodes.enter_context(running_worker(head, NO_TOKEN))
         wait_for(lambda: other.node_id in worker_ids(head))
         silent.signal(signal.SIGSTOP)  # its connections stay open, as when a network is cut
         silent_s = time.monotonic()
         wait_for(lambda: silent.node_id not in worker_ids(head))
         print(f"a node that fell silent is given up after {time.monotonic() - silent_s:.1f} s")
-        wait_for(lambda: cell in cells_on(other))
+        wait_for(lambda: cell in trials_on(other))
         print(f"its trial runs elsewhere after {time.monotonic() - silent_s:.1f} s")

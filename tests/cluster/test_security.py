@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +17,7 @@ from cluster.jobs_api import SubmitError, connect
 from search.cli import main
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
+from tests.commands import started
 
 from .conftest import free_ports
 
@@ -30,6 +30,7 @@ SEARCH = (
     "dataset.num_val=4",
     "space.num_branches=2",
     "proxy.rungs=[2,4]",
+    "proxy.batch_size=2",
     "proxy.cell.filters=8",
     "resources.cpu=2",  # one worker
     "trials=2",
@@ -189,8 +190,9 @@ def with_token(head) -> dict[str, str]:
 def dpc(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A process of its own: Ray reads a token once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | variables
-    command = [sys.executable, "-m", "search.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=environment)
+    with started(*arguments, variables=environment) as command:
+        said = command.communicate()
+    return subprocess.CompletedProcess(arguments, command.returncode, *said)
 
 
 def assert_without(text, *words):

@@ -17,8 +17,11 @@ TINY = (
     "cache.workers=1",
     "dataset.num_val=4",
     "space.num_branches=2",
-    "proxy.rungs=[2,4]",
+    "proxy.rungs=[10,20,30]",
+    "proxy.batch_size=2",
     "proxy.cell.filters=8",
+    "scheduler=none",
+    "trials=6",
     "resources.cpu=2",  # one worker
 )
 
@@ -39,7 +42,7 @@ def submit(head, *arguments):
 
 def test_a_stopped_job_says_how_to_go_on_and_the_same_command_does(ray_head, tmp_path):
     journal = tmp_path / "sent" / "journal.jsonl"
-    search = ["--", "search", *TINY, "proxy.rungs=[20,40,60]", "trials=6", "scheduler=none", f"output_dir={tmp_path}"]
+    search = ["--", "search", *TINY, f"output_dir={tmp_path}"]
     assert submit(ray_head, "job=to-stop", "wait=false", *search).returncode == 0
     deadline_s = time.monotonic() + 300
     while not (journal.exists() and b"rung_reached" in journal.read_bytes()):

@@ -131,11 +131,18 @@ def test_a_fixed_size_is_for_encoders_that_cannot_take_any(file_format, tmp_path
         run(photos(1, 3, 65, 65))
 
 
-@pytest.mark.parametrize("output_stride", [16, pytest.param(8, marks=pytest.mark.slow)])
-def test_a_timm_encoder_with_tensorflows_padding_is_exported_to_onnx(output_stride, tmp_path):
+@pytest.mark.parametrize(
+    ("encoder", "output_stride"),
+    [
+        ("tu-test_efficientnet", 16),
+        pytest.param("tu-mobilenetv2_100", 16, marks=pytest.mark.slow),
+        pytest.param("tu-mobilenetv2_100", 8, marks=pytest.mark.slow),
+    ],
+)
+def test_a_timm_encoder_with_tensorflows_padding_is_exported_to_onnx(encoder, output_stride, tmp_path):
     needs("onnx")
     model = small(
-        backbone=BackboneSettings("tu-mobilenetv2_100", output_stride, pad_type="same"),
+        backbone=BackboneSettings(encoder, output_stride, pad_type="same"),
         cell_settings=CellSettings(8, output_stride),
     )
     assert export_model(model, tmp_path / "model.onnx", "onnx").is_equal

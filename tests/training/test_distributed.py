@@ -89,15 +89,19 @@ def cluster():
     ray.shutdown()
 
 
-def alone(folder):
-    return list(retrain(CELL, OneImage(), BACKBONE, SETTINGS, 0, folder))
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder and the validations of a training in this process, with the whole batch."""
+    folder = tmp_path_factory.mktemp("alone")
+    return folder, list(retrain(CELL, OneImage(), BACKBONE, SETTINGS, 0, folder))
 
 
 def on_cluster(dataset, folder, retries=0):
     return list(retrain_on_cluster(CELL, dataset, BACKBONE, SETTINGS, 0, folder, 2, {"CPU": 1}, retries))
 
 
-def check_equal(folder, validations, expected_folder, expected):
+def check_equal(folder, validations, alone):
+    expected_folder, expected = alone
     assert [validation.iteration for validation in validations] == [2, 4]
     assert [v.loss for v in validations] == pytest.approx([v.loss for v in expected], rel=1e-4)
     assert [v.scores.miou for v in validations] == pytest.approx([v.scores.miou for v in expected], abs=1e-3)
@@ -106,16 +110,12 @@ def check_equal(folder, validations, expected_folder, expected):
         assert np.allclose(models[0][name], weights, rtol=1e-3, atol=1e-4), name  # variances divide by one less than counted
 
 
-def test_two_workers_train_as_one_with_the_whole_batch(cluster, tmp_path):
-    expected = alone(tmp_path / "alone")
-    validations = on_cluster(OneImage(), tmp_path / "two")
-    check_equal(tmp_path / "two", validations, tmp_path / "alone", expected)
+def test_two_workers_train_as_one_with_the_whole_batch(cluster, alone, tmp_path):
+    check_equal(tmp_path, on_cluster(OneImage(), tmp_path), alone)
 
 
-def test_workers_that_were_killed_go_on_from_the_last_validation(cluster, tmp_path):
-    expected = alone(tmp_path / "alone")
-    validations = on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two", retries=1)
-    check_equal(tmp_path / "two", validations, tmp_path / "alone", expected)
+def test_workers_that_were_killed_go_on_from_the_last_validation(cluster, alone, tmp_path):
+    check_equal(tmp_path / "two", on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two", retries=1), alone)
     assert (tmp_path / "mark").stat().st_size > 5
 
 

@@ -11,6 +11,7 @@ from ray.exceptions import RayError, RayTaskError
 from data.cache.files import CacheError
 from search.running.nodes.cluster import check_cluster, most_pending, slots
 from search.running.nodes.every_node import driver_node
+from search.running.nodes.image_count import ImageCount
 from search.running.resources import Resources
 from training.extractor import Extraction
 
@@ -42,7 +43,7 @@ def fill_by_tasks(
     build = extraction.build
     missing = build.unfinished()
     total = len(build.samples)
-    counter: Any = ray.remote(_Count)
+    counter: Any = ray.remote(ImageCount)
     count = counter.options(num_cpus=0, scheduling_strategy=driver_node()).remote(total - build.images_in(missing))
     task: Any = ray.remote(_fill).options(**resources.of_task, max_retries=retries, scheduling_strategy="SPREAD")
     sent = ray.put(extraction)
@@ -76,19 +77,6 @@ def _is_filled(running: list[ray.ObjectRef[None]]) -> bool:
         else:
             return True
     return False
-
-
-class _Count:
-    """Images done, counted by all tasks. Those of a shard whose task dies count twice."""
-
-    def __init__(self, images: int) -> None:
-        self._images = images
-
-    def add(self, images: int) -> None:
-        self._images += images
-
-    def images(self) -> int:
-        return self._images
 
 
 def _fill(extraction: Extraction, threads: int, count: Any) -> None:

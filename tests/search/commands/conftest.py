@@ -1,8 +1,6 @@
 """Whole commands: some in a process of their own, most in the test's, which has imported all that they need."""
 
 import io
-import subprocess
-import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from search.cli import main
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 from search.running.nodes.cluster import connect
+from tests import commands
 
 TINY = (
     "name=tiny",
@@ -23,6 +22,7 @@ TINY = (
     "dataset.num_val=4",
     "space.num_branches=2",
     "proxy.rungs=[2,4]",
+    "proxy.batch_size=2",
     "proxy.cell.filters=8",
     "training.cell.filters=8",
     "training.iterations=4",
@@ -31,6 +31,10 @@ TINY = (
     "training.workers=0",
     "resources.cpu=2",  # one trial at a time on two cores: starting a second worker costs more than all trials
 )
+
+
+LONGER = "proxy.rungs=[20,40]"
+"""Of a search that something happens to after its first trial."""
 
 
 @pytest.fixture(scope="module")
@@ -57,25 +61,24 @@ def dpc(folder, command, *overrides):
     return Done(code, output.getvalue(), errors.getvalue())
 
 
-def refusal(folder, command, *overrides):
+def refusal(folder, command, *overrides, code=2):
     """The line that a command ends with which cannot go on, and never asked for Ray."""
     with patch.object(ray, "is_initialized", side_effect=AssertionError("a refusal needs no Ray")):
         done = dpc(folder, command, *overrides)
-    assert done.returncode == 2, done
+    assert done.returncode == code, done
     assert done.stderr.count("\n") == 1
     return done.stderr
 
 
 def started(folder, command, *overrides):
     """A command in a process of its own, which runs beside the test."""
-    given = [sys.executable, "-m", "search.cli", command, *overrides, f"output_dir={folder}"]
-    return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return commands.started(command, *overrides, f"output_dir={folder}")
 
 
-def wait_until(is_true, timeout_s=300):
+def wait_until(is_true, timeout_s=300, poll_s=0.05):
     deadline_s = time.monotonic() + timeout_s
     while not is_true() and time.monotonic() < deadline_s:
-        time.sleep(0.05)
+        time.sleep(poll_s)
     assert is_true()
 
 

@@ -18,7 +18,7 @@ from search.findings.leaderboard import COLUMNS
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 
-from .conftest import TINY, dpc, record_of, refusal, started, wait_until
+from .conftest import LONGER, TINY, dpc, record_of, refusal, started, wait_until
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -26,11 +26,10 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
-    with started(folder, "search", *TINY, "trials=4") as search:
-        output, errors = search.communicate(timeout=500)
-    assert search.returncode == 0, errors
-    assert "Traceback" not in output + errors
-    return folder, output
+    done = dpc(folder, "search", *TINY, "trials=4")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return folder, done.stdout
 
 
 def test_a_search_ends_with_a_leaderboard_a_picture_the_dashboard_and_the_next_command(searched):
@@ -111,7 +110,7 @@ def test_a_replay_makes_the_same_proposals_and_decisions(searched):
 
 def test_a_search_that_was_terminated_goes_on_and_evaluates_no_cell_twice(tmp_path):
     journal = tmp_path / "tiny" / "journal.jsonl"
-    with started(tmp_path, "search", *TINY, "resources.cpu=1", "trials=6") as search:
+    with started(tmp_path, "search", *TINY, LONGER, "resources.cpu=1", "trials=6") as search:
         wait_until(lambda: journal.exists() and b"trial_ended" in journal.read_bytes())
         search.send_signal(signal.SIGTERM)
         output, errors = search.communicate(timeout=60)
@@ -120,7 +119,7 @@ def test_a_search_that_was_terminated_goes_on_and_evaluates_no_cell_twice(tmp_pa
     assert "Nothing is lost: the same command goes on" in output + errors
     killed = record_of(tmp_path)
     assert 1 <= len(killed.finished) < 6
-    resumed = dpc(tmp_path, "search", *TINY, "trials=6")
+    resumed = dpc(tmp_path, "search", *TINY, LONGER, "trials=6")
     assert resumed.returncode == 0, resumed.stderr
     events, _ = read_events(journal)
     ends = Counter(event.trial for event in events if type(event).__name__ == "TrialEnded")
@@ -180,13 +179,13 @@ def small_disk(folder, size):
 
 def test_a_disk_without_room_for_the_cache_ends_in_one_line(tmp_path):
     with small_disk(tmp_path / "small", "1m") as small:
-        assert "No space left on device" in refusal(small, "search", *TINY, "trials=2")
+        assert "No space left on device" in refusal(small, "search", *TINY, "trials=2", code=1)
 
 
 def test_a_disk_that_fills_up_is_waited_for_and_costs_no_cell(tmp_path):
     with small_disk(tmp_path / "small", "40m") as small:
         journal, filler = small / "tiny" / "journal.jsonl", small / "filler"
-        with started(small, "search", *TINY, "trials=8", "scheduler=none") as search:
+        with started(small, "search", *TINY, LONGER, "trials=8", "scheduler=none") as search:
             wait_until(lambda: journal.exists() and b"trial_ended" in journal.read_bytes())
             with suppress(OSError), filler.open("wb", buffering=0) as file:
                 while True:

@@ -1,7 +1,6 @@
 """One search whose driver is killed again and again, at random moments, on a real cluster of two nodes."""
 
 import json
-import multiprocessing
 import os
 import sys
 import time
@@ -29,6 +28,7 @@ from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import connect
 from search.running.resources import Resources
 from search.running.run import run_study
+from tests.commands import FORKING
 from training.score import DivergedError, RungScore
 
 KILLS = 20
@@ -107,12 +107,10 @@ def address():
 
 def test_a_search_killed_twenty_times_evaluates_every_cell_once_and_ends_with_the_same_leaderboard(address, tmp_path):
     path, rng = tmp_path / "journal.jsonl", Random(0)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["search.running.run"])  # ray and its Tune are imported once
     ended_by_life = []
     for life in range(KILLS + 1):
         size = path.stat().st_size if path.exists() else 0
-        driver = context.Process(target=drive, args=(address, tmp_path, life))
+        driver = FORKING.Process(target=drive, args=(address, tmp_path, life))
         driver.start()
         if life == KILLS:
             driver.join(120)

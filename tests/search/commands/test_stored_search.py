@@ -13,11 +13,11 @@ from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 from search.journal.remote.segments import StoredJournal
 
-from .conftest import TINY, dpc, started, wait_until
+from .conftest import LONGER, TINY, dpc, started, wait_until
 
 
 def given(uri):
-    return [*TINY, "trials=4", f"store='{uri}'"]
+    return [*TINY, LONGER, "trials=4", f"store='{uri}'"]
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -29,7 +29,7 @@ def test_a_search_whose_machine_is_lost_goes_on_from_s3_elsewhere(s3_server, tmp
         return sum((place / "journal").read(name).count(b"trial_ended") for name in (place / "journal").names())
 
     with started(here, "search", *given(uri)) as search:
-        wait_until(lambda: num_stored() >= 1)
+        wait_until(lambda: num_stored() >= 1, poll_s=0.3)
         search.kill()
         search.communicate(timeout=60)
     known = num_stored()
@@ -57,7 +57,7 @@ def test_a_search_whose_machine_is_lost_goes_on_from_s3_elsewhere(s3_server, tmp
 def test_a_second_driver_is_refused_in_one_line(s3_server, tmp_path):
     uri = s3_server.uri(uuid4().hex)
     with started(tmp_path / "a", "search", *given(uri)) as first:
-        wait_until((Store(uri) / "tiny" / "journal").names)
+        wait_until((Store(uri) / "tiny" / "journal").names, poll_s=0.3)
         first.send_signal(signal.SIGSTOP)  # its search must not end before the other has looked
         with started(tmp_path / "b", "search", *given(uri)) as second:
             assert any("still runs this search" in line for line in second.stdout)

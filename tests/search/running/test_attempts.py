@@ -36,7 +36,7 @@ from search.running.run import run_study
 from training.score import RungScore
 
 SPACE = CellSpace(1, {"atrous": AtrousConvs([1, 3, 6, 9])})  # 16 cells
-SMALL = {"pool": "small"}
+SMALL, NOT_SMALL = {"pool": "small"}, {"pool": "!small"}
 DEVICE_ERROR = "CUDA error: uncorrectable ECC error encountered"
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -179,15 +179,19 @@ def test_a_quarter_of_a_gpu_a_trial_packs_four_on_one(cluster, tmp_path):
     assert len({visit.device for visit in visits(tmp_path)}) == 1
 
 
-@pytest.mark.parametrize("place", ["", " in the node"], ids=["of a GPU", "of a node"])
-def test_a_trial_that_runs_out_of_memory_beside_others_is_scored_alone(cluster, tmp_path, place):
-    toy = Toy(tmp_path, faults=((some_cell(), f"is large beside others{place}"),), together=4, rung_s=0.5)
-    record = search(tmp_path, toy, Resources(cpu=0.25, gpu=0.25, label_selector=SMALL))
+def test_trials_that_run_out_of_memory_beside_others_are_scored_alone(cluster, tmp_path):
+    large = {some_cell(2): "is large beside others", some_cell(3): "is large beside others in the node"}
+    toy = Toy(tmp_path, faults=tuple(large.items()), together=2, rung_s=0.5)
+    record = search(tmp_path, toy, Resources(cpu=0.5, gpu=0.5, label_selector=SMALL))
     assert {trial.miou for trial in record.finished} == {0.5}
-    _, second = (visit for visit in visits(tmp_path) if visit.digest == some_cell())
-    assert second.others == 0
-    assert max(visit.others for visit in visits(tmp_path)) > 0
-    assert visits(tmp_path)[-1] == second  # packed trials do not wait for it
+    seen = visits(tmp_path)
+    assert Counter(visit.digest for visit in seen) == {trial.cell.digest: 1 for trial in record.finished} | dict.fromkeys(
+        large, 2
+    )
+    for visit in seen[-2:]:  # packed trials do not wait for them
+        assert visit.digest in large
+        assert visit.others == 0
+    assert max(visit.others for visit in seen) > 0
 
 
 def test_trials_that_run_out_of_memory_even_alone_have_no_score(cluster, tmp_path):
@@ -209,7 +213,8 @@ def test_trials_that_run_out_of_memory_even_alone_have_no_score(cluster, tmp_pat
 @pytest.mark.parametrize("gpu", [1, 0.5])
 def test_a_gpu_that_fails_trials_which_go_well_elsewhere_is_left_out(cluster, tmp_path, gpu):
     said = []
-    record = search(tmp_path, Toy(tmp_path, broken=head_gpu(0)), Resources(cpu=0.5, gpu=gpu), trials=16, said=said)
+    resources = Resources(cpu=0.5, gpu=gpu, label_selector=NOT_SMALL)
+    record = search(tmp_path, Toy(tmp_path, broken=head_gpu(0)), resources, trials=12, said=said)
     assert {trial.miou for trial in record.finished} == {0.5}  # and no retry was allowed
     failed = [visit for visit in visits(tmp_path) if visit.device == head_gpu(0)]
     assert 2 <= len(failed) <= 2 / gpu + 1
@@ -250,15 +255,15 @@ def test_gpus_that_are_left_out_are_used_again_when_all_others_have_gone(cluster
 
     taking = Thread(target=take_the_sound_node, daemon=True)
     taking.start()
-    resources = Resources(cpu=0.5, gpu=0.25, label_selector={"pool": "extra"})
-    record = search(tmp_path, toy, resources, trials=16, retries=1, said=said)
+    resources = Resources(cpu=1, gpu=0.5, label_selector={"pool": "extra"})
+    record = search(tmp_path, toy, resources, trials=10, retries=1, said=said)
     taking.join()
     cluster.remove_node(broken)
     assert "is left out" in said[0]
     assert said[-1].startswith("Trials find no other place: GPUs that were left out are used again")
     failed = [trial for trial in record.finished if trial.status == Status.FAILED]
     assert {trial.ended.reason for trial in failed} == {f"after 1 retries: RuntimeError: {DEVICE_ERROR}"}
-    assert record.ends == {Status.COMPLETED: 16 - len(failed), Status.FAILED: len(failed)}
+    assert record.ends == {Status.COMPLETED: 10 - len(failed), Status.FAILED: len(failed)}
 
 
 def test_a_search_that_is_resumed_tries_a_large_trial_beside_others_first_and_alone_again(cluster, tmp_path):
