@@ -178,26 +178,16 @@ class RetrainSettings:
         for name, least in {"iterations": 1, "eval_every": 1, "workers": 0, "backbone_rate": 0, "head_rate": 0}.items():
             if not least <= getattr(self, name) < inf:
                 raise ValueError(f"training.{name} must be at least {least}, got {getattr(self, name)}.")
+        self._check_batch()
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"training.scales must be at least one factor above 0, got {list(self.scales)}.")
         if not 0 <= self.color_jitter < 1:
             raise ValueError(f"training.color_jitter must be from 0 to below 1, got {self.color_jitter}.")
-        if self.batch_size < 2:
-            raise ValueError(f"training.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
         if self.precision not in get_args(Precision):
             raise ValueError(f"training.precision must be float32 or bfloat16, got {self.precision!r}.")
-        if self.accumulate < 1 or self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
-            raise ValueError(
-                f"training.accumulate must divide training.batch_size into parts of 2 and more, got {self.accumulate} parts of "
-                f"{self.batch_size}."
-            )
         if self.backbone_bn_momentum is not None and not 0 < self.backbone_bn_momentum <= 1:
             raise ValueError(
                 f"training.backbone_bn_momentum must be above 0 and at most 1, or null, got {self.backbone_bn_momentum}."
-            )
-        if self.gpu.graph and self.accumulate > 1:
-            raise ValueError(
-                f"training.gpu.graph must be false where training.accumulate is above 1, got {self.accumulate} parts."
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"training.ema_decay must be above 0 and below 1, or null, got {self.ema_decay}.")
@@ -210,6 +200,19 @@ class RetrainSettings:
                 raise ValueError(
                     f"training.{name} must be a multiple of {self.cell.output_stride} plus 1, got {getattr(self, name)}."
                 )
+
+    def _check_batch(self) -> None:
+        if self.batch_size < 2:
+            raise ValueError(f"training.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
+        if self.accumulate < 1 or self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
+            raise ValueError(
+                f"training.accumulate must divide training.batch_size into parts of 2 and more, got {self.accumulate} parts of "
+                f"{self.batch_size}."
+            )
+        if self.gpu.graph and self.accumulate > 1:
+            raise ValueError(
+                f"training.gpu.graph must be false where training.accumulate is above 1, got {self.accumulate} parts."
+            )
 
     def check(self, output_stride: int, processes: int = 1) -> None:
         """Refuse what a training of a backbone by some processes would find out once it has begun.
