@@ -19,8 +19,10 @@ _PUBLIC = {
     "CellSpec": "models.spec",
     "DensePredictionCell": "models.dpc",
     "FeatureShape": "models.cost",
+    "Inference": "training.settings",
     "Segmenter": "models.segmenter",
     "cell_cost": "models.cost",
+    "predict_labels": "training.prediction",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605 - one list of names is enough
 

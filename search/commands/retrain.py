@@ -1,12 +1,15 @@
 """``dpc retrain``: backbone and cell, end to end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from data.system.files import write_text
+from models.cost import FeatureShape, cell_cost
 from models.export import export_model
 from models.segmenter import Segmenter
 from models.settings import BackboneSettings
@@ -22,6 +25,8 @@ from search.tracking.params import child_run_cell
 from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking
 from search.views.console import plain_console
+from search.views.figures.cell_diagram import draw_cell
+from search.views.model_card import PICTURE, model_card
 from search.views.progress_bar import LazyBar, progress_bar
 from training.distributed import retrain_on_cluster
 from training.end_to_end import Validation, retrain
@@ -55,14 +60,33 @@ def run(settings: RetrainCommandSettings) -> int:
                     f"{settings.training.val_split} mIoU {percent(reached.scores.miou)}{mark}"
                 )
                 best = reached if reached.is_best else best
+        assert best is not None
+        _write_card(settings, chosen, recorded, best, folder)
         tracked.artifacts(folder)
         if settings.register:
             _register(tracked, folder, settings.register)
-    assert best is not None
     _print_iou(asdict(best.scores)["iou"], console)
     console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration}")
     console.print(f"{'model':<11}{folder}", soft_wrap=True)
     return 1 if tracked.refused else 0
+
+
+def _write_card(
+    settings: RetrainCommandSettings, chosen: Chosen, recorded: Mapping[str, Any], best: Validation, folder: Path
+) -> None:
+    """What a person should know of the model, beside it."""
+    training, scores = settings.training, best.scores
+    stride = training.cell.output_stride
+    model = Segmenter.from_pretrained(folder)
+    rows, columns = ((side - 1) // stride + 1 for side in (training.height_px, training.width_px))
+    channels: Sequence[int] = model.encoder.out_channels  # type: ignore[assignment]
+    cost = cell_cost(chosen.cell, FeatureShape(channels[-1], rows, columns), training.cell.filters)
+    dataset, count = settings.images.dataset.info.name, len(training.stops)
+    selected = f"{percent(scores.miou)} % mIoU on {training.val_split} of {dataset} after {best.iteration:,} iterations"
+    selected += f", the best of {count} validations: that split has chosen it." if count > 1 else ", the last."
+    draw_cell(chosen.cell, folder / PICTURE)
+    card = model_card(chosen.cell, chosen.origin, cost, scores.iou, scores.miou, selected, recorded)
+    write_text(folder / "README.md", card)
 
 
 def _register(tracked: RetrainRun, folder: Path, name: str) -> None:

@@ -140,6 +140,22 @@ def test_the_best_cell_is_retrained_and_evaluated(searched):
     assert scored.returncode == 0, scored.stderr
     scores = json.loads((folder / "scores.json").read_text())
     assert scores["miou"] == pytest.approx(json.loads((model / "scores.json").read_text())["miou"])
+    assert_card_loads(model, folder / "photo.jpg")
+
+
+def assert_card_loads(model, photo):
+    """The card beside a model shows its scores, and its five lines label a photo."""
+    card = (model / "README.md").read_text()
+    assert f"{100 * json.loads((model / 'scores.json').read_text())['miou']:.2f} % mIoU" in card
+    assert (model / "cell.png").is_file()
+    Image.new("RGB", (97, 65)).save(photo)
+    lines = card.partition("```python\n")[2].partition("```")[0]
+    given = {"the folder of this file": str(model), "photo.jpg": str(photo)}
+    for name, path in given.items():
+        lines = lines.replace(name, path)
+    variables = {}
+    exec(lines, variables)
+    assert variables["labels_HW"].shape == (65, 97)
 
 
 def test_a_cell_is_retrained_by_its_mlflow_run(searched):
