@@ -82,7 +82,7 @@ def cut(folder: Path, wheels: Path, part_bytes: int) -> list[Path]:
     whole = folder / "wheels.tar"
     with tarfile.open(whole, "w") as archive:
         archive.add(wheels, "wheels")
-    parts = []
+    parts: list[Path] = []
     with whole.open("rb") as source:
         while content := source.read(part_bytes):
             parts.append(folder / f"wheels.tar.{len(parts):02d}")
@@ -122,6 +122,8 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, into: Path) -> No
 
 
 def run(command: Sequence[str | Path]) -> str:
+    if shutil.which(command[0]) is None:
+        sys.exit(f"{command[0]} is not here; pip install {command[0]}")
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(f"{command[0]} failed with status {done.returncode}")

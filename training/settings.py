@@ -227,8 +227,11 @@ class RetrainSettings:
             )
         if self.batch_size % processes:
             raise UserError(f"training.batch_size must be a multiple of data_parallel={processes}, got {self.batch_size}.")
-        if self.gpu.graph and processes > 1:
-            raise UserError(f"training.gpu.graph must be false where processes share a batch, got data_parallel={processes}.")
+        if self.gpu.graph and (self.accumulate > 1 or processes > 1):
+            raise UserError(
+                f"training.gpu.graph must be false where a batch has several parts, got training.accumulate={self.accumulate}, "
+                f"data_parallel={processes}."
+            )
         share = self.batch_size // processes
         if share % self.accumulate or share // self.accumulate < 2:
             raise UserError(

@@ -54,10 +54,10 @@ def test_a_setting_of_training_that_is_out_of_range_is_named(field, value):
 def test_a_graph_holds_a_batch_in_one_part_and_one_process():
     of_graph = replace(TRAINING, batch_size=4, gpu=GpuSettings(graph=True))
     of_graph.check(16)
-    with pytest.raises(ValueError, match="training.gpu.graph must be false .* got 2 parts"):
-        replace(of_graph, accumulate=2)
-    with pytest.raises(UserError, match="training.gpu.graph must be false .* got data_parallel=2"):
-        of_graph.check(16, processes=2)
+    for accumulate, processes in ((2, 1), (1, 2)):
+        said = rf"training.gpu.graph must be false .* training.accumulate={accumulate}, data_parallel={processes}\."
+        with pytest.raises(UserError, match=said):
+            replace(of_graph, accumulate=accumulate).check(16, processes)
 
 
 @pytest.mark.parametrize(
