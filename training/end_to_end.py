@@ -25,6 +25,7 @@ from training.evaluation import Scores, evaluate
 from training.loop import train
 from training.losses import segmentation_loss, warm_up
 from training.optim import build_optimizer
+from training.recalibration import recalibrate
 from training.score import RungScore
 from training.settings import RetrainSettings
 from training.whole_step import whole_step
@@ -118,6 +119,8 @@ def end_to_end(
     if workers.rank == 0:
         yield from history
     before_s, start = (history[-1].elapsed_s, history[-1].iteration) if history else (0.0, 0)
+    if settings.recalibrate and start == 0:
+        recalibrate(model.encoder, _images(dataset, backbone, settings, seed, workers.device))
     weighing = weighing_of(settings.loss, dataset, settings.train_split, workers.device)
     step = whole_step(
         workers.wrap(CoarseLogits(model)),
@@ -192,6 +195,15 @@ def _shared(
         return loss
 
     return shared
+
+
+def _images(
+    dataset: SegmentationDataset, backbone: BackboneSettings, settings: RetrainSettings, seed: int, device: torch.device
+) -> Iterator[Tensor]:
+    """The first batches of a training, whole, whoever shares it: all get the same statistics."""
+    given = replace(settings, iterations=settings.recalibrate)
+    batch_at = image_batches(dataset, backbone, given, seed, 0, ALONE)
+    return (batch_at(number)[0].to(device) for number in range(settings.recalibrate))
 
 
 def _set_momentum(backbone: nn.Module, momentum: float | None) -> None:

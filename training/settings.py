@@ -138,6 +138,9 @@ class RetrainSettings:
         color_jitter: most by which brightness, contrast and saturation change, as a factor; the paper changes none.
         freeze_batch_norm: keep the backbone's batch norm as it was pre-trained. Needed for weights whose batch norm was folded
             into the convolutions: their running statistics are placeholders.
+        recalibrate: batches by which the backbone's batch norm gets statistics of the data before the first step, without a
+            change of what it computes; 0 for none. Weights whose statistics are placeholders need it where batch norm is not
+            frozen.
         decoder: add DeepLabv3+'s decoder; None adds it to an Xception alone, as DeepLab's checkpoints have it.
         backbone_bn_momentum: of the backbone's running statistics, in torch's sense; None leaves what the backbone has.
         workers: processes that load and augment images; 0 does it in the training process.
@@ -159,6 +162,7 @@ class RetrainSettings:
     color_jitter: float = 0.0
     augment: Sequence[Mapping[str, Any]] = ()
     freeze_batch_norm: bool = True
+    recalibrate: int = 0
     decoder: bool | None = False
     backbone_bn_momentum: float | None = None
     workers: int = 0
@@ -175,7 +179,8 @@ class RetrainSettings:
     gpu: GpuSettings = field(default_factory=GpuSettings)
 
     def __post_init__(self) -> None:
-        for name, least in {"iterations": 1, "eval_every": 1, "workers": 0, "backbone_rate": 0, "head_rate": 0}.items():
+        leasts = {"iterations": 1, "eval_every": 1, "workers": 0, "recalibrate": 0, "backbone_rate": 0, "head_rate": 0}
+        for name, least in leasts.items():
             if not least <= getattr(self, name) < inf:
                 raise ValueError(f"training.{name} must be at least {least}, got {getattr(self, name)}.")
         self._check_batch()
