@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import atanh, copysign, sqrt, tanh
 from statistics import fmean, stdev
 
@@ -130,3 +131,21 @@ def _exact_p_value(first: Sequence[float], second: Sequence[float]) -> float:
         (one,), lambda ranks, axis: (ranks * other).sum(axis=axis), permutation_type="pairings", n_resamples=np.inf
     )
     return float(tested.pvalue)
+
+
+def tukeys_difference(sd: float, degrees: int, groups: int, count: int) -> float:
+    """What the means of any two of some groups, of so many numbers each, must differ by to be told apart (Tukey 1949).
+
+    It holds for all pairs together, so that it may be asked of the best one, too.
+
+    Args:
+        sd: of a number within its group, known from so many degrees of freedom.
+    """
+    return _range_quantile(groups, degrees) * sd / sqrt(count)
+
+
+@cache
+def _range_quantile(groups: int, degrees: int) -> float:
+    from scipy.stats import studentized_range  # noqa: PLC0415  # and a quarter of a second for each
+
+    return float(studentized_range.ppf(LEVEL, groups, degrees))

@@ -98,10 +98,11 @@ def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> 
         seeds = [SearchRecord(read_events(path, operators=space.operator_kinds)[0]) for path in journals]
         trained = {trial.cell.digest for seed in seeds for trial in seed.finished}
         chosen = [(rank, trial) for rank, trial in enumerate(ranked, start=1) if trial.cell.digest in trained]
-        rows = reranked(chosen, seeds)
-        pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
+        ranking = reranked(chosen, seeds)
+        pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in ranking.compared if row.miou is not None]
         if pairs:
-            pictures.append(_picture("Ranked again, end to end", partial(draw_two_rankings, pairs), readings.of_reranked(rows)))
+            reading = readings.of_reranked(ranking)
+            pictures.append(_picture("Ranked again, end to end", partial(draw_two_rankings, pairs), reading))
     return pictures
 
 

@@ -10,7 +10,7 @@ from search.findings.cost_front import CostFront, Landmark
 from search.findings.leaderboard import ordinal, percent, quantity
 from search.findings.operator_usage import OperatorUsage, Usage
 from search.findings.search_noise import SearchNoise
-from search.findings.two_rankings import Reranked, proxy_correlation
+from search.findings.two_rankings import Ranking, proxy_correlation
 from search.journal.record import SearchRecord
 from search.views.report.course import Course, RungCourse
 
@@ -115,16 +115,17 @@ def of_operators(usage: OperatorUsage | None) -> str:
     )
 
 
-def of_reranked(rows: Sequence[Reranked]) -> str:
-    """What the longer training changed."""
-    best = rows[0]
-    fitted = proxy_correlation(rows)
+def of_reranked(ranking: Ranking) -> str:
+    """What the longer training changed, and how sure it is."""
+    best, fitted = ranking.compared[0], proxy_correlation(ranking)
     trust = (
         f"Spearman's rho of both scores is {fitted.text()}; these cells were chosen by the first score, which lowers it."
         if fitted
         else "These are too few cells, or too much alike, for a rank correlation."
     )
-    return f"The best of {len(rows)}, {best.cell.digest[:8]}, was {ordinal(best.proxy_rank)} by proxy. {trust}"
+    name = f"The best of {len(ranking.compared)}, {best.cell.digest[:8]}"
+    changed = f"{name}, was {ordinal(best.proxy_rank)} by proxy. Seeds of each: {len(ranking.seeds)}."
+    return " ".join([changed, *ranking.verdict(), trust])
 
 
 def of_contributions(contributions: Contributions) -> str:

@@ -183,6 +183,7 @@ WRONG = {
         from=nobody
         label=..
         seeds=0
+        confirm=-1
         top=0
     """,
     "retrain": """
