@@ -78,6 +78,23 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Estima
     return mean([one - other for one, other in zip(first, second, strict=True)])
 
 
+def welch_difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """How much higher the mean of ``first`` is, where the two have nothing in common and may spread differently (Welch 1947).
+
+    Raises:
+        ValueError: there are fewer than two of either.
+    """
+    if min(len(first), len(second)) < 2:
+        raise ValueError(f"welch_difference: at least two numbers of either are needed, got {len(first)} and {len(second)}.")
+    one, other = (stdev(values) ** 2 / len(values) for values in (first, second))
+    value, variance = fmean(first) - fmean(second), one + other
+    if not variance:
+        return Estimate(value, value, value, min(len(first), len(second)))
+    degrees = variance**2 / (one**2 / (len(first) - 1) + other**2 / (len(second) - 1))
+    half = t_quantile(degrees) * sqrt(variance)
+    return Estimate(value, value - half, value + half, min(len(first), len(second)))
+
+
 def t_quantile(degrees: float, level: float = LEVEL) -> float:
     """Standard errors on either side of a mean."""
     from scipy.special import stdtrit  # noqa: PLC0415  # loaded when a number is asked for

@@ -6,6 +6,7 @@ from statistics import median, quantiles
 
 from search.deciding.outcomes import Status
 from search.findings.contributions import Contributions
+from search.findings.control import Control
 from search.findings.cost_front import CostFront, Landmark
 from search.findings.leaderboard import ordinal, percent, quantity
 from search.findings.operator_usage import OperatorUsage, Usage
@@ -42,8 +43,13 @@ def best_cell(record: SearchRecord, course: Course) -> str:
     return f"{text}." if best.status == Status.COMPLETED else f"{text}, at rung {len(best.rungs)}: no trial has completed yet."
 
 
-def of_progress(record: SearchRecord) -> str:
-    """When the best completed cell was found."""
+def of_progress(record: SearchRecord, control: Control | None) -> str:
+    """When the best completed cell was found, and whether what was learnt helped."""
+    found = _progress(record)
+    return f"{found} {control.text()}" if control else found
+
+
+def _progress(record: SearchRecord) -> str:
     in_order = record.in_order_of_finishing()
     scores = [trial.miou if trial.status == Status.COMPLETED and trial.miou is not None else -1.0 for trial in in_order]
     if max(scores, default=-1.0) < 0:
