@@ -34,6 +34,7 @@ COMMANDS = {
     ),
     "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),
     "simulate": Command("compare ways to search without training", "dpc simulate algorithms=[uniform,evolution] trials=5000"),
+    "compare": Command("several searches as one experiment, at equal cost", "dpc compare names=[a-0,a-1,b-0,b-1]"),
     "replay": Command("check that a journal's proposals and decisions come out again", "dpc replay experiment=demo"),
     "submit": Command(
         "send a command to a Ray cluster and follow it",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.datasets.contract import DatasetInfo, Sample, UInt8Array, unknown_split
+from data.datasets.contract import SPLITS, DatasetInfo, Sample, UInt8Array, unknown_split
 from data.digests import FileDigests
 from data.folds import check_folds
 
@@ -114,13 +114,15 @@ class Shapes:
             raise ValueError(f"dataset.seed must be at least 0, got {self.seed}.")
 
     def split(self, name: str) -> "ShapesSplit":
-        """One of ``train``, ``val``, ``search_train``, ``search_val``."""
+        """One of ``train``, ``val``, ``search_train``, ``search_val``, ``test``."""
         match name:
             case "train" | "search_train":
                 return ShapesSplit("train", self.num_train, self.size_px, [self.seed, 0])
             case "val" | "search_val":
                 return ShapesSplit("val", self.num_val, self.size_px, [self.seed, 1])
-        raise unknown_split("shapes", name)
+            case "test":
+                return ShapesSplit("test", self.num_val, self.size_px, [self.seed, 2])
+        raise unknown_split("shapes", name, (*SPLITS, "test"))
 
 
 class ShapesSplit:

@@ -16,10 +16,12 @@ from models.spec import CellSpec
 from search.config import Overrides
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
+from search.findings.estimates import mean
 from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import percent, quantity
-from search.findings.two_rankings import Reranked, as_csv, proxy_correlation, reranked
+from search.findings.two_rankings import Ranking, as_csv, proxy_correlation, reranked
 from search.journal.events import SearchOpened, now_s
+from search.journal.study import Study
 from search.session.code_version import search_code
 from search.session.folder import alone_in
 from search.session.hints import from_here, print_lines, program, relative
@@ -42,48 +44,73 @@ def run(settings: RerankSettings) -> int:
 def _rank_again(settings: RerankSettings) -> int:
     console = plain_console()
     source, folder, workplace = settings.source, settings.folder, settings.workplace
-    tracking = settings.tracking.resolved(workplace.output_dir)
     check_workplace(workplace)
     scoring = end_to_end(settings.training, settings.space, settings.images, workplace, console)
     cells = [trial.cell for _, trial in settings.chosen]
-    recorded = {**settings.recorded, "backbone": settle(settings.images.backbone).record, "from": source, "stage": "rerank"}
-    fingerprint = {**scoring.fingerprint, **settings.fingerprint, "cells": [cell.digest for cell in cells]}
     best, records = f"the {len(cells)} best cells of {source}", []
     for number in range(settings.seeds):
-        plan = _plan(settings, scoring, cells, settings.seed + number)
-        session = Session(
-            folder / f"seed-{number}",
-            plan,
-            SearchOpened(
-                f"{source} re-ranked, seed {plan.seed}",
-                fingerprint | {"seed": plan.seed, "search_code": search_code()},
-                {**recorded, "seed": plan.seed},
-                now_s(),
-            ),
-            scoring.task,
-            workplace,
-            tracking,
-            console,
-            f"Seed {number + 1} of {settings.seeds}: {best}, {scoring.rungs[-1]} iterations each",
-            "another label=...",
-            settings.accept,
-            retry_failed=settings.retry_failed,
-        )
-        study, dashboard = session.run()
+        title = f"Seed {number + 1} of {settings.seeds}: {best}"
+        seed = settings.seed + number
+        study, dashboard, code = _train(settings, scoring, cells, seed, folder / f"seed-{number}", title, console)
         if not study.is_complete:
-            return session.exit_code(study)
+            return code
         records.append(study.record)
     if failed := failures(records):
         console.print(f"\nWithout a score: {failed}.", soft_wrap=True, markup=False)
     if no_score_code(records):
         return 1
-    rows = reranked(settings.chosen, records)
-    _write(rows, folder, source)
+    ranking, confirmed = reranked(settings.chosen, records), []
+    if not ranking.compared:
+        console.print("\nNo training ran to its end, so no cell is ranked: scheduler=none stops none.", soft_wrap=True)
+        return 1
+    for number in range(settings.confirm):
+        winner, seed = ranking.compared[0].cell, settings.seed + settings.seeds + number
+        place, title = folder / f"confirm-{winner.digest}-{seed}", f"Fresh seed {number + 1} of {settings.confirm}: the first"
+        study, dashboard, code = _train(settings, scoring, [winner], seed, place, title, console)
+        if not study.is_complete:
+            return code
+        confirmed += [trial.miou for trial in study.record.finished if trial.miou is not None]
+    _write(ranking, confirmed, folder, source)
     from search.session.report import write_report
 
     page, _ = write_report(settings.report)
-    _report(rows, folder, {"report": from_here(page), **dashboard}, settings.overrides, console)
+    _report(ranking, confirmed, folder, {"report": from_here(page), **dashboard}, settings.overrides, console)
     return 0
+
+
+def _train(
+    settings: RerankSettings,
+    scoring: Scoring,
+    cells: Sequence[CellSpec],
+    seed: int,
+    folder: Path,
+    title: str,
+    console: Console,
+) -> tuple[Study, Mapping[str, str], int]:
+    """Each of the cells once, under one seed: the study, lines that open its dashboard, and its exit code."""
+    backbone = settle(settings.images.backbone).record
+    recorded = {**settings.recorded, "backbone": backbone, "from": settings.source, "stage": "rerank", "seed": seed}
+    fingerprint = {**scoring.fingerprint, **settings.fingerprint, "cells": [cell.digest for cell in cells]}
+    session = Session(
+        folder,
+        _plan(settings, scoring, cells, seed),
+        SearchOpened(
+            f"{settings.source} re-ranked, seed {seed}",
+            fingerprint | {"seed": seed, "search_code": search_code()},
+            recorded,
+            now_s(),
+        ),
+        scoring.task,
+        settings.workplace,
+        settings.tracking.resolved(settings.workplace.output_dir),
+        console,
+        f"{title}, {scoring.rungs[-1]} iterations each",
+        "another label=...",
+        settings.accept,
+        retry_failed=settings.retry_failed,
+    )
+    study, dashboard = session.run()
+    return study, dashboard, 0 if study.is_complete else session.exit_code(study)
 
 
 def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec], seed: int) -> Plan:
@@ -101,26 +128,42 @@ def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec],
     )
 
 
-def _write(rows: Sequence[Reranked], folder: Path, source: str) -> None:
+def _write(ranking: Ranking, confirmed: Sequence[float], folder: Path, source: str) -> None:
     from search.views.figures.two_rankings import draw_two_rankings
 
-    write_text(folder / "rerank.csv", as_csv(rows))
-    pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
+    write_text(folder / "rerank.csv", as_csv(ranking))
+    pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in ranking.compared if row.miou is not None]
     draw_two_rankings(pairs, folder / "rerank.png", f"The best cells of {source}")
-    if rows[0].miou is not None:
-        best = {"digest": rows[0].cell.digest, "miou": rows[0].miou, "cell": rows[0].cell.to_json()}
-        write_text(folder / "best.json", json.dumps(best, indent=2) + "\n")
+    best = ranking.compared[0]
+    found: dict[str, object] = {"digest": best.cell.digest, "miou": best.miou, "seeds": len(ranking.seeds)}
+    if ranking.shrunk[0] is not None:
+        found["expected_miou"] = ranking.shrunk[0]
+    if confirmed:
+        fresh = mean(confirmed)
+        found["confirmed"] = {"miou": fresh.value, "low": fresh.low, "high": fresh.high, "seeds": fresh.count}
+    found |= {"not_told_apart": [row.cell.digest for row in ranking.rivals], "cell": best.cell.to_json()}
+    write_text(folder / "best.json", json.dumps(found, indent=2) + "\n")
 
 
-def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], given: Overrides, console: Console) -> None:
+def _report(
+    ranking: Ranking,
+    confirmed: Sequence[float],
+    folder: Path,
+    pages: Mapping[str, str],
+    given: Overrides,
+    console: Console,
+) -> None:
     table = Table(title="Leaderboard, re-ranked", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in ("rank", "mIoU", "sd", "proxy rank", "proxy mIoU", "params", "madds", "cell"):
+    for name in ("rank", "mIoU", "shrunk", "sd", "seeds", "proxy rank", "proxy mIoU", "params", "madds", "cell"):
         table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
-    for rank, row in enumerate(rows[:ROWS], start=1):
+    for place, row in enumerate(ranking.rows[:ROWS]):
+        is_compared = place < len(ranking.compared)
         table.add_row(
-            str(rank),
+            str(place + 1) if is_compared else "-",
             percent(row.miou),
+            percent(ranking.shrunk[place]) if is_compared else "-",
             percent(row.sd),
+            str(len(row.by_seed)),
             str(row.proxy_rank),
             percent(row.proxy_miou),
             quantity(row.params),
@@ -129,9 +172,14 @@ def _report(rows: Sequence[Reranked], folder: Path, pages: Mapping[str, str], gi
         )
     console.print()
     print_table(table, console)
-    fitted = proxy_correlation(rows)
-    trust = fitted.text() if fitted else "too few cells, or too much alike"
-    console.print(f"\nRank correlation of proxy and re-ranking (Spearman's rho): {trust}\n", soft_wrap=True)
+    console.print()
+    for line in ranking.verdict():
+        console.print(line, soft_wrap=True)
+    if confirmed:
+        console.print(f"The first under fresh seeds, which chose nothing: {mean(confirmed).text(percent)} %.", soft_wrap=True)
+    fitted = proxy_correlation(ranking)
+    trust = f"{fitted.text()}; the search chose these cells, which lowers it" if fitted else "too few cells, or too much alike"
+    console.print(f"Rank correlation of proxy and re-ranking (Spearman's rho): {trust}.\n", soft_wrap=True)
     kept = given.arguments(*SHARED)
     best = relative(folder / "best.json")
     lines = {

@@ -1,5 +1,6 @@
 """``dpc retrain``: backbone and cell, end to end."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from data.datasets.contract import DatasetError
 from data.system.files import write_text
 from models.cost import FeatureShape, cell_cost
 from models.export import export_model
@@ -30,7 +32,11 @@ from search.views.model_card import PICTURE, model_card
 from search.views.progress_bar import LazyBar, progress_bar
 from training.distributed import retrain_on_cluster
 from training.end_to_end import Validation, retrain
+from training.evaluation import evaluate
+from training.settings import RetrainSettings
 
+LOOKED_AT = 3
+"""Images of a split that show whether it has labels."""
 EXAMPLE_PX = (65, 97)
 """Size of the image that goes with a registered model."""
 
@@ -61,18 +67,20 @@ def run(settings: RetrainCommandSettings) -> int:
                 )
                 best = reached if reached.is_best else best
         assert best is not None
-        _write_card(settings, chosen, recorded, best, folder)
+        final = _final(settings, folder, console)
+        _write_card(settings, chosen, recorded, best, final, folder)
         tracked.artifacts(folder)
         if settings.register:
             _register(tracked, folder, settings.register)
     _print_iou(asdict(best.scores)["iou"], console)
-    console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration}")
+    console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration} {_selected(settings.training)}")
+    console.print(final)
     console.print(f"{'model':<11}{folder}", soft_wrap=True)
     return 1 if tracked.refused else 0
 
 
 def _write_card(
-    settings: RetrainCommandSettings, chosen: Chosen, recorded: Mapping[str, Any], best: Validation, folder: Path
+    settings: RetrainCommandSettings, chosen: Chosen, recorded: Mapping[str, Any], best: Validation, final: str, folder: Path
 ) -> None:
     """What a person should know of the model, beside it."""
     training, scores = settings.training, best.scores
@@ -81,12 +89,37 @@ def _write_card(
     rows, columns = ((side - 1) // stride + 1 for side in (training.height_px, training.width_px))
     channels: Sequence[int] = model.encoder.out_channels  # type: ignore[assignment]
     cost = cell_cost(chosen.cell, FeatureShape(channels[-1], rows, columns), training.cell.filters)
-    dataset, count = settings.images.dataset.info.name, len(training.stops)
-    selected = f"{percent(scores.miou)} % mIoU on {training.val_split} of {dataset} after {best.iteration:,} iterations"
-    selected += f", the best of {count} validations: that split has chosen it." if count > 1 else ", the last."
+    chosen_by = f"{percent(scores.miou)} % mIoU at iteration {best.iteration:,} {_selected(training)}"
+    selected = f"{chosen_by}. {' '.join(final.split())}."
     draw_cell(chosen.cell, folder / PICTURE)
     card = model_card(chosen.cell, chosen.origin, cost, scores.iou, scores.miou, selected, recorded)
     write_text(folder / "README.md", card)
+
+
+def _selected(training: RetrainSettings) -> str:
+    """What the number of the best step is good for."""
+    several = f", the best of {len(training.stops)} steps" if len(training.stops) > 1 else ""
+    return f"on {training.val_split}{several}: selected on, here or by dpc rerank"
+
+
+def _final(settings: RetrainCommandSettings, folder: Path, console: Console) -> str:
+    """The kept model's score where nothing was selected, also in its ``scores.json``; or why there is none."""
+    name, dataset = settings.final_split, settings.images.dataset
+    if name is None:
+        return "no number of a split that selected nothing: final_split=null"
+    try:
+        split = dataset.split(name)
+        first = [split[index].labels_HW for index in range(min(LOOKED_AT, len(split)))]
+        if all((labels_HW == dataset.info.ignore_label).all() for labels_HW in first):
+            raise DatasetError(f"{dataset.info.name}: {name} comes without labels.")
+    except DatasetError as error:
+        return f"no number of a split that selected nothing: {error}"
+    with progress_bar(console, f"scoring {name}") as progress:
+        scores = evaluate(Segmenter.from_pretrained(folder).eval(), split, dataset.info, progress)
+    path = folder / "scores.json"
+    kept = json.loads(path.read_text()) | {"final": {"split": name, **asdict(scores)}}
+    write_text(path, json.dumps(kept, indent=2) + "\n")
+    return f"{'mIoU':<11}{percent(scores.miou)} on {name}, which selected nothing"
 
 
 def _register(tracked: RetrainRun, folder: Path, name: str) -> None:

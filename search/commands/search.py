@@ -20,6 +20,7 @@ from search.journal.record import SearchRecord
 from search.journal.study import Study
 from search.session.code_version import search_code
 from search.session.hints import from_here, print_lines, program
+from search.session.machine import machine
 from search.session.scoring import by_proxy
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
@@ -37,7 +38,8 @@ def run(settings: SearchSettings) -> int:
     plan = replace(settings.deciding.plan(scoring.features), repeats=settings.repeats)
     plan.budget.check(plan.space, plan.cost_of)
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "search_code": search_code()}
-    recorded = {**settings.fingerprint, **settings.recorded, "backbone": settle(settings.images.backbone).record}
+    backbone = settle(settings.images.backbone).record
+    recorded = {**settings.fingerprint, **settings.recorded, "backbone": backbone, "machine": machine()}
     session = Session(
         folder,
         plan,

@@ -130,7 +130,7 @@ def _report(results: Sequence[Result], searched: Searched, settings: SimulateSet
     console.print(
         f"\nmIoU: of the best cell found{reranked}, mean ± half its 95 % interval (Student's t over {over}); difference: from "
         f"the first line, in pairs; hours: of workers; to: median until as good as {searched.goal_name} ({goals} %); reached: "
-        f"searches that got there.\nScores: {searched.scores}.",
+        f"the share of searches that got there.\nScores: {searched.scores}.",
         soft_wrap=True,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,10 +159,14 @@ def _rows(results: Sequence[Result], goals: Sequence[float]) -> list[dict[str, s
                 "hours": _hours(fmean(run.worker_hours[-1] + run.rerank_hours for run in result.runs)),
                 "trials to": f"{reached.trials:.0f}" if math.isfinite(reached.trials) else "never",
                 "hours to": _hours(reached.worker_hours),
-                "reached": f"{reached.searches}/{len(result.runs)}",
+                "reached": _share(mean(reached.shares)),
             }
         )
     return rows
+
+
+def _share(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f}" + ("" if estimate.high is None else f" ± {estimate.high - estimate.value:.2f}")
 
 
 def _points(estimate: Estimate) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import atanh, copysign, sqrt, tanh
 from statistics import fmean, stdev
 
@@ -77,6 +78,23 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Estima
     return mean([one - other for one, other in zip(first, second, strict=True)])
 
 
+def welch_difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """How much higher the mean of ``first`` is, where the two have nothing in common and may spread differently (Welch 1947).
+
+    Raises:
+        ValueError: there are fewer than two of either.
+    """
+    if min(len(first), len(second)) < 2:
+        raise ValueError(f"welch_difference: at least two numbers of either are needed, got {len(first)} and {len(second)}.")
+    one, other = (stdev(values) ** 2 / len(values) for values in (first, second))
+    value, variance = fmean(first) - fmean(second), one + other
+    if not variance:
+        return Estimate(value, value, value, min(len(first), len(second)))
+    degrees = variance**2 / (one**2 / (len(first) - 1) + other**2 / (len(second) - 1))
+    half = t_quantile(degrees) * sqrt(variance)
+    return Estimate(value, value - half, value + half, min(len(first), len(second)))
+
+
 def t_quantile(degrees: float, level: float = LEVEL) -> float:
     """Standard errors on either side of a mean."""
     from scipy.special import stdtrit  # noqa: PLC0415  # loaded when a number is asked for
@@ -130,3 +148,21 @@ def _exact_p_value(first: Sequence[float], second: Sequence[float]) -> float:
         (one,), lambda ranks, axis: (ranks * other).sum(axis=axis), permutation_type="pairings", n_resamples=np.inf
     )
     return float(tested.pvalue)
+
+
+def tukeys_difference(sd: float, degrees: int, groups: int, count: int) -> float:
+    """What the means of any two of some groups, of so many numbers each, must differ by to be told apart (Tukey 1949).
+
+    It holds for all pairs together, so that it may be asked of the best one, too.
+
+    Args:
+        sd: of a number within its group, known from so many degrees of freedom.
+    """
+    return _range_quantile(groups, degrees) * sd / sqrt(count)
+
+
+@cache
+def _range_quantile(groups: int, degrees: int) -> float:
+    from scipy.stats import studentized_range  # noqa: PLC0415  # and a quarter of a second for each
+
+    return float(studentized_range.ppf(LEVEL, groups, degrees))

@@ -1,17 +1,28 @@
-"""The best cells of a search, ranked again by a longer training: what both rankings say."""
+"""The best cells of a search, ranked again by a longer training: what both rankings say, and how sure the second is."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
 from statistics import fmean, stdev
 
+import numpy as np
+
 from models.spec import CellSpec
-from search.findings.estimates import RankCorrelation, rank_correlation
+from search.findings.estimates import RankCorrelation, rank_correlation, tukeys_difference
+from search.findings.shrinkage import Noise
 from search.journal.record import SearchRecord, TrialRecord
 
-COLUMNS = ("rank", "digest", "miou", "sd", "seeds", "proxy_rank", "proxy_miou", "params", "madds", "cell")
+COLUMNS = ("rank", "digest", "miou", "shrunk", "sd", "seeds", "proxy_rank", "proxy_miou", "params", "madds", "cell")
+DRAWS = 4000
+"""Of what a re-ranking with other numbers of seeds would find."""
+SPENT = (1, 2, 4, 8, 16, 32)
+"""Numbers of seeds that are weighed."""
+ENOUGH = 0.7
+"""The probability of finding the best cell that is advised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +31,7 @@ class Reranked:
 
     Attributes:
         proxy_rank: in the search, from 1.
-        mious: of the longer training, one for each seed whose trial completed; 0 to 1.
+        by_seed: mIoU of the longer training, 0 to 1, of each seed whose trial completed.
     """
 
     cell: CellSpec
@@ -28,17 +39,109 @@ class Reranked:
     proxy_miou: float
     params: int
     madds: int
-    mious: tuple[float, ...]
+    by_seed: dict[int, float]
 
     @property
     def miou(self) -> float | None:
         """Mean over the seeds; None where no trial completed."""
-        return fmean(self.mious) if self.mious else None
+        return fmean(self.by_seed.values()) if self.by_seed else None
 
     @property
     def sd(self) -> float | None:
         """Standard deviation over the seeds; None of fewer than two."""
-        return stdev(self.mious) if len(self.mious) > 1 else None
+        return stdev(self.by_seed.values()) if len(self.by_seed) > 1 else None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Cells that were trained again, best mean first; only those with all the seeds that any of them has are compared.
+
+    Attributes:
+        compared: cells by their mean over ``seeds``.
+        others: cells with fewer seeds, whose mean would rank them by the luck of those; and those with none.
+    """
+
+    compared: Sequence[Reranked]
+    others: Sequence[Reranked]
+    seeds: Sequence[int]
+
+    @property
+    def rows(self) -> list[Reranked]:
+        """All cells, as a table lists them."""
+        return [*self.compared, *self.others]
+
+    @cached_property
+    def noise(self) -> Noise | None:
+        """Of one training beside another under the same seed: what cell and seed, added up, leave (two-way layout)."""
+        cells, seeds = len(self.compared), len(self.seeds)
+        if cells < 2 or seeds < 2:
+            return None
+        mious_CS = np.array([[row.by_seed[seed] for seed in self.seeds] for row in self.compared])
+        rest_CS = mious_CS - mious_CS.mean(1, keepdims=True) - mious_CS.mean(0) + mious_CS.mean()
+        degrees = (cells - 1) * (seeds - 1)
+        return Noise(sqrt(float((rest_CS**2).sum()) / degrees), degrees)
+
+    @cached_property
+    def between(self) -> float | None:
+        """Standard deviation of the cells' worth: of their means, less what noise adds; 0 where noise explains it all."""
+        if self.noise is None:
+            return None
+        variance = stdev(row.miou or 0.0 for row in self.compared) ** 2
+        return sqrt(max(variance - self.noise.sd**2 / len(self.seeds), 0.0))
+
+    @cached_property
+    def shrunk(self) -> Sequence[float | None]:
+        """Each compared cell's mean, pulled towards the mean of all as far as noise explains their differences.
+
+        Efron and Morris (1975), the estimator of James and Stein for four cells or more.
+        """
+        means = [row.miou or 0.0 for row in self.compared]
+        if self.noise is None or len(means) < 4:
+            return [None] * len(means)
+        centre = fmean(means)
+        spread = sum((mean - centre) ** 2 for mean in means)
+        kept = max(1 - (len(means) - 3) * self.noise.sd**2 / len(self.seeds) / spread, 0.0) if spread else 0.0
+        return [centre + kept * (mean - centre) for mean in means]
+
+    @cached_property
+    def rivals(self) -> Sequence[Reranked]:
+        """Cells that are not told apart from the first, by Tukey's honest difference of all pairs at 95 %."""
+        if self.noise is None:
+            return self.compared[1:]
+        honest = tukeys_difference(self.noise.sd, self.noise.degrees, len(self.compared), len(self.seeds))
+        first = self.compared[0].miou or 0.0
+        return [row for row in self.compared[1:] if first - (row.miou or 0.0) < honest]
+
+    def chance(self, seeds: int) -> float | None:
+        """The probability that so many seeds of as many cells put the best one first, by the measured noise."""
+        if self.noise is None or not self.between:
+            return None
+        rng = np.random.default_rng(0)
+        worth_DC = rng.normal(0, self.between, (DRAWS, len(self.compared)))
+        found_DC = worth_DC + rng.normal(0, self.noise.sd / sqrt(seeds), worth_DC.shape)
+        return float((worth_DC.argmax(1) == found_DC.argmax(1)).mean())
+
+    def verdict(self) -> list[str]:
+        """What the ranking says and does not say, a sentence each."""
+        best, said = self.compared[0], ["These scores selected: what the first is worth needs fresh seeds (confirm=4)."]
+        if self.noise is None:
+            said.append("Without a second seed of two cells nothing is told apart, and luck is not known: seeds=4 or more.")
+        else:
+            names = ", ".join(row.cell.digest[:8] for row in self.rivals)
+            said.append(f"Not told apart from the first: {names}." if names else "The first is told apart from all others.")
+            noise = self.noise.estimate.text(_points)
+            said.append(f"Standard deviation of one training: {noise} points; of the cells' worth: {_worth(self)}.")
+        expected = self.shrunk[0]
+        if expected is not None and best.miou is not None:
+            said.append(
+                f"The first is the best of {len(self.compared)} means, which flatters it by about "
+                f"{_points(best.miou - expected)} points: {_points(expected)} % is to be expected (shrunk mean)."
+            )
+        if self.others:
+            fewer = ", ".join(f"{row.cell.digest[:8]} ({len(row.by_seed)})" for row in self.others)
+            said.append(f"Not ranked, as they completed fewer than {len(self.seeds)} seeds: {fewer}.")
+        said.extend(_spending(self))
+        return said
 
 
 def best_cells(search: SearchRecord, top: int) -> Sequence[tuple[int, TrialRecord]]:
@@ -47,35 +150,60 @@ def best_cells(search: SearchRecord, top: int) -> Sequence[tuple[int, TrialRecor
     return list(enumerate(scored[:top], start=1))
 
 
-def reranked(chosen: Sequence[tuple[int, TrialRecord]], seeds: Sequence[SearchRecord]) -> list[Reranked]:
-    """The chosen cells by their mean mIoU over the longer trainings of some seeds, best first; those without one come last."""
+def reranked(chosen: Sequence[tuple[int, TrialRecord]], seeds: Sequence[SearchRecord]) -> Ranking:
+    """The chosen cells by their mean mIoU over the longer trainings of some seeds."""
     rows = []
     for rank, trial in chosen:
         digest = trial.cell.digest
-        mious = [
-            again.miou
-            for record in seeds
+        by_seed = {
+            seed: again.miou
+            for seed, record in enumerate(seeds)
             for again in record.finished
             if again.cell.digest == digest and again.status == "completed" and again.miou is not None
-        ]
+        }
         assert trial.miou is not None
-        rows.append(Reranked(trial.cell, rank, trial.miou, trial.proposed.params, trial.proposed.madds, tuple(mious)))
-    return sorted(rows, key=lambda row: (row.miou is None, -(row.miou or 0.0), row.proxy_rank))
+        rows.append(Reranked(trial.cell, rank, trial.miou, trial.proposed.params, trial.proposed.madds, by_seed))
+    most = max((row.by_seed for row in rows), key=len, default={})
+    compared = [row for row in rows if row.by_seed and row.by_seed.keys() == most.keys()]
+    others = [row for row in rows if row not in compared]
+    by_mean = sorted(compared, key=lambda row: (-(row.miou or 0.0), row.proxy_rank))
+    return Ranking(by_mean, sorted(others, key=lambda row: (-len(row.by_seed), row.proxy_rank)), sorted(most))
 
 
-def proxy_correlation(rows: Sequence[Reranked]) -> RankCorrelation | None:
-    """Between proxy scores and those of the longer training."""
-    pairs = [(row.proxy_miou, row.miou) for row in rows if row.miou is not None]
-    return rank_correlation([proxy for proxy, _ in pairs], [final for _, final in pairs])
+def proxy_correlation(ranking: Ranking) -> RankCorrelation | None:
+    """Between proxy scores and those of the longer training, of the cells that are compared."""
+    return rank_correlation([row.proxy_miou for row in ranking.compared], [row.miou or 0.0 for row in ranking.compared])
 
 
-def as_csv(rows: Sequence[Reranked]) -> str:
+def as_csv(ranking: Ranking) -> str:
     """The table of both rankings."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for rank, row in enumerate(rows, start=1):
-        miou, sd = ("" if value is None else f"{value:.6f}" for value in (row.miou, row.sd))
+    for place, row in enumerate(ranking.rows):
+        is_compared = place < len(ranking.compared)
+        shrunk = ranking.shrunk[place] if is_compared else None
+        scores = ("" if value is None else f"{value:.6f}" for value in (row.miou, shrunk, row.sd))
         costs = (row.params, row.madds, json.dumps(row.cell.to_json()))
-        writer.writerow([rank, row.cell.digest, miou, sd, len(row.mious), row.proxy_rank, f"{row.proxy_miou:.6f}", *costs])
+        rank = place + 1 if is_compared else ""
+        writer.writerow([rank, row.cell.digest, *scores, len(row.by_seed), row.proxy_rank, f"{row.proxy_miou:.6f}", *costs])
     return text.getvalue()
+
+
+def _worth(ranking: Ranking) -> str:
+    return f"{_points(ranking.between)} points" if ranking.between else "0: noise explains all their differences"
+
+
+def _spending(ranking: Ranking) -> list[str]:
+    """How many seeds the measured noise asks for."""
+    chances = {seeds: chance for seeds in SPENT if (chance := ranking.chance(seeds)) is not None}
+    if not chances:
+        return []
+    found = " / ".join(f"{chance:.2f}" for chance in chances.values())
+    text = f"{' / '.join(map(str, chances))} seeds of {len(ranking.compared)} such cells put the best first in {found} of cases"
+    enough = next((seeds for seeds, chance in chances.items() if chance >= ENOUGH), None)
+    return [f"{text}: seeds={enough} for {ENOUGH:.0%}." if enough else f"{text}: they are too much alike for {ENOUGH:.0%}."]
+
+
+def _points(miou: float) -> str:
+    return f"{100 * miou:.2f}"

@@ -11,6 +11,7 @@ from models.cost import cell_cost
 from search.deciding.outcomes import Status
 from search.deciding.space import CellSpace
 from search.findings.contributions import model_contributions
+from search.findings.control import Control, control
 from search.findings.cost_front import Landmark, cost_front, landmarks
 from search.findings.leaderboard import percent
 from search.findings.operator_usage import operator_usage
@@ -29,9 +30,10 @@ from search.views.figures.progress import draw_progress
 from search.views.figures.scores import draw_scores
 from search.views.figures.two_rankings import draw_two_rankings
 from search.views.report import readings
+from search.views.report.checklist import checklist
 from search.views.report.course import RungCourse, course, rung_courses
 from search.views.report.page import Picture, Report, render
-from search.views.report.searched import feature_shape, fingerprint_lines, scope, searched
+from search.views.report.searched import feature_shape, fingerprint_lines, recorded_space, scope, searched
 
 DRAWN = 3
 """Cells from the top of the leaderboard that have diagrams."""
@@ -44,12 +46,14 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
     record, events = search.record, search.events
     gone, rungs = course(events, record), rung_courses(record)
     ranked, noise = [trial for trial in record.leaderboard() if trial.miou is not None], search_noise(record)
+    own = _control(search)
     report = Report(
         search.opened.name,
         scope(search.opened),
         readings.state(gone),
         readings.best_cell(record, gone),
         searched(search.opened, record.accepted),
+        checklist(search.opened, gone, noise, own),
         gone,
         rungs,
         readings.of_rungs(rungs),
@@ -57,7 +61,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
         noise,
         shlex.join(["dpc", "retrain", *settings.overrides.arguments(*SHARED), f"from={settings.name}", "rank=1"]),
         {
-            "progress": [_picture("Progress", partial(draw_progress, record), readings.of_progress(record))],
+            "progress": [_picture("Progress", partial(draw_progress, record), readings.of_progress(record, own))],
             "scores": _scores(record, ranked, rungs),
             "cells": _cells(ranked),
             "reranked": _reranked(folder, ranked, space),
@@ -71,6 +75,15 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
     page = folder / "report.html"
     write_text(page, render(report))
     return page, report
+
+
+def _control(search: KeptSearch) -> Control | None:
+    """Of the default algorithm in a space that can be made again."""
+    known = search.opened.fingerprint
+    algorithm, space = known.get("algorithm", {}), recorded_space(known.get("space", {}))
+    if space is None or not str(algorithm.get("kind", "")).endswith("NearBest"):
+        return None
+    return control(search.record, space, algorithm["near_best"], known["seed"])
 
 
 def _scores(record: SearchRecord, ranked: Sequence[TrialRecord], rungs: Sequence[RungCourse]) -> list[Picture]:
@@ -98,10 +111,11 @@ def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> 
         seeds = [SearchRecord(read_events(path, operators=space.operator_kinds)[0]) for path in journals]
         trained = {trial.cell.digest for seed in seeds for trial in seed.finished}
         chosen = [(rank, trial) for rank, trial in enumerate(ranked, start=1) if trial.cell.digest in trained]
-        rows = reranked(chosen, seeds)
-        pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in rows if row.miou is not None]
+        ranking = reranked(chosen, seeds)
+        pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in ranking.compared if row.miou is not None]
         if pairs:
-            pictures.append(_picture("Ranked again, end to end", partial(draw_two_rankings, pairs), readings.of_reranked(rows)))
+            reading = readings.of_reranked(ranking)
+            pictures.append(_picture("Ranked again, end to end", partial(draw_two_rankings, pairs), reading))
     return pictures
 
 

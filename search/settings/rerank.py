@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import Ge
+
 from search.config import HERE, At, Config, Overrides
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
@@ -26,6 +28,7 @@ class RerankSettings:
     Attributes:
         top: how many of its leaderboard.
         seeds: trainings of each cell.
+        confirm: further trainings of the first, which choose nothing.
         retry_failed: whether trainings that failed before are tried again.
         search: whose cells they are.
         fingerprint: the settings that a resume must find as they were.
@@ -36,6 +39,7 @@ class RerankSettings:
     label: FolderName
     top: Count
     seeds: Count
+    confirm: Annotated[int, Ge(0)]
     seed: Seed
     retry_failed: bool
     space: CellSpace

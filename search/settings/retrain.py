@@ -42,6 +42,7 @@ class RetrainCommandSettings:
 
     Attributes:
         name: of the folder in ``output_dir`` that the model is written to.
+        final_split: of the data set, which selects nothing and scores the kept model at the end; None for none.
         data_parallel: processes of the cluster that share each batch; 1 trains here.
         register: a name in MLflow's model registry for the best model.
         recorded: what the run tells people.
@@ -51,6 +52,7 @@ class RetrainCommandSettings:
     name: FolderName
     training: RetrainSettings
     seed: Seed
+    final_split: str | None
     data_parallel: Count
     register: str | None
     images: Annotated[Images, HERE]
@@ -63,6 +65,8 @@ class RetrainCommandSettings:
         self.training.check(self.images.backbone.output_stride, self.data_parallel)
         for setting in ("train_split", "val_split"):
             check_split(self.images.dataset, f"training.{setting}", getattr(self.training, setting))
+        if self.final_split in (self.training.train_split, self.training.val_split):
+            raise ValueError(f"final_split: must be a split that neither trains nor validates, got {self.final_split}.")
         if self.register is None:
             return
         check_model_name(self.register)

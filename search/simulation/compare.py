@@ -53,19 +53,22 @@ class Result:
 
     def to_reach(self, goals: Sequence[float]) -> "Reached":
         """What it took until the leaderboard's first was as good as its table's goal."""
+        shares = [
+            fmean(run.first_at_least(goal) is not None for run in runs) for runs, goal in zip(self.by_table, goals, strict=True)
+        ]
         found = [(run, run.first_at_least(goal)) for runs, goal in zip(self.by_table, goals, strict=True) for run in runs]
         hours = [math.inf if index is None else run.worker_hours[index] for run, index in found]
         trials = [math.inf if index is None else index + 1.0 for _, index in found]
-        return Reached(median(hours), median(trials), sum(map(math.isfinite, hours)))
+        return Reached(median(hours), median(trials), shares)
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Medians over searches, where one that never got there counts as infinite; and how many got there."""
+    """Medians over searches, where one that never got there counts as infinite; and the share that got there, by table."""
 
     worker_hours: float
     trials: float
-    searches: int
+    shares: Sequence[float]
 
 
 def compare(

@@ -52,6 +52,7 @@ class Report:
         noise: what the search says of its own scores; None where it scored no cells twice.
         next_command: what trains the best cell; "" where there is none.
         pictures: by section: progress, scores, cells, reranked, costs, operators, contributions; a section may be empty.
+        checklist: of what a publication must say.
         fingerprint: everything that decided, a line each.
     """
 
@@ -60,6 +61,7 @@ class Report:
     state: str
     summary: str
     facts: Sequence[Fact]
+    checklist: Sequence[Fact]
     course: Course
     rungs: Sequence[RungCourse]
     rungs_reading: str

@@ -6,11 +6,12 @@ from statistics import median, quantiles
 
 from search.deciding.outcomes import Status
 from search.findings.contributions import Contributions
+from search.findings.control import Control
 from search.findings.cost_front import CostFront, Landmark
 from search.findings.leaderboard import ordinal, percent, quantity
 from search.findings.operator_usage import OperatorUsage, Usage
 from search.findings.search_noise import SearchNoise
-from search.findings.two_rankings import Reranked, proxy_correlation
+from search.findings.two_rankings import Ranking, proxy_correlation
 from search.journal.record import SearchRecord
 from search.views.report.course import Course, RungCourse
 
@@ -42,8 +43,13 @@ def best_cell(record: SearchRecord, course: Course) -> str:
     return f"{text}." if best.status == Status.COMPLETED else f"{text}, at rung {len(best.rungs)}: no trial has completed yet."
 
 
-def of_progress(record: SearchRecord) -> str:
-    """When the best completed cell was found."""
+def of_progress(record: SearchRecord, control: Control | None) -> str:
+    """When the best completed cell was found, and whether what was learnt helped."""
+    found = _progress(record)
+    return f"{found} {control.text()}" if control else found
+
+
+def _progress(record: SearchRecord) -> str:
     in_order = record.in_order_of_finishing()
     scores = [trial.miou if trial.status == Status.COMPLETED and trial.miou is not None else -1.0 for trial in in_order]
     if max(scores, default=-1.0) < 0:
@@ -115,16 +121,17 @@ def of_operators(usage: OperatorUsage | None) -> str:
     )
 
 
-def of_reranked(rows: Sequence[Reranked]) -> str:
-    """What the longer training changed."""
-    best = rows[0]
-    fitted = proxy_correlation(rows)
+def of_reranked(ranking: Ranking) -> str:
+    """What the longer training changed, and how sure it is."""
+    best, fitted = ranking.compared[0], proxy_correlation(ranking)
     trust = (
         f"Spearman's rho of both scores is {fitted.text()}; these cells were chosen by the first score, which lowers it."
         if fitted
         else "These are too few cells, or too much alike, for a rank correlation."
     )
-    return f"The best of {len(rows)}, {best.cell.digest[:8]}, was {ordinal(best.proxy_rank)} by proxy. {trust}"
+    name = f"The best of {len(ranking.compared)}, {best.cell.digest[:8]}"
+    changed = f"{name}, was {ordinal(best.proxy_rank)} by proxy. Seeds of each: {len(ranking.seeds)}."
+    return " ".join([changed, *ranking.verdict(), trust])
 
 
 def of_contributions(contributions: Contributions) -> str:

@@ -218,13 +218,15 @@ def test_a_disk_that_fills_up_is_waited_for_and_costs_no_cell(tmp_path):
 
 def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searched):
     folder, _ = searched
-    done = dpc(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "seeds=2")
+    done = dpc(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "seeds=2", "confirm=1")
     assert done.returncode == 0, done.stderr
     assert "Leaderboard, re-ranked" in done.stdout
     rows = list(csv.DictReader((folder / "tiny" / "rerank" / "rerank.csv").open()))
     assert [row["seeds"] for row in rows] == ["2", "2"]
     assert sorted(row["proxy_rank"] for row in rows) == ["1", "2"]
-    assert json.loads((folder / "tiny" / "rerank" / "best.json").read_text())["digest"] == rows[0]["digest"]
+    best = json.loads((folder / "tiny" / "rerank" / "best.json").read_text())
+    assert (best["digest"], best["seeds"], best["confirmed"]["seeds"]) == (rows[0]["digest"], 2, 1)
+    assert "The first under fresh seeds, which chose nothing: " in done.stdout
     journals = [folder / "tiny" / "rerank" / f"seed-{seed}" / "journal.jsonl" for seed in (0, 1)]
     before = [journal.read_bytes().count(b"rung_reached") for journal in journals]
     again = dpc(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "seeds=2")
@@ -235,7 +237,7 @@ def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searche
     assert "choose another label=..." in other
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("dpc-search").experiment_id
-    assert len(client.search_runs([experiment], "tags.stage = 'rerank'")) == 4
+    assert len(client.search_runs([experiment], "tags.stage = 'rerank'")) == 5
 
 
 def test_two_protocols_score_the_same_cells_and_a_second_run_trains_nothing(searched):

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from random import Random
+from statistics import fmean
 
 import pytest
 
@@ -38,7 +39,8 @@ def test_the_best_cells_are_the_leaderboards_first_with_a_score():
 
 def test_cells_are_ranked_by_their_mean_over_the_seeds():
     search = record([0.3, 0.4, 0.5])
-    rows = reranked(best_cells(search, 3), [record([0.9, 0.6, 0.7]), record([0.8, 0.7, 0.7])])
+    ranking = reranked(best_cells(search, 3), [record([0.9, 0.6, 0.7]), record([0.8, 0.7, 0.7])])
+    rows = ranking.compared
     assert [(row.cell, row.proxy_rank) for row in rows] == [(CELLS[0], 3), (CELLS[2], 1), (CELLS[1], 2)]
     assert rows[0].miou == pytest.approx(0.85)
     assert rows[0].sd == pytest.approx(0.05 * 2**0.5)
@@ -47,21 +49,77 @@ def test_cells_are_ranked_by_their_mean_over_the_seeds():
 
 def test_a_cell_that_failed_in_every_seed_comes_last_without_a_score():
     again = record([0.9, None, 0.7], {1: Status.DIVERGED})
-    rows = reranked(best_cells(record([0.3, 0.5, 0.4]), 3), [again])
+    rows = reranked(best_cells(record([0.3, 0.5, 0.4]), 3), [again]).rows
     assert [row.miou for row in rows] == [0.9, 0.7, None]
     assert rows[-1].proxy_rank == 1
     assert rows[0].sd is None
 
 
+def test_a_cell_that_completed_fewer_seeds_is_not_ranked_by_their_luck():
+    lucky = record([0.7, 0.9, 0.6]), record([0.7, None, 0.6], {1: Status.FAILED})
+    ranking = reranked(best_cells(record([0.3, 0.5, 0.4]), 3), lucky)
+    assert [row.cell for row in ranking.rows] == [CELLS[0], CELLS[2], CELLS[1]]
+    assert [row.cell for row in ranking.others] == [CELLS[1]]
+    assert f"Not ranked, as they completed fewer than 2 seeds: {CELLS[1].digest[:8]} (1)." in ranking.verdict()
+    assert [row["rank"] for row in csv.DictReader(io.StringIO(as_csv(ranking)))] == ["1", "2", ""]
+
+
 def test_a_trial_that_was_stopped_early_does_not_count():
-    rows = reranked(best_cells(record([0.3]), 1), [record([0.9], {0: Status.STOPPED})])
-    assert rows[0].miou is None
+    (row,) = reranked(best_cells(record([0.3]), 1), [record([0.9], {0: Status.STOPPED})]).rows
+    assert row.miou is None
+
+
+def drawn(worths, seeds, sd, rng, of_seed=0.05):
+    """A re-ranking of cells with these worths, whose seeds are easy or hard for all of them."""
+    ease = [rng.gauss(0, of_seed) for _ in range(seeds)]
+    trained = [record([worth + luck + rng.gauss(0, sd) for worth in worths]) for luck in ease]
+    return reranked(best_cells(record([0.9 - 0.1 * place for place in range(len(worths))]), len(worths)), trained)
+
+
+def test_what_seeds_have_in_common_is_no_noise_between_cells():
+    rng = Random(0)
+    sds = [drawn([0.5] * 6, 4, 0.01, rng).noise.sd for _ in range(60)]
+    assert fmean(sds) == pytest.approx(0.01, rel=0.08)
+
+
+def test_cells_that_are_equal_are_seldom_told_apart_and_the_first_is_said_to_be_flattered():
+    rng = Random(1)
+    rankings = [drawn([0.5] * 6, 4, 0.01, rng) for _ in range(80)]
+    assert fmean(len(ranking.rivals) < 5 for ranking in rankings) <= 0.1
+    flattered = [ranking.compared[0].miou - fmean(row.miou for row in ranking.compared) for ranking in rankings]
+    said = [ranking.compared[0].miou - ranking.shrunk[0] for ranking in rankings]
+    assert fmean(said) > 0.5 * fmean(flattered)
+    verdict = " ".join(rankings[0].verdict())
+    assert "Not told apart from the first: " in verdict
+    assert "The first is the best of 6 means, which flatters it by about 0." in verdict
+
+
+def test_cells_that_differ_are_told_apart_and_hardly_shrunk():
+    ranking = drawn([0.70, 0.60, 0.50, 0.40, 0.30, 0.20], 4, 0.005, Random(2))
+    assert not ranking.rivals
+    assert ranking.shrunk[0] == pytest.approx(ranking.compared[0].miou, abs=0.001)
+    assert "The first is told apart from all others." in ranking.verdict()
+
+
+def test_more_seeds_find_the_best_cell_more_often_and_how_many_it_takes_is_said():
+    ranking = drawn([0.50 + 0.005 * place for place in range(6)], 8, 0.01, Random(3), of_seed=0.0)
+    chances = [ranking.chance(seeds) for seeds in (1, 4, 16)]
+    assert chances == sorted(chances)
+    assert 1 / 6 < chances[0] < chances[2] < 1
+    assert any("1 / 2 / 4 / 8 / 16 / 32 seeds of 6 such cells put the best first in 0." in line for line in ranking.verdict())
+
+
+def test_one_seed_tells_nothing_apart():
+    ranking = reranked(best_cells(record([0.3, 0.4, 0.5]), 3), [record([0.9, 0.6, 0.7])])
+    assert (ranking.noise, ranking.between, ranking.chance(4)) == (None, None, None)
+    assert len(ranking.rivals) == 2
+    assert "nothing is told apart, and luck is not known: seeds=4 or more." in ranking.verdict()[1]
 
 
 def test_the_proxy_is_judged_by_cells_with_both_scores():
     search = record([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    rows = reranked(best_cells(search, 6), [record([0.2, 0.3, 0.4, 0.5, 0.6, None], {5: Status.FAILED})])
-    fitted = proxy_correlation(rows)
+    ranking = reranked(best_cells(search, 6), [record([0.2, 0.3, 0.4, 0.5, 0.6, None], {5: Status.FAILED})])
+    fitted = proxy_correlation(ranking)
     assert (fitted.rho, fitted.pairs) == (pytest.approx(1.0), 5)
 
 

@@ -1,5 +1,7 @@
 """What ``dpc retrain`` knows of a training before it begins; whole trainings are in test_end_to_end.py."""
 
+import json
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -8,6 +10,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from search.commands import retrain
+from search.deciding.space import AnyCell
+from search.settings.named_cells import read_cell
 from training.end_to_end import Validation
 from training.evaluation import Scores
 
@@ -42,9 +46,34 @@ def test_a_training_of_which_the_tracker_refuses_something_for_good_ends_with_1(
     scores = Scores(0.5, 0.6, {"background": 0.5})
     monkeypatch.setattr(retrain, "_write_card", lambda *_: None)
     monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
-    done = dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2")
+    done = dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2", "final_split=null")
     assert done.returncode == len(refused), done
-    assert "best mIoU  50.00 at iteration 4" in done.stdout
+    assert "best mIoU  50.00 at iteration 4 on val, the best of 2 steps: selected on" in done.stdout
+    assert "no number of a split that selected nothing: final_split=null" in done.stdout
+
+
+def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_none_that_is_said(monkeypatch, tmp_path):
+    scores = Scores(0.5, 0.6, {"background": 0.5})
+    tracked = MagicMock(refused=[])
+    tracked.__enter__.return_value = tracked
+    monkeypatch.setattr(retrain, "RetrainRun", lambda *_, **__: tracked)
+    monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
+    monkeypatch.setattr(retrain, "evaluate", lambda model, split, *_: replace(scores, miou=len(split) / 1000))
+    monkeypatch.setattr(retrain.Segmenter, "from_pretrained", lambda folder: MagicMock())
+    given = ("retrain", "cell=aspp", "space=any", "training.batch_size=2", "dataset.num_val=44")
+    digest = read_cell("aspp", AnyCell()).digest
+    kept = tmp_path / "shapes" / f"retrain-{digest}" / "scores.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text('{"miou": 0.5}')
+    done = dpc(tmp_path, *given)
+    assert "mIoU       4.40 on test, which selected nothing" in done.stdout
+    assert json.loads(kept.read_text())["final"]["split"] == "test"
+    without = dpc(tmp_path, *given, "final_split=other")
+    assert "no number of a split that selected nothing: shapes: no split 'other'" in without.stdout
+    assert (
+        "final_split: must be a split that neither trains nor validates, got val"
+        in dpc(tmp_path, *given, "final_split=val").stderr
+    )
 
 
 def put(root, grey):

@@ -33,6 +33,7 @@ COMMANDS = {
     "cache": "output_dir={out}",
     "cell": "cell=aspp",
     "check-data": "output_dir={out}",
+    "compare": "output_dir={out} names=[kept,other]",
     "evaluate": "output_dir={out} checkpoint={folder}",
     "export": "checkpoint={folder} output={folder}/model.onnx",
     "fidelity": "output_dir={out}",
@@ -183,6 +184,7 @@ WRONG = {
         from=nobody
         label=..
         seeds=0
+        confirm=-1
         top=0
     """,
     "retrain": """

@@ -213,7 +213,21 @@ def test_markup_in_a_cell_and_a_command_is_text():
     page = Page(
         render(
             Report(
-                "", "", "", "", [], course(events, record), [], "", [trial], None, EVIL, dict.fromkeys(SECTIONS, ()), [], [EVIL]
+                "",
+                "",
+                "",
+                "",
+                [],
+                [],
+                course(events, record),
+                [],
+                "",
+                [trial],
+                None,
+                EVIL,
+                dict.fromkeys(SECTIONS, ()),
+                [],
+                [EVIL],
             )
         )
     )
@@ -413,6 +427,40 @@ def test_a_cell_close_to_the_best_at_lower_cost_is_pointed_out():
     said = readings.of_costs([cost_front(record, "madds")], [])
     assert said.startswith("3 of 3 completed cells are on the front")
     assert "79.50 % mIoU, within a point of the best, takes 60 % of the best's multiply-adds" in said
+
+
+def test_what_a_publication_must_say_is_answered_as_far_as_the_journal_knows_it(tmp_path):
+    events = search(30)
+    write(tmp_path, events)
+    page = report(tmp_path)
+    assert page.says("Beside random search", "this is random search")
+    assert page.says("Hardware and versions", "the journal does not know: yours to say")
+    assert page.says("Seeds", "search 7, and one for each training, in the journal; early stops follow timing")
+    settings = {"trials": 40, "machine": {"cpu": "a fast one", "torch": "2.15"}}
+    near_best = {"kind": "search.deciding.algorithms.near_best.NearBest", "near_best": 0.5, "elite": 5, "max_changes": 3}
+    opened = replace(OPENED, fingerprint={**FINGERPRINT, "algorithm": near_best}, settings=settings)
+    write(tmp_path, [opened, *events[1:]])
+    page = report(tmp_path)
+    assert page.says("Hardware and versions", "cpu a fast one; torch 2.15")
+    assert page.says("Beside random search", "no: dpc compare beside a search with algorithm=uniform")
+
+
+def test_a_search_that_scored_cells_twice_shows_what_its_cells_are_expected_to_score(tmp_path):
+    events = search(30, failing=0)
+    completed = [event.trial for event in events if isinstance(event, TrialEnded) and event.status == Status.COMPLETED][:4]
+    cells = {event.trial: event.cell for event in events if isinstance(event, CellProposed)}
+    for number, first in enumerate(completed, start=30):
+        events.append(CellProposed(number, cells[first], 1, 100, 1000, 1100.0, repeats=first))
+        events += [
+            RungReached(number, rung, 10 * rung, 0.2 * rung + 0.05, 1.0, 9.0, rung < 3, "", 1100.0) for rung in (1, 2, 3)
+        ]
+        events.append(TrialEnded(number, Status.COMPLETED, "", 9.0, 1100.0))
+    write(tmp_path, events)
+    page = report(tmp_path)
+    assert page.says("Noise, by 4 cells scored twice: standard deviation", "Under a fresh seed the best is expected to score")
+    assert page.says("rank mIoU expected rung status")
+    assert page.says("30 proposed of 40, 30 ended, 0 open")
+    assert "(noise=8)" not in page.text
 
 
 def test_a_re_ranking_is_shown_with_what_it_changed(finished):

@@ -1,0 +1,84 @@
+"""What ``dpc compare`` is told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.config import Config, ConfigError
+from search.deciding.space import CellSpace
+from search.journal.fingerprints import differences
+from search.journal.folder import KeptSearch, open_search
+from search.journal.fork import SCORING
+from search.settings.places import FolderName, OutputFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """Searches that are one experiment.
+
+    Attributes:
+        ways: the searches of each way to search, by algorithm and scheduler, in the order of their seeds.
+        label: of the folder for what is written.
+    """
+
+    ways: Mapping[tuple[str, str], Sequence[KeptSearch]]
+    label: FolderName
+    output_dir: OutputFolder
+
+    @property
+    def folder(self) -> Path:
+        return self.output_dir / self.label
+
+
+def read(config: Config) -> CompareSettings:
+    """Raises a ConfigError for what is wrong."""
+    operators = config.build("space", CellSpace).operator_kinds
+    folder = config.value("output_dir", Path).resolve()
+    names = config.value("names", list[FolderName])
+    searches = [open_search(folder / name, operators, "names") for name in dict.fromkeys(names)]
+    if len(searches) < 2:
+        raise ConfigError(f"names: at least two searches are compared, got {', '.join(names) or 'none'}.")
+    _check_scored_alike(searches)
+    return config.read(CompareSettings, ways=_ways(searches))
+
+
+def _check_scored_alike(searches: Sequence[KeptSearch]) -> None:
+    first, *others = searches
+    for other in others:
+        was, now = ({key: one.record.fingerprint.get(key) for key in SCORING} for one in (first, other))
+        if changed := differences(was, now):
+            raise ConfigError(f"names: {other.name} scores otherwise than {first.name} ({changed}).")
+
+
+def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSearch]]:
+    """Named by what they are; by their settings, too, where several have one name."""
+    by_settings: dict[tuple[str, str], list[KeptSearch]] = {}
+    for search in sorted(searches, key=_seed):
+        chosen = {group: search.opened.fingerprint.get(group, {}) for group in ("algorithm", "scheduler")}
+        by_settings.setdefault((str(chosen["algorithm"]), str(chosen["scheduler"])), []).append(search)
+    seeds = {tuple(map(_seed, of_way)) for of_way in by_settings.values()}
+    if len(by_settings) > 1 and len(seeds) > 1:
+        each = "; ".join(f"{_names(of_way)}: {list(map(_seed, of_way))}" for of_way in by_settings.values())
+        raise ConfigError(f"names: every way to search needs the same seeds, got {each}.")
+    if any(len(set(of_way)) < len(of_way) for of_way in seeds):
+        raise ConfigError(f"names: two searches have one algorithm, scheduler and seed: {_names(searches)}.")
+    named: dict[tuple[str, str], list[KeptSearch]] = {}
+    in_order = sorted(by_settings.values(), key=lambda of_way: searches.index(of_way[0]))
+    for of_way in in_order:
+        known = of_way[0].opened.fingerprint
+        name = _kind(known.get("algorithm", {})), _kind(known.get("scheduler", {}))
+        named[name if name not in named else (f"{name[0]} ({of_way[0].name})", name[1])] = of_way
+    return named
+
+
+def _names(searches: Sequence[KeptSearch]) -> str:
+    return ", ".join(search.name for search in searches)
+
+
+def _seed(search: KeptSearch) -> int:
+    return int(search.opened.fingerprint.get("seed", 0))
+
+
+def _kind(settings: Mapping[str, Any]) -> str:
+    return str(settings.get("kind", "unknown")).rpartition(".")[2]

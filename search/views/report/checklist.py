@@ -1,0 +1,56 @@
+"""Lindauer and Hutter's checklist for publishing architecture searches (JMLR 21, 2020), answered from the journal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.findings.control import Control
+from search.findings.search_noise import SearchNoise
+from search.journal.events import SearchOpened
+from search.views.report.course import Course, in_time
+from search.views.report.searched import Fact, in_words, recorded_space
+
+UNKNOWN = "the journal does not know: yours to say"
+
+
+def checklist(opened: SearchOpened, course: Course, noise: SearchNoise | None, control: Control | None) -> list[Fact]:
+    """Question and answer; what a journal cannot know is said to be the author's."""
+    known = {**opened.settings, **opened.fingerprint}
+    space = recorded_space(known.get("space", {}))
+    seed = known.get("seed", "none recorded")
+    repeatable = "the same table whatever the timing" if known.get("deterministic") else "early stops follow timing"
+    answers = {
+        "Code of the training pipeline": f"digest {known.get('scoring_code', UNKNOWN)}; where it is published, {UNKNOWN}",
+        "Code of the search": f"digest {known.get('search_code', UNKNOWN)}",
+        "Search space": f"{space.num_distinct:,} different cells" if space else in_words(known.get("space", UNKNOWN)),
+        "Hyperparameters of the training": in_words(known.get("proxy", UNKNOWN)),
+        "Hyperparameters of the search": f"{in_words(known.get('algorithm', UNKNOWN))}, {in_words(known.get('scheduler', ''))}",
+        "How they were tuned, at what cost": UNKNOWN,
+        "Seeds": f"search {seed}, and one for each training, in the journal; {repeatable}",
+        "Data and splits": f"{_splits(known)}; the search selected on the second",
+        "Same data, space, code and training for all cells": "yes: the fingerprint below may not change",
+        "Hardware and versions": in_words(known["machine"]) if "machine" in known else UNKNOWN,
+        "Performance over time": "the figure of progress above",
+        "Beside random search": _beside_random(known, control),
+        "Several runs": (
+            f"one search; {noise.repeated} cells scored twice, sd {100 * noise.noise.sd:.2f} points between seeds"
+            if noise
+            else "one search, each cell once; dpc compare puts several beside each other"
+        ),
+        "Cost of the whole search": (
+            f"{in_time(course.trial_s)} of trials in {in_time(course.wall_s)}, started {course.starts} times; re-ranking, "
+            "retraining and searches before this one are not in it"
+        ),
+    }
+    return [Fact(question, answer) for question, answer in answers.items()]
+
+
+def _splits(known: Mapping[str, Any]) -> str:
+    splits = {name: part for name, part in known.get("features", {}).items() if isinstance(part, Mapping)}
+    contents = [f"{name} {part['dataset']['content']}" for name, part in splits.items()]
+    return f"{in_words(known['dataset']) if 'dataset' in known else UNKNOWN}; content {', '.join(contents) or UNKNOWN}"
+
+
+def _beside_random(known: Mapping[str, Any], control: Control | None) -> str:
+    if str(known.get("algorithm", {}).get("kind", "")).endswith("Uniform"):
+        return "this is random search"
+    return control.text() if control else "no: dpc compare beside a search with algorithm=uniform"

@@ -1,0 +1,97 @@
+"""Searches of one experiment: what each way had found at equal hours."""
+
+import csv
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from search.deciding.algorithms.near_best import NearBest
+from search.deciding.algorithms.uniform import Uniform
+from search.findings.anytime import anytime
+from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
+from search.journal.journal import Journal
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
+from search.journal.study import Study
+from tests.search.journal.studies import SPACE, plan, run
+
+from .conftest import dpc
+
+KINDS = {"near_best": NearBest(), "uniform": Uniform()}
+
+
+def searched(folder, name, algorithm, seed, trials=12, **scoring):
+    """A search that some function scored, with the fingerprint of its kind."""
+    fingerprint = {
+        "algorithm": {"kind": type(KINDS[algorithm]).__name__},
+        "scheduler": {"kind": "Asha"},
+        "seed": seed,
+        **scoring,
+    }
+    with Journal(folder / name / "journal.jsonl") as journal:
+        opened = SearchOpened(name, fingerprint, {}, 0.0)
+        study = Study(journal, SearchRecord(), replace(plan(trials), algorithm=KINDS[algorithm], seed=seed), opened)
+        run(study)
+
+
+@pytest.fixture
+def four(tmp_path):
+    for name in KINDS:
+        for seed in (0, 1):
+            searched(tmp_path, f"{name}-{seed}", name, seed)
+    return tmp_path
+
+
+def test_ways_to_search_are_compared_at_equal_hours_in_pairs_of_seeds(four):
+    done = dpc(four, "compare", "names=[uniform-0,uniform-1,near_best-1,near_best-0]")
+    assert done.returncode == 0, done
+    rows = list(csv.DictReader((four / "comparison" / "comparison.csv").open()))
+    assert [(row["algorithm"], row["searches"]) for row in rows] == [("Uniform", "2"), ("NearBest", "2")] * 3
+    assert len({row["hours"] for row in rows}) == 3
+    runs = {
+        name: anytime(read_events(four / name / "journal.jsonl")[0])
+        for name in ("uniform-0", "uniform-1", "near_best-0", "near_best-1")
+    }
+    budget_h = min(one.hours[-1] for one in runs.values())
+    differences = [100 * (runs[f"near_best-{seed}"].at(budget_h) - runs[f"uniform-{seed}"].at(budget_h)) for seed in (0, 1)]
+    assert rows[-1]["difference"].startswith(f"{sum(differences) / 2:.2f} (")
+    assert "selected on" in done.stdout
+    with Image.open(four / "comparison" / "comparison.png") as picture:
+        assert min(picture.size) > 400
+
+
+def test_what_was_found_by_then_is_the_best_of_the_trials_that_had_ended():
+    cells = [SPACE.members[number] for number in range(3)]
+    events = [SearchOpened("", {}, {}, 0.0)]
+    for trial, miou in enumerate((0.3, 0.2, 0.5)):
+        events.append(CellProposed(trial, cells[trial], 0, 1, 1, 0.0))
+        events.append(RungReached(trial, 1, 10, miou, 1.0, 3600.0, False, "", 0.0))
+        events.append(TrialEnded(trial, "completed", "", 3600.0, 0.0))
+    found = anytime(events)
+    assert [found.at(hours) for hours in (0.5, 1.0, 2.5, 3.0, 99.0)] == [0.0, 0.3, 0.3, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("[uniform-0]", "names: at least two searches are compared, got uniform-0."),
+        ("[uniform-0,nobody]", "names: no search 'nobody'"),
+        ("[uniform-0,near_best-1]", "names: every way to search needs the same seeds, got uniform-0: [0]; near_best-1: [1]."),
+        ("[uniform-0,other]", "names: other scores otherwise than uniform-0 (proxy.filters was None and is 7)."),
+        ("[uniform-0,again]", "names: two searches have one algorithm, scheduler and seed: uniform-0, again."),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(four, names, says):
+    searched(four, "other", "near_best", 0, proxy={"filters": 7})
+    searched(four, "again", "uniform", 0)
+    refused = dpc(four, "compare", f"names={names}")
+    assert refused.returncode == 2
+    assert says in refused.stderr
+
+
+def test_without_a_score_there_is_nothing_to_compare(four):
+    with Journal(four / "empty" / "journal.jsonl") as journal:
+        journal.append(SearchOpened("empty", {"algorithm": {"kind": "Uniform"}, "scheduler": {"kind": "None"}}, {}, 0.0))
+    done = dpc(four, "compare", "names=[uniform-0,empty]")
+    assert (done.returncode, "nothing to compare" in done.stdout) == (1, True)
