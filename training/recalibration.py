@@ -53,7 +53,7 @@ def _adopt(layer: _BatchNorm, mean_C: Tensor, square_C: Tensor) -> None:
     assert layer.running_var is not None
     var_C = (square_C - mean_C.square()).clamp(min=0)
     before_C = layer.weight / (layer.running_var + layer.eps).sqrt()
-    layer.bias += (before_C * (mean_C - layer.running_mean)).to(layer.bias.dtype)
+    layer.bias.copy_(layer.bias + before_C * (mean_C - layer.running_mean))
     layer.weight.copy_(before_C * (var_C + layer.eps).sqrt())
     layer.running_mean.copy_(mean_C)
     layer.running_var.copy_(var_C)

@@ -58,6 +58,7 @@ def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_
     tracked.__enter__.return_value = tracked
     monkeypatch.setattr(retrain, "RetrainRun", lambda *_, **__: tracked)
     monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
+    monkeypatch.setattr(retrain, "_write_card", lambda *_: None)
     monkeypatch.setattr(retrain, "evaluate", lambda model, split, *_: replace(scores, miou=len(split) / 1000))
     monkeypatch.setattr(retrain.Segmenter, "from_pretrained", lambda folder: MagicMock())
     given = ("retrain", "cell=aspp", "space=any", "training.batch_size=2", "dataset.num_val=44")
