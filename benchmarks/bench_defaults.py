@@ -12,7 +12,7 @@ import argparse
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -34,6 +34,9 @@ from search.simulation.compare import top_quality
 from search.simulation.engine import Simulated, Table, simulate
 from search.simulation.landscape import Landscape, LandscapeSettings
 from search.simulation.recorded import RecordedTable
+
+Way = tuple[str, str]
+Row = Mapping[str, Any]
 
 TABLES = Path(__file__).parent / "tables"
 WORKERS = 8
@@ -149,48 +152,56 @@ def reached(run: Simulated, goal: float, hours: float) -> tuple[int, float] | No
     return None if index is None or run.worker_hours[index] > hours else (index + 1, run.worker_hours[index])
 
 
-def print_tables(rows: Sequence[Mapping[str, Any]]) -> None:
-    runs: dict[str, dict[tuple[str, str], dict[int, Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
+def print_tables(rows: Sequence[Row]) -> None:
+    runs: dict[str, dict[Way, dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         name, algorithm, scheduler, order = row["key"]
         runs[name][algorithm, scheduler][order] = row
     for name, ways in runs.items():
         print(f"\n{name}\n")
-        print("| algorithm | scheduler | orders | mIoU at 1/4, 1/2, all hours | difference | to the top 5 % | to the best |")
-        print("|---|---|---|---|---|---|---|")
-        for (algorithm, scheduler), own in sorted(ways.items(), key=lambda way: -mean_at(way[1].values(), 2).value):
-            print(f"| {algorithm} | {scheduler} | {' | '.join(line(own, ways[DEFAULT]))} |")
+        print("| algorithm, scheduler | orders | mIoU, % | difference | top 5 %: trials, hours | best: orders, hours |")
+        print("|---|---|---|---|---|---|")
+        default = ways[DEFAULT]
+        lines = [(final_difference(own, default).value, way, line(own, default)) for way, own in ways.items()]
+        for _, (algorithm, scheduler), columns in sorted(lines, reverse=True):
+            print(f"| {algorithm}, {scheduler} | {' | '.join(columns)} |")
 
 
-def line(own: Mapping[int, Mapping[str, Any]], default: Mapping[int, Mapping[str, Any]]) -> Iterator[str]:
-    orders = sorted(own.keys() & default.keys())
-    runs = [own[order] for order in orders]
-    yield str(len(orders))
-    yield ", ".join(f"{100 * mean_at(runs, place).value:.2f}" for place in range(3))
-    difference = paired_difference(*([way[order]["quality"][2] for order in orders] for way in (own, default)))
-    yield "" if own is default else difference.text(lambda value: f"{100 * value:+.2f}")
-    for goal in (0, 1):
-        found = [run["goals"][goal] for run in runs]
-        there = sum(one is not None for one in found) / len(found)
-        trials = median(math.inf if one is None else one[0] for one in found)
-        yield f"{trials:.0f} trials, {median_interval([share_of(run, goal) for run in runs])} %; {100 * there:.0f} % of orders"
+def line(own: Mapping[int, Row], default: Mapping[int, Row]) -> list[str]:
+    """As the head of the table says; hours are in % of the budget."""
+    runs = [own[order] for order in sorted(own)]
+    mious = (f"{100 * mean([run['quality'][place] for run in runs]).value:.2f}" for place in range(3))
+    trials = median(math.inf if run["goals"][0] is None else run["goals"][0][0] for run in runs)
+    found = sum(run["goals"][1] is not None for run in runs)
+    return [
+        str(len(runs)),
+        ", ".join(mious),
+        "" if own is default else final_difference(own, default).text(lambda value: f"{100 * value:+.2f}"),
+        f"{written(trials)}, {median_interval([share_until(run, 0) for run in runs])}",
+        f"{100 * found / len(runs):.0f} %, {median_interval([share_until(run, 1) for run in runs])}",
+    ]
 
 
-def mean_at(runs: Any, place: int) -> Estimate:
-    return mean([run["quality"][place] for run in runs])
+def final_difference(own: Mapping[int, Row], default: Mapping[int, Row]) -> Estimate:
+    """Of what is found in all hours, by pairs of one order."""
+    orders = own.keys() & default.keys()
+    return paired_difference(*([way[order]["quality"][2] for order in orders] for way in (own, default)))
 
 
-def share_of(run: Mapping[str, Any], goal: int) -> float:
-    """Of the budget, until the goal."""
+def share_until(run: Row, goal: int) -> float:
+    """Of the budget in %, until a goal was reached."""
     return math.inf if run["goals"][goal] is None else 100 * run["goals"][goal][1] / run["budget"]
 
 
 def median_interval(values: Sequence[float]) -> str:
     """The median with its 95 % interval from order statistics, which holds for any distribution."""
     ordered, count = sorted(values), len(values)
-    place = int(binom.ppf(0.025, count, 0.5))
-    low, high = ordered[max(place - 1, 0)], ordered[min(count - place, count - 1)]
-    return f"{median(ordered):.0f} ({low:.0f} to {high:.0f})"
+    place = max(int(binom.ppf(0.025, count, 0.5)), 1)
+    return f"{written(median(ordered))} ({written(ordered[place - 1])} to {written(ordered[count - place])})"
+
+
+def written(value: float) -> str:
+    return "never" if math.isinf(value) else f"{value:.0f}"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Nothing below search/settings/ loads torch, Ray, MLflow, matplotlib or what depe
 a command begins (docs/decisions.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Literal
@@ -37,7 +37,9 @@ SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache", "
 Count = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(0), Lt(SEEDS)]
 
-AcceptedCode = Sequence[Literal["scoring_code", "search_code"]]
+AcceptedCode = Annotated[
+    list[Literal["scoring_code", "search_code"]], BeforeValidator(lambda code: [code] if isinstance(code, str) else code)
+]
 """Digests of code that may differ from those that a study began with: the user says that this changes no result."""
 
 

@@ -56,6 +56,7 @@ WRONG = {
         trials=0
         store=banana
         from=a/b
+        accept=seed
         budget.madds=0
         seed=1,2
         seed=1e30
