@@ -1,11 +1,11 @@
-"""Which algorithm, which scheduler: every pair of them at equal hours, on the recorded tables and on eight landscapes.
+"""Which algorithm, which scheduler: every pair of them at equal hours, on two recorded tables and on eight landscapes.
 
     python benchmarks/bench_defaults.py --orders 200 runs.jsonl
     python benchmarks/bench_defaults.py --tables runs.jsonl
 
 The first command adds to the file what is missing there, order by order, and may be stopped at any time; the second prints what
 the file holds. An order is a seed of the search: what is drawn by it is the same for all pairs. Every
-second order searches a landscape, too: the next of eight.
+second order searches the next of the landscapes, too.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from scipy.stats import binom
@@ -28,7 +28,7 @@ from search.deciding.algorithms.base import Algorithm
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
-from search.findings.estimates import Estimate, mean, paired_difference
+from search.findings.estimates import Estimate, paired_difference
 from search.journal.lines import read_events
 from search.simulation.compare import top_quality
 from search.simulation.engine import Simulated, Table, simulate
@@ -38,22 +38,27 @@ from search.simulation.recorded import RecordedTable
 Way = tuple[str, str]
 Row = Mapping[str, Any]
 
-TABLES = Path(__file__).parent / "tables"
+JOURNALS = Path(__file__).parent / "tables"
 WORKERS = 8
 DEFAULT = ("near_best", "asha")
+LATER = "asha from the middle rung"
 ALGORITHMS = ("near_best", "uniform", "evolution", "local_search", "pareto", "tpe", "predictor")
-DEAR = {"tpe": 10, "predictor": 10}
-"""These are searched in every so manieth order alone: their proposals take longest."""
-SCHEDULERS = {"none": 1.2, "asha": 3.0, "median": 2.2, "hyperband": 2.2}
+DEAR = ("tpe", "predictor")
+"""Their proposals take longest."""
+OFTEN = [*product(("near_best", "uniform", "evolution", "local_search", "pareto"), ["asha"])]
+OFTEN += [("near_best", "none"), ("near_best", "median"), ("near_best", LATER), ("uniform", "none")]
+"""These are searched in all orders, the others in the first ones alone."""
+FEW = 20
+SCHEDULERS = {"none": 1.2, "asha": 3.0, "median": 2.2, "hyperband": 2.2, LATER: 2.5}
 """With the trials that are more than enough for the hours of one trial that is not stopped."""
-FULL_TRIALS = 50
-"""The hours of so many trials that are not stopped are a search's budget."""
 RUNGS = (1875, 3750, 7500, 15000, 30000)
 LANDSCAPES = [
     LandscapeSettings(seed=seed, reach=reach, early_noise=early_noise, seed_noise=seed_noise)
     for seed, (reach, early_noise, seed_noise) in enumerate(product((0.7, 0.4), (0.015, 0.04), (0.005, 0.01)))
 ]
 """Smooth and rugged, with early scores that tell much or little, and seeds that differ little or much."""
+LONG = "landscapes, four times the hours"
+TABLES = ("recorded-5", "recorded-2", "landscapes", LONG)
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,13 @@ class Searched:
     """What is searched.
 
     Attributes:
-        hours: of workers, that a search may take.
+        full_trials: the hours of so many trials that are not stopped are a search's budget, ``hours`` of workers.
         goals: qualities of its top 5 %, and of its best cell, or its top 0.1 % where the space is large.
     """
 
     table: Table
     plan: Plan
+    full_trials: int
     hours: float
     goals: tuple[float, ...]
 
@@ -86,49 +92,70 @@ def main() -> None:
 def search_all(file: Path, orders: int) -> None:
     """Search in every order that the file lacks."""
     done = {tuple(json.loads(line)["key"]) for line in file.read_text().splitlines()} if file.exists() else set()
-    recorded = {f"recorded-{branches}": recorded_table(branches) for branches in (5, 2)}
     with file.open("a") as out:
-        for order in range(orders):
-            tables = recorded | ({} if order % 2 else {"landscapes": landscape(order // 2 % len(LANDSCAPES))})
-            for name, algorithm, scheduler in product(tables, ALGORITHMS, SCHEDULERS):
+        for order, name in product(range(orders), TABLES):
+            for algorithm, scheduler in product(ALGORITHMS, SCHEDULERS):
                 key = (name, algorithm, scheduler, order)
-                if key not in done and order % DEAR.get(algorithm, 1) == 0:
-                    row = {"key": key, **searched_by(tables[name], algorithm, scheduler, order)}
+                if key not in done and is_wanted(*key):
+                    row = {"key": key, **searched_by(table_of(name, order), algorithm, scheduler, order)}
                     out.write(json.dumps(row) + "\n")
                     out.flush()
 
 
-def recorded_table(branches: int) -> Searched:
-    events, _ = read_events(TABLES / f"camvid-h100-f256-400-{branches}.jsonl.gz")
-    table = RecordedTable.of(events)
-    plan = plan_of("near_best", "none", branches, table.rungs)
-    hours = FULL_TRIALS * median(table.scores(cell, 0)[-1].elapsed_s for cell in table.cells) / 3600
-    qualities = sorted(map(table.quality, table.cells), reverse=True)
-    return Searched(table, plan, hours, (qualities[len(qualities) // 20 - 1], qualities[0]))
+def is_wanted(name: str, algorithm: str, scheduler: str, order: int) -> bool:
+    """Whether this order of a way to search is one of those that are searched."""
+    if name.startswith("landscapes") and order % 2:
+        return False
+    if name == LONG:
+        return scheduler == "asha" and algorithm in ("near_best", "evolution", "local_search") and order < 2 * len(LANDSCAPES)
+    if scheduler == LATER and algorithm != "near_best":
+        return False
+    if algorithm in DEAR:
+        return order < FEW and order % (2 if scheduler == "asha" else 10) == 0
+    return (algorithm, scheduler) in OFTEN or order < FEW
+
+
+def table_of(name: str, order: int) -> Searched:
+    if name.startswith("landscapes"):
+        return landscape(order // 2 % len(LANDSCAPES), 200 if name == LONG else 50)
+    return recorded_table(int(name[-1]))
 
 
 @cache
-def landscape(number: int) -> Searched:
+def recorded_table(branches: int) -> Searched:
+    events, _ = read_events(JOURNALS / f"camvid-h100-f256-400-{branches}.jsonl.gz")
+    table = RecordedTable.of(events)
+    plan = plan_of("near_best", "none", branches, table.rungs)
+    hours = 50 * median(table.scores(cell, 0)[-1].elapsed_s for cell in table.cells) / 3600
+    qualities = sorted(map(table.quality, table.cells), reverse=True)
+    return Searched(table, plan, 50, hours, (qualities[len(qualities) // 20 - 1], qualities[0]))
+
+
+@cache
+def landscape(number: int, full_trials: int) -> Searched:
     plan = plan_of("near_best", "none", 5, RUNGS)
     table = Landscape(LANDSCAPES[number], plan.space, plan.cost_of, RUNGS)
-    hours = FULL_TRIALS * table.scores(table.best, 0)[-1].elapsed_s / 3600
-    return Searched(table, plan, hours, tuple(top_quality(table, plan, share, 10_000) for share in (0.05, 0.001)))
+    hours = full_trials * table.scores(table.best, 0)[-1].elapsed_s / 3600
+    return Searched(table, plan, full_trials, hours, tuple(top_quality(table, plan, share, 10_000) for share in (0.05, 0.001)))
 
 
 @cache
 def plan_of(algorithm: str, scheduler: str, branches: int, rungs: Sequence[int]) -> Plan:
     """With the settings of conf/; trials and seed are still to be said."""
-    chosen = load("simulate", [f"algorithm={algorithm}", f"scheduler={scheduler}", f"space.num_branches={branches}"])
+    stopping = [f"scheduler={scheduler}"]
+    if scheduler == LATER:
+        stopping = ["scheduler=asha", f"scheduler.grace_iterations={rungs[len(rungs) // 2]}"]
+    chosen = load("simulate", [f"algorithm={algorithm}", *stopping, f"space.num_branches={branches}"])
     space = chosen.build("space", CellSpace)
-    proposing, stopping = chosen.build("algorithm", Algorithm), chosen.build("scheduler", Scheduler)  # type: ignore[type-abstract]
+    built = chosen.build("algorithm", Algorithm), chosen.build("scheduler", Scheduler)  # type: ignore[type-abstract]
     cost_of = partial(cell_cost, features=FeatureShape(320, 49, 49))
-    return Plan(space, proposing, stopping, rungs, trials=1, seed=0, cost_of=cost_of)
+    return Plan(space, *built, rungs, trials=1, seed=0, cost_of=cost_of)
 
 
 def searched_by(searched: Searched, algorithm: str, scheduler: str, order: int) -> dict[str, Any]:
     plan = searched.plan
     saved = len(plan.rungs) / 3 if scheduler != "none" else 1  # a first rung of a sixteenth costs less than one of a quarter
-    trials = math.ceil(FULL_TRIALS * SCHEDULERS[scheduler] * saved)
+    trials = math.ceil(searched.full_trials * SCHEDULERS[scheduler] * saved)
     own = replace(plan_of(algorithm, scheduler, plan.space.num_branches, plan.rungs), trials=trials, seed=order)
     run = simulate(searched.table, searched.table.searched_by(own), WORKERS)
     return {
@@ -153,33 +180,52 @@ def reached(run: Simulated, goal: float, hours: float) -> tuple[int, float] | No
 
 
 def print_tables(rows: Sequence[Row]) -> None:
+    """Of each table: differences from the default of all ways, and more of those that are searched in all orders."""
     runs: dict[str, dict[Way, dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         name, algorithm, scheduler, order = row["key"]
         runs[name][algorithm, scheduler][order] = row
+    for name in TABLES[:-1]:
+        print(f"\n{name}: difference from {' + '.join(DEFAULT)}\n")
+        print(f"| | {' | '.join(SCHEDULERS)} |\n|---|{'---|' * len(SCHEDULERS)}")
+        for algorithm in ALGORITHMS:
+            cells = [compared(runs[name].get((algorithm, scheduler), {}), runs[name][DEFAULT]) for scheduler in SCHEDULERS]
+            print(f"| {algorithm} | {' | '.join(cells)} |")
     for name, ways in runs.items():
         print(f"\n{name}\n")
         print("| algorithm, scheduler | orders | mIoU, % | difference | top 5 %: trials, hours | best: orders, hours |")
         print("|---|---|---|---|---|---|")
-        default = ways[DEFAULT]
-        lines = [(final_difference(own, default).value, way, line(own, default)) for way, own in ways.items()]
-        for _, (algorithm, scheduler), columns in sorted(lines, reverse=True):
-            print(f"| {algorithm}, {scheduler} | {' | '.join(columns)} |")
+        lines = [(mean_at(ways[way], 2), way) for way in OFTEN if way in ways]
+        for _, way in sorted(lines, reverse=True):
+            print(f"| {', '.join(way)} | {' | '.join(line(ways[way], ways[DEFAULT]))} |")
+
+
+def compared(own: Mapping[int, Row], default: Mapping[int, Row]) -> str:
+    """Points of mIoU after all hours, with half the width of the interval, and of how many pairs."""
+    if own is default or len(own) < 2:
+        return ""
+    found = final_difference(own, default)
+    assert found.high is not None
+    return f"{100 * found.value:+.2f} ± {100 * (found.high - found.value):.2f} ({found.count})"
 
 
 def line(own: Mapping[int, Row], default: Mapping[int, Row]) -> list[str]:
     """As the head of the table says; hours are in % of the budget."""
-    runs = [own[order] for order in sorted(own)]
-    mious = (f"{100 * mean([run['quality'][place] for run in runs]).value:.2f}" for place in range(3))
+    runs = list(own.values())
     trials = median(math.inf if run["goals"][0] is None else run["goals"][0][0] for run in runs)
     found = sum(run["goals"][1] is not None for run in runs)
     return [
         str(len(runs)),
-        ", ".join(mious),
-        "" if own is default else final_difference(own, default).text(lambda value: f"{100 * value:+.2f}"),
+        ", ".join(f"{100 * mean_at(own, place):.2f}" for place in range(3)),
+        compared(own, default),
         f"{written(trials)}, {median_interval([share_until(run, 0) for run in runs])}",
         f"{100 * found / len(runs):.0f} %, {median_interval([share_until(run, 1) for run in runs])}",
     ]
+
+
+def mean_at(own: Mapping[int, Row], place: int) -> float:
+    """mIoU of what was found by a quarter, a half and all of the hours."""
+    return fmean(run["quality"][place] for run in own.values())
 
 
 def final_difference(own: Mapping[int, Row], default: Mapping[int, Row]) -> Estimate:
