@@ -51,14 +51,15 @@ OFTEN += [("near_best", "none"), ("near_best", "median"), ("near_best", LATER), 
 FEW = 20
 SCHEDULERS = {"none": 1.2, "asha": 3.0, "median": 2.2, "hyperband": 2.2, LATER: 2.5}
 """With the trials that are more than enough for the hours of one trial that is not stopped."""
+FULL_TRIALS = 50
+"""The hours of so many trials that are not stopped are a search's budget."""
 RUNGS = (1875, 3750, 7500, 15000, 30000)
 LANDSCAPES = [
     LandscapeSettings(seed=seed, reach=reach, early_noise=early_noise, seed_noise=seed_noise)
     for seed, (reach, early_noise, seed_noise) in enumerate(product((0.7, 0.4), (0.015, 0.04), (0.005, 0.01)))
 ]
 """Smooth and rugged, with early scores that tell much or little, and seeds that differ little or much."""
-LONG = "landscapes, four times the hours"
-TABLES = ("recorded-5", "recorded-2", "landscapes", LONG)
+TABLES = ("recorded-5", "recorded-2", "landscapes")
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,12 @@ class Searched:
     """What is searched.
 
     Attributes:
-        full_trials: the hours of so many trials that are not stopped are a search's budget, ``hours`` of workers.
+        hours: of workers, that a search may take.
         goals: qualities of its top 5 %, and of its best cell, or its top 0.1 % where the space is large.
     """
 
     table: Table
     plan: Plan
-    full_trials: int
     hours: float
     goals: tuple[float, ...]
 
@@ -104,10 +104,8 @@ def search_all(file: Path, orders: int) -> None:
 
 def is_wanted(name: str, algorithm: str, scheduler: str, order: int) -> bool:
     """Whether this order of a way to search is one of those that are searched."""
-    if name.startswith("landscapes") and order % 2:
+    if name == "landscapes" and order % 2:
         return False
-    if name == LONG:
-        return scheduler == "asha" and algorithm in ("near_best", "evolution", "local_search") and order < 2 * len(LANDSCAPES)
     if scheduler == LATER and algorithm != "near_best":
         return False
     if algorithm in DEAR:
@@ -116,8 +114,8 @@ def is_wanted(name: str, algorithm: str, scheduler: str, order: int) -> bool:
 
 
 def table_of(name: str, order: int) -> Searched:
-    if name.startswith("landscapes"):
-        return landscape(order // 2 % len(LANDSCAPES), 200 if name == LONG else 50)
+    if name == "landscapes":
+        return landscape(order // 2 % len(LANDSCAPES))
     return recorded_table(int(name[-1]))
 
 
@@ -126,17 +124,17 @@ def recorded_table(branches: int) -> Searched:
     events, _ = read_events(JOURNALS / f"camvid-h100-f256-400-{branches}.jsonl.gz")
     table = RecordedTable.of(events)
     plan = plan_of("near_best", "none", branches, table.rungs)
-    hours = 50 * median(table.scores(cell, 0)[-1].elapsed_s for cell in table.cells) / 3600
+    hours = FULL_TRIALS * median(table.scores(cell, 0)[-1].elapsed_s for cell in table.cells) / 3600
     qualities = sorted(map(table.quality, table.cells), reverse=True)
-    return Searched(table, plan, 50, hours, (qualities[len(qualities) // 20 - 1], qualities[0]))
+    return Searched(table, plan, hours, (qualities[len(qualities) // 20 - 1], qualities[0]))
 
 
 @cache
-def landscape(number: int, full_trials: int) -> Searched:
+def landscape(number: int) -> Searched:
     plan = plan_of("near_best", "none", 5, RUNGS)
     table = Landscape(LANDSCAPES[number], plan.space, plan.cost_of, RUNGS)
-    hours = full_trials * table.scores(table.best, 0)[-1].elapsed_s / 3600
-    return Searched(table, plan, full_trials, hours, tuple(top_quality(table, plan, share, 10_000) for share in (0.05, 0.001)))
+    hours = FULL_TRIALS * table.scores(table.best, 0)[-1].elapsed_s / 3600
+    return Searched(table, plan, hours, tuple(top_quality(table, plan, share, 10_000) for share in (0.05, 0.001)))
 
 
 @cache
@@ -155,7 +153,7 @@ def plan_of(algorithm: str, scheduler: str, branches: int, rungs: Sequence[int])
 def searched_by(searched: Searched, algorithm: str, scheduler: str, order: int) -> dict[str, Any]:
     plan = searched.plan
     saved = len(plan.rungs) / 3 if scheduler != "none" else 1  # a first rung of a sixteenth costs less than one of a quarter
-    trials = math.ceil(searched.full_trials * SCHEDULERS[scheduler] * saved)
+    trials = math.ceil(FULL_TRIALS * SCHEDULERS[scheduler] * saved)
     own = replace(plan_of(algorithm, scheduler, plan.space.num_branches, plan.rungs), trials=trials, seed=order)
     run = simulate(searched.table, searched.table.searched_by(own), WORKERS)
     return {
@@ -185,7 +183,7 @@ def print_tables(rows: Sequence[Row]) -> None:
     for row in rows:
         name, algorithm, scheduler, order = row["key"]
         runs[name][algorithm, scheduler][order] = row
-    for name in TABLES[:-1]:
+    for name in TABLES:
         print(f"\n{name}: difference from {' + '.join(DEFAULT)}\n")
         print(f"| | {' | '.join(SCHEDULERS)} |\n|---|{'---|' * len(SCHEDULERS)}")
         for algorithm in ALGORITHMS:

@@ -1,5 +1,6 @@
-"""Searches that are killed, torn, failed, slowed, resumed and forked at random: replaying them decides everything alike."""
+"""Searches that are killed, torn, failed, slowed, resumed, prolonged and forked at random: replays decide alike."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -36,7 +37,7 @@ ALGORITHMS = [
     Predictor(num_initial=5, refit_every=4, history=10, trees=3, num_candidates=10, elite=3),
 ]
 SCHEDULERS = {"none": NoStopping(), "asha": Asha(), "hyperband": Asha(brackets=3), "median": MedianStopping()}
-TRIALS, OF_CHILD = 20, 8
+TRIALS, REPEATS, MORE, OF_CHILD = 16, 2, 4, 8
 
 
 class Log:
@@ -91,14 +92,16 @@ def work(study, rng, steps, slots):
             running[trial] = cell, rung + 1
 
 
-def check(events, plan, trials):
+def check(events, plan):
     replayed = replay(events, plan)
     assert replayed.differences == ()
-    assert replayed.proposals == sum(isinstance(event, CellProposed) for event in events) == trials
+    assert replayed.proposals == sum(isinstance(event, CellProposed) for event in events)
     assert replayed.decisions == sum(isinstance(event, RungReached) for event in events) > 0
     record = SearchRecord(events)
-    own = [trial.cell.digest for trial in record.trials.values() if not trial.source or trial.is_comparable]
-    assert len(own) == len(set(own))
+    assert record.num_ended == record.num_proposed == plan.trials
+    once = [trial for number, trial in record.trials.items() if number not in record.repeats]
+    scored = [trial.cell.digest for trial in once if trial.is_comparable]
+    assert len(scored) == len(set(scored))
     assert all(plan.allows(trial.cell) for trial in record.leaderboard())
 
 
@@ -107,15 +110,17 @@ def check(events, plan, trials):
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: type(algorithm).__name__)
 def test_a_search_that_went_through_anything_is_replayed_without_a_difference_and_so_is_its_fork(algorithm, scheduler, window):
     rng = Random(f"{algorithm} {scheduler} {window}")
-    plan = Plan(SPACE, algorithm, SCHEDULERS[scheduler], RUNGS, TRIALS, 0, cost, Budget(madds=30), window)
+    plan = Plan(SPACE, algorithm, SCHEDULERS[scheduler], RUNGS, TRIALS, 0, cost, Budget(madds=30), window, REPEATS)
     log = Log()
-    record = search(log, plan, rng)
-    check(log.events, plan, TRIALS)
+    search(log, plan, rng)
+    check(log.events, plan)
+    record = search(log, longer := replace(plan, trials=TRIALS + MORE), rng)
+    check(log.events, longer)
     child = Plan(SPACE, algorithm, SCHEDULERS[scheduler], RUNGS, OF_CHILD, 1, cost, Budget(madds=20), window)
     parent = KeptSearch(Path("parent"), record.opened, log.events, record)
     forked = Log(inherit(parent, rng.choice([{}, {"proxy": "another"}]), child, rescore=3))
     search(forked, child, rng)
-    check(forked.events, child, OF_CHILD)
+    check(forked.events, child)
 
 
 def test_the_searches_above_meet_what_they_are_meant_to(monkeypatch):
