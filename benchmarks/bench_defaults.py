@@ -109,7 +109,7 @@ def is_wanted(name: str, algorithm: str, scheduler: str, order: int) -> bool:
     if scheduler == LATER and algorithm != "near_best":
         return False
     if algorithm in DEAR:
-        return order < FEW and order % (2 if scheduler == "asha" else 10) == 0
+        return order < FEW and order % (4 if scheduler == "asha" else 10) == 0
     return (algorithm, scheduler) in OFTEN or order < FEW
 
 
