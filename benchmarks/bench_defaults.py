@@ -28,7 +28,7 @@ from search.deciding.algorithms.base import Algorithm
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
-from search.findings.estimates import Estimate, paired_difference
+from search.findings.estimates import Estimate, mean
 from search.journal.lines import read_events
 from search.simulation.compare import top_quality
 from search.simulation.engine import Simulated, Table, simulate
@@ -114,9 +114,12 @@ def is_wanted(name: str, algorithm: str, scheduler: str, order: int) -> bool:
 
 
 def table_of(name: str, order: int) -> Searched:
-    if name == "landscapes":
-        return landscape(order // 2 % len(LANDSCAPES))
-    return recorded_table(int(name[-1]))
+    return landscape(number_of_landscape(order)) if name == "landscapes" else recorded_table(int(name[-1]))
+
+
+def number_of_landscape(order: int) -> int:
+    """Every second order takes the next."""
+    return order // 2 % len(LANDSCAPES)
 
 
 @cache
@@ -227,9 +230,13 @@ def mean_at(own: Mapping[int, Row], place: int) -> float:
 
 
 def final_difference(own: Mapping[int, Row], default: Mapping[int, Row]) -> Estimate:
-    """Of what is found in all hours, by pairs of one order."""
-    orders = own.keys() & default.keys()
-    return paired_difference(*([way[order]["quality"][2] for order in orders] for way in (own, default)))
+    """Of what is found in all hours, by pairs of one order; those on one landscape count as one, with their mean."""
+    pairs: dict[int, list[float]] = defaultdict(list)
+    for order in own.keys() & default.keys():
+        is_landscape = own[order]["key"][0] == "landscapes"
+        difference = own[order]["quality"][2] - default[order]["quality"][2]
+        pairs[number_of_landscape(order) if is_landscape else order].append(difference)
+    return mean([fmean(differences) for differences in pairs.values()])
 
 
 def share_until(run: Row, goal: int) -> float:
