@@ -1,6 +1,6 @@
 """What the Triton kernels of a training step take of an H100, counted without a GPU.
 
-    python benchmarks/count_kernels.py [--size CamVid ADE20K] [--cell aspp]
+    python benchmarks/count_kernels.py [--size CamVid ADE20K] [--cell aspp] [--shapes]
 
 A step is taken with tensors that have no data, its launches are written down and each kernel is compiled for sm_90 as it was
 launched. Registers, spilled bytes and shared memory are the compiler's; the warps that a multiprocessor holds follow from them.
@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from models import fused
 from models.dpc import classifier_on
-from models.kernels import layers
+from models.kernels import atrous, layers
 from models.settings import CellSettings
 from models.spec import CellSpec
 from training import losses
@@ -97,12 +97,23 @@ def main() -> None:
     parser.add_argument("--size", nargs="*", choices=SIZES, default=["City"])
     parser.add_argument("--cell", default="dpc_top1", help="a file of conf/cell")
     parser.add_argument("--tbytes", type=float, default=3.0, help="the memory's TB/s (H100: a copy moves 3.0)")
+    parser.add_argument("--shapes", action="store_true", help="also the others that a GPU chooses from")
     parser.add_argument("--registers", type=int, help="the most that a thread may have")
     options = parser.parse_args()
     spilling: set[str] = set()
     for size in options.size:
         launches = launches_of_a_step(options.cell, *SIZES[size])
         spilling |= report(f"{options.cell}, {size}", launches, options.tbytes, options.registers)
+    for number in range(1, len(atrous.CONVOLVE.shapes)) if options.shapes else ():
+        for choice in (atrous.CONVOLVE, atrous.CORRELATE):
+            choice.chosen = choice.shapes[number]
+            print(choice.chosen)
+        launches = [
+            launch
+            for launch in launches_of_a_step(options.cell, *SIZES[options.size[0]])
+            if launch.kernel in (atrous._convolve, atrous._correlate)
+        ]
+        spilling |= report(f"shape {number + 1}", launches, options.tbytes, options.registers)
     if spilling:
         sys.exit(f"spilled: {', '.join(sorted(spilling))}")
 

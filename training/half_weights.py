@@ -33,7 +33,9 @@ class HalfWeights:
     def give_gradients(self) -> None:
         """Hand what a backward pass found to the model's own weights, before anything reads their gradients."""
         reached = {name: weight.grad for name, weight in self._half.items() if weight.grad is not None}
-        gradients = [torch.empty_like(self._full[name]) for name in reached]
+        gradients = [
+            torch.empty_like(gradient, dtype=torch.float32) for gradient in reached.values()
+        ]  # of equal strides: one kernel
         torch._foreach_copy_(gradients, list(reached.values()))
         for name, gradient in zip(reached, gradients, strict=True):
             self._full[name].grad, self._half[name].grad = gradient, None

@@ -45,6 +45,22 @@ def test_ray_up_accepts_its_file_and_starts_every_node_with_the_token():
         validate_config(config | {"max_worker": 8})
 
 
+def test_every_worker_starts_mps_so_that_trials_share_its_gpus_side_by_side():
+    start = "nvidia-cuda-mps-control -d"
+    aws = yaml.safe_load((FOLDER / "ray.yaml").read_text())
+    of_worker = [start in command for command in aws["worker_start_ray_commands"]]
+    assert of_worker.index(True) < next(
+        i for i, command in enumerate(aws["worker_start_ray_commands"]) if "ray start" in command
+    )
+    assert not any(start in command for command in aws["head_start_ray_commands"])
+    for file in ("raycluster", "rayjob"):
+        spec = yaml.safe_load((FOLDER / "kuberay" / f"{file}.yaml").read_text())["spec"]
+        (group,) = spec.get("rayClusterSpec", spec)["workerGroupSpecs"]
+        (container,) = group["template"]["spec"]["containers"]
+        assert start in container["lifecycle"]["postStart"]["exec"]["command"][-1]
+    assert re.search(rf"^srun .*{start}.*exec", (FOLDER / "slurm.sbatch").read_text(), re.MULTILINE)
+
+
 def test_on_aws_every_machine_starts_from_an_image_whose_driver_the_pinned_torch_takes(monkeypatch, tmp_path):
     moto = pytest.importorskip("moto")
     monkeypatch.setattr(aws.time, "sleep", lambda seconds: None)  # for IAM to spread the word

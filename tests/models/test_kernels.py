@@ -19,7 +19,7 @@ from training.losses import check_loss_kernels
 
 pytest.importorskip("triton")
 
-from models.kernels import atrous, batch_norm, joined, layers, shapes
+from models.kernels import atrous, batch_norm, joined, layers, shapes, tuning
 from models.kernels.atrous import Walk
 from models.kernels.batch_norm import batch_norm_relu
 from models.kernels.shapes import Shape
@@ -186,6 +186,31 @@ def test_the_checks_that_a_gpu_makes_first_pass(monkeypatch):
     monkeypatch.setattr(upsampled_loss, "_THREADS", 512)
     check_layer_kernels(layers, CPU, [(80, (1, 6), torch.bfloat16)], (5, 7))
     check_loss_kernels(upsampled_loss, CPU, (3,))
+
+
+def test_the_first_run_on_a_gpu_chooses_among_kernels_that_run_and_says_what(monkeypatch, caplog, tmp_path):
+    timed = []
+
+    def do_bench(call, **options):
+        call()
+        timed.append(call)
+        return 1.0 if atrous.CONVOLVE.chosen.steps == 1 else 2.0
+
+    short = (Walk(32, 1, steps=2), Walk(32, 1, steps=1))
+    for choice in (atrous.CONVOLVE, atrous.CORRELATE):
+        monkeypatch.setattr(choice, "shapes", short)
+    monkeypatch.setattr(tuning, "do_bench", do_bench)
+    monkeypatch.setattr(layers, "choose_shapes", lambda device, kept: tuning.choose_shapes(CPU, kept, (1, 8, 3, 5)))
+    monkeypatch.setattr(fused, "check_layer_kernels", lambda kernels, device: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    for times in (12, 12):  # the second time the file is read
+        with caplog.at_level(logging.WARNING):
+            assert fused._layer_kernels.__wrapped__(torch.device("cuda")) is layers
+        assert len(timed) == times
+    assert atrous.CONVOLVE.chosen == short[1]
+    assert [path.name for path in tmp_path.glob("*.json")] == ["dpc-search-shapes-NVIDIA-H100.json"]
+    assert [record.message for record in caplog.records if "fastest on NVIDIA-H100" in record.message] != []
 
 
 def test_kernels_that_are_wrong_or_do_not_compile_are_not_used_and_that_is_logged(monkeypatch, caplog):
