@@ -42,7 +42,7 @@ REFUSED = {
     "fidelity": ["first.protocol=both"],
     "retrain": ["cell=nobody"],
     "evaluate": ["checkpoint=/nowhere"],
-    "predict": ["checkpoint=/nowhere", "images=.", "output=/nowhere"],
+    "predict": ["checkpoint=/nowhere", "images=conf", "output=/nowhere"],
     "export": ["checkpoint=/nowhere", "output=model.onnx"],
     "replay": ["name=nobody"],
     "simulate": ["algorithms=[predictor]", "seeds=0"],

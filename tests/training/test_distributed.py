@@ -89,34 +89,20 @@ def cluster():
     ray.shutdown()
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """The folder and the validations of a training in this process, with the whole batch."""
-    folder = tmp_path_factory.mktemp("alone")
-    return folder, list(retrain(CELL, OneImage(), BACKBONE, SETTINGS, 0, folder))
-
-
 def on_cluster(dataset, folder, retries=0):
     return list(retrain_on_cluster(CELL, dataset, BACKBONE, SETTINGS, 0, folder, 2, {"CPU": 1}, retries))
 
 
-def check_equal(folder, validations, alone):
-    expected_folder, expected = alone
+def test_two_workers_train_as_one_with_the_whole_batch_and_go_on_from_the_last_validation_when_killed(cluster, tmp_path):
+    expected = list(retrain(CELL, OneImage(), BACKBONE, SETTINGS, 0, tmp_path / "alone"))
+    validations = on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two", retries=1)
+    assert (tmp_path / "mark").stat().st_size > 5
     assert [validation.iteration for validation in validations] == [2, 4]
     assert [v.loss for v in validations] == pytest.approx([v.loss for v in expected], rel=1e-4)
     assert [v.scores.miou for v in validations] == pytest.approx([v.scores.miou for v in expected], abs=1e-3)
-    models = [Segmenter.from_pretrained(where).state_dict() for where in (folder, expected_folder)]
+    models = [Segmenter.from_pretrained(tmp_path / name).state_dict() for name in ("two", "alone")]
     for name, weights in models[1].items():
         assert np.allclose(models[0][name], weights, rtol=1e-3, atol=1e-4), name  # variances divide by one less than counted
-
-
-def test_two_workers_train_as_one_with_the_whole_batch(cluster, alone, tmp_path):
-    check_equal(tmp_path, on_cluster(OneImage(), tmp_path), alone)
-
-
-def test_workers_that_were_killed_go_on_from_the_last_validation(cluster, alone, tmp_path):
-    check_equal(tmp_path / "two", on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two", retries=1), alone)
-    assert (tmp_path / "mark").stat().st_size > 5
 
 
 def test_a_worker_that_keeps_failing_ends_the_training_with_its_reason(cluster, tmp_path):
