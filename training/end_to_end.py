@@ -22,7 +22,7 @@ from training.augmented import image_batches
 from training.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from training.class_weights import weighing_of
 from training.evaluation import Scores, evaluate
-from training.loop import train
+from training.loop import Progress, train
 from training.losses import segmentation_loss, warm_up
 from training.optim import build_optimizer
 from training.recalibration import recalibrate
@@ -59,6 +59,7 @@ def retrain(
     seed: int,
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[Progress], object] = lambda progress: None,
     workers: Workers = ALONE,
     data: Mapping[str, str] | None = None,
 ) -> Iterator[Validation]:
@@ -69,7 +70,7 @@ def retrain(
             goes on from its ``state.safetensors``.
         data: digests of all that the training reads: with other data it does not go on.
     """
-    for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, workers, data):
+    for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, tell, workers, data):
         if validation.is_best and validation.model is not None:
             validation.model.save_pretrained(folder)
             record = {"iteration": validation.iteration, "digest": cell.digest, **asdict(validation.scores)}
@@ -85,6 +86,7 @@ def end_to_end(
     seed: int,
     checkpoint: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[Progress], object] = lambda progress: None,
     workers: Workers = ALONE,
     data: Mapping[str, str] | None = None,
 ) -> Iterator[Validation]:
@@ -94,6 +96,7 @@ def end_to_end(
         checkpoint: where the state is kept between stops. If there is one, earlier validations are yielded again and
             training goes on from there, with the steps that it would have taken; the last stop leaves it behind.
         progress: called with the validation images done and their total.
+        tell: told where the training stands, every 50 iterations.
         workers: the processes that share each batch; all but the first yield nothing.
         data: digests of all that the training reads, where the checkpoint's name does not tell them.
 
@@ -133,7 +136,7 @@ def end_to_end(
     set_mode = partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm)
     scored = cast(Segmenter, averaged.module) if averaged else model
     val = dataset.split(settings.val_split)
-    for stop in train(model, _shared(step, workers, model, averaged), seed, settings.stops, start, set_mode):
+    for stop in train(model, _shared(step, workers, model, averaged), seed, settings.stops, start, set_mode, tell):
         if workers.rank > 0:
             continue
         scores = evaluate(scored, val, dataset.info, progress)

@@ -25,6 +25,7 @@ def train(
     stops: Sequence[int],
     start: int = 0,
     set_mode: Callable[[nn.Module], object] = lambda model: model.train(),
+    tell: Callable[[Progress], object] = lambda progress: None,
 ) -> Iterator[Progress]:
     """Train to the last of ``stops``, giving control back at each of them after ``start``.
 
@@ -36,6 +37,7 @@ def train(
         stops: iterations, ascending.
         start: iterations already done: 0 or one of ``stops``.
         set_mode: puts the model into training mode; it is called again after each stop.
+        tell: told where the training stands, every 50 iterations and before each stop.
 
     Raises:
         DivergedError: the loss is not finite; noticed at a stop or within 50 iterations.
@@ -46,7 +48,9 @@ def train(
         total = torch.zeros((), device=next(model.parameters()).device)
         for iteration in range(start, stop):
             total += step(iteration)
-            if (iteration % 50 == 49 or iteration == stop - 1) and not torch.isfinite(total):
-                raise DivergedError(f"the loss was not finite by iteration {iteration + 1}")
+            if iteration % 50 == 49 or iteration == stop - 1:
+                if not torch.isfinite(total):
+                    raise DivergedError(f"the loss was not finite by iteration {iteration + 1}")
+                tell(Progress(iteration + 1, float(total) / (iteration + 1 - start)))
         yield Progress(stop, float(total) / (stop - start))
         start = stop

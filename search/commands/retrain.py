@@ -29,10 +29,12 @@ from search.tracking.settings import Tracking
 from search.views.console import plain_console
 from search.views.figures.cell_diagram import draw_cell
 from search.views.model_card import PICTURE, model_card
-from search.views.progress_bar import LazyBar, progress_bar
+from search.views.progress_bar import progress_bar
+from search.views.training import TrainingDisplay
 from training.distributed import retrain_on_cluster
 from training.end_to_end import Validation, retrain
 from training.evaluation import evaluate
+from training.loop import Progress
 from training.settings import RetrainSettings
 
 LOOKED_AT = 3
@@ -57,8 +59,8 @@ def run(settings: RetrainCommandSettings) -> int:
         alone_in(folder),
         RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
     ):
-        with progress_bar(console, "validation") as progress:
-            for reached in _reached(settings, chosen.cell, backbone, data, folder, progress):
+        with TrainingDisplay(console, settings.training.iterations) as display:
+            for reached in _reached(settings, chosen.cell, backbone, data, folder, display, tracked):
                 tracked.log({"miou": reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
                 mark = " (best so far)" if reached.is_best else ""
                 console.print(
@@ -137,13 +139,21 @@ def _reached(
     backbone: BackboneSettings,
     data: Mapping[str, str],
     folder: Path,
-    progress: LazyBar,
+    display: TrainingDisplay,
+    tracked: RetrainRun,
 ) -> Iterator[Validation]:
     """The training's validations, of this process or of several on the cluster."""
     images, workplace = settings.images, settings.workplace
     trained = (cell, images.dataset, backbone, settings.training, settings.seed, folder)
     if settings.data_parallel == 1:
-        return retrain(*trained, progress, data=data)
+        optimizer, iterations = settings.training.optimizer, settings.training.iterations
+
+        def tell(progress: Progress) -> None:
+            display.trained(progress.iteration, progress.loss)
+            rate = optimizer.learning_rate_at(progress.iteration - 1, iterations)
+            tracked.log({"training_loss": progress.loss, "learning_rate": rate}, step=progress.iteration)
+
+        return retrain(*trained, display.validated, tell, data=data)
     join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
     connect(workplace.ray.address)
     each, labels = workplace.resources.bundle, workplace.resources.label_selector

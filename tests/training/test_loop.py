@@ -185,3 +185,10 @@ def test_a_single_bad_batch_is_noticed_at_the_next_stop(value):
         list(trained(small_model(), batch_at=partial(spoiled, 3)))
     for progress in trained(small_model(), batch_at=partial(spoiled, 99)):
         assert progress.loss < 1e6
+
+
+def test_where_it_stands_is_told_every_fifty_iterations_and_at_each_stop():
+    told = []
+    reached = [progress.loss for progress in trained(small_model(), ADAMW, stops=(60, 120), tell=told.append)]
+    assert [progress.iteration for progress in told] == [50, 60, 100, 120]
+    assert [told[1].loss, told[3].loss] == reached
