@@ -22,17 +22,14 @@ class TrainingDisplay:
         self._console, self._iterations = console, iterations
         text = TextColumn("{task.description}", markup=False)
         self._bars = Progress(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True)
-        self._training: TaskID | None = None
+        self._training = self._bars.add_task("training", total=iterations)
         self._validation: TaskID | None = None
         self._began: tuple[float, int] | None = None
         self._logged_s = time.monotonic()
 
     def trained(self, iteration: int, loss: float) -> None:
         """So many iterations are done; ``loss`` is the mean since the last validation."""
-        text = f"training  loss {loss:.4f}"
-        if self._training is None:
-            self._training = self._bars.add_task(text, total=self._iterations)
-        self._bars.update(self._training, completed=iteration, description=text)
+        self._bars.update(self._training, completed=iteration, description=f"training  loss {loss:.4f}")
         now_s = time.monotonic()
         began_s, first = self._began = self._began or (now_s, iteration)
         if not self._console.is_terminal and now_s - self._logged_s >= LOG_EVERY_S and iteration > first:
