@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from multiprocessing.connection import Connection
@@ -87,5 +86,4 @@ def _run(arguments: tuple[str, ...], variables: dict[str, str], output: Connecti
     try:
         sys.exit(main(arguments))
     finally:
-        with suppress(Exception):
-            atexit._run_exitfuncs()  # multiprocessing leaves them out, and Ray of this machine ends with them
+        atexit._run_exitfuncs()  # multiprocessing leaves them out, and Ray of this machine ends with them
