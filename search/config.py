@@ -6,6 +6,7 @@ and what is accepted, before anything starts.
 
 import inspect
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -24,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
-from yaml import YAMLError
+from yaml import YAMLError, safe_load
 
 from data.system.errors import UserError
 from data.system.paths import NamesPath, absolute
@@ -266,12 +267,13 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
     with initialize_config_dir(str(CONF), version_base="1.3"), _one_line(command):
         overrides = [_readable(override) for override in overrides]
         cells, others = _split_off_cell(overrides)
+        _check_files([CONF, *([Path(config_dir)] if config_dir else [])], others)
         settings = compose(command, overrides=[*extra, *others])
         _check_additions(command, overrides)
         if cells and "cell" not in settings:
             raise ConfigError(f"cell: no such setting; `dpc {command} --help` lists them.")
-        if any(override.startswith("experiment=") for override in overrides):
-            _check_experiment(settings)
+        for name in (override.partition("=")[2] for override in overrides if override.startswith("experiment=")):
+            _check_experiment(settings, name)
         for cell in cells:
             OmegaConf.update(settings, "cell", cell)
         return Config(settings, overrides, config_dir, passed_on)
@@ -295,6 +297,31 @@ def _check_additions(command: str, overrides: Sequence[str]) -> None:
         raise ConfigError(f"{unknown[0]}: no such setting; `dpc {command} --help` lists them.")
 
 
+def _check_files(places: Sequence[Path], overrides: Sequence[str]) -> None:
+    """Refuse a chosen file that holds no settings. Hydra would not say which it is, and takes a list for none.
+
+    Raises:
+        ConfigError: names the file.
+    """
+    for group, _, name in (override.partition("=") for override in overrides):
+        for file in (place / group.lstrip("+") / f"{name}.yaml" for place in places if group and name.isprintable()):
+            if not file.is_file():
+                continue
+            try:
+                with file.open(encoding="utf-8") as stream:
+                    holds = safe_load(stream)
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{group}: {file} is no text in UTF-8 ({error}).") from error
+            except RecursionError as error:
+                raise ConfigError(f"{group}: {file} is nested too deeply for settings.") from error
+            except YAMLError as error:
+                raise ConfigError(f"{group}: {' '.join(str(error).split())}; a YAML file is indented by blanks.") from error
+            if file.read_bytes().startswith(BOM_UTF8):
+                raise ConfigError(f"{group}: {file} begins with a byte order mark; save it as UTF-8 without one.")
+            if not isinstance(holds, dict) or not holds:
+                raise ConfigError(f"{group}: {file} must hold settings, such as `trials: 50`.")
+
+
 def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:
     """The values given to ``cell``, and the other overrides: Hydra takes the folder conf/cell/ for a config group."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -306,7 +333,7 @@ def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:
     return cells, [str(override.input_line) for override in parsed if override.key_or_group != "cell"]
 
 
-def _check_experiment(settings: DictConfig) -> None:
+def _check_experiment(settings: DictConfig, name: str) -> None:
     """Refuse what a file of conf/experiment/, or of a folder of one's own, sets where no command looks.
 
     Raises:
@@ -314,7 +341,7 @@ def _check_experiment(settings: DictConfig) -> None:
     """
     if OmegaConf.is_dict(lost := OmegaConf.select(settings, "experiment")):
         keys = ", ".join(map(str, lost))
-        raise ConfigError(f"experiment: its file needs the first line `# @package _global_`; without it {keys} are lost.")
+        raise ConfigError(f"experiment: {name}.yaml needs the first line `# @package _global_`; without it {keys} are lost.")
     files = [set(OmegaConf.load(path)) for path in CONF.glob("*.yaml")]
     known = {str(key) for keys in files for key in keys} | {path.name for path in CONF.iterdir() if path.is_dir()}
     for key in map(str, settings):

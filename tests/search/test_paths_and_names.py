@@ -92,7 +92,7 @@ def test_numbers_that_were_checked_are_those_that_are_built():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("trials: 3\n", "experiment: its file needs the first line `# @package _global_`; without it trials are lost"),
+        ("trials: 3\n", "experiment: mine.yaml needs the first line `# @package _global_`; without it trials are lost"),
         ("# @package _global_\ntrialz: 3\n", "trialz: no such setting; did you mean trials?"),
         ("# @package _global_\nproxy:\n\trungs: [1]\n", r"mine.yaml., line 3, column 1; a YAML file is indented by blanks"),
     ],
