@@ -122,7 +122,9 @@ class Config:
             node = OmegaConf.select(self._settings, key)
             if node is None:
                 raise ConfigError(f"{key}: a choice is needed, got null.")
-            checked = OmegaConf.create(self._checked(node, key)) if OmegaConf.is_dict(node) else node
+            if not OmegaConf.is_dict(node):
+                raise ConfigError(f"{key}: holds settings, such as {key}.<name>=..., got {node!r}.")
+            checked = OmegaConf.create(self._checked(node, key))
             with _whole_key(key, node, self._given_as):
                 built = instantiate(checked)
         if not isinstance(built, kind):
@@ -170,6 +172,8 @@ class Config:
         """The values below ``node``, converted to the annotations of the targets that they go to."""
         target = node.get("_target_")
         kinds = _annotations(target, where) if target else {}
+        if missing := [name for name in (_required(target) if target else ()) if name not in node]:
+            raise ConfigError(f"{where}.{missing[0]}: a value is needed; add {where}.{missing[0]}=... to the command.")
         checked: dict[str, Any] = {}
         for key in map(str, node):
             place = f"{where}.{key}"
@@ -327,10 +331,18 @@ def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
         key = str(override.key_or_group)
+        if not key:
+            raise ConfigError(f"{override.input_line}: not of the form key=value.")
+        if key != "cell" and (CONF / key).is_dir() and not isinstance(override.value(), str | list):
+            raise ConfigError(f"{key}: a choice is needed, got {override.value()}; accepted are {', '.join(_choices(key))}.")
         if key.partition("/")[0].partition(".")[0] == "hydra":
             raise ConfigError(f"{key}: no setting of dpc; {_HYDRAS_OWN.get(key, '`dpc <command> --help` lists them')}.")
     cells = [override.value() for override in parsed if override.key_or_group == "cell"]
     return cells, [str(override.input_line) for override in parsed if override.key_or_group != "cell"]
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
 def _check_experiment(settings: DictConfig, name: str) -> None:
@@ -414,8 +426,9 @@ def _explain(text: str, command: str | None) -> str:
         close = get_close_matches(found[1], list(_known_keys(command)), 3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"`dpc {command} --help` lists them."
         return f"{found[1]}: no such setting; {hint}"
-    if found := re.search(r"Missing mandatory value: (\S+)", text):
-        return f"{found[1]}: a value is needed; add {found[1]}=... to the command."
+    if found := re.search(r"Missing mandatory value: (\S+)|Key '(\S+)' is not in struct", text):
+        key = found[found.lastindex or 1]
+        return f"{key}: a value is needed; add {key}=... to the command."
     if found := re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\s+[\w/]+$)+)", text, re.M):
         return f"{found[2]}: no choice {found[1].split('/')[-1]!r}; accepted are {', '.join(found[3].split())}."
     if found := re.search(r"Error merging override ([\w./@+~]+)=(.*)", text):
@@ -483,7 +496,15 @@ def _annotations(target: str, where: str) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in inspect.signature(callable_).parameters}
 
 
+def _required(target: str) -> list[str]:
+    parameters = inspect.signature(get_object(target)).parameters.values()
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [one.name for one in parameters if one.default is inspect.Parameter.empty and one.kind in by_name]
+
+
 def _typed(value: object, kind: Any, where: str) -> Any:
+    if is_dataclass(kind):
+        raise ConfigError(f"{where}: holds settings, such as {where}.{fields(kind)[0].name}, got {value!r}.")
     try:
         typed = _adapter(kind).validate_python(value)
     except ValidationError as error:

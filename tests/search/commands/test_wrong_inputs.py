@@ -108,6 +108,14 @@ WRONG = {
         hydra.run.dir=x
         algorithm=listed algorithm.file={file}
         dataset._target_=nothing.here
+        scheduler=null
+        proxy=3
+        ~trials
+        ~proxy.rungs
+        ray.address=host:99999
+        tracking.uri=http://
+        tracking.uri=http://host:99999
+        cache.folder={file}/below
     """,
     "search algorithm evolution": "algorithm.sample_size=51",
     "search algorithm pareto": "algorithm.mutation=2",
@@ -121,6 +129,7 @@ WRONG = {
         dataset.group=name
         dataset.classes=[cat]
         dataset.classes=[cat,cat]
+        dataset.classes=[cat,'']
         dataset.label_map={300:cat}
         dataset.colors={cat:[1,2]}
         dataset.root={folder}/not_there
@@ -254,7 +263,7 @@ def fault_of(capsys, take_back):
     def run(arguments):
         code, said = main(arguments), capsys.readouterr().err
         take_back()
-        setting = arguments[-1].partition("=")[0].lstrip("+")
+        setting = arguments[-1].partition("=")[0].lstrip("+~")
         is_right = code == 2 and said.startswith("dpc: ") and said.count("\n") == 1 and setting in said
         return "" if is_right else f"dpc {' '.join(arguments)}: {code}, {said or 'accepted'}"
 
@@ -307,6 +316,9 @@ def test_a_setting_is_refused_every_sort_of_value_that_its_type_rules_out(fault_
     before = [item for earlier in takewhile(of.__ne__, COMMANDS) for item in typed_settings(earlier, places).items()]
     new = [item for item in typed_settings(of, places).items() if item not in before]
     values = [f"{key}={value}" for key, kind in new for value in wrong_values(kind)]
+    values += [
+        f"{group}={value}" for group in sorted({key.rpartition(".")[0] for key, _ in new} - {""}) for value in ("null", "7")
+    ]
     arguments = [[of.split()[0], *filled(f"{COMMANDS[of]} {value}", places)] for value in values if value not in MEANT]
     faults = [fault for one in arguments if (fault := fault_of(one))]
     assert not faults, "\n".join(faults)
