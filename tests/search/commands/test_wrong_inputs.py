@@ -10,9 +10,12 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from data.system.errors import UserError
 from search.cli import main
-from search.config import Config, ConfigError, load
+from search.config import Config, load
+from search.journal.events import SearchOpened
 from search.journal.folder import JOURNAL
+from search.journal.journal import Journal
 from tests.search.commands.composed_once import composed_once
 from tests.search.commands.wrong_values import settings_in_conf, wrong_values
 from tests.search.journal.studies import journalled, plan
@@ -150,6 +153,12 @@ WRONG = {
         samples=0
         splits=[]
     """,
+    "compare": """
+        names=[kept]
+        names=[kept,nobody]
+        names=[a/b,kept]
+        label=..
+    """,
     "evaluate": """
         checkpoint={out}
         json={folder}
@@ -238,8 +247,10 @@ MEANT = {"algorithms=null", "schedulers=null", "cell=''"}
 def places(tmp_path_factory):
     """What settings can name: a search, a file that is no other, a folder with an image and a model."""
     there = tmp_path_factory.mktemp("places")
-    for folder in ("out/kept", "folder"):
+    for folder in ("out/kept", "out/other", "folder"):
         (there / folder).mkdir(parents=True)
+    with Journal(there / "out" / "other" / JOURNAL) as journal:
+        journal.append(SearchOpened("other", {"seed": 1}, {}, 0.0))
     journalled(there / "out" / "kept" / JOURNAL, plan(2))
     (there / "file").write_text("not what is expected\n")
     Image.new("RGB", (8, 8)).save(there / "folder" / "image.png")
@@ -300,7 +311,7 @@ def typed_settings(of, places, known={}):  # noqa: B006 - what is known of one i
             found[where] = kind
             return typed(self, value, kind, where)
 
-        with pytest.MonkeyPatch.context() as patched, suppress(ConfigError):  # replay wants those of its search
+        with pytest.MonkeyPatch.context() as patched, suppress(UserError):  # replay wants those of its search
             patched.setattr(Config, "_typed", recorded)
             patched.setattr(Config, "build", REAL_BUILD)  # what was built before is typed again
             import_module(f"search.settings.{command.replace('-', '_')}").read(config)
