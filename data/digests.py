@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.system.files import write_text
+from data.system.json_file import read_json
 
 MEMORY = "digests.json"
 """Where digests of a folder's files are remembered, beside them."""
@@ -62,7 +63,7 @@ class FileDigests:
 def _load(memory: Path | None) -> dict[str, list[object]]:
     """What was remembered; a memory that is damaged only costs reading the files again."""
     try:
-        known = json.loads(memory.read_text()) if memory else {}
+        known = read_json(memory) if memory else {}
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

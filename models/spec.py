@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 from data.system.errors import UserError
+from data.system.json_file import read_json
 
 BACKBONE = -1
 """The ``input`` of a branch that reads the backbone's feature map, as in DeepLab's published cells."""
@@ -176,7 +177,7 @@ class CellSpec:
             CellError: the file is missing, is not a cell, or not the one that its digest names; the message names the file.
         """
         try:
-            value = json.loads(Path(path).read_text())
+            value = read_json(Path(path))
             if not isinstance(value, dict):
                 return cls.from_json(value, operators)
             cell = cls.from_json(value.get("cell"), operators)
@@ -184,8 +185,6 @@ class CellSpec:
             return cell
         except (OSError, UnicodeDecodeError) as error:
             raise CellError(f"cell file {path}: cannot be read ({error}).") from error
-        except RecursionError as error:
-            raise CellError(f"cell file {path}: nested too deeply for a cell.") from error
         except ValueError as error:
             raise CellError(f"cell file {path}: {str(error).removeprefix('cell: ')}") from error
 

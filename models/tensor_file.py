@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -40,8 +42,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         SafetensorError: the file is damaged, which shows in all but those from before there were digests.
         FileNotFoundError: there is none.
+        OSError: it cannot be read; the error names it.
     """
-    with safe_open(path, framework="pt") as file:
+    with opened_tensors(path) as file:
         tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     digest = metadata.pop(DIGEST, None)
     if digest is not None and digest != _digest(tensors, metadata):
@@ -49,7 +52,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def _of_system(error: SafetensorError, path: Path) -> OSError:
+@contextmanager
+def opened_tensors(path: Path) -> Iterator[Any]:
+    """The file, of which the header is read. Errors of the operating system name it, which safetensors leaves out."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _of_system(error, path) from error
+
+
+def _of_system(error: SafetensorError | OSError, path: Path) -> OSError:
     """The operating system's error that safetensors tells in words."""
     if number := re.search(r"\(os error (\d+)\)", str(error)):
         return OSError(int(number[1]), os.strerror(int(number[1])), str(path))

@@ -6,6 +6,7 @@ and what is accepted, before anything starts.
 
 import inspect
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -24,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
-from yaml import YAMLError
+from yaml import YAMLError, safe_load
 
 from data.system.errors import UserError
 from data.system.paths import NamesPath, absolute
@@ -121,7 +122,9 @@ class Config:
             node = OmegaConf.select(self._settings, key)
             if node is None:
                 raise ConfigError(f"{key}: a choice is needed, got null.")
-            checked = OmegaConf.create(self._checked(node, key)) if OmegaConf.is_dict(node) else node
+            if not OmegaConf.is_dict(node):
+                raise ConfigError(f"{key}: holds settings, such as {key}.<name>=..., got {node!r}.")
+            checked = OmegaConf.create(self._checked(node, key))
             with _whole_key(key, node, self._given_as):
                 built = instantiate(checked)
         if not isinstance(built, kind):
@@ -169,6 +172,8 @@ class Config:
         """The values below ``node``, converted to the annotations of the targets that they go to."""
         target = node.get("_target_")
         kinds = _annotations(target, where) if target else {}
+        if missing := [name for name in (_required(target) if target else ()) if name not in node]:
+            raise ConfigError(f"{where}.{missing[0]}: a value is needed; add {where}.{missing[0]}=... to the command.")
         checked: dict[str, Any] = {}
         for key in map(str, node):
             place = f"{where}.{key}"
@@ -266,12 +271,13 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
     with initialize_config_dir(str(CONF), version_base="1.3"), _one_line(command):
         overrides = [_readable(override) for override in overrides]
         cells, others = _split_off_cell(overrides)
+        _check_files([CONF, *([Path(config_dir)] if config_dir else [])], others)
         settings = compose(command, overrides=[*extra, *others])
         _check_additions(command, overrides)
         if cells and "cell" not in settings:
             raise ConfigError(f"cell: no such setting; `dpc {command} --help` lists them.")
-        if any(override.startswith("experiment=") for override in overrides):
-            _check_experiment(settings)
+        for name in (override.partition("=")[2] for override in overrides if override.startswith("experiment=")):
+            _check_experiment(settings, name)
         for cell in cells:
             OmegaConf.update(settings, "cell", cell)
         return Config(settings, overrides, config_dir, passed_on)
@@ -295,18 +301,51 @@ def _check_additions(command: str, overrides: Sequence[str]) -> None:
         raise ConfigError(f"{unknown[0]}: no such setting; `dpc {command} --help` lists them.")
 
 
+def _check_files(places: Sequence[Path], overrides: Sequence[str]) -> None:
+    """Refuse a chosen file that holds no settings. Hydra would not say which it is, and takes a list for none.
+
+    Raises:
+        ConfigError: names the file.
+    """
+    for group, _, name in (override.partition("=") for override in overrides):
+        for file in (place / group.lstrip("+") / f"{name}.yaml" for place in places if group and name.isprintable()):
+            if not file.is_file():
+                continue
+            try:
+                with file.open(encoding="utf-8") as stream:
+                    holds = safe_load(stream)
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{group}: {file} is no text in UTF-8 ({error}).") from error
+            except RecursionError as error:
+                raise ConfigError(f"{group}: {file} is nested too deeply for settings.") from error
+            except YAMLError as error:
+                raise ConfigError(f"{group}: {' '.join(str(error).split())}; a YAML file is indented by blanks.") from error
+            if file.read_bytes().startswith(BOM_UTF8):
+                raise ConfigError(f"{group}: {file} begins with a byte order mark; save it as UTF-8 without one.")
+            if not isinstance(holds, dict) or not holds:
+                raise ConfigError(f"{group}: {file} must hold settings, such as `trials: 50`.")
+
+
 def _split_off_cell(overrides: Sequence[str]) -> tuple[list[Any], list[str]]:
     """The values given to ``cell``, and the other overrides: Hydra takes the folder conf/cell/ for a config group."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
         key = str(override.key_or_group)
+        if not key:
+            raise ConfigError(f"{override.input_line}: not of the form key=value.")
+        if key != "cell" and (CONF / key).is_dir() and not isinstance(override.value(), str | list):
+            raise ConfigError(f"{key}: a choice is needed, got {override.value()}; accepted are {', '.join(_choices(key))}.")
         if key.partition("/")[0].partition(".")[0] == "hydra":
             raise ConfigError(f"{key}: no setting of dpc; {_HYDRAS_OWN.get(key, '`dpc <command> --help` lists them')}.")
     cells = [override.value() for override in parsed if override.key_or_group == "cell"]
     return cells, [str(override.input_line) for override in parsed if override.key_or_group != "cell"]
 
 
-def _check_experiment(settings: DictConfig) -> None:
+def _choices(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def _check_experiment(settings: DictConfig, name: str) -> None:
     """Refuse what a file of conf/experiment/, or of a folder of one's own, sets where no command looks.
 
     Raises:
@@ -314,7 +353,7 @@ def _check_experiment(settings: DictConfig) -> None:
     """
     if OmegaConf.is_dict(lost := OmegaConf.select(settings, "experiment")):
         keys = ", ".join(map(str, lost))
-        raise ConfigError(f"experiment: its file needs the first line `# @package _global_`; without it {keys} are lost.")
+        raise ConfigError(f"experiment: {name}.yaml needs the first line `# @package _global_`; without it {keys} are lost.")
     files = [set(OmegaConf.load(path)) for path in CONF.glob("*.yaml")]
     known = {str(key) for keys in files for key in keys} | {path.name for path in CONF.iterdir() if path.is_dir()}
     for key in map(str, settings):
@@ -387,8 +426,9 @@ def _explain(text: str, command: str | None) -> str:
         close = get_close_matches(found[1], list(_known_keys(command)), 3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"`dpc {command} --help` lists them."
         return f"{found[1]}: no such setting; {hint}"
-    if found := re.search(r"Missing mandatory value: (\S+)", text):
-        return f"{found[1]}: a value is needed; add {found[1]}=... to the command."
+    if found := re.search(r"Missing mandatory value: (\S+)|Key '(\S+)' is not in struct", text):
+        key = found[found.lastindex or 1]
+        return f"{key}: a value is needed; add {key}=... to the command."
     if found := re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\s+[\w/]+$)+)", text, re.M):
         return f"{found[2]}: no choice {found[1].split('/')[-1]!r}; accepted are {', '.join(found[3].split())}."
     if found := re.search(r"Error merging override ([\w./@+~]+)=(.*)", text):
@@ -456,7 +496,15 @@ def _annotations(target: str, where: str) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in inspect.signature(callable_).parameters}
 
 
+def _required(target: str) -> list[str]:
+    parameters = inspect.signature(get_object(target)).parameters.values()
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [one.name for one in parameters if one.default is inspect.Parameter.empty and one.kind in by_name]
+
+
 def _typed(value: object, kind: Any, where: str) -> Any:
+    if is_dataclass(kind):
+        raise ConfigError(f"{where}: holds settings, such as {where}.{fields(kind)[0].name}, got {value!r}.")
     try:
         typed = _adapter(kind).validate_python(value)
     except ValidationError as error:

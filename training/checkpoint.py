@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import nn
 
-from models.tensor_file import read_tensors, write_tensors
+from models.tensor_file import opened_tensors, read_tensors, write_tensors
 
 _NOT_WHOLE = (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError)
 
@@ -32,7 +32,7 @@ def save_checkpoint(
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """The metadata of a checkpoint; None where there is none whose header is whole."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with opened_tensors(path) as file:
             return dict(json.loads(file.metadata()["json"]))
     except _NOT_WHOLE:
         return None

@@ -21,6 +21,7 @@ from data.digests import FileDigests
 from data.folds import Fold, folds_of
 from data.system.errors import UserError
 from data.system.files import write_text
+from data.system.json_file import read_json
 from data.transforms import Augmentation
 from models.backbones import build_backbone, weights_digest
 from models.grid import padded_px
@@ -66,7 +67,7 @@ class FrozenBackbone:
         key = hashlib.sha256(json.dumps(origin).encode()).hexdigest()[:16]
         memory = Path(cache.folder) / "backbones.json"
         try:
-            known = dict(json.loads(memory.read_text()))
+            known = dict(read_json(memory))
         except (OSError, ValueError, TypeError):
             known = {}
         if key not in known:

@@ -32,6 +32,7 @@ from data.cache.files import (
 from data.datasets.contract import DatasetInfo, Sample, UInt8Array
 from data.system.disk import check_room
 from data.system.files import SUFFIX, write_text
+from data.system.json_file import read_json
 from data.system.locks import Lock, LockedError
 from data.transforms import pad_sample
 
@@ -150,7 +151,7 @@ class CacheBuild:
 
     def finish(self) -> Path:
         """Write the manifest; the folder is a cache from now on."""
-        entries = [json.loads(self._entry_file(index).read_text()) for index in range(len(self.shards))]
+        entries = [read_json(self._entry_file(index)) for index in range(len(self.shards))]
         _, channels, height, width = entries[0]["features"]["shape"]
         manifest = {
             "format": FORMAT,
@@ -177,7 +178,7 @@ class CacheBuild:
         """Whether an earlier build finished a shard, its bytes checked."""
         samples = self.shards[index]
         try:
-            entry = json.loads(self._entry_file(index).read_text())
+            entry = read_json(self._entry_file(index))
             is_same = entry["samples"] == [samples.start, samples.stop]
             return is_same and all(is_undamaged(self.folder, entry[part]) for part in _PARTS)
         except (OSError, ValueError, KeyError, TypeError):

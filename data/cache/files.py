@@ -1,7 +1,6 @@
 """A feature cache on a disk: NumPy shards, each with a JSON beside it that holds its checksums, and last a manifest."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from data.system.errors import UserError
 from data.system.files import whole_file
+from data.system.json_file import read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 3
@@ -29,7 +29,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         CacheError: it is missing or damaged.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = read_json(folder / MANIFEST)
         assert manifest["format"] == FORMAT
         for entry in files_of(manifest):  # it may have been written by anybody who can write to the shared folder
             assert Path(entry["file"]).name == entry["file"], f"{entry['file']!r} is no plain name"

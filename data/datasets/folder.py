@@ -112,6 +112,8 @@ class Folder:
         if IGNORE in (self.classes or ()):
             raise DatasetError(f"dataset.classes: {IGNORE!r} is no class; see dataset.ignore_label and dataset.label_map.")
         names = tuple(str(name).strip() for name in (given if self.classes is None else self.classes) if name != IGNORE)
+        if "" in names:
+            raise DatasetError("dataset.classes: a name must not be empty.")
         if twice := [name for place, name in enumerate(names) if name in names[:place]]:
             raise DatasetError(f"dataset.classes: {twice[0]!r} is named twice.")
         if given and set(names) != given.keys() - {IGNORE}:

@@ -95,4 +95,7 @@ def _lines(path: Path, expected: str) -> list[tuple[int, str]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableError(f"{path}: cannot be read ({error}); {expected}.") from error
-    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    found = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    if unprintable := [number for number, line in found if not line.replace("\t", " ").isprintable()]:
+        raise UnreadableError(f"{path}, line {unprintable[0]}: holds what is no text; {expected}.")
+    return found

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.system.errors import UserError
 from data.system.files import write_text
+from data.system.json_file import read_json
 
 MADE = ".dpc-made.json"
 """Beside what was made: by which command, and how it was left."""
@@ -39,7 +40,7 @@ def _note(path: Path, entry: list[object]) -> None:
 
 def _made(path: Path) -> dict[str, list[object]]:
     try:
-        return dict(json.loads((path.parent / MADE).read_text()))
+        return dict(read_json(path.parent / MADE))
     except (OSError, ValueError, TypeError):
         return {}
 

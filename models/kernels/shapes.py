@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from data.system.files import write_text
+from data.system.json_file import read_json
 
 CHANNELS = 64
 """Of a tile: 128 bytes of half precision in a row are one memory transaction."""
@@ -71,7 +72,7 @@ def choose(choices: Mapping[str, tuple[Choice[S], Callable[[], float]]], kept: P
     """
     shapes = {name: {str(shape): shape for shape in choice.shapes} for name, (choice, _) in choices.items()}
     try:
-        found = json.loads(kept.read_text())
+        found = read_json(kept)
         chosen = {name: of_name[found[name]] for name, of_name in shapes.items()}
     except (OSError, ValueError, KeyError, TypeError):  # none, half of one, or that of other shapes
         found = {name: choice.fastest(time_of) for name, (choice, time_of) in choices.items()}

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Protocol, runtime_checkable
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Operator
-from search.deciding.space import OperatorFamily, check_sizes
+from search.deciding.space import OperatorFamily, check_families, check_sizes
 
 
 @runtime_checkable
@@ -37,6 +37,9 @@ class SideBySide:
     """
 
     operators: Mapping[str, OperatorFamily]
+
+    def __post_init__(self) -> None:
+        check_families("cells.operators", self.operators)
 
     def cells(self) -> tuple[CellSpec, ...]:
         choices = [operator for family in self.operators.values() for operator in family.operators()]

@@ -68,6 +68,19 @@ class PyramidPoolings:
         return tuple(PyramidPooling((rows, columns)) for rows, columns in product(self.grids, self.grids))
 
 
+def check_families(setting: str, families: Mapping[str, OperatorFamily]) -> None:
+    """Refuse what lists no operators.
+
+    Raises:
+        ValueError: one of them does not, or there are none in all.
+    """
+    for name, family in families.items():
+        if not isinstance(family, OperatorFamily):
+            raise ValueError(f"{setting}.{name} must have a method operators(), got {family!r}.")
+    if not any(family.operators() for family in families.values()):
+        raise ValueError(f"{setting} must list at least one operator, got none.")
+
+
 def check_sizes(name: str, sizes: Sequence[int]) -> None:
     """Refuse what no operator can have.
 
@@ -92,11 +105,7 @@ class CellSpace:
     def __post_init__(self) -> None:
         if not 1 <= self.num_branches <= MAX_BRANCHES:
             raise ValueError(f"space.num_branches must be from 1 to {MAX_BRANCHES}, got {self.num_branches}.")
-        for name, family in self.operators.items():
-            if not isinstance(family, OperatorFamily):
-                raise ValueError(f"space.operators.{name} must have a method operators(), got {family!r}.")
-        if not self.choices:
-            raise ValueError("space.operators must list at least one operator, got none.")
+        check_families("space.operators", self.operators)
         twice = {str(operator) for operator in self.choices if self.choices.count(operator) > 1}
         if twice:
             raise ValueError(f"space.operators must list an operator once, got twice: {', '.join(sorted(twice))}.")

@@ -7,6 +7,7 @@ a command begins (docs/decisions.md).
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt
@@ -28,7 +29,7 @@ from search.deciding.space import CellSpace
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.address import check_address, names_cluster
 from search.running.resources import Node, Resources
-from search.settings.places import OutputFolder
+from search.settings.places import OutputFolder, check_made
 from training.settings import ProxySettings
 
 SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache", "tracking")
@@ -110,6 +111,10 @@ class Images:
 
     def __post_init__(self) -> None:
         check_backbone(self.backbone)
+        try:
+            check_made(Path(self.cache.folder).resolve())
+        except ValueError as error:
+            raise ValueError(f"cache.folder: {error}") from error
 
     @property
     def paths(self) -> Mapping[str, str]:

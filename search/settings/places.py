@@ -19,14 +19,14 @@ def _one_folder(name: str) -> str:
 
 
 def _writable_folder(folder: Path) -> Path:
-    _check_made(folder.resolve())
+    check_made(folder.resolve())
     return folder.resolve()
 
 
 def _writable_file(file: Path) -> Path:
     if file.is_dir():
         raise ValueError(f"must be a file, {file} is a folder.")
-    _check_made(file.resolve().parent)
+    check_made(file.resolve().parent)
     return file
 
 
@@ -36,7 +36,7 @@ def _picture(file: Path) -> Path:
     return file
 
 
-def _check_made(folder: Path) -> None:
+def check_made(folder: Path) -> None:
     """Whether ``folder`` is there or can be made, and files in it."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir():

@@ -48,11 +48,13 @@ def read(config: Config) -> SubmitSettings:
     return config.read(SubmitSettings, command=_command(*config.passed_on) if config.passed_on else (), variables=variables)
 
 
-def _command(command: str, *overrides: str) -> list[str]:
+def _command(command: str, *arguments: str) -> list[str]:
     """With overrides that make its relative paths absolute. Composing it here finds a typo before the cluster does."""
+    overrides = [argument for argument in arguments if not argument.startswith("--")]
+    options, config_dir = _options([argument for argument in arguments if argument.startswith("--")])
     if not (CONF / f"{command}.yaml").is_file() or command == "submit":
         raise ConfigError(f"submit: no command {command!r} to submit.")
-    inner = load(command, overrides)
+    inner = load(command, overrides, config_dir)
     kind = get_type_hints(import_module(f"search.settings.{command.replace('-', '_')}").read)["return"]
     paths = dict(inner.paths(kind))
     for key in READ_AS_TEXT:
@@ -60,7 +62,22 @@ def _command(command: str, *overrides: str) -> list[str]:
         if value is not None and (key != "cell" or Path(value).is_file()):
             paths[key] = str(absolute(value))
     given = {key: inner.optional(key, str) for key in paths}
-    return [command, *overrides, *(f"{key}={quoted(path)}" for key, path in paths.items() if path != given[key])]
+    return [command, *options, *overrides, *(f"{key}={quoted(path)}" for key, path in paths.items() if path != given[key])]
+
+
+def _options(given: Sequence[str]) -> tuple[list[str], str | None]:
+    """A command's own options, and the folder among them, which is absolute."""
+    options, config_dir = [], None
+    for text in given:
+        option, _, value = text.partition("=")
+        if option == "--config-dir" and value:
+            config_dir = str(absolute(value))
+            options.append(f"{option}={config_dir}")
+        elif text == "--debug":
+            options.append(text)
+        else:
+            raise ConfigError(f"{option}: accepted of a command that is sent are --debug and --config-dir=<its disk's>.")
+    return options, config_dir
 
 
 def _variables(names: Sequence[str]) -> dict[str, str]:

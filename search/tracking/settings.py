@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
@@ -43,6 +44,13 @@ def _sqlite_file(uri: str) -> Path | None:
     return Path(path[1:].partition("?")[0]) if scheme.partition("+")[0] == "sqlite" and len(path) > 1 else None
 
 
+def _has_host(uri: str) -> bool:
+    try:
+        return bool(urlsplit(uri).hostname) and (urlsplit(uri).port or 1) > 0
+    except ValueError:  # the port is none
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Tracking:
     """Which MLflow tracker shows the runs.
@@ -70,6 +78,8 @@ class Tracking:
                 f"tracking.uri must be sqlite:////absolute/mlflow.db, http(s)://host:port or postgresql://..., got "
                 f"{public_uri(self.uri)!r} (MLflow no longer writes into plain folders)."
             )
+        if self.is_server and not _has_host(self.uri):
+            raise ValueError(f"tracking.uri must name a host, such as http://host:5000, got {public_uri(self.uri)!r}.")
         if scheme == "sqlite" and len(self.uri.partition("://")[2]) < 2:
             raise ValueError(f"tracking.uri needs a file: sqlite:////absolute/mlflow.db, got {self.uri!r}.")
 

@@ -61,6 +61,14 @@ def test_a_cell_of_a_file_is_sent_by_its_path_and_one_of_conf_by_its_name(here):
     assert not [text for text in _command("retrain", "cell=aspp") if text.startswith("cell='")]
 
 
+def test_options_of_a_command_that_is_submitted_go_with_it(here):
+    (here / "mine").mkdir()
+    sent = _command("search", "--debug", "--config-dir=mine", "trials=3")
+    assert sent[:4] == ["search", "--debug", f"--config-dir={here}/mine", "trials=3"]
+    with pytest.raises(ConfigError, match="--multirun: accepted of a command that is sent are --debug and --config-dir="):
+        _command("search", "--multirun")
+
+
 @pytest.mark.parametrize("path", ODD)
 def test_characters_of_a_path_that_hydra_takes_for_its_own_are_part_of_it(here, path):
     assert load("export", [f"output={path}"]).value("output", str) == path
@@ -92,7 +100,7 @@ def test_numbers_that_were_checked_are_those_that_are_built():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("trials: 3\n", "experiment: its file needs the first line `# @package _global_`; without it trials are lost"),
+        ("trials: 3\n", "experiment: mine.yaml needs the first line `# @package _global_`; without it trials are lost"),
         ("# @package _global_\ntrialz: 3\n", "trialz: no such setting; did you mean trials?"),
         ("# @package _global_\nproxy:\n\trungs: [1]\n", r"mine.yaml., line 3, column 1; a YAML file is indented by blanks"),
     ],

@@ -1,13 +1,13 @@
 """Cells that were chosen beforehand, such as a search's best."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from data.system.errors import UserError
-from models.spec import CellSpec
+from data.system.json_file import read_json
+from models.spec import CellError, CellSpec
 from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.outcomes import Finished
 from search.deciding.space import CellSpace
@@ -32,9 +32,12 @@ def listed_in(file: str) -> Listed:
         ValueError: there is no such file, or it holds something else.
     """
     try:
-        entries = json.loads(Path(file).read_text())
+        entries = read_json(Path(file))
     except (OSError, ValueError) as error:
         raise UserError(f"algorithm.file: {file} cannot be read as JSON ({error}).") from error
     if not isinstance(entries, list) or not entries:
         raise UserError(f"algorithm.file: {file} must hold a list of cells.")
-    return Listed(tuple(CellSpec.from_json(entry) for entry in entries))
+    try:
+        return Listed(tuple(map(CellSpec.from_json, entries)))
+    except CellError as error:
+        raise CellError(f"algorithm.file: {file}: {error}") from error

@@ -5,6 +5,8 @@ import re
 
 from data.system.errors import UserError
 
+LAST_PORT = 65_535
+
 
 def names_cluster(address: str | None) -> bool:
     """Whether trials run on a cluster, at ``address`` or of the surrounding job, and not on this machine alone."""
@@ -17,7 +19,7 @@ def check_address(address: str) -> str:
     Raises:
         UserError: it has not the form of one.
     """
-    if _ADDRESS.fullmatch(address):
+    if _ADDRESS.fullmatch(address) and int(address.rpartition(":")[2] if ":" in address else 0) <= LAST_PORT:
         return address
     raise UserError(f"{address!r} is no address of Ray; accepted are null, auto and <host>:<port> of a head.")
 

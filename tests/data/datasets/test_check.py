@@ -1,12 +1,16 @@
+import ast
 import os
 import random
+import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from data.datasets import check as check_module
 from data.datasets.check import IN_PROCESS, _apart, check_dataset, shared_images
 from data.datasets.contract import DatasetError, palette_of
 from data.datasets.folder import Folder
@@ -303,3 +307,16 @@ def test_samples_of_one_name_hide_no_leak_and_no_difference(folder):
 def test_trainval_shares_nothing_with_test_and_rightly_all_with_its_parts():
     apart = set(_apart(["train", "val", "trainval", "test"]))
     assert apart == {("train", "val"), ("train", "test"), ("val", "test"), ("trainval", "test")}
+
+
+def test_docs_has_every_mistake_that_is_found_and_no_other():
+    calls = [node for node in ast.walk(ast.parse(Path(check_module.__file__).read_text())) if isinstance(node, ast.Call)]
+    findings = [call for call in calls if ast.unparse(call.func) == "Finding"]
+    told = {node.value for call in findings for node in ast.walk(call.args[2]) if isinstance(node, ast.Constant)} - {0}
+    told |= {error.kind for error in DatasetError.__subclasses__()} - {DatasetError.kind}
+    table = (Path(__file__).parents[3] / "docs" / "data.md").read_text().partition("| mistake |")[2]
+    columns = [line.split(" | ")[1] for line in table.splitlines() if line.count(" | ") == 2]
+    named = {kind for column in columns for kind in re.split(r"; |, |: ", column)}
+    documented = {kind for column in columns for kind in re.findall(r"(?:error|warning): ([\w ]+)", column)}
+    assert told <= named
+    assert documented <= told

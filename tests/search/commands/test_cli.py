@@ -47,7 +47,7 @@ def complaint(capsys, *arguments):
     [
         (["search", "--verbose"], "unrecognized arguments: --verbose"),
         (["serach"], "serach: no such command; accepted are search, cell"),
-        (["search", "trails=3"], "trails: no such setting; did you mean trials?"),
+        (["search", "trails=3"], "trails: no such setting; did you mean trials"),
         (["search", "proxy.cell.filtres=3"], "no such setting; did you mean proxy.cell.filters"),
         (["search", "dataset=imagenet"], "dataset: no choice 'imagenet'; accepted are camvid, cityscapes, folder,"),
         (["search", "trials=abc"], "trials: input should be a valid integer"),
@@ -70,7 +70,7 @@ def complaint(capsys, *arguments):
         (["search", "resources.label_selector={zone:3}"], "resources.label_selector.zone: accepted are a value, !value, in("),
         (["search", "tracking.uri=somewhere"], "tracking.uri must be"),
         (["search", "experiment=camvid", "backbone.weights=null"], "dataset.root: a value is needed"),
-        (["search", "dataset=camvid", "dataset.root=/nowhere"], "dataset.root: /nowhere is not a folder"),
+        (["search", "dataset=camvid", "dataset.root=/nowhere"], "dataset.root: must be a folder, /nowhere is not there"),
         (["search", "dataset=cityscapes", "dataset.root={tmp}"], "no *_leftImg8bit.png under"),
         (["search", "dataset=folder", "dataset.root={tmp}"], "classes.txt"),
         (["search", "dataset.folds=1"], "dataset.folds must be at least 2, or null for the data set's own two splits, got 1"),

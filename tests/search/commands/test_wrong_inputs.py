@@ -10,9 +10,12 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from data.system.errors import UserError
 from search.cli import main
-from search.config import Config, ConfigError, load
+from search.config import Config, load
+from search.journal.events import SearchOpened
 from search.journal.folder import JOURNAL
+from search.journal.journal import Journal
 from tests.search.commands.composed_once import composed_once
 from tests.search.commands.wrong_values import settings_in_conf, wrong_values
 from tests.search.journal.studies import journalled, plan
@@ -108,6 +111,14 @@ WRONG = {
         hydra.run.dir=x
         algorithm=listed algorithm.file={file}
         dataset._target_=nothing.here
+        scheduler=null
+        proxy=3
+        ~trials
+        ~proxy.rungs
+        ray.address=host:99999
+        tracking.uri=http://
+        tracking.uri=http://host:99999
+        cache.folder={file}/below
     """,
     "search algorithm evolution": "algorithm.sample_size=51",
     "search algorithm pareto": "algorithm.mutation=2",
@@ -121,6 +132,7 @@ WRONG = {
         dataset.group=name
         dataset.classes=[cat]
         dataset.classes=[cat,cat]
+        dataset.classes=[cat,'']
         dataset.label_map={300:cat}
         dataset.colors={cat:[1,2]}
         dataset.root={folder}/not_there
@@ -140,6 +152,12 @@ WRONG = {
     "check-data": """
         samples=0
         splits=[]
+    """,
+    "compare": """
+        names=[kept]
+        names=[kept,nobody]
+        names=[a/b,kept]
+        label=..
     """,
     "evaluate": """
         checkpoint={out}
@@ -229,8 +247,10 @@ MEANT = {"algorithms=null", "schedulers=null", "cell=''"}
 def places(tmp_path_factory):
     """What settings can name: a search, a file that is no other, a folder with an image and a model."""
     there = tmp_path_factory.mktemp("places")
-    for folder in ("out/kept", "folder"):
+    for folder in ("out/kept", "out/other", "folder"):
         (there / folder).mkdir(parents=True)
+    with Journal(there / "out" / "other" / JOURNAL) as journal:
+        journal.append(SearchOpened("other", {"seed": 1}, {}, 0.0))
     journalled(there / "out" / "kept" / JOURNAL, plan(2))
     (there / "file").write_text("not what is expected\n")
     Image.new("RGB", (8, 8)).save(there / "folder" / "image.png")
@@ -254,7 +274,7 @@ def fault_of(capsys, take_back):
     def run(arguments):
         code, said = main(arguments), capsys.readouterr().err
         take_back()
-        setting = arguments[-1].partition("=")[0].lstrip("+")
+        setting = arguments[-1].partition("=")[0].lstrip("+~")
         is_right = code == 2 and said.startswith("dpc: ") and said.count("\n") == 1 and setting in said
         return "" if is_right else f"dpc {' '.join(arguments)}: {code}, {said or 'accepted'}"
 
@@ -291,7 +311,7 @@ def typed_settings(of, places, known={}):  # noqa: B006 - what is known of one i
             found[where] = kind
             return typed(self, value, kind, where)
 
-        with pytest.MonkeyPatch.context() as patched, suppress(ConfigError):  # replay wants those of its search
+        with pytest.MonkeyPatch.context() as patched, suppress(UserError):  # replay wants those of its search
             patched.setattr(Config, "_typed", recorded)
             patched.setattr(Config, "build", REAL_BUILD)  # what was built before is typed again
             import_module(f"search.settings.{command.replace('-', '_')}").read(config)
@@ -307,6 +327,9 @@ def test_a_setting_is_refused_every_sort_of_value_that_its_type_rules_out(fault_
     before = [item for earlier in takewhile(of.__ne__, COMMANDS) for item in typed_settings(earlier, places).items()]
     new = [item for item in typed_settings(of, places).items() if item not in before]
     values = [f"{key}={value}" for key, kind in new for value in wrong_values(kind)]
+    values += [
+        f"{group}={value}" for group in sorted({key.rpartition(".")[0] for key, _ in new} - {""}) for value in ("null", "7")
+    ]
     arguments = [[of.split()[0], *filled(f"{COMMANDS[of]} {value}", places)] for value in values if value not in MEANT]
     faults = [fault for one in arguments if (fault := fault_of(one))]
     assert not faults, "\n".join(faults)

@@ -14,7 +14,7 @@ WORD, LIST, MAPPING = "banana", "[1,2]", "{a:1}"
 
 
 def wrong_values(kind: Any) -> Iterator[str]:
-    """As they are written on a command line: at least one of each sort that the type rules out."""
+    """As they are written on a command line: one of each sort that the type rules out. No number of conf/ may be negative."""
     origin = get_origin(kind) or kind
     if origin is Annotated:
         takes_null = any(isinstance(mark, BeforeValidator) for mark in kind.__metadata__)

@@ -2,12 +2,13 @@
 
 import multiprocessing
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
+from types import SimpleNamespace
 
 import pytest
 
 from search.tracking.client import Tracker
-from search.tracking.database import check_tables
+from search.tracking.database import check_tables, one_maker
 from search.tracking.settings import Tracking, TrackingError
 
 
@@ -90,3 +91,13 @@ def test_a_trackers_file_in_use_or_without_tables_is_not_refused(tmp_path):
         connection.execute("BEGIN EXCLUSIVE")
         check_tables(Tracking().resolved(tmp_path))
     assert tables(file) == {"alembic_version"}
+
+
+def test_one_process_at_a_time_makes_the_tables_of_postgresql(monkeypatch):
+    done = []
+    connection = SimpleNamespace(execute=lambda statement, values: done.append((str(statement), values)))
+    engine = SimpleNamespace(connect=lambda: nullcontext(connection), dispose=lambda: done.append("released"))
+    monkeypatch.setattr("sqlalchemy.create_engine", lambda uri: engine)
+    with one_maker("postgresql://host/db"):
+        done.append("made")
+    assert done == [("SELECT pg_advisory_lock(:key)", {"key": 0x647063}), "made", "released"]
