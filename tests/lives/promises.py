@@ -6,7 +6,7 @@ from typing import Any
 
 from models.spec import PUBLISHED_OPERATORS, CellSpec
 from search.deciding.outcomes import Status
-from search.journal.events import Event, SearchClosed, TrialEnded, TrialsReopened
+from search.journal.events import Event, SearchClosed, SearchOpened, TrialEnded, TrialsReopened
 from search.journal.lines import _decode, is_whole
 from search.journal.record import SearchRecord, TrialRecord
 from search.journal.replay import replay
@@ -69,8 +69,12 @@ class Promises:
     def begin(self, record: SearchRecord, journal: SimPath) -> None:
         """A driver has the search and goes on with it: it knows all that was told."""
         process = self.world.process
+        if self.drawn.has_store and self.bucket.writers["life/driver.json"] != process.name:
+            return  # it has lost the search already, and will hear of it
         key = f"{process.disk}:{journal}"
         found = events_in(self.disks.files[key].content)
+        if not any(isinstance(event, SearchOpened) for event in self._told):
+            self._told = []  # a fork that was not opened yet
         common = len(self._told) if key == self._key or self._is_kept else min(len(found), len(self._told))
         if found[:common] != self._told[:common]:
             self.world.fail(f"of {len(self._told)} events that were told {common} should be there, of {len(found)}")
