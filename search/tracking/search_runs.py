@@ -141,7 +141,7 @@ class SearchRuns:
             self._tracker.client.log_artifact(self._search_run, str(file))
 
     @property
-    def _below(self) -> Mapping[str, str]:
+    def _below(self) -> dict[str, str]:
         """The tag that nests a cell's run in the search's."""
         return {"mlflow.parentRunId": self._search_run}
 
