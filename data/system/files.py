@@ -1,5 +1,6 @@
 """Files that appear whole: whoever reads one sees the old content or the new, and never a part."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -43,3 +44,21 @@ def write_text(path: Path, text: str) -> None:
     """Make or replace ``path`` in one step, as ``whole_file``."""
     with whole_file(path) as partial:
         partial.write_text(text)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names of the files in ``folder`` on the disk: synced content is lost with a name that was not.
+
+    Does nothing on file systems that cannot.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from data.system.disk import DiskPatience
+from data.system.files import sync_folder
 from data.system.locks import Lock, LockedError
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.journal.events import Event
@@ -46,11 +47,18 @@ class Journal:
         try:
             self.events, self._end = read_events(self.path, operators=operators)
             self._file = self.path.open("ab", buffering=0)
+            if self._file.tell() == 0:  # it may be new
+                sync_folder(self.path.parent)
             if self._file.tell() > self._end.offset:
                 self._file.truncate(self._end.offset)
         except BaseException:
             self._lock.release()
             raise
+
+    @property
+    def safe_bytes(self) -> int:
+        """How much of the file is on the disk for good. What follows was written, and may yet be taken back or lost."""
+        return self._end.offset
 
     def append(self, *events: Event) -> None:
         """Write ``events`` in one go; when this returns they are on the disk.

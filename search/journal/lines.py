@@ -67,11 +67,17 @@ BEGIN = Place()
 
 
 def read_events(
-    path: Path, since: Place = BEGIN, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS
+    path: Path,
+    since: Place = BEGIN,
+    operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
+    until: int | None = None,
 ) -> tuple[list[Event], Place]:
     """The events after a place, and the place after the last whole line: a reader beside the writer goes on there.
 
     A finished journal may be kept compressed, as ``.gz``.
+
+    Args:
+        until: no byte after this one is read.
 
     Raises:
         JournalError: a line that is not the last is damaged, or one is not where it was written; the message gives its number.
@@ -82,7 +88,7 @@ def read_events(
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             file.seek(since.offset)
-            lines = file.read().splitlines(keepends=True)
+            lines = file.read(-1 if until is None else until - since.offset).splitlines(keepends=True)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise JournalError(f"{path}: damaged ({error}).") from error
     with _without_garbage_collection():

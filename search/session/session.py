@@ -87,7 +87,7 @@ class Session:
             self._say(self._headline(record))
             tracked = beside.enter_context(
                 follow(
-                    journal.path,
+                    journal,
                     self.tracking,
                     self.plan.space.operator_kinds,
                     self.folder,

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from models.spec import Operator
+from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.session.hints import program, relative
 from search.tracking.follower import TrackingThread
@@ -18,7 +19,7 @@ CLOSE_TIMEOUT_S = 20.0
 
 @contextmanager
 def follow(
-    journal: Path,
+    journal: Journal,
     tracking: Tracking,
     operators: tuple[type[Operator], ...],
     folder: Path,
@@ -38,7 +39,7 @@ def follow(
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
-    thread = TrackingThread(journal, tracking, operators, renewed, say)
+    thread = TrackingThread(journal.path, tracking, operators, renewed, say, lambda: journal.safe_bytes)
     thread.start()
     try:
         yield thread

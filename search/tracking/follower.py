@@ -57,6 +57,7 @@ class TrackingThread(threading.Thread):
     Args:
         results: writes the files of a search that still runs, and names them; they are attached every ``RESULTS_S``.
         say: told in a line when the tracker begins to fail.
+        safe_bytes: how much of the journal is on the disk for good: no tracker shall show what a power cut takes back.
 
     Attributes:
         last_error: why the tracker is behind, in a line; None while it is not.
@@ -69,10 +70,11 @@ class TrackingThread(threading.Thread):
         operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
         results: Callable[[SearchRecord], Sequence[Path]] = lambda record: (),
         say: Callable[[str], None] = lambda line: None,
+        safe_bytes: Callable[[], int | None] = lambda: None,
     ) -> None:
         super().__init__(name="dpc-tracking", daemon=True)
         self.last_error: str | None = None
-        self._projection = Projection(journal, tracking, operators)
+        self._projection = Projection(journal, tracking, operators, safe_bytes)
         self._tracking, self._say = tracking, say
         self._files: Sequence[Path] = ()
         self._closing, self._abandoned = threading.Event(), threading.Event()

@@ -30,15 +30,24 @@ class Projection:
 
     Only one projection at a time writes a journal's runs. After a failed write it asks the tracker what arrived.
 
+    Args:
+        safe_bytes: how much of the journal of a running search may be told; None of one that nobody writes.
+
     Attributes:
         record: what the journal held when it was last read.
         link: to the cells in a dashboard; empty until the tracker has answered.
     """
 
-    def __init__(self, journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> None:
+    def __init__(
+        self,
+        journal: Path,
+        tracking: Tracking,
+        operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
+        safe_bytes: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self.record = SearchRecord()
         self.link = ""
-        self._journal, self._tracking, self._operators = journal, tracking, operators
+        self._journal, self._tracking, self._operators, self._safe_bytes = journal, tracking, operators, safe_bytes
         self._read_to = BEGIN
         self._ends: list[SearchPoint] = []
         self._untold: set[int] = set()
@@ -92,7 +101,7 @@ class Projection:
                 pass
 
     def _read(self) -> None:
-        events, self._read_to = read_events(self._journal, self._read_to, self._operators)
+        events, self._read_to = read_events(self._journal, self._read_to, self._operators, self._safe_bytes())
         for event in events:
             self.record.apply(event)
             self._is_search_untold = True

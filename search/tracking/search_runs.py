@@ -13,7 +13,7 @@ from search.journal.events import RungReached, SearchOpened
 from search.journal.record import SearchRecord, TrialRecord
 from search.tracking.client import Point, Tracker
 from search.tracking.dashboard_table import cells_view
-from search.tracking.params import cell_params, cell_tag, flat_params
+from search.tracking.params import CELL_TAG, cell_params, cell_tag, flat_params
 
 if TYPE_CHECKING:  # for the names of types alone
     from mlflow.entities import Run
@@ -52,11 +52,16 @@ class SearchRuns:
         self._search: Run | None = None
         self._trials: dict[int, str] = {}
         self._rungs_told: dict[int, int] = {}
+        self._cells: dict[int, str] = {}
+        """Of runs that were found, and not told of since."""
         ours = f"tags.`{SEARCH_TAG}` = '{self._id}'"
         self.link = tracker.keep_view(self._id, cells_view(f"{ours} and tags.stage != 'search'"))
         for run in tracker.find(ours):
             self._take_in(run)
         self._search_run = self._search.info.run_id if self._search else self._create_search()
+        if self._search is None:  # the tracker may have lost it, and not its cells
+            for run_id in self._trials.values():
+                tracker.log(run_id, tags=self._below)
         self._ends_told = int(self._search.data.metrics.get("trials_finished", 0)) if self._search else 0
         known: Mapping[str, str] = self._search.data.params if self._search else {}
         fixed = {key: value for key, value in opened.settings.items() if key not in RENEWED}
@@ -66,6 +71,8 @@ class SearchRuns:
     def tell_trial(self, trial: TrialRecord) -> None:
         """Write what is new of ``trial``."""
         number, ended = trial.proposed.trial, trial.ended
+        if self._cells.pop(number, cell_tag(trial.cell)[CELL_TAG]) != cell_tag(trial.cell)[CELL_TAG]:
+            self._forget(number)
         run_id = self._trials.get(number) or self._create_trial(trial)
         told = self._rungs_told.get(number, -1)
         points = [_rung_point(rung) for rung in trial.rungs[max(told, 0) :]]
@@ -133,6 +140,11 @@ class SearchRuns:
         for file in files:
             self._tracker.client.log_artifact(self._search_run, str(file))
 
+    @property
+    def _below(self) -> dict[str, str]:
+        """The tag that nests a cell's run in the search's."""
+        return {"mlflow.parentRunId": self._search_run}
+
     def _take_in(self, run: "Run") -> None:
         tag = run.data.tags.get(TRIAL_TAG)
         if tag is None and self._search is None:
@@ -140,11 +152,18 @@ class SearchRuns:
         elif tag is not None and int(tag) not in self._trials:
             trial = int(tag)
             self._trials[trial] = run.info.run_id
+            self._cells[trial] = run.data.tags[CELL_TAG]
             self._rungs_told[trial] = int(run.data.metrics.get("rung", -1)) if run.data.params else -1
             if run.info.status in ("FINISHED", "FAILED"):
                 self._ended_s[trial] = run.info.end_time / 1000
         else:  # the answer to its creation was lost, and it was created again
             self._tracker.client.delete_run(run.info.run_id)
+
+    def _forget(self, trial: int) -> None:
+        """A driver whose end of the journal was lost with its disk gave this number to another cell."""
+        self._tracker.client.delete_run(self._trials.pop(trial))
+        del self._rungs_told[trial]
+        self._ended_s.pop(trial, None)
 
     def _create_search(self) -> str:
         fingerprint = dict(self._opened.fingerprint)
@@ -158,7 +177,7 @@ class SearchRuns:
         if trial.proposed.repeats is not None:
             stage = "repeat"
         tags = {SEARCH_TAG: self._id, TRIAL_TAG: str(number), "stage": stage, "status": "running"} | cell_tag(trial.cell)
-        tags |= {"mlflow.parentRunId": self._search_run} | ({"inherited_from": trial.source} if trial.source else {})
+        tags |= self._below | ({"inherited_from": trial.source} if trial.source else {})
         run_id = self._tracker.create(_trial_name(trial), trial.proposed.time_s, tags)
         self._trials[number] = run_id
         return run_id
