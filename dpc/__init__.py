@@ -1,7 +1,41 @@
-"""The public names of dpc-search, loaded when they are asked for: ``dpc.CellSpec``, ``dpc.Segmenter``.
+"""Search for Dense Prediction Cells from Python: an objective, an algorithm, or cells of your own.
 
-This project's packages have names that others use, too: models, data, search, training. Here they are found first, whatever
-lies in the folder that Python was started in.
+::
+
+    import dpc
+
+    space = dpc.CellSpace(3, {"conv": dpc.PointwiseConvs(), "atrous": dpc.AtrousConvs([1, 3, 6])})
+
+    def objective(cell, seed):      # a score from 0 to 1 at each rung
+        for epochs in (1, 3, 9):
+            yield train_and_validate(cell, seed, epochs)
+
+    found = dpc.search(space, objective, rungs=(1, 3, 9), trials=50, name="mine")
+    print(found.best.cell, found.best.miou)
+
+Names are loaded when they are first asked for: ``import dpc`` alone takes neither torch nor Ray.
+
+Searches
+    search                 any objective, run by Ray Tune: early stopping, journal, resume, MLflow
+    study, AskTell         cells that you score yourself: ``ask`` and ``tell``; without Ray
+    load, leaderboard      what a search has found so far: its SearchRecord, and that as rows
+    Objective, RungScore   what scores a cell, and a score with its iteration, loss and time
+    Tracking               which MLflow tracker shows a search
+Cells
+    CellSpec, Branch       what a cell is; ``to_json`` and ``from_json`` in DeepLab's published format
+    Conv1x1, AtrousConv, PyramidPooling, Operator       what a branch applies
+    CellSpace, PointwiseConvs, AtrousConvs, PyramidPoolings     which cells there are
+    FeatureShape, cell_cost, CellCost, Budget           exact parameters and multiply-adds, and limits on them
+What decides
+    NearBest, Uniform, RegularizedEvolution, LocalSearch, Tpe, Predictor, Pareto    who is next; Algorithm: one of your own
+    Asha, MedianStopping, NoStopping                    who is stopped early; Scheduler and Decision: one of your own
+Models and data
+    DensePredictionCell, CellSettings                   a cell as a torch module: (B, C, h, w) to (B, filters, h, w)
+    Segmenter, BackboneSettings, predict_labels, Inference      a whole model, its file, and labels for an image of any size
+    ProxyTask, ProxySettings                            the objective of ``dpc search``: a short training on cached features
+    Shapes, CamVid, Cityscapes, Voc2012, PersonPart, Folder     data sets; SegmentationDataset: one of your own
+
+A wrong argument is a ValueError of one line. A public name that changes keeps working, with a warning, for two versions.
 """
 
 import sys
@@ -12,32 +46,55 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 _PUBLIC = {
-    "BackboneSettings": "models.settings",
-    "CellCost": "models.cost",
-    "CellSettings": "models.settings",
-    "CellSpace": "search.deciding.space",
-    "CellSpec": "models.spec",
-    "DensePredictionCell": "models.dpc",
-    "FeatureShape": "models.cost",
-    "Inference": "training.settings",
-    "Segmenter": "models.segmenter",
-    "cell_cost": "models.cost",
-    "predict_labels": "training.prediction",
+    "search.session.library": ("search",),
+    "search.session.ask_and_tell": ("AskTell", "study"),
+    "search.journal.folder": ("load",),
+    "search.findings.leaderboard": ("leaderboard",),
+    "search.journal.record": ("SearchRecord",),
+    "search.tracking.settings": ("Tracking",),
+    "training.score": ("Objective", "RungScore"),
+    "models.spec": ("AtrousConv", "Branch", "CellSpec", "Conv1x1", "Operator", "PyramidPooling"),
+    "search.deciding.space": ("AtrousConvs", "CellSpace", "PointwiseConvs", "PyramidPoolings"),
+    "models.cost": ("CellCost", "FeatureShape", "cell_cost"),
+    "search.deciding.budget": ("Budget",),
+    "search.deciding.algorithms.base": ("Algorithm",),
+    "search.deciding.algorithms.near_best": ("NearBest",),
+    "search.deciding.algorithms.uniform": ("Uniform",),
+    "search.deciding.algorithms.evolution": ("RegularizedEvolution",),
+    "search.deciding.algorithms.local_search": ("LocalSearch",),
+    "search.deciding.algorithms.tpe": ("Tpe",),
+    "search.deciding.algorithms.predictor": ("Predictor",),
+    "search.deciding.algorithms.pareto": ("Pareto",),
+    "search.deciding.schedulers": ("Asha", "Decision", "MedianStopping", "NoStopping", "Scheduler"),
+    "models.settings": ("BackboneSettings", "CellSettings"),
+    "models.dpc": ("DensePredictionCell",),
+    "models.segmenter": ("Segmenter",),
+    "training.prediction": ("predict_labels",),
+    "training.proxy": ("ProxyTask",),
+    "training.settings": ("Inference", "ProxySettings"),
+    "data.datasets.contract": ("SegmentationDataset",),
+    "data.datasets.shapes": ("Shapes",),
+    "data.datasets.camvid": ("CamVid",),
+    "data.datasets.cityscapes": ("Cityscapes",),
+    "data.datasets.pascal": ("PersonPart", "Voc2012"),
+    "data.datasets.folder": ("Folder",),
 }
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605 - one list of names is enough
+"""By the module that has them."""
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - one list of names is enough
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'dpc' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(load(_PUBLIC[name]), name)
+    return getattr(_loaded(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-def load(module: str) -> Any:
+def _loaded(module: str) -> Any:
     """This project's ``module``, and not one of that name from elsewhere.
 
     Raises:

@@ -57,6 +57,10 @@ class FeatureShape:
         return self.height * self.width
 
 
+TABLE_1 = FeatureShape(320, 65, 129)
+"""That of MobileNet-v2 for an image of 1025 x 2049 pixels at output stride 16, as in table 1."""
+
+
 def cell_cost(cell: CellSpec, features: FeatureShape, filters: int = 256) -> CellCost:
     """The exact cost of ``cell`` on top of ``features``."""
     branches = [

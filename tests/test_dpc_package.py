@@ -1,6 +1,7 @@
 """``import dpc`` and the command ``dpc`` in a folder that has packages of the same names as this project's."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -41,10 +42,27 @@ def test_a_package_that_is_loaded_already_is_named(monkeypatch, folder):
     monkeypatch.setitem(sys.modules, "models", type(sys)("models"))
     sys.modules["models"].__file__ = str(folder / "models" / "__init__.py")
     with pytest.raises(ImportError, match="its package 'models' is hidden by .*models/__init__.py, which is loaded already"):
-        dpc.load("models.spec")
+        _ = dpc.CellSpec
 
 
-def test_every_public_name_is_there_and_others_are_told_which_are():
-    assert all(getattr(dpc, name).__name__ == name for name in dir(dpc))
-    with pytest.raises(AttributeError, match="no attribute 'Segmentor'; it has BackboneSettings, "):
+def test_every_public_name_is_there_explained_and_in_the_help_and_others_are_told_which_are():
+    assert all(getattr(dpc, name).__name__ == name and getattr(dpc, name).__doc__ for name in dir(dpc))
+    overview = set(re.findall(r"\w+", dpc.__doc__))
+    assert set(dir(dpc)) <= overview
+    with pytest.raises(AttributeError, match="no attribute 'Segmentor'; it has Algorithm, "):
         _ = dpc.Segmentor
+
+
+def test_neither_the_package_nor_a_study_that_is_asked_and_told_loads_torch_or_ray(tmp_path):
+    code = """
+import sys, dpc
+assert not {"models", "search"} & {*sys.modules}
+space = dpc.CellSpace(2, {"conv": dpc.PointwiseConvs(), "atrous": dpc.AtrousConvs([1, 6])})
+with dpc.study(space, trials=2, output_dir=sys.argv[1]) as study:
+    while asked := study.ask():
+        study.tell(asked, 0.5)
+assert len(dpc.leaderboard(dpc.load(sys.argv[1] + "/default"))) == 2
+print({"torch", "ray", "mlflow", "matplotlib"} & {*sys.modules})
+"""
+    said = python(tmp_path, code, str(tmp_path / "out"))
+    assert said.stdout == "set()\n", said.stderr

@@ -21,6 +21,7 @@ from search.findings.estimates import rank_correlation
 from search.findings.failures import failures, no_score_code
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
+from search.session.beginning import Beginning
 from search.session.code_version import search_code
 from search.session.folder import alone_in
 from search.session.hints import from_here, print_lines
@@ -48,20 +49,22 @@ def _score_twice(settings: FidelitySettings) -> int:
         fingerprint = {**side.fingerprint, **scoring.fingerprint, "cells": [cell.digest for cell in cells], "seed": plan.seed}
         session = Session(
             settings.folder / name,
-            plan,
-            SearchOpened(
-                f"{settings.label}, {name} protocol",
-                fingerprint | {"search_code": search_code()},
-                {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
-                now_s(),
+            Beginning(
+                plan,
+                SearchOpened(
+                    f"{settings.label}, {name} protocol",
+                    fingerprint | {"search_code": search_code()},
+                    {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
+                    now_s(),
+                ),
+                "another label=...",
+                side.accept,
             ),
             scoring.task,
             side.workplace,
             side.tracking.resolved(side.workplace.output_dir),
             console,
             f"{name.capitalize()} protocol: {len(cells)} cells, {scoring.rungs[-1]} iterations each",
-            "another label=...",
-            side.accept,
             retry_failed=settings.retry_failed,
         )
         study, _ = session.run()

@@ -22,6 +22,7 @@ from search.findings.leaderboard import percent, quantity
 from search.findings.two_rankings import Ranking, as_csv, proxy_correlation, reranked
 from search.journal.events import SearchOpened, now_s
 from search.journal.study import Study
+from search.session.beginning import Beginning
 from search.session.code_version import search_code
 from search.session.folder import alone_in
 from search.session.hints import from_here, print_lines, program, relative
@@ -93,20 +94,22 @@ def _train(
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "cells": [cell.digest for cell in cells]}
     session = Session(
         folder,
-        _plan(settings, scoring, cells, seed),
-        SearchOpened(
-            f"{settings.source} re-ranked, seed {seed}",
-            fingerprint | {"seed": seed, "search_code": search_code()},
-            recorded,
-            now_s(),
+        Beginning(
+            _plan(settings, scoring, cells, seed),
+            SearchOpened(
+                f"{settings.source} re-ranked, seed {seed}",
+                fingerprint | {"seed": seed, "search_code": search_code()},
+                recorded,
+                now_s(),
+            ),
+            "another label=...",
+            settings.accept,
         ),
         scoring.task,
         settings.workplace,
         settings.tracking.resolved(settings.workplace.output_dir),
         console,
         f"{title}, {scoring.rungs[-1]} iterations each",
-        "another label=...",
-        settings.accept,
         retry_failed=settings.retry_failed,
     )
     study, dashboard = session.run()

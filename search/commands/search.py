@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from rich.console import Console
 
@@ -18,10 +19,11 @@ from search.findings.search_noise import search_noise
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.journal.study import Study
+from search.session.beginning import Beginning
 from search.session.code_version import search_code
 from search.session.hints import from_here, print_lines, program
 from search.session.machine import machine
-from search.session.scoring import by_proxy
+from search.session.scoring import Scoring, by_objective, by_proxy
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
@@ -34,36 +36,45 @@ def run(settings: SearchSettings) -> int:
     console = plain_console()
     name, folder, workplace = settings.name, settings.folder, settings.workplace
     check_workplace(workplace)
-    scoring = by_proxy(settings.deciding.proxy, settings.deciding.space, settings.images, workplace, console)
+    scoring = _scoring(settings, console)
     plan = replace(settings.deciding.plan(scoring.features), repeats=settings.repeats)
-    plan.budget.check(plan.space, plan.cost_of)
+    plan.check_costs()
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "search_code": search_code()}
-    backbone = settle(settings.images.backbone).record
-    recorded = {**settings.fingerprint, **settings.recorded, "backbone": backbone, "machine": machine()}
+    recorded = {**settings.fingerprint, **settings.recorded, **_backbone(settings), "machine": machine()}
+    beginning = Beginning(
+        plan,
+        SearchOpened(name, fingerprint, recorded, now_s()),
+        f"another name=..., which goes on from its cells with fork=true from={name}",
+        settings.accept,
+        settings.parent,
+        settings.fork_rescore,
+    )
     session = Session(
         folder,
-        plan,
-        SearchOpened(
-            name,
-            fingerprint,
-            recorded,
-            now_s(),
-        ),
+        beginning,
         scoring.task,
         workplace,
         settings.tracking.resolved(workplace.output_dir),
         console,
         f"Search {name}: {plan.trials} of {plan.space.size:,} encodings, {plan.space.num_distinct:,} different cells",
-        f"another name=..., which goes on from its cells with fork=true from={name}",
-        settings.accept,
-        settings.parent,
-        settings.fork_rescore,
-        settings.retry_failed,
-        partial(_write_results, settings=settings.report),
+        settings.timeout_s,
+        retry_failed=settings.retry_failed,
+        write_results=partial(_write_results, settings=settings.report),
     )
     study, dashboard = session.run()
     _report(study, folder, dashboard, settings.overrides.arguments(*SHARED), console)
     return session.exit_code(study) or no_score_code([study.record])
+
+
+def _scoring(settings: SearchSettings, console: Console) -> Scoring:
+    deciding = settings.deciding
+    if settings.task is None:
+        return by_proxy(deciding.proxy, deciding.space, settings.images, settings.workplace, console)
+    return by_objective(settings.task, deciding.proxy.rungs, deciding.proxy.cell.filters)
+
+
+def _backbone(settings: SearchSettings) -> dict[str, Any]:
+    return {"backbone": settle(settings.images.backbone).record} if settings.task is None else {}
 
 
 def _write_results(record: SearchRecord, settings: ReportSettings) -> None:

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from models.spec import CellSpec
+from data.system.errors import UserError
+from models.spec import CellError, CellSpec
 from search.deciding.algorithms.base import Algorithm, proposal_seed, propose_new, training_seed
 from search.deciding.budget import Budget, CostOf
 from search.deciding.outcomes import Evaluation, Finished
@@ -26,6 +27,7 @@ class Plan:
         window: None lets a decision see all results that have arrived. A number makes the search deterministic: proposal n
             waits for the ends of trials up to n - window, and it and its trial's rungs see those alone.
         repeats: so many cells are scored again at the end, under another seed.
+        first: cells that are scored before the algorithm is asked for one.
         paired: every training has the study's own seed, so that all cells see the same batches; else it follows from the cell.
     """
 
@@ -40,6 +42,7 @@ class Plan:
     window: int | None = None
     repeats: int = 0
     paired: bool = False
+    first: Sequence[CellSpec] = ()
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -48,6 +51,23 @@ class Plan:
             raise ValueError(f"repeats must be at least 0, got {self.repeats}.")
         if self.window is not None and self.window < 1:
             raise ValueError(f"window must be at least 1, got {self.window}.")
+        for cell in self.first:
+            try:
+                self.space.check(cell)
+            except CellError as error:
+                raise UserError(f"first: {error}") from error
+        if len({cell.digest for cell in self.first}) < len(self.first):
+            raise UserError("first: it names a cell twice; cells equal up to the order of branches are one.")
+        if len(self.first) > self.trials:
+            raise UserError(f"trials must be at least {len(self.first)} for the cells that come first, got {self.trials}.")
+
+    def check_costs(self) -> None:
+        """Raise a UserError if the budget is below the space's cheapest cell, or below one that is to come first."""
+        self.budget.check(self.space, self.cost_of)
+        for cell in self.first:
+            if not self.allows(cell):
+                cost = self.cost_of(cell)
+                raise UserError(f"first: {cell} is over the budget: {cost.params:,} params, {cost.madds:,} madds.")
 
     def allows(self, cell: CellSpec) -> bool:
         """Whether a cell is within the budget."""
@@ -64,7 +84,7 @@ class Policy:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._known: set[str] = set()
-        self._first: list[CellSpec] = []
+        self._first = [cell.canonical() for cell in plan.first]
         self._pending: dict[int, CellSpec] = {}
         self._running: set[int] = set()
         self._repeats: set[int] = set()

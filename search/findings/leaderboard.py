@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -14,38 +15,47 @@ from search.journal.record import SearchRecord, TrialRecord
 COLUMNS = ("rank", "digest", "miou", "expected", "params", "madds", "status", "rung", "seconds", "cell")
 
 
+def leaderboard(record: SearchRecord) -> list[dict[str, Any]]:
+    """Every finished cell, best first, those without a score last: a row for each, as ``pandas.DataFrame`` takes them.
+
+    ``rank`` from 1, ``digest``, ``miou`` at its last rung (None without a score), ``expected`` mIoU under a fresh seed (None
+    where the search has not measured its noise), ``params``, ``madds``, ``status``, ``rung`` that it reached, ``seconds`` of
+    training and validation, ``cell``.
+    """
+    noise = search_noise(record)
+    return [
+        {
+            "rank": rank,
+            "digest": trial.cell.digest,
+            "miou": trial.miou,
+            "expected": noise.of(trial) if noise else None,
+            "params": trial.proposed.params,
+            "madds": trial.proposed.madds,
+            "status": str(trial.status),
+            "rung": len(trial.rungs),
+            "seconds": trial.elapsed_s,
+            "cell": trial.cell,
+        }
+        for rank, trial in enumerate(record.leaderboard(), start=1)
+    ]
+
+
 def write_leaderboard(record: SearchRecord, folder: Path) -> None:
     """Write ``leaderboard.csv`` and, once a trial has a score, ``best.json`` into ``folder``.
 
     Beside the score that was found stands the one to expect under a fresh seed, where the search has measured its noise.
     """
-    ranked, noise = record.leaderboard(), search_noise(record)
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    for rank, trial in enumerate(ranked, start=1):
-        expected = noise.of(trial) if noise else None
-        miou, expected_miou = ("" if value is None else f"{value:.6f}" for value in (trial.miou, expected))
-        cell = json.dumps(trial.cell.to_json())
-        proposed = trial.proposed
-        seconds = f"{trial.elapsed_s:.1f}"
-        writer.writerow(
-            [
-                rank,
-                trial.cell.digest,
-                miou,
-                expected_miou,
-                proposed.params,
-                proposed.madds,
-                trial.status,
-                len(trial.rungs),
-                seconds,
-                cell,
-            ]
-        )
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    for row in leaderboard(record):
+        scores = {name: "" if row[name] is None else f"{row[name]:.6f}" for name in ("miou", "expected")}
+        cell = json.dumps(row["cell"].to_json())
+        writer.writerow({**row, **scores, "seconds": f"{row['seconds']:.1f}", "cell": cell})
     write_text(folder / "leaderboard.csv", text.getvalue())
-    if ranked and ranked[0].miou is not None:
-        write_text(folder / "best.json", json.dumps(_best(ranked[0], noise), indent=2) + "\n")
+    best = record.best
+    if best is not None and best.miou is not None:
+        write_text(folder / "best.json", json.dumps(_best(best, search_noise(record)), indent=2) + "\n")
 
 
 def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:

@@ -62,3 +62,19 @@ def open_search(folder: Path, operators: tuple[type[Operator], ...] = PUBLISHED_
     if record.opened is None:
         raise JournalError(f"{setting}: no search {folder.name!r}, {path} has no first line.")
     return KeptSearch(folder, record.opened, events, record)
+
+
+def load(folder: str | Path, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> SearchRecord:
+    """What a search has found so far, whether it still runs or not; nothing is written.
+
+    Args:
+        folder: ``output_dir/name``.
+        operators: the kinds of operator that its cells may hold: ``space.operator_kinds`` where it has some of your own.
+
+    Returns:
+        ``.best``, ``.leaderboard()``, ``.trials`` by number; each trial has ``.cell``, ``.miou``, ``.rungs``, ``.status``.
+
+    Raises:
+        ValueError: there is no search, or its journal is damaged.
+    """
+    return open_search(Path(folder), operators, "folder").record

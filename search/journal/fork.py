@@ -9,7 +9,7 @@ from search.journal.events import TrialInherited, now_s
 from search.journal.fingerprints import differences
 from search.journal.folder import KeptSearch
 
-SCORING = ("proxy", "features", "scoring_code")
+SCORING = ("proxy", "task", "features", "scoring_code")
 """The parts of a fingerprint that decide what a score means."""
 
 

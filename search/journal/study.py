@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from models.spec import CellSpec
@@ -32,6 +32,10 @@ class EventLog(Protocol):
     def append(self, *events: Event) -> None: ...
 
 
+Callback = Callable[["Study", Event], None]
+"""Told what happens in a study, once it is on the disk. What it raises ends the search, which may go on later."""
+
+
 class Study:
     """Proposes trials and journals what becomes of them; each event is on the disk before anyone else sees it.
 
@@ -43,9 +47,11 @@ class Study:
         on_event: told each event after the record.
         give_up_after: trials that fail alike, one after the other, until no more are begun: what fails them is not their cells.
         retry_failed: whether trials that failed before are left open, too.
+        callbacks: told each event after ``on_event``, with the study: they may ``stop`` it.
 
     Attributes:
         trouble: what those trials failed of; empty while all is well.
+        stopped: why no more trials are begun, where somebody wished it.
     """
 
     def __init__(
@@ -57,8 +63,12 @@ class Study:
         on_event: Callable[[Event], None] = lambda event: None,
         give_up_after: int | None = None,
         retry_failed: bool = False,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.trouble = ""
+        self.stopped = ""
+        self._callbacks = callbacks
+        self._interrupted: deque[CellProposed] = deque()
         self._give_up_after = give_up_after
         self._failed_alike: list[str] = []
         self.plan = plan
@@ -83,16 +93,18 @@ class Study:
     @property
     def has_more(self) -> bool:
         """Whether ``propose`` will give another trial, now or once running ones have ended."""
-        if self.trouble:
+        if self.trouble or self.stopped:
             return False
         return bool(self._interrupted) or self._has_new or self._has_repeats
 
     @property
     def is_over(self) -> bool:
-        """Whether every trial that will ever be proposed has ended."""
-        record = self.record
-        are_repeated = all(trial.ended for trial in record.repeats.values())
-        return not self.has_more and record.num_ended == record.num_proposed and are_repeated
+        """Whether every trial that will ever be handed out has ended; those that trouble left behind are not."""
+        if self.has_more:
+            return False
+        record, left = self.record, {proposed.trial for proposed in self._interrupted}
+        are_repeated = all(trial.ended or number in left for number, trial in record.repeats.items())
+        return are_repeated and record.num_ended == record.num_proposed - len(left - record.repeats.keys())
 
     def propose(self) -> CellProposed | None:
         """The next trial to run; None when there is none, or while a deterministic search waits for a running one."""
@@ -148,9 +160,13 @@ class Study:
         """A device is broken and gets no further trials."""
         self._append(DeviceLeftOut(device, reason, now_s()))
 
+    def stop(self, reason: str) -> None:
+        """Begin no more trials this time; those that run go on to their ends."""
+        self.stopped = reason
+
     def close(self) -> None:
         """Say that the search is complete, if it is over."""
-        if self.is_over and not self.trouble:
+        if self.is_over and not self.trouble and not self.stopped:
             repeated = f", {len(self.record.repeats)} of them scored twice" if self.record.repeats else ""
             self._append(SearchClosed((self._exhausted or f"{self.plan.trials} trials") + repeated, now_s()))
 
@@ -192,6 +208,8 @@ class Study:
             else:
                 tell(self._policy, self.record, event)
             self._on_event(event)
+            for callback in self._callbacks:
+                callback(self, event)
 
 
 def _alike(one: str, other: str) -> bool:

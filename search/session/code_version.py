@@ -1,8 +1,13 @@
 """Which code a search ran: digests of the source that decides scores, and of the source that decides proposals."""
 
+import hashlib
+import inspect
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from data.system.errors import UserError
 from training.source_code import source_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +23,23 @@ def scoring_code(*scoring: object) -> str:
     """
     kinds = [thing if isinstance(thing, type) else type(thing) for thing in scoring]
     return source_digest(*sorted({kind.__module__ for kind in kinds}))
+
+
+def objective_code(objective: Callable[..., object]) -> str:
+    """Of an objective of one's own: its module and what that imports; its own text where a script or a notebook defines it.
+
+    Raises:
+        UserError: its text cannot be read, as of what was typed at a prompt.
+    """
+    while isinstance(objective, partial):
+        objective = objective.func
+    kind = objective if inspect.isroutine(objective) or inspect.isclass(objective) else type(objective)
+    if kind.__module__ != "__main__":
+        return source_digest(kind.__module__)
+    try:
+        return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()[:16]
+    except (OSError, TypeError) as error:
+        raise UserError(f"objective: its source cannot be read ({error}); define {kind.__qualname__} in a file.") from error
 
 
 def search_code() -> str:

@@ -11,20 +11,23 @@ from data.cache.stored_copy import keep_in_store
 from data.datasets.contract import search_splits
 from data.digests import FileDigests
 from data.folds import folds_digest
+from data.system.errors import UserError
 from models.backbones import build_backbone, weights_digest
-from models.cost import FeatureShape
+from models.cost import TABLE_1, FeatureShape
 from search.deciding.space import CellSpace
 from search.running.nodes.fetched_task import FetchedTask
 from search.running.nodes.shared_folders import SharedPath
+from search.running.objective import ObjectiveTask
 from search.running.trial import CellTask
 from search.session.backbone import backbone_of
 from search.session.caches import build_caches
-from search.session.code_version import scoring_code
+from search.session.code_version import objective_code, scoring_code
 from search.session.joining import check_copies, join_cluster, on_shared, shared_data
 from search.settings.groups import Images, Workplace
 from training.end_to_end import EndToEndTask
 from training.extraction import refuse_leaks, search_folds
 from training.proxy import ProxyTask
+from training.score import Objective
 from training.settings import ProxySettings, RetrainSettings
 
 
@@ -76,6 +79,27 @@ def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplac
         FeatureShape(*shape),
         settings.cell.filters,
         {"features": features, "scoring_code": scoring_code(task, *space.operator_kinds)},
+    )
+
+
+def by_objective(objective: Objective, rungs: Sequence[int], filters: int, features: FeatureShape = TABLE_1) -> Scoring:
+    """By a callable of one's own. Its attribute ``features``, where it has one, is the map that its cells read.
+
+    Raises:
+        UserError: it cannot be sent to workers.
+    """
+    features = getattr(objective, "features", features)
+    if not isinstance(features, FeatureShape):
+        raise UserError(f"objective: its attribute features must be a FeatureShape, got {features!r}.")
+    return Scoring(
+        ObjectiveTask.of(objective, rungs),
+        rungs,
+        features,
+        filters,
+        {
+            "features": {"shape": [features.channels, features.height, features.width]},
+            "scoring_code": objective_code(objective),
+        },
     )
 
 

@@ -1,7 +1,8 @@
 """A study, run for a person: journal, live table, dashboard, store, cluster; and how to go on where it was interrupted."""
 
+import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,17 +13,14 @@ from rich.console import Console
 
 from data.system.disk import DiskPatience
 from data.system.termination import interrupted_code
-from search.config import ConfigError
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
-from search.journal.events import SearchOpened, TrialInherited
-from search.journal.fingerprints import CODE, accepted, differences
-from search.journal.folder import JOURNAL, open_search
-from search.journal.fork import inherit
+from search.journal.events import Event, SearchOpened
+from search.journal.folder import JOURNAL
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.journal.remote.keeper import StoredSearch
-from search.journal.study import Study
+from search.journal.study import Callback, Study
 from search.running.kept_checkpoint import KeptTask
 from search.running.nodes.cluster import slots
 from search.running.nodes.gpus import check_gpus
@@ -30,11 +28,13 @@ from search.running.nodes.store_access import check_nodes, clean_nodes
 from search.running.resources import Node
 from search.running.run import run_study
 from search.running.trial import CellTask
+from search.session.beginning import Beginning
 from search.session.hints import from_here
 from search.session.joining import join
 from search.session.stored import kept, restored
 from search.session.tracking import dashboard, follow, result_files
 from search.settings.groups import Workplace
+from search.tracking.follower import TrackingThread
 from search.tracking.settings import Tracking
 from search.views.live import SearchDisplay
 
@@ -47,31 +47,30 @@ class Session:
     """One study in ``folder``, from where its journal left it, or from its beginning.
 
     Attributes:
-        opened: what the journal of a new study begins with.
         task: scores a cell on a worker.
+        tracking: the MLflow tracker that shows it; None for none.
         title: what is about to be done, for the first line.
-        cure: what to choose where the journal holds a search with other settings.
-        accept: digests of code in the fingerprint whose differences change no result, as the user says.
-        parent: the folder of the search that this one is forked from.
-        rescore: so many of the parent's best cells are scored first, where its scores do not compare with this study's.
+        timeout_s: after so long no more trials are begun, and those that run go on to their ends; None for no limit.
+        callbacks: told what happens.
         retry_failed: whether the trials that failed before are tried again.
         write_results: called from time to time, at the end, and again while the disk is full; never twice at once.
     """
 
     folder: Path
-    plan: Plan
-    opened: SearchOpened
+    beginning: Beginning
     task: CellTask
     workplace: Workplace
-    tracking: Tracking
+    tracking: Tracking | None
     console: Console
     title: str
-    cure: str
-    accept: Sequence[str] = ()
-    parent: Path | None = None
-    rescore: int = 0
+    timeout_s: float | None = None
+    callbacks: Sequence[Callback] = ()
     retry_failed: bool = False
     write_results: Callable[[SearchRecord], None] = lambda record: None
+
+    @property
+    def plan(self) -> Plan:
+        return self.beginning.plan
 
     def run(self) -> tuple[Study, dict[str, str]]:
         """The study, as far as it came, and lines that open its dashboard.
@@ -83,22 +82,13 @@ class Session:
         with ExitStack() as beside:
             journal = beside.enter_context(Journal(self.folder / JOURNAL, self.plan.space.operator_kinds, patience))
             stored = beside.enter_context(restored(self.workplace, journal, self._say))
-            record, opened = self._begin(journal)
+            record, opened = self.beginning.begin(journal)
             self._say(self._headline(record))
-            tracked = beside.enter_context(
-                follow(
-                    journal,
-                    self.tracking,
-                    self.plan.space.operator_kinds,
-                    self.folder,
-                    self.console,
-                    self._write_one_at_a_time,
-                )
-            )
+            tracked = beside.enter_context(self._follow(journal, self.tracking)) if self.tracking else None
             beside.enter_context(kept(stored, journal, record, result_files(self.folder), self._say))
             study = self._run_study(journal, record, opened, stored)
             patience(lambda: self._write_one_at_a_time(record))
-        return study, dashboard(self.tracking, tracked.link)
+        return study, dashboard(self.tracking, tracked.link) if self.tracking and tracked else {}
 
     def exit_code(self, study: Study) -> int:
         """0 of a complete study; else says how to go on, and returns 1, or what a signal's receiver should."""
@@ -111,39 +101,16 @@ class Session:
                 "them again."
             )
             return 1
+        why = f" ({study.stopped})" if study.stopped else ""
         self._say(
-            f"Stopped with {study.record.num_ended} of {study.plan.trials} trials done. Nothing is lost: the same command "
+            f"Stopped with {study.record.num_ended} of {study.plan.trials} trials done{why}. Nothing is lost: the same command "
             f"goes on from {from_here(self.folder / JOURNAL)}."
         )
-        return interrupted_code()
+        return 0 if study.stopped else interrupted_code()
 
-    def _begin(self, journal: Journal) -> tuple[SearchRecord, SearchOpened]:
-        """What the journal holds, begun with the parent's cells where it is a new fork; and how it is opened now."""
-        record = SearchRecord(journal.events)
-        if record.opened is None:
-            journal.clear()  # a fork that was killed before it was opened begins anew
-            inherited, opened = self._inherited()
-            journal.append(*inherited)
-            return SearchRecord(inherited), opened
-        if self.parent and record.opened.settings.get("from") != self.parent.name:
-            raise ConfigError(f"name: {self.folder} is no fork of {self.parent.name}; choose another name=...")
-        now = self.opened.fingerprint
-        harmless = accepted(record.fingerprint, now, self.accept)
-        if changed := differences({**record.fingerprint, **{code: now[code] for code in harmless}}, now):
-            raise ConfigError(f"{self.folder}: holds a search with other settings ({changed}); choose {self._cure(record)}.")
-        return record, replace(self.opened, accepted=harmless)
-
-    def _cure(self, record: SearchRecord) -> str:
-        codes = accepted(record.fingerprint, self.opened.fingerprint, CODE)
-        return f"{self.cure}; or, where that code changes no result, accept=[{','.join(codes)}]" if codes else self.cure
-
-    def _inherited(self) -> tuple[Sequence[TrialInherited], SearchOpened]:
-        if self.parent is None:
-            return (), self.opened
-        parent, now = open_search(self.parent, self.plan.space.operator_kinds, "from"), self.opened.fingerprint
-        harmless = accepted(parent.record.fingerprint, now, self.accept)
-        scored_as = {**now, **{code: was for code, (was, _) in harmless.items()}}
-        return inherit(parent, scored_as, self.plan, self.rescore), replace(self.opened, accepted=harmless)
+    def _follow(self, journal: Journal, tracking: Tracking) -> AbstractContextManager[TrackingThread]:
+        kinds = self.plan.space.operator_kinds
+        return follow(journal, tracking, kinds, self.folder, self.console, self._write_one_at_a_time)
 
     def _headline(self, record: SearchRecord) -> str:
         parts = [self.title]
@@ -167,7 +134,8 @@ class Session:
             task = KeptTask(task, stored.checkpoints)
         with SearchDisplay(record, self.plan.trials, self.console) as display:
             give_up_after = workplace.faults.give_up_after
-            study = Study(journal, record, self.plan, opened, display, give_up_after, self.retry_failed)
+            callbacks = [*([] if self.timeout_s is None else [stop_after(self.timeout_s)]), *self.callbacks]
+            study = Study(journal, record, self.plan, opened, display, give_up_after, self.retry_failed, callbacks)
             if is_joined := not study.is_over:
                 self._join(study, stored)
             run_study(
@@ -211,6 +179,17 @@ class Session:
     @property
     def _checkpoints(self) -> Path:
         return self.folder / "checkpoints"
+
+
+def stop_after(timeout_s: float) -> Callback:
+    """Stops a study at its first event after so long, from now on."""
+    until_s = time.monotonic() + timeout_s
+
+    def stop(study: Study, event: Event) -> None:
+        if not study.stopped and time.monotonic() >= until_s:
+            study.stop(f"timeout_s={timeout_s:g}")
+
+    return stop
 
 
 def check_workplace(workplace: Workplace) -> None:

@@ -4,11 +4,11 @@ Nothing below search/settings/ loads torch, Ray, MLflow, matplotlib or what depe
 a command begins (docs/decisions.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt
 from pydantic import AfterValidator, BeforeValidator
@@ -20,7 +20,8 @@ from data.system.cpus import available_cpus
 from models.backbone_check import check_backbone
 from models.cost import FeatureShape, cell_cost
 from models.settings import HUB, SEEDS, BackboneChoice
-from search.config import At, Overrides
+from models.spec import CellError, CellSpec
+from search.config import At, Config, Overrides
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.budget import Budget
 from search.deciding.policy import Plan
@@ -29,6 +30,7 @@ from search.deciding.space import CellSpace
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.address import check_address, names_cluster
 from search.running.resources import Node, Resources
+from search.settings.named_cells import cell_file
 from search.settings.places import OutputFolder, check_made
 from training.settings import ProxySettings
 
@@ -125,7 +127,11 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Deciding:
-    """Which cells are proposed, what they score and who goes on: all that a search's fingerprint holds of its settings."""
+    """Which cells are proposed, what they score and who goes on: all that a search's fingerprint holds of its settings.
+
+    Attributes:
+        first: names or files of cells that are scored before any other.
+    """
 
     space: CellSpace
     algorithm: Algorithm
@@ -136,6 +142,7 @@ class Deciding:
     seed: Seed
     deterministic: bool
     window: Count
+    first: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.plan(FeatureShape(1, 1, 1))  # says what is wrong
@@ -152,7 +159,30 @@ class Deciding:
             cost_of=partial(cell_cost, features=features, filters=self.proxy.cell.filters),
             budget=self.budget,
             window=self.window if self.deterministic else None,
+            first=self.first_cells,
         )
+
+    @cached_property
+    def first_cells(self) -> Sequence[CellSpec]:
+        """Raises a CellError where one cannot be read."""
+        return [read_first(name, self.space) for name in self.first]
+
+    def fingerprint(self, config: Config) -> dict[str, Any]:
+        """What a search that goes on must find as it was; of what its files held, for they may change."""
+        first = {"first": [cell.digest for cell in self.first_cells]} if self.first else {}
+        return {**config.plain(*DECIDING), **first}
+
+
+def read_first(name: str, space: CellSpace) -> CellSpec:
+    """One of the cells that come first, by its name or file.
+
+    Raises:
+        CellError: there is none, or it has operators that ``space`` does not know.
+    """
+    try:
+        return CellSpec.read(cell_file(name, "first"), space.operator_kinds)
+    except CellError as error:
+        raise CellError(f"first: {str(error).removeprefix('first: ')}") from error
 
 
 DECIDING = ("space", "algorithm", "scheduler", "budget", "proxy", "seed", "deterministic", "window")

@@ -11,7 +11,8 @@ MOST_BYTES = 200
 PICTURES = (".png", ".pdf", ".svg")
 
 
-def _one_folder(name: str) -> str:
+def check_name(name: str) -> str:
+    """Raise a ValueError if ``name`` leads elsewhere, or is longer than file systems take."""
     is_plain = name.strip() == name and name not in ("", ".", "..") and "/" not in name and name.isprintable()
     if not is_plain or len(name.encode()) > MOST_BYTES:
         raise ValueError(f"must be one plain folder name of at most {MOST_BYTES} bytes, got {name[:MOST_BYTES]!r}.")
@@ -45,7 +46,7 @@ def check_made(folder: Path) -> None:
         raise ValueError(f"must be a folder to write in, {there} does not let you.")
 
 
-FolderName = Annotated[str, AfterValidator(_one_folder)]
+FolderName = Annotated[str, AfterValidator(check_name)]
 """Of a folder in ``output_dir`` or in a search's: it leads nowhere else."""
 OutputFolder = Annotated[Path, AfterValidator(_writable_folder)]
 """Made where it is missing; absolute."""

@@ -24,7 +24,8 @@ def read(config: Config) -> ReplaySettings:
     """Raises a ConfigError for what is wrong, and for settings that are not those of the search."""
     folder = config.value("output_dir", Path).resolve() / config.value("name", FolderName)
     search = open_search(folder, config.build("space", CellSpace).operator_kinds)
-    recorded = {key: search.opened.fingerprint.get(key) for key in DECIDING}
-    if changed := differences(recorded, config.plain(*DECIDING)):
+    deciding = config.read(Deciding)
+    recorded = {key: search.opened.fingerprint[key] for key in (*DECIDING, "first") if key in search.opened.fingerprint}
+    if changed := differences(recorded, deciding.fingerprint(config)):
         raise ConfigError(f"name: {search.name} was searched with other settings ({changed}); give those of its dpc search.")
-    return config.read(ReplaySettings, search=search)
+    return config.read(ReplaySettings, search=search, deciding=deciding)

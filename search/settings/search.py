@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
-from search.config import HERE, At, Config, Overrides
+from search.config import HERE, At, Config, ConfigError, Overrides
 from search.settings import report
-from search.settings.groups import DECIDING, AcceptedCode, Deciding, Images, Workplace
+from search.settings.groups import AcceptedCode, Deciding, Images, Workplace
 from search.settings.places import FolderName
 from search.tracking.database import check_tables
 from search.tracking.settings import Tracking
+from training.score import Objective
 
 LONG = 100
 """Trials of which eight more are a small price."""
@@ -29,6 +30,8 @@ class SearchSettings:
         noise: cells that are scored twice at the end; None for ``REPEATS`` of a search that is long enough.
         fork_rescore: so many of its best are scored first, where its scores do not compare with this search's.
         retry_failed: whether trials that failed before are tried again.
+        timeout_s: after so long no more trials are begun; None for no limit.
+        task: scores cells instead of the proxy task.
         fingerprint: the settings that a resume must find as they were.
         recorded: the others that its journal tells people.
     """
@@ -39,6 +42,8 @@ class SearchSettings:
     fork_rescore: Annotated[int, Ge(0)]
     noise: Annotated[int, Ge(0)] | None
     retry_failed: bool
+    timeout_s: Annotated[float, Gt(0)] | None
+    task: Objective | None
     deciding: Annotated[Deciding, HERE]
     images: Annotated[Images, HERE]
     workplace: Annotated[Workplace, HERE]
@@ -76,9 +81,28 @@ class SearchSettings:
 
 def read(config: Config) -> SearchSettings:
     """Raises a ConfigError for what is wrong."""
+    deciding = config.read(Deciding)
+    task = _task(config)
+    own = {} if task is None else config.plain("task")
+    images = ("dataset", "cache") if task is None else ()
     return config.read(
         SearchSettings,
-        fingerprint=config.plain(*DECIDING),
-        recorded=config.plain("trials", "dataset", "cache", "fork", "from"),
+        deciding=deciding,
+        task=task,
+        fingerprint={**deciding.fingerprint(config), **own},
+        recorded=config.plain("trials", *images, "fork", "from"),
         report=report.of_search(config, config.value("name", FolderName)),
     )
+
+
+def _task(config: Config) -> Objective | None:
+    """The user's own way to score cells, if there is one."""
+    given = config.plain("task")["task"]
+    if given in (None, {"kind": None}):
+        return None
+    if not isinstance(given, dict) or given.get("kind") is None:
+        raise ConfigError(f"task: must have a _target_, such as task._target_=my_module.MyTask, got {given}.")
+    task: object = config.build("task", object)
+    if not isinstance(task, Objective):
+        raise ConfigError(f"task: must be callable as task(cell, seed), got a {type(task).__name__}.")
+    return task

@@ -1,12 +1,16 @@
 import os
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
 from data.store import Store
+from search.deciding.outcomes import Status
 from search.journal.events import SearchOpened
 from search.journal.journal import Journal
 from search.journal.remote.segments import StoredJournal
+from training.score import DivergedError
 
 
 @pytest.fixture
@@ -44,6 +48,30 @@ def wait_until():
         assert is_true()
 
     return wait
+
+
+@pytest.fixture
+def without_ray(monkeypatch):
+    """Searches score their cells in this process, one after the other, draw no pictures and tell MLflow nothing."""
+    monkeypatch.setattr("search.session.session.run_study", _run_here)
+    monkeypatch.setattr("search.session.session.join", lambda workplace: None)
+    monkeypatch.setattr("search.session.session.slots", lambda resources: 1)
+    monkeypatch.setattr("search.session.session.follow", lambda *_: nullcontext(SimpleNamespace(link="")))
+    monkeypatch.setattr("search.session.results.write_results", lambda record, settings: None)
+    monkeypatch.setattr("search.session.library.write_results", lambda record, settings: None)
+
+
+def _run_here(study, task, *_):
+    while (proposed := study.propose()) is not None:
+        try:
+            for score in task(proposed.cell, proposed.seed, None):
+                if not study.reached(proposed.trial, score):
+                    break
+        except DivergedError as error:
+            study.failed(proposed.trial, Status.DIVERGED, str(error))
+        except Exception as error:
+            study.failed(proposed.trial, Status.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    study.close()
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,14 @@ WRONG = {
         space.num_branches=1000
         space.operators.atrous.rates=[1,1]
         window=0
+        timeout_s=0
+        first=[nobody]
+        first=[{file}]
+        first=[{folder}]
+        first=[aspp,aspp]
+        space.num_branches=3 first=[aspp]
+        task=banana
+        task._target_=nothing.here
         proxy.rungs=[20,10]
         proxy.batch_size=1
         proxy.crop_px=320
@@ -245,7 +253,7 @@ MEANT = {"algorithms=null", "schedulers=null", "cell=''"}
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """What settings can name: a search, a file that is no other, a folder with an image and a model."""
+    """What settings can name: two searches, a file that is no other, a folder with an image and a model."""
     there = tmp_path_factory.mktemp("places")
     for folder in ("out/kept", "out/other", "folder"):
         (there / folder).mkdir(parents=True)

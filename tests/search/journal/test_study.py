@@ -18,13 +18,13 @@ from search.deciding.budget import Budget
 from search.deciding.outcomes import Finished, Status
 from search.deciding.schedulers import Asha, NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
-from search.journal.events import RungReached, SearchClosed, TrialEnded, TrialsReopened
+from search.journal.events import CellProposed, RungReached, SearchClosed, TrialEnded, TrialsReopened
 from search.journal.journal import Journal
 from search.journal.lines import JournalError, read_events
 from search.journal.record import SearchRecord
 from search.journal.replay import replay
 from search.journal.study import Study
-from tests.search.journal.studies import OPENED, RUNGS, journalled, open_study, plan, run, score, table
+from tests.search.journal.studies import OPENED, RUNGS, SPACE, journalled, open_study, plan, run, score, table
 from training.score import RungScore
 
 
@@ -337,3 +337,45 @@ def test_a_trial_that_has_not_ended_cannot_be_tried_again(tmp_path):
         journal.append(TrialsReopened((0,), 1.0))
     with pytest.raises(JournalError, match="line 3 tries trial 0 again, which has not ended"):
         read_events(path)
+
+
+def test_trials_that_trouble_leaves_behind_keep_no_search_from_ending(tmp_path):
+    with Journal(tmp_path / "j") as journal:
+        study = open_study(journal, plan(20))
+        for _ in range(5):
+            study.propose()
+    with Journal(tmp_path / "j") as journal:
+        study = open_study(journal, plan(20), give_up_after=2)
+        for _ in range(2):
+            study.failed(study.propose().trial, Status.FAILED, "the disk is not mounted")
+        assert study.trouble
+        assert study.is_over
+        study.close()
+        assert not study.is_complete
+
+
+def test_a_study_that_is_stopped_hands_out_no_more_and_is_not_complete(tmp_path):
+    with Journal(tmp_path / "j") as journal:
+        study = open_study(journal, plan(20))
+        running = study.propose()
+        study.stop("enough")
+        assert study.propose() is None
+        assert not study.is_over
+        study.failed(running.trial, Status.DIVERGED, "")
+        study.close()
+        assert (study.is_over, study.is_complete) == (True, False)
+    with Journal(tmp_path / "j") as journal:
+        study = open_study(journal, plan(20))
+        run(study)
+        assert study.is_complete
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_cells_that_come_first_are_proposed_in_their_order_and_the_journal_replays(tmp_path, window):
+    first = [SPACE.sample(Random(number)) for number in range(4)]
+    of_plan = plan(12, first=first, window=window)
+    journalled(tmp_path / "j", of_plan)
+    events, _ = read_events(tmp_path / "j")
+    assert [event.cell.digest for event in events if isinstance(event, CellProposed)][:4] == [one.digest for one in first]
+    assert replay(events, of_plan).differences == ()
+    assert "trial 0: proposed" in replay(events, plan(12, window=window)).differences[0]

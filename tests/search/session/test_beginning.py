@@ -1,17 +1,13 @@
 """How a study begins: anew, from its journal, or from another search's; and what it refuses."""
 
-from io import StringIO
-
 import pytest
-from rich.console import Console
 
 from search.config import ConfigError
 from search.journal.events import SearchOpened
 from search.journal.folder import JOURNAL, open_search
 from search.journal.journal import Journal
 from search.journal.study import Study
-from search.session.session import Session
-from search.settings.groups import Workplace
+from search.session.beginning import Beginning
 from search.views.report.searched import searched
 from tests.search.journal.studies import plan, run
 
@@ -25,18 +21,13 @@ BEGUN = {
 }
 
 
-def session(folder, changes=(), **options):
-    opened = SearchOpened(folder.name, BEGUN | dict(changes), {"from": "parent"}, 0.0)
-    workplace = Workplace.__new__(Workplace)  # where trials run is not asked for
-    return Session(folder, plan(6), opened, None, workplace, None, Console(file=StringIO()), "", "another name=...", **options)
-
-
 def searched_in(folder, changes=(), **options):
-    """A whole search of that session, its trials evaluated here."""
-    begun = session(folder, changes, **options)
+    """A whole search that is begun so, its trials evaluated here."""
+    opened = SearchOpened(folder.name, BEGUN | dict(changes), {"from": "parent"}, 0.0)
+    beginning = Beginning(plan(6), opened, "another name=...", **options)
     with Journal(folder / JOURNAL) as journal:
-        record, opened = begun._begin(journal)
-        run(Study(journal, record, begun.plan, opened))
+        record, opened = beginning.begin(journal)
+        run(Study(journal, record, beginning.plan, opened))
     return open_search(folder).record
 
 

@@ -1,0 +1,162 @@
+"""``dpc.study``: a search whose cells somebody else scores, one by one."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from data.system.errors import UserError
+from models.cost import TABLE_1, FeatureShape
+from models.spec import CellSpec
+from search.deciding.algorithms.base import Algorithm
+from search.deciding.budget import Budget
+from search.deciding.outcomes import Status
+from search.deciding.schedulers import Scheduler
+from search.deciding.space import CellSpace
+from search.findings.leaderboard import write_leaderboard
+from search.journal.events import CellProposed
+from search.journal.folder import JOURNAL
+from search.journal.journal import Journal
+from search.journal.study import Study
+from search.session.beginning import Beginning
+from search.session.planned import planned
+from training.score import DivergedError, RungScore, as_miou
+
+
+class AskTell:
+    """A study to ask for cells and to tell scores, in any order and from one process; ``dpc.study`` makes it.
+
+    Each answer is in the journal when a call returns. What was asked for and not told to its end is asked for again after a
+    restart, under its number and seed, and told from its first rung.
+
+    Attributes:
+        record: the search as it stands: ``.best``, ``.leaderboard()``, ``.trials``.
+    """
+
+    def __init__(self, folder: Path, beginning: Beginning) -> None:
+        self._journal = Journal(folder / JOURNAL, beginning.plan.space.operator_kinds)
+        try:
+            self.record, opened = beginning.begin(self._journal)
+            self._study = Study(self._journal, self.record, beginning.plan, opened)
+        except BaseException:
+            self._journal.close()
+            raise
+        self._asked: dict[int, tuple[int, float]] = {}
+
+    def ask(self) -> CellProposed | None:
+        """The next cell to score: its number ``trial``, ``cell``, ``seed``, exact ``params`` and ``madds``.
+
+        None where there is none: all are asked for, or a study with a ``window`` waits for a score.
+        """
+        proposed = self._study.propose()
+        if proposed is None:
+            self._study.close()
+            return None
+        self._asked[proposed.trial] = 0, time.monotonic()
+        return proposed
+
+    def tell(self, asked: CellProposed, score: float) -> bool:
+        """The score of a cell at its next rung, from 0 to 1; NaN where its training diverged.
+
+        Returns:
+            Whether it is to be trained on. If not, it has ended: it was stopped early, or that was its last rung.
+
+        Raises:
+            ValueError: the score is none, or the cell has ended or was not asked for.
+        """
+        rung, began_s = self._of(asked)
+        try:
+            miou = as_miou(score)
+        except DivergedError as error:
+            self._end(asked, Status.DIVERGED, str(error))
+            return False
+        iteration = self._study.plan.rungs[rung]
+        self._asked[asked.trial] = rung + 1, began_s
+        goes_on = self._study.reached(asked.trial, RungScore(rung + 1, iteration, miou, 0.0, time.monotonic() - began_s))
+        if not goes_on:
+            del self._asked[asked.trial]
+            self._study.close()
+        return goes_on
+
+    def fail(self, asked: CellProposed, reason: str) -> None:
+        """A cell that cannot be scored: it ends without a score, and the study goes on.
+
+        Raises:
+            ValueError: the cell has ended or was not asked for.
+        """
+        self._of(asked)
+        self._end(asked, Status.FAILED, " ".join(reason.split()))
+
+    def close(self) -> None:
+        """Write ``leaderboard.csv`` and ``best.json``, and let another process open the study."""
+        write_leaderboard(self.record, self._journal.path.parent)
+        self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _of(self, asked: CellProposed) -> tuple[int, float]:
+        if asked.trial not in self._asked:
+            raise UserError(f"tell: trial {asked.trial} has ended, or was not asked for.")
+        return self._asked[asked.trial]
+
+    def _end(self, asked: CellProposed, status: Status, reason: str) -> None:
+        del self._asked[asked.trial]
+        self._study.failed(asked.trial, status, reason)
+        self._study.close()
+
+
+def study(
+    space: CellSpace,
+    *,
+    rungs: Sequence[int] = (1,),
+    trials: int = 50,
+    name: str = "default",
+    output_dir: str | Path = "outputs",
+    algorithm: Algorithm | None = None,
+    scheduler: Scheduler | None = None,
+    first: Sequence[CellSpec | str | Path] = (),
+    budget: Budget | None = None,
+    features: FeatureShape = TABLE_1,
+    filters: int = 256,
+    seed: int = 0,
+    window: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    accept: Sequence[str] = (),
+) -> AskTell:
+    """A search whose cells you score yourself, wherever and however they run; neither Ray nor torch is loaded.
+
+    ::
+
+        with dpc.study(space, rungs=(1, 3), trials=20, name="mine") as study:
+            while asked := study.ask():
+                for score in my_scores(asked.cell, asked.seed):
+                    if not study.tell(asked, score):
+                        break
+
+    The same call goes on where it was left. All arguments are those of ``dpc.search``.
+
+    Raises:
+        ValueError: an argument is wrong, another process has the study, or the name is that of a search with other settings.
+    """
+    beginning = planned(
+        space,
+        rungs,
+        trials,
+        name,
+        algorithm,
+        scheduler,
+        first,
+        budget,
+        features,
+        filters,
+        seed,
+        window,
+        settings or {},
+        {},
+        accept,
+    )
+    return AskTell(Path(output_dir).resolve() / name, beginning)

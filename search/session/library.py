@@ -1,0 +1,150 @@
+"""``dpc.search``: a search of one's own, run by Ray Tune."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.system.errors import UserError
+from models.cost import TABLE_1, FeatureShape
+from models.spec import CellSpec
+from search.config import Overrides
+from search.deciding.algorithms.base import Algorithm
+from search.deciding.budget import Budget
+from search.deciding.schedulers import Scheduler
+from search.deciding.space import CellSpace
+from search.findings.failures import failures, no_score_code
+from search.journal.record import SearchRecord
+from search.journal.study import Callback
+from search.running.faults.tolerance import FaultTolerance
+from search.running.resources import Resources
+from search.session.described import described
+from search.session.planned import planned
+from search.session.results import write_results
+from search.session.scoring import by_objective
+from search.session.session import Session, check_workplace
+from search.settings.groups import RayCluster, Workplace
+from search.settings.report import ReportSettings
+from search.tracking.settings import Tracking
+from search.views.console import plain_console
+from training.score import Objective
+
+
+def search(
+    space: CellSpace,
+    objective: Objective,
+    *,
+    rungs: Sequence[int] = (1,),
+    trials: int = 50,
+    name: str = "default",
+    output_dir: str | Path = "outputs",
+    algorithm: Algorithm | None = None,
+    scheduler: Scheduler | None = None,
+    first: Sequence[CellSpec | str | Path] = (),
+    budget: Budget | None = None,
+    features: FeatureShape = TABLE_1,
+    filters: int = 256,
+    seed: int = 0,
+    window: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    accept: Sequence[str] = (),
+    retry_failed: bool = False,
+    timeout_s: float | None = None,
+    max_concurrent: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    cpu: int = 1,
+    gpu: float = 0.0,
+    retries: int = 2,
+    give_up_after: int | None = 3,
+    ray_address: str | None = None,
+    tracking: Tracking | None = Tracking(),  # noqa: B008 - a frozen value
+) -> SearchRecord:
+    """Search ``space`` for the cells that ``objective`` scores best, on this machine or a Ray cluster.
+
+    The same call goes on where it was stopped or killed: the search's journal is ``output_dir/name/journal.jsonl``. Beside it
+    lie ``leaderboard.csv``, ``best.json``, pictures and ``report.html``; MLflow shows every cell.
+
+    Args:
+        objective: scores a cell: ``objective(cell, seed)`` yields one number from 0 to 1 for each of ``rungs``, more is better
+            (``dpc.Objective``). It runs in processes of its own, so what it needs must be importable there, or is sent along.
+        rungs: how far a cell is trained when it is scored: ascending numbers of iterations or epochs, as the objective has it.
+        trials: cells in all, over every time that the search is resumed.
+        algorithm: proposes cells; None for ``dpc.NearBest()``.
+        scheduler: stops cells early at a rung; None for ``dpc.Asha()``.
+        first: cells that are scored before any other: values, names such as ``"dpc_top1"`` and ``"aspp"``, or JSON files.
+        budget: the most that a cell may cost; None for no limit.
+        features: the map that cells read, and ``filters`` of their branches: their exact cost follows.
+        seed: of proposals; a cell's own seed follows from it and from the cell.
+        window: None lets proposals see all results that have arrived; a number makes the search deterministic: proposal n
+            sees the results of trials up to n - window.
+        settings: what scores depend on besides the objective's code and fields, such as a version of data: a resume with
+            others is refused.
+        accept: ``"scoring_code"``, ``"search_code"``: code that differs from the search's and changes no result, as you say.
+        retry_failed: whether cells that failed before are tried again.
+        timeout_s: seconds after which no more cells are begun; those that run go on to their ends.
+        max_concurrent: cells at once at most; None for as many as there is room for.
+        callbacks: each is called as ``callback(study, event)`` after every event (``search.journal.events``);
+            ``study.stop("enough")`` begins no more cells.
+        cpu: cores of one cell, and threads. ``gpu=0.25`` packs four cells on a GPU.
+        retries: how often a cell whose process dies is tried again.
+        give_up_after: cells that fail alike, one after the other, until the search stops; None goes on to the end.
+        ray_address: of a cluster; None for that of the surrounding job, or else this machine.
+        tracking: the MLflow tracker; the default is a SQLite file in ``output_dir``; None for none.
+
+    Returns:
+        The search as it stands: ``.best``, ``.leaderboard()``, ``.trials``.
+
+    Raises:
+        ValueError: an argument is wrong, the name is that of a search with other settings, or no cell got a score; one line.
+    """
+    console, folder = plain_console(), Path(output_dir).resolve()
+    workplace = Workplace(
+        output_dir=folder,
+        resources=Resources(cpu, gpu),
+        faults=FaultTolerance(retries, None, give_up_after),
+        ray=RayCluster(address=ray_address, max_pending=32, max_concurrent=max_concurrent),
+    )
+    check_workplace(workplace)
+    scoring = by_objective(objective, rungs, filters, features)
+    scored_by = {"task": described(objective), "scoring_code": scoring.fingerprint["scoring_code"]}
+    beginning = planned(
+        space,
+        rungs,
+        trials,
+        name,
+        algorithm,
+        scheduler,
+        first,
+        budget,
+        scoring.features,
+        filters,
+        seed,
+        window,
+        settings or {},
+        scored_by,
+        accept,
+    )
+    report = ReportSettings(
+        name=name, output_dir=folder, space=space, rows=20, good_share=0.1, landmarks={}, overrides=Overrides()
+    )
+    session = Session(
+        folder / name,
+        beginning,
+        scoring.task,
+        workplace,
+        tracking.resolved(folder) if tracking else None,
+        console,
+        f"Search {name}: {trials} of {space.size:,} encodings, {space.num_distinct:,} different cells",
+        timeout_s,
+        callbacks,
+        retry_failed,
+        lambda record: write_results(record, report),
+    )
+    study, _ = session.run()
+    if study.trouble:
+        raise UserError(
+            f"objective: {give_up_after} cells in a row failed alike ({study.trouble}); mended, the same call goes on."
+        )
+    session.exit_code(study)
+    if study.is_complete and no_score_code([study.record]):
+        raise UserError(f"objective: no cell has a score: {failures([study.record])}.")
+    return study.record

@@ -1,0 +1,68 @@
+"""``dpc.study``: ask for cells, tell their scores, stop anywhere and go on."""
+
+import pytest
+
+import dpc
+from search.journal.folder import JOURNAL
+
+SPACE = dpc.CellSpace(2, {"conv": dpc.PointwiseConvs(), "atrous": dpc.AtrousConvs([1, 3, 6])})
+
+
+def study(folder, **changes):
+    return dpc.study(SPACE, **{"rungs": (1, 3), "trials": 12, "output_dir": folder} | changes)
+
+
+def score_all(study):
+    while asked := study.ask():
+        worth = int(asked.cell.digest, 16) / 2**64
+        if study.tell(asked, worth / 2):
+            study.tell(asked, worth)
+
+
+def test_cells_that_were_asked_for_and_not_told_are_asked_for_again(tmp_path):
+    with study(tmp_path) as begun:
+        asked, other = begun.ask(), begun.ask()
+        assert begun.tell(asked, 0.9)
+    with study(tmp_path) as again:
+        assert [(one.trial, one.cell, one.seed) for one in (again.ask(), again.ask())] == [
+            (one.trial, one.cell, one.seed) for one in (asked, other)
+        ]
+        assert again.tell(asked, 0.9)  # from its first rung
+        assert not again.tell(asked, 0.7)
+        assert not again.tell(other, 0.1)
+        score_all(again)
+        assert again.ask() is None
+    assert {row["status"] for row in dpc.leaderboard(dpc.load(tmp_path / "default"))} == {"completed", "stopped"}
+    assert '"search_closed"' in (tmp_path / "default" / JOURNAL).read_text()
+    assert dpc.load(tmp_path / "default").best.miou == dpc.leaderboard(again.record)[0]["miou"]
+    assert (tmp_path / "default" / "best.json").is_file()
+
+
+def test_a_cell_can_fail_or_diverge_without_a_score(tmp_path):
+    with study(tmp_path, trials=2) as begun:
+        begun.fail(begun.ask(), "no room\non the node")
+        assert not begun.tell(begun.ask(), float("nan"))
+    ends = [trial.ended for trial in begun.record.trials.values()]
+    assert [(end.status, end.reason) for end in ends] == [
+        ("failed", "no room on the node"),
+        ("diverged", "the score is not a number"),
+    ]
+
+
+def test_what_is_told_must_be_a_score_of_a_cell_that_was_asked_for(tmp_path):
+    with study(tmp_path, scheduler=dpc.NoStopping()) as begun:
+        asked = begun.ask()
+        with pytest.raises(ValueError, match="a score must be from 0 to 1, got 75; divide a percentage by 100"):
+            begun.tell(asked, 75)
+        assert [begun.tell(asked, 0.5), begun.tell(asked, 0.5)] == [True, False]
+        with pytest.raises(ValueError, match="tell: trial 0 has ended, or was not asked for"):
+            begun.tell(asked, 0.5)
+
+
+def test_one_process_at_a_time_has_a_study_and_other_settings_need_another_name(tmp_path):
+    with study(tmp_path), pytest.raises(ValueError, match="this search is already running"):
+        study(tmp_path)
+    with pytest.raises(ValueError, match=r"holds a search with other settings \(seed was 0 and is 1\); choose another name"):
+        study(tmp_path, seed=1)
+    with study(tmp_path, trials=13):
+        pass

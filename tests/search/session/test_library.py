@@ -1,0 +1,171 @@
+"""``dpc.search``: an objective of one's own, and what is wrong with it told in a line."""
+
+import sys
+
+import pytest
+
+import dpc
+from search.config import ConfigError
+from search.running.objective import ObjectiveTask
+
+pytestmark = pytest.mark.usefixtures("without_ray")
+SPACE = dpc.CellSpace(2, {"conv": dpc.PointwiseConvs(), "atrous": dpc.AtrousConvs([1, 3, 6])})
+
+LARGEST = dpc.CellSpec((dpc.Branch(-1, dpc.AtrousConv((1, 1))), dpc.Branch(-1, dpc.AtrousConv((3, 3)))))
+
+
+def worth(cell):
+    return int(cell.digest, 16) / 2**64
+
+
+def scored_twice(cell, seed):
+    yield worth(cell) / 2
+    yield worth(cell)
+
+
+def search(folder, objective=scored_twice, **changes):
+    return dpc.search(SPACE, objective, **{"rungs": (1, 3), "trials": 12, "output_dir": folder} | changes)
+
+
+def test_it_gives_the_cells_best_first_and_the_same_call_scores_none_twice(tmp_path):
+    found = search(tmp_path)
+    assert found.best.miou == max(worth(trial.cell) for trial in found.finished if trial.status == "completed")
+    assert {trial.status for trial in found.finished} == {"completed", "stopped"}
+    before = (tmp_path / "default" / "journal.jsonl").read_bytes()
+    again = search(tmp_path, trials=14)
+    assert (tmp_path / "default" / "journal.jsonl").read_bytes().startswith(before)
+    assert [trial.cell for trial in again.trials.values()][:12] == [trial.cell for trial in found.trials.values()]
+    assert [row["miou"] for row in dpc.leaderboard(dpc.load(tmp_path / "default"))] == [one.miou for one in again.leaderboard()]
+
+
+def nothing(cell, seed):
+    pass
+
+
+def in_percent(cell, seed):
+    yield 75
+
+
+def in_words(cell, seed):
+    yield "good"
+
+
+def broken(cell, seed):
+    raise KeyError("fog\nof war")
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        (nothing, "must yield its scores, one a rung, returned None."),
+        (in_percent, "a score must be from 0 to 1, got 75; divide a percentage by 100."),
+        (in_words, "a score must be a number from 0 to 1, got 'good'."),
+        (broken, r"KeyError: 'fog\nof war'"),
+    ],
+)
+def test_an_objective_that_is_wrong_ends_the_search_after_three_cells_with_one_line(tmp_path, objective, said):
+    with pytest.raises(ValueError, match="3 cells in a row failed alike") as refused:
+        search(tmp_path, objective, scheduler=dpc.NoStopping())
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert dpc.load(tmp_path / "default").num_ended == 3
+
+
+def test_cells_that_all_fail_after_a_first_score_are_told_too(tmp_path):
+    def once(cell, seed):
+        yield 0.5
+
+    reason = r"2 failed \(the reason: ObjectiveError: objective: must give 2 scores, one a rung, gave 1."
+    with pytest.raises(ValueError, match=f"no cell has a score: {reason}"):
+        search(tmp_path, once, trials=2)
+
+
+def test_a_training_that_diverged_says_so_by_nan_and_fails_no_search(tmp_path):
+    def sometimes(cell, seed):
+        yield worth(cell)
+        yield float("nan") if worth(cell) < 0.5 else worth(cell)
+
+    found = search(tmp_path, sometimes, scheduler=dpc.NoStopping())
+    assert {trial.status for trial in found.finished} == {"completed", "diverged"}
+
+
+def test_an_objective_that_keeps_checkpoints_is_given_their_path(tmp_path):
+    def keeps(cell, seed, checkpoint):
+        yield 1.0 if checkpoint == "here" else 0.0
+
+    (score,) = ObjectiveTask.of(keeps, [4])(SPACE.members[0], 0, "here")
+    assert (score.rung, score.iteration, score.miou) == (1, 4, 1.0)
+
+
+def test_an_objective_of_the_users_folder_is_found_by_a_worker_that_runs_elsewhere(monkeypatch, tmp_path):
+    (tmp_path / "users_module.py").write_text("def objective(cell, seed):\n    yield 0.25\n")
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as driver:
+        driver.syspath_prepend(tmp_path)
+        import users_module
+
+        task = ObjectiveTask.of(users_module.objective, [1])
+    del sys.modules["users_module"]
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path)])
+    assert [score.miou for score in task(SPACE.members[0], 0)] == [0.25]
+
+
+def test_other_code_of_the_objective_is_refused_under_the_same_name(monkeypatch, tmp_path):
+    search(tmp_path, trials=2)
+    monkeypatch.setattr("search.session.scoring.objective_code", lambda objective: "other")
+    with pytest.raises(ConfigError, match=r"scoring_code was \w+ and is other.*accept=\[scoring_code\]"):
+        search(tmp_path)
+    assert search(tmp_path, accept=["scoring_code"], trials=3).num_ended == 3
+
+
+def test_settings_that_scores_depend_on_are_refused_where_they_differ(tmp_path):
+    search(tmp_path, trials=2, settings={"images": 100})
+    with pytest.raises(ConfigError, match="settings.images was 100 and is 200"):
+        search(tmp_path, settings={"images": 200})
+
+
+def test_a_timeout_ends_it_in_order_and_the_same_call_goes_on(tmp_path, capsys):
+    found = search(tmp_path, timeout_s=1e-9)
+    assert found.num_ended == 0
+    assert "Stopped with 0 of 12 trials done (timeout_s=1e-09)." in " ".join(capsys.readouterr().out.split())
+    assert search(tmp_path).num_ended == 12
+
+
+def test_a_callback_is_told_what_happens_and_may_stop_the_search(tmp_path):
+    told = []
+
+    def enough(study, event):
+        told.append(type(event).__name__)
+        if study.record.num_ended == 5:
+            study.stop("five are enough")
+
+    assert search(tmp_path, callbacks=[enough]).num_ended == 5
+    assert told[:3] == ["SearchOpened", "CellProposed", "RungReached"]
+
+
+def test_cells_that_are_known_come_first_as_values_or_files(tmp_path):
+    known = [SPACE.members[5], SPACE.members[2]]
+    (tmp_path / "mine.json").write_text(str(known[1].to_json()).replace("'", '"'))
+    found = search(tmp_path, first=[known[0], tmp_path / "mine.json"])
+    assert [found.trials[number].cell for number in (0, 1)] == known
+    with pytest.raises(ConfigError, match="first was "):
+        search(tmp_path, first=[known[0]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"first": ["aspp"]}, "first: cell: this space has cells of 2 branches, got 5."),
+        ({"first": ["nobody"]}, "first: no file nobody; accepted are a JSON file and the named cells aspp, dpc_top1."),
+        ({"first": [SPACE.members[0]] * 2}, "first: it names a cell twice"),
+        ({"first": list(SPACE.members[:3]), "trials": 2}, "trials must be at least 3 for the cells that come first, got 2."),
+        ({"first": [LARGEST], "budget": dpc.Budget(params=2.9e5)}, "is over the budget: 303,488 params"),
+        ({"rungs": (3, 1)}, "rungs must be ascending whole numbers of at least 1, got [3, 1]."),
+        ({"trials": 0}, "trials must be at least 1, got 0."),
+        ({"name": "a/b"}, "name: must be one plain folder name"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(tmp_path, changes, said):
+    with pytest.raises(ValueError, match="^[^\n]+$") as refused:
+        search(tmp_path, **changes)
+    assert said in str(refused.value)
