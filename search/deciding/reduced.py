@@ -59,6 +59,8 @@ class UniformCells:
     def __post_init__(self) -> None:
         if not 2 <= self.count <= self.space.num_distinct:
             raise ValueError(f"cells.count must be from 2 to the space's {self.space.num_distinct:,} cells, got {self.count}.")
+        if self.seed < 0:
+            raise ValueError(f"cells.seed must be at least 0, got {self.seed}.")
 
     def cells(self) -> tuple[CellSpec, ...]:
         rng = Random(f"cells {self.seed}")

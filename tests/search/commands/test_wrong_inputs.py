@@ -12,7 +12,9 @@ from PIL import Image
 
 from search.cli import main
 from search.config import Config, ConfigError, load
+from search.journal.events import SearchOpened
 from search.journal.folder import JOURNAL
+from search.journal.journal import Journal
 from tests.search.commands.composed_once import composed_once
 from tests.search.commands.wrong_values import settings_in_conf, wrong_values
 from tests.search.journal.studies import journalled, plan
@@ -37,6 +39,7 @@ COMMANDS = {
     "evaluate": "output_dir={out} checkpoint={folder}",
     "export": "checkpoint={folder} output={folder}/model.onnx",
     "fidelity": "output_dir={out}",
+    "fidelity cells side_by_side": "output_dir={out} cells=side_by_side",
     "predict": "checkpoint={folder} images={folder} output={folder}/labelled",
     "replay": "output_dir={out} name=kept",
     "report": "output_dir={out} name=kept",
@@ -160,6 +163,8 @@ WRONG = {
     """,
     "fidelity": """
         label=a/b
+        cells=nobody
+        cells.count=1
         second.overrides=['seed=-2']
     """,
     "predict": """
@@ -232,6 +237,8 @@ def places(tmp_path_factory):
     for folder in ("out/kept", "folder"):
         (there / folder).mkdir(parents=True)
     journalled(there / "out" / "kept" / JOURNAL, plan(2))
+    with Journal(there / "out" / "other" / JOURNAL) as journal:
+        journal.append(SearchOpened("other", {"seed": 1}, {}, 0.0))
     (there / "file").write_text("not what is expected\n")
     Image.new("RGB", (8, 8)).save(there / "folder" / "image.png")
     (there / "folder" / "model.safetensors").touch()
