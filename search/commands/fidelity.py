@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from functools import partial
+from statistics import fmean
 
 from rich.console import Console
 
@@ -17,6 +18,7 @@ from models.spec import CellSpec
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
 from search.deciding.schedulers import NoStopping
+from search.findings.attenuation import attenuation, repeatability, scores_by_seed
 from search.findings.estimates import rank_correlation
 from search.findings.failures import failures, no_score_code
 from search.journal.events import SearchOpened, now_s
@@ -42,83 +44,102 @@ def _score_twice(settings: FidelitySettings) -> int:
     cells = settings.cells.cells()
     for side in settings.sides.values():
         check_workplace(side.workplace)
-    records = {}
-    for name, side in settings.sides.items():
+    records: dict[str, list[SearchRecord]] = {name: [] for name in settings.sides}
+    for place, (name, side) in enumerate(settings.sides.items()):
         scoring = score(side.scored, side.space, side.images, side.workplace, console)
-        plan = _plan(side, scoring, cells)
-        fingerprint = {**side.fingerprint, **scoring.fingerprint, "cells": [cell.digest for cell in cells], "seed": plan.seed}
-        session = Session(
-            settings.folder / name,
-            Beginning(
-                plan,
-                SearchOpened(
-                    f"{settings.label}, {name} protocol",
-                    fingerprint | {"search_code": search_code()},
-                    {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
-                    now_s(),
-                ),
-                "another label=...",
-                side.accept,
-            ),
-            scoring.task,
-            side.workplace,
-            side.tracking.resolved(side.workplace.output_dir),
-            console,
-            f"{name.capitalize()} protocol: {len(cells)} cells, {scoring.rungs[-1]} iterations each",
-            retry_failed=settings.retry_failed,
-        )
-        study, _ = session.run()
-        if not study.is_complete:
-            return session.exit_code(study)
-        records[name] = study.record
-    if failed := failures(records.values()):
+        for number in range(settings.seeds):
+            seed = side.seed + place * settings.seeds + number
+            session = _session(settings, name, side, scoring, cells, seed, number, console)
+            study, _ = session.run()
+            if not study.is_complete:
+                return session.exit_code(study)
+            records[name].append(study.record)
+    every = [record for of_side in records.values() for record in of_side]
+    if failed := failures(every):
         console.print(f"\nWithout a score: {failed}.", soft_wrap=True, markup=False)
-    if any(no_score_code([record]) for record in records.values()):
+    if any(no_score_code([record]) for record in every):
         return 1
     _report(records, cells, settings, console)
     return 0
 
 
-def _plan(side: Side, scoring: Scoring, cells: Sequence[CellSpec]) -> Plan:
+def _session(
+    settings: FidelitySettings,
+    name: str,
+    side: Side,
+    scoring: Scoring,
+    cells: Sequence[CellSpec],
+    seed: int,
+    number: int,
+    console: Console,
+) -> Session:
+    """All cells once, as one side scores them."""
+    fingerprint = {**side.fingerprint, **scoring.fingerprint, "cells": [cell.digest for cell in cells], "seed": seed}
+    beginning = Beginning(
+        _plan(side, scoring, cells, seed),
+        SearchOpened(
+            f"{settings.label}, {name} protocol, seed {seed}",
+            fingerprint | {"search_code": search_code()},
+            {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
+            now_s(),
+        ),
+        "another label=...",
+        side.accept,
+    )
+    return Session(
+        settings.folder / (f"{name}-{number + 1}" if number else name),
+        beginning,
+        scoring.task,
+        side.workplace,
+        side.tracking.resolved(side.workplace.output_dir),
+        console,
+        f"{name.capitalize()} protocol: {len(cells)} cells, {scoring.rungs[-1]} iterations each, seed {seed}",
+        retry_failed=settings.retry_failed,
+    )
+
+
+def _plan(side: Side, scoring: Scoring, cells: Sequence[CellSpec], seed: int) -> Plan:
     return Plan(
         side.space,
         Listed(tuple(cells)),
         NoStopping(),
         scoring.rungs,
         len(cells),
-        side.seed,
+        seed,
         cost_of=partial(cell_cost, features=scoring.features, filters=scoring.filters),
         paired=True,
     )
 
 
 def _report(
-    records: Mapping[str, SearchRecord], cells: Sequence[CellSpec], settings: FidelitySettings, console: Console
+    records: Mapping[str, Sequence[SearchRecord]], cells: Sequence[CellSpec], settings: FidelitySettings, console: Console
 ) -> None:
     from search.views.figures.two_rankings import draw_two_rankings
 
     folder = settings.folder
-    first, second = ({trial.cell.digest: trial.miou for trial in records[side].finished} for side in SIDES)
+    found = {side: scores_by_seed(records[side], cells) for side in SIDES}
+    scored = [cell for cell in cells if all(cell.digest in seed for seeds in found.values() for seed in seeds)]
+    means = {side: [fmean(seed[cell.digest] for seed in seeds) for cell in scored] for side, seeds in found.items()}
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(("digest", *SIDES, "cell"))
-    pairs = []
+    known = {cell.digest: scores for cell, *scores in zip(scored, *means.values(), strict=True)}
     for cell in cells:
-        scores = first.get(cell.digest), second.get(cell.digest)
-        table.writerow((cell.digest, *scores, cell))
-        if scores[0] is not None and scores[1] is not None:
-            pairs.append((scores[0], scores[1], cell.digest[:8]))
+        table.writerow((cell.digest, *known.get(cell.digest, ("", "")), cell))
     write_text(folder / "fidelity.csv", text.getvalue())
     protocols = (settings.sides[side].protocol.replace("_", " ") for side in SIDES)
     first_label, second_label = (
         f"mIoU by the {side} protocol, {name} (%)" for side, name in zip(SIDES, protocols, strict=True)
     )
     title = "Does one protocol rank cells as the other does?"
+    pairs = [(*known[cell.digest], cell.digest[:8]) for cell in scored]
     draw_two_rankings(pairs, folder / "fidelity.png", title, (first_label, second_label), "the first")
-    fitted = rank_correlation([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    fitted = rank_correlation(*means.values())
     console.print()
     if fitted is None:
-        console.print(f"{len(pairs)} cells have both scores: too few, or too much alike, for a rank correlation")
+        console.print(f"{len(scored)} cells have all scores: too few, or too much alike, for a rank correlation")
     else:
-        console.print(f"Spearman's rho {fitted.text()}")
+        console.print(f"Spearman's rho {fitted.text()}", soft_wrap=True)
+        first, second = (repeatability([[seed[cell.digest] for cell in scored] for seed in found[side]]) for side in SIDES)
+        console.print(attenuation(fitted.rho, first, second, settings.seeds), soft_wrap=True)
     print_lines({"scores": from_here(folder / "fidelity.csv"), "picture": from_here(folder / "fidelity.png")}, console)

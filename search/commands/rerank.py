@@ -19,6 +19,7 @@ from search.deciding.policy import Plan
 from search.findings.estimates import mean
 from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import percent, quantity
+from search.findings.search_noise import search_noise
 from search.findings.two_rankings import Ranking, as_csv, proxy_correlation, reranked
 from search.journal.events import SearchOpened, now_s
 from search.journal.study import Study
@@ -75,7 +76,12 @@ def _rank_again(settings: RerankSettings) -> int:
     from search.session.report import write_report
 
     page, _ = write_report(settings.report)
-    _report(ranking, confirmed, folder, {"report": from_here(page), **dashboard}, settings.overrides, console)
+    said = ranking.verdict()
+    if noise := search_noise(settings.search.record):
+        said.append(f"By the search's own noise {len(noise.rivals) + 1} cells may be its best: top={len(noise.rivals) + 1}.")
+    if confirmed:
+        said.append(f"The first under fresh seeds, which chose nothing: {mean(confirmed).text(percent)} %.")
+    _report(ranking, said, folder, {"report": from_here(page), **dashboard}, settings.overrides, console)
     return 0
 
 
@@ -150,7 +156,7 @@ def _write(ranking: Ranking, confirmed: Sequence[float], folder: Path, source: s
 
 def _report(
     ranking: Ranking,
-    confirmed: Sequence[float],
+    said: Sequence[str],
     folder: Path,
     pages: Mapping[str, str],
     given: Overrides,
@@ -176,10 +182,8 @@ def _report(
     console.print()
     print_table(table, console)
     console.print()
-    for line in ranking.verdict():
+    for line in said:
         console.print(line, soft_wrap=True)
-    if confirmed:
-        console.print(f"The first under fresh seeds, which chose nothing: {mean(confirmed).text(percent)} %.", soft_wrap=True)
     fitted = proxy_correlation(ranking)
     trust = f"{fitted.text()}; the search chose these cells, which lowers it" if fitted else "too few cells, or too much alike"
     console.print(f"Rank correlation of proxy and re-ranking (Spearman's rho): {trust}.\n", soft_wrap=True)

@@ -115,7 +115,7 @@ def _spread(record: SearchRecord) -> str:
     mious = [trial.miou for trial in record.leaderboard() if trial.status == Status.COMPLETED and trial.miou is not None]
     if not mious:
         return ""
-    lines = [f"mIoU of the {len(mious)} completed: best {percent(max(mious))}, median {percent(median(mious))}"]
+    lines = [f"mIoU of the {len(mious)} completed: best {percent(max(mious))} (selected on), median {percent(median(mious))}"]
     rungs = [f"{rung.rho:.2f} at iteration {rung.iteration}" for rung in rung_correlations(record)]
     if rungs:
         lines.append(f"Their rank correlation with the last rung: {', '.join(rungs)}")

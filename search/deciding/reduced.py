@@ -1,12 +1,13 @@
-"""Spaces small enough to train every cell."""
+"""Lists of cells small enough to train every one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from random import Random
 from typing import Protocol, runtime_checkable
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Operator
-from search.deciding.space import OperatorFamily, check_families, check_sizes
+from search.deciding.space import CellSpace, OperatorFamily, check_families, check_sizes
 
 
 @runtime_checkable
@@ -48,3 +49,26 @@ class SideBySide:
             for size in range(1, len(choices) + 1)
             for chosen in combinations(choices, size)
         )
+
+
+@dataclass(frozen=True)
+class UniformCells:
+    """``count`` different cells drawn uniformly from a space."""
+
+    space: CellSpace
+    count: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.count <= self.space.num_distinct:
+            raise ValueError(f"cells.count must be from 2 to the space's {self.space.num_distinct:,} cells, got {self.count}.")
+        if self.seed < 0:
+            raise ValueError(f"cells.seed must be at least 0, got {self.seed}.")
+
+    def cells(self) -> tuple[CellSpec, ...]:
+        rng = Random(f"cells {self.seed}")
+        found: dict[str, CellSpec] = {}
+        while len(found) < self.count:
+            cell = self.space.sample(rng).canonical()
+            found.setdefault(cell.digest, cell)
+        return tuple(found.values())

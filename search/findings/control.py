@@ -7,7 +7,7 @@ from random import Random
 from search.deciding.algorithms.base import ATTEMPTS, proposal_seed
 from search.deciding.outcomes import Status
 from search.deciding.space import CellSpace
-from search.findings.estimates import Estimate, mean, welch_difference
+from search.findings.estimates import Estimate, mean, points, welch_difference
 from search.journal.record import SearchRecord, TrialRecord
 
 FEWEST = 2
@@ -31,9 +31,8 @@ class Control:
     def text(self) -> str:
         """In words."""
         return (
-            f"Its own control: {self.mutants.count:,} mutants score {_points(self.difference.value)} points "
-            f"({_points(self.difference.low)} to {_points(self.difference.high)}) more at rung {self.rung} than "
-            f"{self.uniform.count:,} uniform samples, whose mean is {_points(self.uniform.value)} %."
+            f"Its own control: {self.mutants.count:,} mutants score {self.difference.text(points)} points more at rung "
+            f"{self.rung} than {self.uniform.count:,} uniform samples, whose mean is {points(self.uniform.value)} %."
         )
 
 
@@ -75,7 +74,3 @@ def _is_uniform(trial: TrialRecord, space: CellSpace, near_best: float, seed: in
 
 def _scores(trials: Sequence[TrialRecord], rung: int, is_uniform: dict[int, bool], kind: bool) -> list[float]:
     return [trial.rungs[rung - 1].miou for trial in trials if is_uniform[trial.proposed.trial] == kind]
-
-
-def _points(miou: float | None) -> str:
-    return "-" if miou is None else f"{100 * miou:.2f}"

@@ -6,7 +6,7 @@ from math import sqrt
 from statistics import fmean, variance
 
 from search.deciding.outcomes import Status
-from search.findings.estimates import Estimate, within_sd
+from search.findings.estimates import Estimate, points, within_sd
 from search.findings.shrinkage import Noise, Shrunk
 from search.journal.record import SearchRecord, TrialRecord
 
@@ -52,15 +52,11 @@ class SearchNoise:
         assert found is not None
         others = f"{len(self.rivals)} other cells are" if len(self.rivals) != 1 else "1 other cell is"
         return (
-            f"Noise, by {self.repeated} cells scored twice: standard deviation {self.noise.estimate.text(_points)} points "
-            f"between seeds, {_points(self.between)} between completed cells, reliability {self.reliability:.2f}. Under a "
-            f"fresh seed the best is expected to score {expected.text(_points)} %, {_points(found - expected.value)} less than "
+            f"Noise, by {self.repeated} cells scored twice: standard deviation {self.noise.estimate.text(points)} points "
+            f"between seeds, {points(self.between)} between completed cells, reliability {self.reliability:.2f}. Under a "
+            f"fresh seed the best is expected to score {expected.text(points)} %, {points(found - expected.value)} less than "
             f"was found; {others} not told apart from it."
         )
-
-
-def _points(miou: float) -> str:
-    return f"{100 * miou:.2f}"
 
 
 def search_noise(record: SearchRecord) -> SearchNoise | None:

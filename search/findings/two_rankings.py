@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from models.spec import CellSpec
-from search.findings.estimates import RankCorrelation, rank_correlation, tukeys_difference
+from search.findings.estimates import RankCorrelation, points, rank_correlation, tukeys_difference
 from search.findings.shrinkage import Noise
 from search.journal.record import SearchRecord, TrialRecord
 
@@ -129,13 +129,13 @@ class Ranking:
         else:
             names = ", ".join(row.cell.digest[:8] for row in self.rivals)
             said.append(f"Not told apart from the first: {names}." if names else "The first is told apart from all others.")
-            noise = self.noise.estimate.text(_points)
+            noise = self.noise.estimate.text(points)
             said.append(f"Standard deviation of one training: {noise} points; of the cells' worth: {_worth(self)}.")
         expected = self.shrunk[0]
         if expected is not None and best.miou is not None:
             said.append(
                 f"The first is the best of {len(self.compared)} means, which flatters it by about "
-                f"{_points(best.miou - expected)} points: {_points(expected)} % is to be expected (shrunk mean)."
+                f"{points(best.miou - expected)} points: {points(expected)} % is to be expected (shrunk mean)."
             )
         if self.others:
             fewer = ", ".join(f"{row.cell.digest[:8]} ({len(row.by_seed)})" for row in self.others)
@@ -191,7 +191,7 @@ def as_csv(ranking: Ranking) -> str:
 
 
 def _worth(ranking: Ranking) -> str:
-    return f"{_points(ranking.between)} points" if ranking.between else "0: noise explains all their differences"
+    return f"{points(ranking.between)} points" if ranking.between else "0: noise explains all their differences"
 
 
 def _spending(ranking: Ranking) -> list[str]:
@@ -203,7 +203,3 @@ def _spending(ranking: Ranking) -> list[str]:
     text = f"{' / '.join(map(str, chances))} seeds of {len(ranking.compared)} such cells put the best first in {found} of cases"
     enough = next((seeds for seeds, chance in chances.items() if chance >= ENOUGH), None)
     return [f"{text}: seeds={enough} for {ENOUGH:.0%}." if enough else f"{text}: they are too much alike for {ENOUGH:.0%}."]
-
-
-def _points(miou: float) -> str:
-    return f"{100 * miou:.2f}"

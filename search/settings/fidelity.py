@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from search.config import HERE, Config, ConfigError, load
 from search.deciding.reduced import CellList
 from search.deciding.space import CellSpace
-from search.settings.groups import AcceptedCode, Images, Seed, Workplace
+from search.settings.groups import AcceptedCode, Count, Images, Seed, Workplace
 from search.settings.places import FolderName, OutputFolder
 from search.tracking.database import check_tables
 from search.tracking.settings import Tracking
@@ -50,9 +50,11 @@ class FidelitySettings:
     """The same cells, scored in two ways.
 
     Attributes:
+        seeds: trainings of each cell on each side. No two have one seed: what they had in common would look like agreement.
         retry_failed: whether trainings that failed before are tried again.
     """
 
+    seeds: Count
     label: FolderName
     retry_failed: bool
     output_dir: OutputFolder

@@ -37,7 +37,8 @@ def draw_operator_usage(usage: OperatorUsage | None, path: Path, title: str = ""
     note = (
         f"how many times as often the best {usage.good_cells:,} of {usage.all_cells:,} cells use it, and in how many branches"
     )
-    figure.supxlabel(f"{note}; blue and framed: more than chance", fontsize=7, color=INK)
+    caveat = "blue and framed: more than chance if cells were independent; mutants repeat what their parents have"
+    figure.supxlabel(f"{note}\n{caveat}", fontsize=7, color=INK)
     save_figure(figure, path)
 
 

@@ -242,7 +242,8 @@ def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searche
 
 def test_two_protocols_score_the_same_cells_and_a_second_run_trains_nothing(searched):
     folder, _ = searched
-    few = (*TINY[1:], "cells.operators.atrous.rates=[6]", "~cells.operators.pooling", "second.overrides=['proxy.rungs=[3,6]']")
+    cells = "cells=side_by_side", "cells.operators.atrous.rates=[6]", "~cells.operators.pooling"
+    few = (*TINY[1:], *cells, "second.overrides=['proxy.rungs=[3,6]']")
     first = dpc(folder, "fidelity", *few, "second.protocol=proxy")
     assert first.returncode == 0, first.stderr
     rows = list(csv.DictReader((folder / "fidelity" / "fidelity.csv").open()))

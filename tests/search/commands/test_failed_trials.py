@@ -18,6 +18,7 @@ RERANK = [*TINY[1:], "from=tiny", "top=2"]
 FIDELITY = [
     *TINY[1:],
     "first.protocol=end_to_end",
+    "cells=side_by_side",
     "cells.operators.atrous.rates=[6]",
     "~cells.operators.pooling",
 ]

@@ -40,6 +40,7 @@ COMMANDS = {
     "evaluate": "output_dir={out} checkpoint={folder}",
     "export": "checkpoint={folder} output={folder}/model.onnx",
     "fidelity": "output_dir={out}",
+    "fidelity cells side_by_side": "output_dir={out} cells=side_by_side",
     "predict": "checkpoint={folder} images={folder} output={folder}/labelled",
     "replay": "output_dir={out} name=kept",
     "report": "output_dir={out} name=kept",
@@ -186,6 +187,8 @@ WRONG = {
     """,
     "fidelity": """
         label=a/b
+        cells=nobody
+        cells.count=1
         second.overrides=['seed=-2']
     """,
     "predict": """

@@ -21,9 +21,9 @@ TABLES = Path(__file__).parents[3] / "benchmarks" / "tables"
 SD = 0.006
 
 
-def luck_of_the_best(rng, count=50, pairs=8):
+def luck_of_the_best(rng, count=50, pairs=8, draw=lambda rng: 0.40 - rng.gammavariate(1.5, 0.02)):
     """A search whose worths pile up below a bound: what is said of its best, and what that is worth."""
-    worth = [0.40 - rng.gammavariate(1.5, 0.02) for _ in range(count)]
+    worth = [draw(rng) for _ in range(count)]
     found = [one + rng.gauss(0, SD) for one in worth]
     sd = within_sd([[rng.gauss(0, SD), rng.gauss(0, SD)] for _ in range(pairs)])
     best = found.index(max(found))
@@ -37,6 +37,12 @@ def test_what_the_best_is_worth_lies_where_it_is_said_and_it_falls_about_as_far(
     assert fmean(found - expected.value for expected, _, found in said) == pytest.approx(fall, rel=0.4)
     closer = [abs(expected.value - worth) < abs(found - worth) for expected, worth, found in said]
     assert fmean(closer) > 0.7, "the score that was found is the worse guess"
+
+
+@pytest.mark.parametrize("count", [24, 200])
+def test_where_worth_is_normally_distributed_the_interval_is_a_little_too_narrow(count):
+    said = [luck_of_the_best(Random(seed), count, draw=lambda rng: rng.gauss(0.37, 0.02)) for seed in range(60)]
+    assert fmean(expected.low <= worth <= expected.high for expected, worth, _ in said) > 0.75
 
 
 def test_the_standard_deviation_between_seeds_lies_where_it_is_said():
