@@ -49,6 +49,8 @@ OFTEN = [*product(("near_best", "uniform", "evolution", "local_search", "pareto"
 OFTEN += [("near_best", "none"), ("near_best", "median"), ("near_best", LATER), ("uniform", "none")]
 """These are searched in all orders, the others in the first ones alone."""
 FEW = 20
+FEWEST = 5
+"""Of fewer pairs no interval is shown."""
 SCHEDULERS = {"none": 1.2, "asha": 3.0, "median": 2.2, "hyperband": 2.2, LATER: 2.5}
 """With the trials that are more than enough for the hours of one trial that is not stopped."""
 FULL_TRIALS = 50
@@ -202,12 +204,12 @@ def print_tables(rows: Sequence[Row]) -> None:
 
 
 def compared(own: Mapping[int, Row], default: Mapping[int, Row]) -> str:
-    """Points of mIoU after all hours, with half the width of the interval, and of how many pairs."""
-    if own is default or len(own) < 2:
+    """Points of mIoU after all hours, with half the width of the interval where it says something, and of how many pairs."""
+    if own is default or not own:
         return ""
     found = final_difference(own, default)
-    assert found.high is not None
-    return f"{100 * found.value:+.2f} ± {100 * (found.high - found.value):.2f} ({found.count})"
+    half = "" if found.high is None or found.count < FEWEST else f" ± {100 * (found.high - found.value):.2f}"
+    return f"{100 * found.value:+.2f}{half} ({found.count})"
 
 
 def line(own: Mapping[int, Row], default: Mapping[int, Row]) -> list[str]:
