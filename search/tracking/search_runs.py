@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for the names of types alone
 
 SEARCH_TAG, TRIAL_TAG = "dpc.search", "dpc.trial"
 """Tags by which runs are found again."""
+PARENT_TAG = "mlflow.parentRunId"
 CODE_VERSIONS = ("scoring_code", "search_code")
 """Parts of a fingerprint that are tags of their own."""
 RENEWED = ("trials",)
@@ -52,6 +53,7 @@ class SearchRuns:
         self._search: Run | None = None
         self._trials: dict[int, str] = {}
         self._rungs_told: dict[int, int] = {}
+        self._parents: dict[int, str] = {}
         self._cells: dict[int, str] = {}
         """Of runs that were found, and not told of since."""
         ours = f"tags.`{SEARCH_TAG}` = '{self._id}'"
@@ -59,8 +61,8 @@ class SearchRuns:
         for run in tracker.find(ours):
             self._take_in(run)
         self._search_run = self._search.info.run_id if self._search else self._create_search()
-        if self._search is None:  # the tracker may have lost it, and not its cells
-            for run_id in self._trials.values():
+        for trial, run_id in self._trials.items():
+            if self._parents[trial] != self._search_run:  # the tracker had lost that one
                 tracker.log(run_id, tags=self._below)
         self._ends_told = int(self._search.data.metrics.get("trials_finished", 0)) if self._search else 0
         known: Mapping[str, str] = self._search.data.params if self._search else {}
@@ -143,7 +145,7 @@ class SearchRuns:
     @property
     def _below(self) -> dict[str, str]:
         """The tag that nests a cell's run in the search's."""
-        return {"mlflow.parentRunId": self._search_run}
+        return {PARENT_TAG: self._search_run}
 
     def _take_in(self, run: "Run") -> None:
         tag = run.data.tags.get(TRIAL_TAG)
@@ -152,6 +154,7 @@ class SearchRuns:
         elif tag is not None and int(tag) not in self._trials:
             trial = int(tag)
             self._trials[trial] = run.info.run_id
+            self._parents[trial] = run.data.tags.get(PARENT_TAG, "")
             self._cells[trial] = run.data.tags[CELL_TAG]
             self._rungs_told[trial] = int(run.data.metrics.get("rung", -1)) if run.data.params else -1
             if run.info.status in ("FINISHED", "FAILED"):

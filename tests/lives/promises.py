@@ -1,5 +1,6 @@
 """What a search promises, checked after every step of a life that a person could see, and at its end."""
 
+import errno
 from collections import Counter
 from functools import lru_cache
 from typing import Any
@@ -139,6 +140,8 @@ class Promises:
 
     def check_refused(self, error: Exception, is_last: bool) -> None:
         """A driver ended with an error."""
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            self.world.fail(f"it did not wait for room: {error}")
         if is_last:
             self.world.fail(f"where nothing goes wrong: {error}")
         if "different ways" in str(error) and not self._was_taken_over:
@@ -156,6 +159,8 @@ class Promises:
             self.world.fail("the journal is not what was told")
         if differences := replay(events, self.drawn.plan).differences:
             self.world.fail(f"another run would decide otherwise: {differences}")
+        if record.num_proposed > self.drawn.plan.trials:
+            self.world.fail(f"{record.num_proposed} trials of {self.drawn.plan.trials}")
         for trial in record.trials.values():
             self._check_scores(trial)
         self._check_mlflow(record, events)

@@ -95,7 +95,9 @@ class Owner:
 
     def _check_held(self) -> None:
         held = self._store.read(FILE)
-        if held is not None and self._token not in held.decode(errors="replace"):
+        if held is None:  # this process stood still for long
+            raise JournalError(f"{self._store}: another driver has taken this search over, and given it up again.")
+        if self._token not in held.decode(errors="replace"):
             raise JournalError(f"{self._store}: {_named(held)} has taken this search over.")
 
 
