@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints, overload
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -23,13 +22,11 @@ from hydra.errors import HydraException, OverrideParseException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 from yaml import YAMLError, safe_load
 
 from data.system.errors import UserError
-from data.system.paths import NamesPath, absolute
 from data.system.uris import holds_secret
+from search.typed_values import absolute_path, is_text, typed
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -183,8 +180,8 @@ class Config:
             if OmegaConf.is_dict(value) and not (key in kinds and _is_plain(value)):
                 checked[str(key)] = self._checked(value, place)
             elif key in kinds:
-                typed = self._typed(value, kinds[key], place)
-                checked[str(key)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_dict(value) else typed
+                plain = self._typed(value, kinds[key], place)
+                checked[str(key)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_dict(value) else plain
             elif kinds and not str(key).startswith("_"):
                 raise ConfigError(f"{place}: no such setting; accepted are {', '.join(kinds)}.")
             else:
@@ -193,19 +190,11 @@ class Config:
 
     def _typed(self, value: Any, kind: Any, where: str) -> Any:
         """``value`` as a ``kind``: a path is absolute, and a text is the one that was given, such as 2026_11_28 and 1.10."""
-        if isinstance(value, int | float) and _is_text(kind):
+        if isinstance(value, int | float) and is_text(kind):
             given = (text.partition("=") for text in reversed(self.overrides))
             value = next((text for key, _, text in given if key.lstrip("+") == where), value)
         where = self._given_as(where)
-        typed = _typed(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, where)
-        if isinstance(typed, str | Path) and not str(value).strip():
-            raise ConfigError(f"{where}: must not be empty.")
-        if isinstance(typed, str):
-            path = _absolute(typed, kind)
-            if path and _names_folder(kind) and not Path(path).is_dir():
-                raise ConfigError(f"{where}: must be a folder, {path} is {'a file' if Path(path).exists() else 'not there'}.")
-            return path or typed
-        return absolute(typed) if isinstance(typed, Path) else typed
+        return typed(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, where)
 
     def _given_as(self, where: str) -> str:
         """The setting that a person gives: ``where`` itself, or the one that it repeats, as ``${backbone.output_stride}``."""
@@ -226,8 +215,8 @@ class Config:
             node = OmegaConf.select(self._settings, path) if path else self._settings
             if OmegaConf.is_dict(node) and is_dataclass(hint):
                 yield from self.paths(hint, path)  # type: ignore[arg-type]
-            elif isinstance(node, str | int | float) and _absolute("any", hint) is not None:
-                yield path, _absolute(str(self._typed(node, str, path)), hint) or str(node)
+            elif isinstance(node, str | int | float) and absolute_path("any", hint) is not None:
+                yield path, absolute_path(str(self._typed(node, str, path)), hint) or str(node)
 
     def plain(self, *keys: str) -> dict[str, Any]:
         """Plain containers of some nodes, for records and comparisons; a target is there as its ``kind``."""
@@ -449,28 +438,8 @@ def _paths_in(node: Any, where: str) -> Iterator[tuple[str, str]]:
         value, place = node[key], ".".join(filter(None, (where, str(key))))
         if OmegaConf.is_dict(value):
             yield from _paths_in(value, place)
-        elif isinstance(value, str) and (named := _absolute(value, kinds.get(key))) is not None:
+        elif isinstance(value, str) and (named := absolute_path(value, kinds.get(key))) is not None:
             yield place, named
-
-
-def _is_text(kind: Any) -> bool:
-    """Whether a kind takes texts or paths, and no numbers."""
-    parts = {part for part in (kind, *get_args(kind)) if isinstance(part, type)}
-    return (bool(parts & {str, Path}) and not parts & {int, float, bool}) or any(map(_is_text, get_args(kind)[:1]))
-
-
-def _absolute(value: str, kind: Any) -> str | None:
-    """The absolute path, where a value of this kind is one."""
-    if kind is Path:
-        return str(absolute(value))
-    for part in getattr(kind, "__metadata__", ()):
-        if isinstance(part, NamesPath):
-            return None if value in part.words else str(absolute(value))
-    return next(filter(None, (_absolute(value, part) for part in get_args(kind))), None)
-
-
-def _names_folder(kind: Any) -> bool:
-    return any(isinstance(part, NamesPath) and part.is_folder for part in getattr(kind, "__metadata__", ()))
 
 
 def _paths(node: object, prefix: str) -> Iterator[str]:
@@ -502,52 +471,6 @@ def _required(target: str) -> list[str]:
     return [one.name for one in parameters if one.default is inspect.Parameter.empty and one.kind in by_name]
 
 
-def _typed(value: object, kind: Any, where: str) -> Any:
-    if is_dataclass(kind):
-        raise ConfigError(f"{where}: holds settings, such as {where}.{fields(kind)[0].name}, got {value!r}.")
-    try:
-        typed = _adapter(kind).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = f"{where}.{first['loc'][0]}" if isinstance(value, dict) and first["loc"] else where
-        if first["type"] == "value_error":
-            raise ConfigError(f"{place}: {first['ctx']['error']}") from error
-        raise ConfigError(f"{place}: {_rule(first)}, got {first['input']!r}.") from error
-    if _counts_a_bool(value, typed):
-        raise ConfigError(f"{where}: must be a number, got {str(value).lower()}.")
-    return typed
-
-
-def _counts_a_bool(value: Any, typed: Any) -> bool:
-    """Whether pydantic took true or false for a number, which nobody means."""
-    match value, typed:
-        case dict(), dict():
-            return any(_counts_a_bool(value[key], typed.get(key)) for key in value)
-        case list(), list() | tuple():
-            return any(map(_counts_a_bool, value, typed))
-    return isinstance(value, bool) and isinstance(typed, int | float) and not isinstance(typed, bool)
-
-
-def _rule(error: ErrorDetails) -> str:
-    """What was broken, in the words of our own checks."""
-    bounds = error.get("ctx", {})
-    match error["type"]:
-        case "greater_than":
-            return f"must be above {bounds['gt']:g}"
-        case "greater_than_equal":
-            return f"must be at least {bounds['ge']:g}"
-        case "less_than":
-            return f"must be below {bounds['lt']:g}"
-        case "less_than_equal":
-            return f"must be at most {bounds['le']:g}"
-        case "literal_error":
-            return f"accepted are {bounds['expected'].replace(' or ', ' and ').replace(chr(39), '')}"
-        case "finite_number":
-            return "must be a finite number"
-        case _:
-            return error["msg"].lower()
-
-
 def _key(name: str, hint: Any) -> tuple[str, Any]:
     """Of a field: its setting, and its type without that."""
     marks = hint.__metadata__ if get_origin(hint) is Annotated else ()
@@ -555,12 +478,6 @@ def _key(name: str, hint: Any) -> tuple[str, Any]:
         others = tuple(mark for mark in marks if mark is not at)  # Annotated in Annotated is one, with the marks of both
         return at.key, Annotated[(hint.__origin__, *others)] if others else hint.__origin__
     return name, hint
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """JSON has neither NaN nor infinity, and no setting means one: null is what is not given, or has no bound."""
-    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True, allow_inf_nan=False))
 
 
 def _plain(value: Any) -> Any:
