@@ -41,6 +41,7 @@ COMMANDS = {
     "export": "checkpoint={folder} output={folder}/model.onnx",
     "fidelity": "output_dir={out}",
     "fidelity cells side_by_side": "output_dir={out} cells=side_by_side",
+    "list": "output_dir={out}",
     "predict": "checkpoint={folder} images={folder} output={folder}/labelled",
     "replay": "output_dir={out} name=kept",
     "report": "output_dir={out} name=kept",
@@ -190,6 +191,11 @@ WRONG = {
         cells=nobody
         cells.count=1
         second.overrides=['seed=-2']
+    """,
+    "list": """
+        output_dir={file}
+        output_dir={folder}/not_there
+        format=pdf
     """,
     "predict": """
         checkpoint={out}

@@ -1,0 +1,39 @@
+"""``dpc list``: all searches of a folder."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.table import Table
+
+from search.findings.leaderboard import percent
+from search.journal.glance import Glance, glances
+from search.settings.list import ListSettings
+from search.views.console import plain_console, print_table
+
+
+def run(settings: ListSettings) -> int:
+    """Show each search's state, best score and cost, the latest last; nothing is written."""
+    found = glances(settings.output_dir)
+    if settings.format == "json":
+        print(json.dumps([asdict(glance) for glance in found], indent=2))
+        return 0
+    console = plain_console()
+    if not found:
+        console.print(f"No search in {settings.output_dir}.", soft_wrap=True)
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for name in ("search", "state", "trials", "without score", "best mIoU", "trial hours", "last event (UTC)"):
+        table.add_column(name, justify="left" if name in ("search", "state") else "right", no_wrap=True)
+    for glance in found:
+        table.add_row(*_row(glance))
+    print_table(table, console)
+    return 0
+
+
+def _row(glance: Glance) -> tuple[str, ...]:
+    planned = "" if glance.planned is None else f"/{glance.planned}"
+    last = datetime.fromtimestamp(glance.last_s, UTC).strftime("%Y-%m-%d %H:%M")
+    hours = f"{glance.trial_s / 3600:.2f}"
+    failed = str(glance.failed or "-")
+    return glance.name, glance.state, f"{glance.ended}{planned}", failed, percent(glance.best_miou), hours, last
