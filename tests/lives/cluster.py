@@ -93,6 +93,10 @@ class SimRay:
 
     def is_node_draining(self) -> bool:
         world, machine = self.world, self.machine()
+        if world.meets("a node goes"):
+            if self.has_own_disks:
+                self.disks.vanish(machine)
+            world.cut_power(machine)
         if world.meets("a node drains"):
             self._draining_until_s[machine] = world.now_s + 60
         return self._draining_until_s.get(machine, -1.0) > world.now_s
