@@ -473,7 +473,7 @@ def test_a_uri_that_is_no_tracker_is_refused(uri, complaint):
 
 
 def test_a_password_is_not_shown():
-    assert str(Tracking("postgresql://me:secret@host/db")) == "MLflow at postgresql://me:***@host/db"
+    assert str(Tracking("postgresql://me:secret@host/db")) == "MLflow at postgresql://host/db"
 
 
 def test_the_terminal_stays_clean(journal, tmp_path):
