@@ -51,6 +51,7 @@ class Journal:
                 sync_folder(self.path.parent)
             if self._file.tell() > self._end.offset:
                 self._file.truncate(self._end.offset)
+            self._patience(lambda: os.fsync(self._file.fileno()))  # a process that was killed may not have come to it
         except BaseException:
             self._lock.release()
             raise

@@ -128,7 +128,8 @@ class SimFaultHandler:
 
         def expire() -> None:
             if self._turns[process.name] == turn:
-                file.write("Timeout\n")
+                with suppress(OSError):
+                    file.write("Timeout\n")
                 self._world.kill(process)
 
         self._world.start(process, expire, timeout_s)

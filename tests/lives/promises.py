@@ -20,8 +20,8 @@ from tests.lives.training import score_of
 from tests.lives.undisturbed import decided, undisturbed
 from tests.lives.world import Process, World
 
-SETTLED_S = 60.0
-"""After so long a driver that lost its search has heard of it."""
+SETTLED_S, TROUBLED_S = 20.0, 100.0
+"""After so long a driver that lost its search has heard of it; and after the store was in trouble."""
 LOSE_CHECKPOINTS = {
     "the power is cut",
     "the disk is full",
@@ -66,11 +66,13 @@ class Promises:
         self._is_kept = False
         self._was_taken_over = self._has_lost = False
         self._key = ""
+        self._ended: set[Process] = set()
 
     def begin(self, record: SearchRecord, journal: SimPath) -> None:
         """A driver has the search and goes on with it: it knows all that was told."""
         process = self.world.process
         if self.drawn.has_store and self.bucket.writers["life/driver.json"] != process.name:
+            self._was_taken_over = True
             return  # it has lost the search already, and will hear of it
         key = f"{process.disk}:{journal}"
         found = events_in(self.disks.files[key].content)
@@ -79,7 +81,8 @@ class Promises:
         common = len(self._told) if key == self._key or self._is_kept else min(len(found), len(self._told))
         if found[:common] != self._told[:common]:
             self.world.fail(f"of {len(self._told)} events that were told {common} should be there, of {len(found)}")
-        if self._owner is not None and self._owner.is_alive and key == self._key:
+        is_beside = self._owner is not None and self._owner.is_alive and self._owner not in self._ended
+        if self._owner is not None and is_beside and (key == self._key or self._is_sound(self._owner)):
             self.world.fail(f"{process.name} begins beside {self._owner.name}")
         self._was_taken_over |= bool(self._key) and key != self._key
         self._has_lost |= len(found) < len(self._told)
@@ -124,6 +127,7 @@ class Promises:
 
     def check_ended(self, study: Study, code: int, said: list[str]) -> None:
         """A driver ended by itself and says how it went."""
+        self._ended.add(self.world.process)
         if self.world.process is not self._owner:
             self._check_gives_up()
             return
@@ -140,6 +144,7 @@ class Promises:
 
     def check_refused(self, error: Exception, is_last: bool) -> None:
         """A driver ended with an error."""
+        self._ended.add(self.world.process)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             self.world.fail(f"it did not wait for room: {error}")
         if is_last:
@@ -170,9 +175,13 @@ class Promises:
     def _check_gives_up(self) -> None:
         """Of two drivers the one that lost the search goes on only until it hears of it."""
         process, self._has_lost = self.world.process, True
-        is_heard = self.world.now_s - max(self._owned_since_s, process.stalls_until_s) > SETTLED_S
-        if is_heard and not any(fault.kind.startswith("the store") for fault in self.world.met):
+        if self._is_sound(process) and self.world.now_s - self._owned_since_s > SETTLED_S:
             self.world.fail(f"{process.name} goes on beside {self._owner and self._owner.name}")
+
+    def _is_sound(self, driver: Process) -> bool:
+        """Whether nothing of late has kept a driver from the store."""
+        now_s = self.world.now_s
+        return now_s - driver.stalls_until_s > SETTLED_S and now_s - self.bucket.trouble_at_s > TROUBLED_S
 
     def _check_scores(self, trial: TrialRecord) -> None:
         if trial.source:

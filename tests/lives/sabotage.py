@@ -28,8 +28,14 @@ ATTEMPTS, TRIAL, RUN = (f"search.running.{name}" for name in ("attempts", "trial
 NEVER, NOTHING = "if False:", "pass"
 
 SABOTAGES = (
-    Sabotage("a line is not synced", JOURNAL, "os.fsync(self._file.fileno())", NOTHING),
+    Sabotage("a line is not synced", JOURNAL, "            os.fsync(self._file.fileno())\n", "            pass\n"),
     Sabotage("a new journal's name is not synced", JOURNAL, "sync_folder(self.path.parent)", NOTHING),
+    Sabotage(
+        "what a killed driver did not sync is believed",
+        JOURNAL,
+        "self._patience(lambda: os.fsync(self._file.fileno()))",
+        "pass",
+    ),
     Sabotage("half a line stays after an error", JOURNAL, "os.ftruncate(self._file.fileno(), end)", NOTHING),
     Sabotage("a short write counts as whole", JOURNAL, "!= len(lines)", "< 0"),
     Sabotage("a torn last line is not repaired", JOURNAL, "self._file.truncate(self._end.offset)", NOTHING),
@@ -71,20 +77,17 @@ SABOTAGES = (
         "self._start, self._sent = self.size_bytes, 0",
         "self._start, self._sent = self.size_bytes + 1, 0",
     ),
+    Sabotage(
+        "a late listing is believed", SEGMENTS, "while further := self.store.read(_name(len(lines))):", 'while further := b"":'
+    ),
     Sabotage("two histories are joined", SEGMENTS, "if stored[:common] != local[:common]:", NEVER),
     Sabotage("what the store holds is not fetched", SEGMENTS, "journal.extend(stored[common:])", NOTHING),
-    Sabotage(
-        "a restored journal's segments are deleted",
-        SEGMENTS,
-        "self._start, self._sent = len(stored), 0",
-        "self._start, self._sent = 0, len(stored)",
-    ),
     Sabotage("segments of a driver that lost are kept", SEGMENTS, "if _first_byte(name) >= self._start:", NEVER),
     Sabotage(
         "what did not arrive counts as sent",
         SEGMENTS,
-        '            self.store.write(f"{self._start:012d}.jsonl", content)\n            self._sent = len(content)\n',
-        '            self._sent = len(content)\n            self.store.write(f"{self._start:012d}.jsonl", content)\n',
+        "            self.store.write(_name(self._start), content)\n            self._sent = len(content)\n",
+        "            self._sent = len(content)\n            self.store.write(_name(self._start), content)\n",
     ),
     Sabotage(
         "a driver does not say that it lives",
@@ -96,11 +99,7 @@ SABOTAGES = (
     Sabotage("a driver that lost its search goes on", KEEPER, "self._lose(str(lost))", NOTHING),
     Sabotage("what the store lacks is not said", KEEPER, "if not self.is_alive() and self.last_error is None:", "if True:"),
     Sabotage("a search is not claimed", KEEPER, "self.owner.claim(tell)", NOTHING),
-    Sabotage(
-        "no second look after a long restore", KEEPER, "        self.owner.beat()  # the store", "        pass  # the store"
-    ),
     Sabotage("a live driver is not waited for", OWNER, "if self._changes(held, watch_s):", NEVER),
-    Sabotage("a live driver of this machine counts as dead", OWNER, ' and driver["began"] != _began(driver["process"])', ""),
     Sabotage(
         "a driver writes its file without a look",
         OWNER,

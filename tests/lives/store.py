@@ -16,8 +16,8 @@ class Bucket:
     world: World
     objects: dict[str, bytes] = field(default_factory=dict)
     writers: dict[str, str] = field(default_factory=dict)
-    is_calm: bool = False
     down_until_s: float = -1.0
+    trouble_at_s: float = -1000.0
     unlisted: dict[str, float] = field(default_factory=dict)
 
 
@@ -86,15 +86,18 @@ class SimStore:
         bucket, world = self.bucket, self.bucket.world
         world.step()
         if fault := world.meets("the store is slow"):
+            bucket.trouble_at_s = world.now_s + 20 * fault.extent
             world.pause(20 * fault.extent)
         if fault := world.meets("the store is down"):
             bucket.down_until_s = world.now_s + 200 * fault.extent
         if world.now_s < bucket.down_until_s:
+            bucket.trouble_at_s = world.now_s
             raise StoreError(f"{self}: it does not answer.")
 
     def _answer(self) -> None:
         self.bucket.world.step()
         if self.bucket.world.meets("the store's answer is lost"):
+            self.bucket.trouble_at_s = self.bucket.world.now_s
             raise StoreError(f"{self}: the connection was lost.")
 
 

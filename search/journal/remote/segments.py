@@ -72,7 +72,7 @@ class StoredJournal:
             content = file.read()
         content = content[: content.rfind(b"\n") + 1]
         if len(content) > self._sent:
-            self.store.write(f"{self._start:012d}.jsonl", content)
+            self.store.write(_name(self._start), content)
             self._sent = len(content)
         if self._sent >= SEGMENT_BYTES:
             self._start, self._sent = self.size_bytes, 0
@@ -88,6 +88,9 @@ class StoredJournal:
                 raise JournalError(f"{self.store / name}: what comes before it is missing, {start - len(lines)} bytes.")
             del lines[start:]
             lines += content or b""
+        while further := self.store.read(_name(len(lines))):  # where a listing is late
+            names, starts = [*names, _name(len(lines))], [*starts, len(lines)]
+            lines += further
         end = 0
         for line in bytes(lines).splitlines(keepends=True):
             if not is_whole(line):
@@ -97,6 +100,10 @@ class StoredJournal:
                 raise JournalError(f"{place}: the line at byte {end} of the journal is damaged (its checksum does not fit).")
             end += len(line)
         return bytes(lines[:end])
+
+
+def _name(first_byte: int) -> str:
+    return f"{first_byte:012d}.jsonl"
 
 
 def _first_byte(name: str) -> int:

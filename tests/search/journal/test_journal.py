@@ -249,9 +249,9 @@ def test_a_full_disk_is_waited_for_and_told_once(recorded, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(descriptor)
 
-    monkeypatch.setattr("os.fsync", full_at_first)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     with Journal(recorded, patience=DiskPatience(60.0, told.append)) as journal:
+        monkeypatch.setattr("os.fsync", full_at_first)
         journal.append(AGAIN)
     assert len(tries) == 3
     assert len(told) == 1
