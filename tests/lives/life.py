@@ -15,6 +15,7 @@ from search.journal.events import SearchOpened
 from search.journal.folder import JOURNAL
 from search.journal.record import SearchRecord
 from search.running.resources import Resources
+from search.session.beginning import Beginning
 from search.session.session import Session
 from search.tracking.follower import track
 from search.tracking.settings import Tracking
@@ -103,6 +104,8 @@ class Life:
                 last = world.start(user, self._end)
                 world.run(last, 3 * SLOW_S)
             world.end()
+            if not world.broken and not self.promises.is_checked:
+                world.fail("nobody looked at its end")
             self.ray.bury()
 
     def say(self, line: str) -> None:
@@ -168,17 +171,15 @@ class Life:
             ray=SimpleNamespace(max_pending=4, max_concurrent=None),
             is_cluster=True,
         )
+        opened = SearchOpened("life", FINGERPRINT, settings, 0.0)
         return Session(
             FOLDER,
-            drawn.plan,
-            SearchOpened("life", FINGERPRINT, settings, 0.0),
+            Beginning(drawn.plan, opened, "another name", parent=PARENT if drawn.is_fork else None),
             Training(self.world, partial(self.promises.begun, self.world.process)),
             workplace,
             TRACKING,
             console,  # type: ignore[arg-type]
             "A life",
-            "another name",
-            parent=PARENT if drawn.is_fork else None,
             retry_failed=drawn.retries_failed,
             write_results=self._write_results,
         )

@@ -54,11 +54,12 @@ class Promises:
     Attributes:
         last_machine: of the driver that has the search, or had it last.
         is_complete: whether the last driver said so.
+        is_checked: whether the end of the life was looked at, and all was well.
     """
 
     def __init__(self, world: World, disks: Disks, bucket: Bucket, mlflow: MlflowServer, drawn: Drawn) -> None:
         self.world, self.disks, self.bucket, self.mlflow, self.drawn = world, disks, bucket, mlflow, drawn
-        self.last_machine, self.is_complete = "alpha", False
+        self.last_machine, self.is_complete, self.is_checked = "alpha", False, False
         self._owner: Process | None = None
         self._owned_since_s = 0.0
         self._record = SearchRecord()
@@ -171,6 +172,7 @@ class Promises:
         self._check_mlflow(record, events)
         self._check_undisturbed(record)
         self._check_nothing_left(folder)
+        self.is_checked = True
 
     def _check_gives_up(self) -> None:
         """Of two drivers the one that lost the search goes on only until it hears of it."""

@@ -5,6 +5,7 @@ another may go on first, and at which its process may die.
 """
 
 import heapq
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -233,8 +234,8 @@ class World:
             self._task = None
         else:
             self._unwind(task)
-        if isinstance(task.error, AssertionError):
-            self.fail(f"{task.process.name}: {task.error!r}")
+        if isinstance(task.error, Exception):
+            self.fail(f"{task.process.name}: {''.join(traceback.format_exception(task.error))}")
 
     def _unwind(self, task: Task) -> None:
         """Of a dead process."""

@@ -34,7 +34,7 @@ class StoredSearch:
             StoreError: the store fails.
         """
         self.owner.claim(tell)
-        lacked = self.journal.restore(journal)
+        lacked = self.journal.restore(journal, self.owner.beat)
         self.owner.beat()  # the store was slow, or this process stood still: another driver may have taken it meanwhile
         if lacked:
             tell(f"The journal goes on from {self.place}: {lacked:,} bytes were not here")

@@ -5,6 +5,7 @@ some 180 objects, and they are never compacted.
 """
 
 from bisect import bisect_right
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,8 +36,11 @@ class StoredJournal:
             file.seek(self.size_bytes)
             return file.read().count(b"\n")
 
-    def restore(self, journal: Journal) -> int:
+    def restore(self, journal: Journal, confirm: Callable[[], None] = lambda: None) -> int:
         """Bring a local journal up to what the store holds, and go on from there; returns the bytes that it lacked.
+
+        Args:
+            confirm: called before anything is deleted: raises where the search has been lost to another driver meanwhile.
 
         Raises:
             JournalError: neither is the beginning of the other, or the store's is damaged.
@@ -56,6 +60,7 @@ class StoredJournal:
         self._start, self._sent = len(stored), 0
         for name in self.store.names():
             if _first_byte(name) >= self._start:
+                confirm()
                 self.store.delete(name)
         return len(stored) - common
 
