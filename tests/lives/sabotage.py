@@ -56,7 +56,9 @@ SABOTAGES = (
     Sabotage("a score that is known is told again", STUDY, "if score.rung <= len(known):", NEVER),
     Sabotage("interrupted trials are forgotten", STUDY, "deque(trial.proposed for trial in self.record.running)", "deque()"),
     Sabotage("a last score without its end is left open", STUDY, "if trial.rungs and not trial.rungs[-1].goes_on:", NEVER),
-    Sabotage("an interrupted search is closed", STUDY, "if self.is_over and not self.trouble and not self.stopped:", "if True:"),
+    Sabotage(
+        "an interrupted search is closed", STUDY, "if self.is_over and not self.trouble and not self.stopped:", "if True:"
+    ),
     Sabotage(
         "trials tried again are not told to the policy",
         STUDY,
