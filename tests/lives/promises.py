@@ -80,6 +80,8 @@ class Promises:
         if not any(isinstance(event, SearchOpened) for event in self._told):
             self._told = []  # a fork that was not opened yet
         common = len(self._told) if key == self._key or self._is_kept else min(len(found), len(self._told))
+        if not self._is_kept and key != self._key and not any(isinstance(event, SearchOpened) for event in found):
+            common = 0  # the store has nothing of it, as was said: a fork begins anew
         if found[:common] != self._told[:common]:
             self.world.fail(f"of {len(self._told)} events that were told {common} should be there, of {len(found)}")
         is_beside = self._owner is not None and self._owner.is_alive and self._owner not in self._ended
