@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from data.system.errors import UserError
-from models.backbone_check import BackboneError
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.grid import padded_px, resized
@@ -150,19 +149,24 @@ class Segmenter(nn.Module):
                 raise ValueError(f"its metadata is {', '.join(sorted(metadata))}, and not config")
             config = _nested(json.loads(metadata["config"]))
             _check_sizes(config, tensors)
-            model = cls.from_config(config if output_stride is None else _at_stride(config, output_stride))
+            model = cls.from_config(config)
             model.load_state_dict(tensors)
-        except BackboneError:
-            raise
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one a line
             raise ModelFileError(f"checkpoint: {path} is not a model of dpc-search, or is damaged ({reason}).") from error
+        return model if output_stride is None else model.at_stride(output_stride)
+
+    def at_stride(self, output_stride: int) -> Self:
+        """The same weights at another output stride, as ``from_pretrained`` has it.
+
+        Raises:
+            BackboneError: the backbone has no such output stride.
+        """
+        config = self.config
+        changed = {name: {**config[name], "output_stride": output_stride} for name in ("backbone", "cell_settings")}
+        model = type(self).from_config({**config, **changed})
+        model.load_state_dict(self.state_dict())
         return model
-
-
-def _at_stride(config: Mapping[str, Any], output_stride: int) -> dict[str, Any]:
-    changed = {name: {**config[name], "output_stride": output_stride} for name in ("backbone", "cell_settings")}
-    return {**config, **changed}
 
 
 def _check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

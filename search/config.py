@@ -433,7 +433,7 @@ def _known_keys(command: str) -> Iterator[str]:
 
 def _paths_in(node: Any, where: str) -> Iterator[tuple[str, str]]:
     """The paths below a node, by the annotations of the targets that they go to."""
-    kinds = _annotations(node["_target_"], where) if "_target_" in node else {}
+    kinds = _annotations(target, where) if (target := node.get("_target_")) else {}
     for key in (key for key in node if not OmegaConf.is_missing(node, key)):
         value, place = node[key], ".".join(filter(None, (where, str(key))))
         if OmegaConf.is_dict(value):

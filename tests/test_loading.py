@@ -47,6 +47,7 @@ REFUSED = {
     "replay": ["name=nobody"],
     "simulate": ["algorithms=[predictor]", "seeds=0"],
     "submit": ["address=nowhere"],
+    "compare": ["names=[a]"],
     "list": ["format=pdf"],
     "track": ["name=nobody"],
 }

@@ -214,10 +214,6 @@ class RetrainSettings:
                 f"training.accumulate must divide training.batch_size into parts of 2 and more, got {self.accumulate} parts of "
                 f"{self.batch_size}."
             )
-        if self.gpu.graph and self.accumulate > 1:
-            raise ValueError(
-                f"training.gpu.graph must be false where training.accumulate is above 1, got {self.accumulate} parts."
-            )
 
     def check(self, output_stride: int, processes: int = 1) -> None:
         """Refuse what a training of a backbone by some processes would find out once it has begun.

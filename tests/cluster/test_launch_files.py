@@ -69,8 +69,12 @@ def test_on_aws_every_machine_starts_from_an_image_whose_driver_the_pinned_torch
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     config = prepare_config(yaml.safe_load((FOLDER / "ray.yaml").read_text()))
-    with moto.mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+    mocked = moto.mock_aws(config={"iam": {"load_aws_managed_policies": True}})
+    mocked.start(reset=False)  # the store's server may run in this process, too
+    try:
         nodes = aws.bootstrap_aws(config)["available_node_types"]
+    finally:
+        mocked.stop(remove_data=False)
     for node in nodes.values():
         assert node["node_config"]["ImageId"].startswith(
             "resolve:ssm:/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu"

@@ -14,7 +14,7 @@ STAND_INS = {
     "ray": """
         if [[ $1 == get-auth-token ]]; then mkdir -p ~/.ray; echo secret >~/.ray/auth_token; exit; fi
         echo "$@" "$RAY_AUTH_MODE" >>"$CALLS"
-        if [[ $ENDS_WITH == never-started ]]; then trap 'exit 143' TERM; echo starting; sleep 60 & wait $!; fi
+        if [[ $ENDS_WITH == never-started ]]; then trap 'kill $!; exit 143' TERM; echo starting; sleep 60 & wait; fi
         while [[ $1 != -- ]]; do shift; done
         shift
         "$@"

@@ -27,7 +27,7 @@ def test_every_split_gives_images_with_labels_of_their_size_and_in_range(name):
 
 def test_an_unknown_split_is_refused_with_the_accepted_ones():
     with pytest.raises(DatasetError, match="accepted are train, val"):
-        SMALL.split("test")
+        SMALL.split("minival")
 
 
 def test_a_sample_beyond_the_end_is_refused():

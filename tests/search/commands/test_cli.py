@@ -141,7 +141,7 @@ def test_every_command_explains_itself(capsys, command):
     text = capsys.readouterr().out
     assert COMMANDS[command].summary in text
     assert COMMANDS[command].example in text
-    assert "_target_" not in text
+    assert "_target_:" not in text
 
 
 def test_help_lists_every_command(capsys):

@@ -33,7 +33,7 @@ def test_it_says_what_the_file_takes_and_gives_and_how_it_compares(checkpoint, t
     ("overrides", "complaint"),
     [
         (["checkpoint=/nowhere"], "no model in /nowhere"),
-        (["format=tflite"], "format: accepted are onnx, torch, got 'tflite'"),
+        (["format=tflite"], "format: accepted are onnx and torch, got 'tflite'"),
         (["format=torch", "height_px=65"], "height_px and width_px: give both, or none"),
         (["format=torch", "output={tmp}"], "output: must be a file"),
         (["format=torch", "output={tmp}/file/model.pt2"], "file"),

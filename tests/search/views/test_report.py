@@ -354,7 +354,7 @@ def test_retrained_cells_show_what_their_branches_contribute(finished):
         (["rows=0"], r"rows: must be at least 1, got 0\."),
         (["good_share=1.5"], r"good_share: must be at most 1, got 1\.5\."),
         (["landmarks.aspp=74"], r"landmarks.aspp: must be at most 1, got 74"),
-        (["+landmarks.mine=null"], "cell: no file mine"),
+        (["+landmarks.mine=null"], "landmarks.mine: no file mine"),
     ],
 )
 def test_a_wrong_setting_is_one_line(overrides, message, finished, capsys):
