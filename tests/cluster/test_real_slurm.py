@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from search.journal.events import RungReached
+from search.journal.events import RungReached, SearchOpened
 from search.journal.lines import read_events
 from tests.cluster.conftest import free_ports
 
@@ -97,5 +97,6 @@ def test_a_warned_job_stops_in_order_queues_itself_again_and_goes_on_from_the_jo
     slurm("scontrol", "update", f"jobid={job}", "starttime=now")  # Slurm holds a job back that was queued again
     wait_until(lambda: "COMPLETED" in slurm("scontrol", "show", "job", job))
     log = (tmp_path / "job.log").read_text()
-    assert "are done already" in log
+    assert log.count("Search s: 6 of") == 2, "the second one goes on with what the first has begun"
+    assert sum(isinstance(event, SearchOpened) for event in read_events(journal)[0]) == 1
     assert "dpc retrain" in log
