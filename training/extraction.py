@@ -17,7 +17,7 @@ from data.cache.settings import CacheSettings
 from data.cache.views import Views
 from data.datasets.check import shared_by_folds, shared_images
 from data.datasets.contract import DatasetError, SegmentationDataset
-from data.digests import FileDigests
+from data.digests import MEMORY, FileDigests
 from data.folds import Fold, folds_of
 from data.system.errors import UserError
 from data.system.files import write_text
@@ -63,7 +63,7 @@ class FrozenBackbone:
         origin = asdict(settings) | {package: version(package) for package in ("torch", *BACKBONE_PACKAGES)}
         origin["code"] = source_digest("models.backbones")
         if settings.weights not in (None, HUB) and Path(settings.weights).is_file():
-            (origin["weights"],) = FileDigests(_memory(cache)).of([Path(settings.weights)])
+            (origin["weights"],) = digests_for(cache).of([Path(settings.weights)])
         key = hashlib.sha256(json.dumps(origin).encode()).hexdigest()[:16]
         memory = Path(cache.folder) / "backbones.json"
         try:
@@ -110,7 +110,7 @@ def refuse_leaks(dataset: SegmentationDataset, split_names: Sequence[str], setti
         DatasetError: they do, or an image cannot be read.
     """
     splits = {name: dataset.split(name) for name in split_names}
-    for leak in shared_images(splits, FileDigests(_memory(settings))):
+    for leak in shared_images(splits, digests_for(settings)):
         raise DatasetError(f"{dataset.info.name}, {leak.split}: {leak.text}")
 
 
@@ -127,13 +127,14 @@ def search_folds(dataset: SegmentationDataset, settings: CacheSettings) -> Seque
         raise UserError(f"cache.label_stride must be 1 with dataset.folds, got {settings.label_stride}.")
     train = dataset.split("train")
     folds = folds_of(len(train), train.groups, dataset.folds)
-    for leak in shared_by_folds(train, folds, FileDigests(_memory(settings))):
+    for leak in shared_by_folds(train, folds, digests_for(settings)):
         raise DatasetError(f"{dataset.info.name}, {leak.split}: {leak.text}")
     return folds
 
 
-def _memory(settings: CacheSettings) -> Path:
-    return Path(settings.folder) / "digests.json"
+def digests_for(settings: CacheSettings) -> FileDigests:
+    """Of images, labels and weights, remembered beside the caches that are made of them."""
+    return FileDigests(Path(settings.folder) / MEMORY)
 
 
 def plan_cache(
@@ -166,7 +167,7 @@ def plan_cache(
         dataset={
             "name": dataset.info.name,
             "split": split_name,
-            "content": split.fingerprint(FileDigests(_memory(settings))),
+            "content": split.fingerprint(digests_for(settings)),
         },
         backbone={**asdict(backbone), "mean": list(backbone.mean), "std": list(backbone.std), "weights": weights},
         height_px=height_px,

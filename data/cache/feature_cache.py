@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.cache.files import CURE, FORMAT, CacheError, files_of, has_size, read_manifest
+from data.cache.files import CURE, FORMAT, CacheError, files_of, has_size, read_manifest, wrong_files
 from data.datasets.contract import DatasetInfo, UInt8Array
-from data.digests import MEMORY, FileDigests
 
 Window = tuple[int, int, int]
 """Top, left and side of a square, in feature pixels."""
@@ -118,12 +117,8 @@ class FeatureCache:
         Raises:
             CacheError: names the damaged file.
         """
-        entries = list(files_of(self._manifest))
-        digests = FileDigests(None if reread else self.folder / MEMORY, "sha256")
-        found = digests.of([self.folder / entry["file"] for entry in entries])
-        for entry, digest in zip(entries, found, strict=True):
-            if digest != entry["sha256"]:
-                raise CacheError(f"{self.folder / entry['file']}: damaged; {CURE}.")
+        for entry in wrong_files(self.folder, self._manifest, reread=reread):
+            raise CacheError(f"{self.folder / entry['file']}: damaged; {CURE}.")
 
     def batch(
         self, indices: Sequence[int], windows: Sequence[Window] | None = None

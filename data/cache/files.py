@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data.digests import MEMORY, FileDigests
 from data.system.errors import UserError
 from data.system.files import whole_file
 from data.system.json_file import read_json
@@ -50,6 +51,19 @@ def has_size(folder: Path, entry: Mapping[str, Any]) -> bool:
     """Whether a shard's file is there and as long as its entry says."""
     path = folder / entry["file"]
     return path.exists() and path.stat().st_size == entry["bytes"]
+
+
+def wrong_files(folder: Path, manifest: Mapping[str, Any], *, reread: bool = False) -> list[dict[str, Any]]:
+    """The entries of files that are not there or hold something else.
+
+    Args:
+        reread: every byte; else only what was written to since it was last read.
+    """
+    entries = list(files_of(manifest))
+    there = [entry for entry in entries if has_size(folder, entry)]
+    digests = FileDigests(None if reread else folder / MEMORY, "sha256").of([folder / entry["file"] for entry in there])
+    whole = {entry["file"] for entry, digest in zip(there, digests, strict=True) if digest == entry["sha256"]}
+    return [entry for entry in entries if entry["file"] not in whole]
 
 
 def is_undamaged(folder: Path, entry: Mapping[str, Any]) -> bool:

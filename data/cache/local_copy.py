@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from data.cache.files import MANIFEST, CacheError, files_of, has_size, read_manifest
-from data.digests import MEMORY, FileDigests
+from data.cache.files import MANIFEST, CacheError, files_of, has_size, read_manifest, wrong_files
 from data.system.disk import check_room
 from data.system.files import SUFFIX, whole_file
 from data.system.locks import Lock
@@ -28,17 +27,17 @@ def local_copy(folder: Path, local: Path) -> Path:
     """
     manifest = read_manifest(folder)
     copy = local / folder.name
-    if _is_same(manifest, copy) and not _wrong(manifest, copy):
+    if _is_same(manifest, copy) and not wrong_files(copy, manifest):
         return copy  # of another user, maybe, where a lock cannot be made
     copy.mkdir(parents=True, exist_ok=True)
     with Lock(copy / "copy.lock", wait=True):
         for left_by_a_kill in copy.glob(f"*{SUFFIX}"):
             left_by_a_kill.unlink()
-        if wrong := _wrong(manifest, copy):
+        if wrong := wrong_files(copy, manifest):
             _check_room(copy, wrong)
             with ThreadPoolExecutor(_COPIERS) as copiers:
                 list(copiers.map(lambda entry: _copy_file(folder / entry["file"], copy / entry["file"]), wrong))
-            for entry in _wrong(manifest, copy):
+            for entry in wrong_files(copy, manifest):
                 raise CacheError(f"{folder / entry['file']}: arrives damaged at {copy}; `dpc cache` verifies it.")
         if not _is_same(manifest, copy):
             _copy_file(folder / MANIFEST, copy / MANIFEST)
@@ -56,15 +55,6 @@ def check_local_room(folders: Sequence[Path], local: Path) -> None:
     for folder in folders:
         missing += [entry for entry in files_of(read_manifest(folder)) if not has_size(local / folder.name, entry)]
     _check_room(local, missing)
-
-
-def _wrong(manifest: Mapping[str, Any], copy: Path) -> list[dict[str, Any]]:
-    """The files that are not there or hold something else; those that nobody wrote to since they were read are not read."""
-    entries = list(files_of(manifest))
-    there = [entry for entry in entries if has_size(copy, entry)]
-    digests = FileDigests(copy / MEMORY, "sha256").of([copy / entry["file"] for entry in there])
-    whole = {entry["file"] for entry, digest in zip(there, digests, strict=True) if digest == entry["sha256"]}
-    return [entry for entry in entries if entry["file"] not in whole]
 
 
 def _is_same(manifest: Mapping[str, Any], copy: Path) -> bool:

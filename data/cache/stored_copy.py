@@ -42,7 +42,7 @@ def fetch_from_store(place: Store, folder: Path) -> None:
     if _is_whole(folder):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with Lock(folder.with_suffix(".lock"), wait=True):
+    with Lock(folder.with_name(f"{folder.name}.lock"), wait=True):
         if _is_whole(folder):
             return
         shutil.rmtree(folder)

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from data.cache.stored_copy import keep_in_store
 from data.datasets.contract import search_splits
-from data.digests import FileDigests
 from data.folds import folds_digest
 from data.system.errors import UserError
 from models.backbones import build_backbone, weights_digest
@@ -25,7 +24,7 @@ from search.session.code_version import objective_code, scoring_code
 from search.session.joining import check_copies, join_cluster, on_shared, shared_data
 from search.settings.groups import Images, Workplace
 from training.end_to_end import EndToEndTask
-from training.extraction import refuse_leaks, search_folds
+from training.extraction import digests_for, refuse_leaks, search_folds
 from training.proxy import ProxyTask
 from training.score import Objective
 from training.settings import ProxySettings, RetrainSettings
@@ -150,7 +149,7 @@ def content_of(images: Images, splits: Sequence[str]) -> dict[str, str]:
     Raises:
         DatasetError: a file cannot be read.
     """
-    memory = _memory(images)
+    memory = digests_for(images.cache)
     return {split: images.dataset.split(split).fingerprint(memory) for split in splits}
 
 
@@ -158,9 +157,5 @@ def read_by_training(images: Images, splits: Sequence[str]) -> dict[str, str]:
     """``content_of``, and a digest of the file of weights that a training begins with, where there is one."""
     content = content_of(images, splits)
     if path := images.paths.get("backbone.weights"):
-        (content["weights"],) = _memory(images).of([Path(path)])
+        (content["weights"],) = digests_for(images.cache).of([Path(path)])
     return content
-
-
-def _memory(images: Images) -> FileDigests:
-    return FileDigests(Path(images.cache.folder) / "digests.json")

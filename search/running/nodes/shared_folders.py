@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -43,7 +43,7 @@ class SharedPath:
     def seen(cls, setting: str, path: Path) -> Self:
         """As this process sees it."""
         if path.is_file():
-            return cls(setting, path, digest=_digest(path, *_state(path)))
+            return cls(setting, path, digest=_digest(path))
         names = sorted(str(file.relative_to(path)) for file in path.rglob("*") if _is_lasting(file))
         chosen = [names[index * len(names) // MAX_FILES] for index in range(MAX_FILES)] if len(names) > MAX_FILES else names
         return cls(setting, path, tuple((name, (path / name).stat().st_size) for name in chosen))
@@ -52,7 +52,7 @@ class SharedPath:
         """Raise a SharedFolderError if this node does not see the same."""
         if not self.path.exists():
             raise self.trouble("cannot see")
-        if self.digest is not None and self.digest != _digest(self.path, *_state(self.path)):
+        if self.digest is not None and self.digest != _digest(self.path):
             raise self.trouble("sees another file of the name")
         for name, size in self.files:
             file = self.path / name
@@ -164,12 +164,9 @@ def _is_lasting(path: Path) -> bool:
     return path.name != MEMORY and path.suffix not in (".lock", SUFFIX) and not path.name.startswith(".") and path.is_file()
 
 
-@cache
-def _digest(path: Path, *state: int) -> str:
-    """Of a file in this ``state``: a process reads it once."""
-    return FileDigests().of([path])[0]
+_READ = FileDigests()
+"""A process reads a file once, and again after it was written to."""
 
 
-def _state(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+def _digest(path: Path) -> str:
+    return _READ.of([path])[0]
