@@ -112,9 +112,11 @@ class ProxyTask:
         loss_of = partial(segmentation_loss, ignore_label=self._train.info.ignore_label)
         batches = Batches(self._train, samples, settings.batch_size, self._crop_side, seed)
         if isinstance(features, ResidentFeatures):
-            rates = [settings.optimizer.learning_rate_at(iteration, iterations) for iteration in range(iterations)]
             planned = batches.planned(iterations, features, self._device)
-            rates_I, max_norm = torch.tensor(rates, device=self._device), settings.optimizer.max_norm
+            rates_I, max_norm = (
+                torch.tensor(settings.optimizer.learning_rates(iterations), device=self._device),
+                settings.optimizer.max_norm,
+            )
             return GraphStep(model, optimizer, planned, loss_of, rates_I, settings.precision, max_norm)
         batch_at = partial(batches.at, features=features)
         return Step(model, optimizer, settings.optimizer, batch_at, loss_of, iterations, settings.precision)

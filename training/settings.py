@@ -65,6 +65,10 @@ class OptimizerSettings:
         risen = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
         return float(self.learning_rate * left * risen)
 
+    def learning_rates(self, iterations: int) -> list[float]:
+        """Of every iteration."""
+        return [self.learning_rate_at(iteration, iterations) for iteration in range(iterations)]
+
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:

@@ -26,8 +26,8 @@ def whole_step(
             model.to(memory_format=torch.channels_last)
             batch_at = _with_channels_last(batch_at)
         if settings.gpu.graph:
-            rates = [settings.optimizer.learning_rate_at(iteration, iterations) for iteration in range(iterations)]
-            return LoadedGraphStep(model, optimizer, batch_at, loss_of, torch.tensor(rates, device=device), settings)
+            rates_I = torch.tensor(settings.optimizer.learning_rates(iterations), device=device)
+            return LoadedGraphStep(model, optimizer, batch_at, loss_of, rates_I, settings)
     return Step(model, optimizer, settings.optimizer, batch_at, loss_of, iterations, settings.precision, settings.accumulate)
 
 

@@ -69,11 +69,12 @@ def run(settings: RetrainCommandSettings) -> int:
                 )
                 best = reached if reached.is_best else best
         assert best is not None
-        final = _final(settings, folder, console)
-        _write_card(settings, chosen, recorded, best, final, folder)
+        model = Segmenter.from_pretrained(folder).eval()
+        final = _final(settings, model, folder, console)
+        _write_card(settings, chosen, recorded, best, final, model, folder)
         tracked.artifacts(folder)
         if settings.register:
-            _register(tracked, folder, settings.register)
+            _register(tracked, model, folder, settings.register)
     _print_iou(asdict(best.scores)["iou"], console)
     console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration} {_selected(settings.training)}")
     console.print(final)
@@ -82,12 +83,17 @@ def run(settings: RetrainCommandSettings) -> int:
 
 
 def _write_card(
-    settings: RetrainCommandSettings, chosen: Chosen, recorded: Mapping[str, Any], best: Validation, final: str, folder: Path
+    settings: RetrainCommandSettings,
+    chosen: Chosen,
+    recorded: Mapping[str, Any],
+    best: Validation,
+    final: str,
+    model: Segmenter,
+    folder: Path,
 ) -> None:
     """What a person should know of the model, beside it."""
     training, scores = settings.training, best.scores
     stride = training.cell.output_stride
-    model = Segmenter.from_pretrained(folder)
     rows, columns = ((side - 1) // stride + 1 for side in (training.height_px, training.width_px))
     channels: Sequence[int] = model.encoder.out_channels  # type: ignore[assignment]
     cost = cell_cost(chosen.cell, FeatureShape(channels[-1], rows, columns), training.cell.filters)
@@ -104,7 +110,7 @@ def _selected(training: RetrainSettings) -> str:
     return f"on {training.val_split}{several}: selected on, here or by dpc rerank"
 
 
-def _final(settings: RetrainCommandSettings, folder: Path, console: Console) -> str:
+def _final(settings: RetrainCommandSettings, model: Segmenter, folder: Path, console: Console) -> str:
     """The kept model's score where nothing was selected, also in its ``scores.json``; or why there is none."""
     name, dataset = settings.final_split, settings.images.dataset
     if name is None:
@@ -117,16 +123,15 @@ def _final(settings: RetrainCommandSettings, folder: Path, console: Console) -> 
     except DatasetError as error:
         return f"no number of a split that selected nothing: {error}"
     with progress_bar(console, f"scoring {name}") as progress:
-        scores = evaluate(Segmenter.from_pretrained(folder).eval(), split, dataset.info, progress)
+        scores = evaluate(model, split, dataset.info, progress)
     path = folder / "scores.json"
     kept = json.loads(path.read_text()) | {"final": {"split": name, **asdict(scores)}}
     write_text(path, json.dumps(kept, indent=2) + "\n")
     return f"{'mIoU':<11}{percent(scores.miou)} on {name}, which selected nothing"
 
 
-def _register(tracked: RetrainRun, folder: Path, name: str) -> None:
+def _register(tracked: RetrainRun, model: Segmenter, folder: Path, name: str) -> None:
     """Export the best model and put it into the registry; types and shapes of an example are its signature."""
-    model = Segmenter.from_pretrained(folder).eval()
     export_model(model, folder / "model.onnx", "onnx")
     images_BCHW = np.random.default_rng(0).uniform(0, 255, (1, 3, *EXAMPLE_PX)).astype(np.float32)
     logits_BKHW = np.zeros((1, len(model.class_names), *EXAMPLE_PX), np.float32)
