@@ -2,33 +2,13 @@
 
 import errno
 
-import numpy as np
 import pytest
 
-from data.cache.build import CacheBuild, build_cache
-from data.cache.feature_cache import CacheKey, FeatureCache
+from data.cache.feature_cache import FeatureCache
 from data.cache.files import CacheError
 from data.cache.stored_copy import fetch_from_store, keep_in_store
-from data.datasets.contract import DatasetInfo, Sample, palette_of
 from data.store import Store, StoreError
 from search.running.nodes.fetched_task import FetchedTask
-
-
-class Numbered:
-    """Samples whose number is in every pixel."""
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        return Sample(str(index), np.full((17, 17, 3), index, np.uint8), np.full((17, 17), index % 2, np.uint8))
-
-
-@pytest.fixture
-def cache(tmp_path):
-    key = CacheKey({"name": "n", "split": "s"}, {"name": "b", "mean": [0.5] * 3}, 17, 17)
-    build = CacheBuild(tmp_path / "here", key, Numbered(), DatasetInfo("n", ("a", "b"), palette_of(2)), shard_size=2)
-    return build_cache(build, lambda images_BHWC: images_BHWC[:, ::16, ::16].transpose(0, 3, 1, 2).astype(np.float32))
 
 
 @pytest.fixture
@@ -100,7 +80,7 @@ def test_a_task_begins_once_its_node_has_the_caches(cache, place, tmp_path):
 
     task = FetchedTask(score, place, (there,))
     assert not there.exists()
-    assert list(task(None, 0)) == [4]
+    assert list(task(None, 0)) == [6]
 
 
 def test_a_full_disk_is_told_before_anything_is_fetched(cache, place, tmp_path, monkeypatch):
