@@ -26,7 +26,7 @@ from models.spec import Branch, CellSpec
 from search.config import load
 from search.deciding.policy import Plan
 from search.deciding.space import CellSpace
-from search.findings.estimates import mean, paired_difference
+from search.findings.estimates import mean, paired_difference, points
 from search.settings.groups import Deciding
 from search.simulation.compare import top_quality
 from search.simulation.engine import simulate
@@ -79,11 +79,6 @@ def main() -> None:
         )
     base = fmean(found["near_best"])
     save(__file__, {f"{name} less near_best, points": 100 * (fmean(last) - base) for name, last in found.items()})
-
-
-def points(share: float) -> str:
-    """Of a hundred."""
-    return f"{100 * share:.2f}"
 
 
 def plan(algorithm: str, trials: int) -> Plan:

@@ -22,7 +22,10 @@ def leaderboard(record: SearchRecord) -> list[dict[str, Any]]:
     where the search has not measured its noise), ``params``, ``madds``, ``status``, ``rung`` that it reached, ``seconds`` of
     training and validation, ``cell``.
     """
-    noise = search_noise(record)
+    return _rows(record, search_noise(record))
+
+
+def _rows(record: SearchRecord, noise: SearchNoise | None) -> list[dict[str, Any]]:
     return [
         {
             "rank": rank,
@@ -45,17 +48,17 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
 
     Beside the score that was found stands the one to expect under a fresh seed, where the search has measured its noise.
     """
-    text = io.StringIO()
+    noise, text = search_noise(record), io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
-    for row in leaderboard(record):
+    for row in _rows(record, noise):
         scores = {name: "" if row[name] is None else f"{row[name]:.6f}" for name in ("miou", "expected")}
         cell = json.dumps(row["cell"].to_json())
         writer.writerow({**row, **scores, "seconds": f"{row['seconds']:.1f}", "cell": cell})
     write_text(folder / "leaderboard.csv", text.getvalue())
     best = record.best
     if best is not None and best.miou is not None:
-        write_text(folder / "best.json", json.dumps(_best(best, search_noise(record)), indent=2) + "\n")
+        write_text(folder / "best.json", json.dumps(_best(best, noise), indent=2) + "\n")
 
 
 def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
