@@ -62,7 +62,7 @@ def test_every_worker_starts_mps_so_that_trials_share_its_gpus_side_by_side():
 
 
 def test_on_aws_every_machine_starts_from_an_image_whose_driver_the_pinned_torch_takes(monkeypatch, tmp_path):
-    moto = pytest.importorskip("moto")
+    moto, get_backend = pytest.importorskip("moto"), pytest.importorskip("moto.backends").get_backend
     monkeypatch.setattr(aws.time, "sleep", lambda seconds: None)  # for IAM to spread the word
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
@@ -71,6 +71,8 @@ def test_on_aws_every_machine_starts_from_an_image_whose_driver_the_pinned_torch
     config = prepare_config(yaml.safe_load((FOLDER / "ray.yaml").read_text()))
     mocked = moto.mock_aws(config={"iam": {"load_aws_managed_policies": True}})
     mocked.start(reset=False)  # the store's server may run in this process, too
+    for account in get_backend("iam").values():  # and have made one that has no policies
+        account.reset()
     try:
         nodes = aws.bootstrap_aws(config)["available_node_types"]
     finally:

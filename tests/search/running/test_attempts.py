@@ -60,7 +60,7 @@ class Toy:
     Attributes:
         broken: the device, ``<last of the node's id>:<CUDA_VISIBLE_DEVICES>``, on which every cell fails.
         faults: of cells, by digest.
-        together: every cell waits until so many have begun.
+        together: every cell without a fault waits until so many of these have begun.
     """
 
     folder: Path
@@ -92,11 +92,12 @@ class Toy:
     def _begin(self, cell, device):
         is_first = cell.digest not in self._marked("begun")
         self._mark("begun", cell.digest)
-        while len(self._marked("begun")) < self.together:
+        faults = dict(self.faults)
+        fault = faults.get(cell.digest, "")
+        while not fault and len(self._marked("begun") - faults.keys()) < self.together:
             time.sleep(0.05)
         if self.broken and is_first:
             self._leave_time_to_fail(cell.digest, device)
-        fault = dict(self.faults).get(cell.digest, "")
         if device == self.broken or fault == "fails on every GPU":
             raise RuntimeError(DEVICE_ERROR)
         if fault == "is large" or (fault == "is large beside others" and is_first):
