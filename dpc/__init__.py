@@ -19,6 +19,7 @@ Searches
     search                 any objective, run by Ray Tune: early stopping, journal, resume, MLflow
     study, AskTell         cells that you score yourself: ``ask`` and ``tell``; without Ray
     load, leaderboard      what a search has found so far: its SearchRecord, and that as rows
+    what_mattered          importance and effect of each choice: operator kinds, rates, depth, what branches read
     Objective, RungScore   what scores a cell, and a score with its iteration, loss and time
     Tracking               which MLflow tracker shows a search
 Cells
@@ -50,6 +51,7 @@ _PUBLIC = {
     "search.session.ask_and_tell": ("AskTell", "study"),
     "search.journal.folder": ("load",),
     "search.findings.leaderboard": ("leaderboard",),
+    "search.findings.what_mattered": ("what_mattered",),
     "search.journal.record": ("SearchRecord",),
     "search.tracking.settings": ("Tracking",),
     "training.score": ("Objective", "RungScore"),

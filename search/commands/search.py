@@ -16,6 +16,7 @@ from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import leaderboard_table, percent
 from search.findings.rung_correlations import rung_correlations
 from search.findings.search_noise import search_noise
+from search.findings.what_mattered import what_mattered
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.journal.study import Study
@@ -100,6 +101,8 @@ def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Se
         console.print(f"{noise.text()}\n", soft_wrap=True)
     if not study.is_complete:
         return
+    if mattered := what_mattered(study.record):
+        console.print(f"What mattered: {mattered.text()}\n", soft_wrap=True)
     lines = {
         "results": from_here(folder),
         "picture": from_here(folder / "best_cell.png"),

@@ -45,14 +45,19 @@ def control(record: SearchRecord, space: CellSpace, near_best: float, seed: int)
     """
     own = [trial for number, trial in record.trials.items() if not trial.source and number not in record.repeats]
     scored = [trial for trial in own if trial.rungs and trial.miou is not None]
-    has_stopped = any(trial.status == Status.STOPPED for trial in scored)
-    rung = 1 if has_stopped else max((len(trial.rungs) for trial in scored), default=1)
+    rung = fair_rung(scored)
     reached = [trial for trial in scored if len(trial.rungs) >= rung]
     is_uniform = {trial.proposed.trial: _is_uniform(trial, space, near_best, seed) for trial in reached}
     uniform, mutants = (_scores(reached, rung, is_uniform, kind) for kind in (True, False))
     if min(len(uniform), len(mutants)) < FEWEST:
         return None
     return Control(rung, mean(uniform), mean(mutants), welch_difference(mutants, uniform))
+
+
+def fair_rung(scored: Sequence[TrialRecord]) -> int:
+    """The last rung that no scheduler has selected: the first where trials were stopped early."""
+    has_stopped = any(trial.status == Status.STOPPED for trial in scored)
+    return 1 if has_stopped else max((len(trial.rungs) for trial in scored), default=1)
 
 
 def _is_uniform(trial: TrialRecord, space: CellSpace, near_best: float, seed: int) -> bool:

@@ -7,6 +7,7 @@ from math import atanh, copysign, sqrt, tanh
 from statistics import fmean, stdev
 
 import numpy as np
+import numpy.typing as npt
 
 LEVEL = 0.95
 """Of every interval."""
@@ -28,6 +29,13 @@ class Estimate:
     low: float | None
     high: float | None
     count: int
+
+    def times(self, factor: float) -> "Estimate":
+        """Of so many times the number."""
+        if self.low is None or self.high is None:
+            return Estimate(self.value * factor, None, None, self.count)
+        low, high = sorted((self.low * factor, self.high * factor))
+        return Estimate(self.value * factor, low, high, self.count)
 
     def text(self, written: Callable[[float], str] = lambda value: f"{value:.2f}") -> str:
         """Such as 74.7 (73.9 to 75.5)."""
@@ -98,6 +106,39 @@ def welch_difference(first: Sequence[float], second: Sequence[float]) -> Estimat
     degrees = variance**2 / (one**2 / (len(first) - 1) + other**2 / (len(second) - 1))
     half = t_quantile(degrees) * sqrt(variance)
     return Estimate(value, value - half, value + half, min(len(first), len(second)))
+
+
+def linear_effects(
+    choices_NK: npt.NDArray[np.float64], values_N: npt.NDArray[np.float64], level: float = LEVEL
+) -> tuple[list[Estimate], float]:
+    """How much a value rises with each of K choices, the others held: least squares, and the share of variance it explains.
+
+    The intervals hold where values spread differently, too (HC3, MacKinnon and White 1985).
+
+    Args:
+        choices_NK: no column is constant, or follows from others.
+
+    Raises:
+        ValueError: there are not more values than coefficients.
+    """
+    count, num_choices = choices_NK.shape
+    degrees = count - num_choices - 1
+    if degrees < 1:
+        raise ValueError(f"linear_effects: {num_choices} choices need at least {num_choices + 2} values, got {count}.")
+    design = np.column_stack([np.ones(count), choices_NK])
+    solve = np.linalg.pinv(design)
+    coefficients = solve @ values_N
+    residuals = values_N - design @ coefficients
+    leverage = np.einsum("nk,kn->n", design, solve)
+    errors = np.sqrt((solve**2) @ (residuals / np.maximum(1 - leverage, 1e-6)) ** 2)
+    half = t_quantile(degrees, level) * errors
+    variance = values_N.var()
+    explained = 1 - residuals.var() * count / degrees / (variance * count / (count - 1)) if variance else 0.0
+    effects = [
+        Estimate(float(value), float(value - width), float(value + width), count)
+        for value, width in zip(coefficients[1:], half[1:], strict=True)
+    ]
+    return effects, max(float(explained), 0.0)
 
 
 def t_quantile(degrees: float, level: float = LEVEL) -> float:

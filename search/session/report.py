@@ -17,6 +17,7 @@ from search.findings.leaderboard import percent
 from search.findings.operator_usage import operator_usage
 from search.findings.search_noise import search_noise
 from search.findings.two_rankings import reranked
+from search.findings.what_mattered import what_mattered
 from search.journal.folder import JOURNAL, KeptSearch, open_search
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord, TrialRecord
@@ -29,6 +30,7 @@ from search.views.figures.operator_usage import draw_operator_usage
 from search.views.figures.progress import draw_progress
 from search.views.figures.scores import draw_scores
 from search.views.figures.two_rankings import draw_two_rankings
+from search.views.figures.what_mattered import draw_what_mattered
 from search.views.report import readings
 from search.views.report.checklist import checklist
 from search.views.report.course import RungCourse, course, rung_courses
@@ -66,6 +68,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
             "cells": _cells(ranked),
             "reranked": _reranked(folder, ranked, space),
             "costs": _costs(settings, search),
+            "choices": _choices(record),
             "operators": _operators(record, settings.good_share),
             "contributions": _contributions(folder, ranked, space),
         },
@@ -136,6 +139,11 @@ def _landmarks(settings: ReportSettings, search: KeptSearch) -> list[Landmark]:
         return []
     cost_of = partial(cell_cost, features=shape, filters=filters)
     return landmarks(search.record, settings.landmark_cells, cost_of, settings.landmarks)
+
+
+def _choices(record: SearchRecord) -> list[Picture]:
+    found = what_mattered(record)
+    return [_picture("What mattered", partial(draw_what_mattered, found), found.text())] if found else []
 
 
 def _operators(record: SearchRecord, good_share: float) -> list[Picture]:

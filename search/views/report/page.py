@@ -51,7 +51,7 @@ class Report:
         ranked: the leaderboard's first rows.
         noise: what the search says of its own scores; None where it scored no cells twice.
         next_command: what trains the best cell; "" where there is none.
-        pictures: by section: progress, scores, cells, reranked, costs, operators, contributions; a section may be empty.
+        pictures: by section: progress, scores, cells, reranked, costs, choices, operators, contributions; any may be empty.
         checklist: of what a publication must say.
         fingerprint: everything that decided, a line each.
     """

@@ -20,7 +20,9 @@ from search.deciding.outcomes import Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.findings.contributions import Contributions, branch_contributions
 from search.findings.cost_front import Landmark, cost_front
+from search.findings.estimates import Estimate
 from search.findings.operator_usage import operator_usage
+from search.findings.what_mattered import Level, Mattered, WhatMattered
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.record import SearchRecord
 from search.views.figures.cell_diagram import draw_cell
@@ -31,6 +33,7 @@ from search.views.figures.operator_usage import draw_operator_usage
 from search.views.figures.progress import draw_progress
 from search.views.figures.scores import draw_scores
 from search.views.figures.two_rankings import draw_two_rankings
+from search.views.figures.what_mattered import draw_what_mattered
 
 FAMILIES = {"one": PointwiseConvs(), "atrous": AtrousConvs([1, 6, 21]), "pooling": PyramidPoolings([1, 8])}
 WINNER = CellSpec(
@@ -267,6 +270,23 @@ def test_a_landmark_has_a_score_only_where_it_was_measured(tmp_path):
     assert "ASPP $1, not scored here" in text
     assert "DPC" in text
     assert "DPC, not scored here" not in text
+
+
+def what_mattered_of(count: int) -> WhatMattered:
+    levels = [Level("0", Estimate(0.40, 0.38, 0.42, 30), True), Level("1", Estimate(0.5, None, None, 1), False)]
+    effect = Estimate(0.02, 0.01, 0.03, 31)
+    choices = [Mattered(f"choice $_{number}", "one more", 0.5, number > 0, effect, effect, levels) for number in range(count)]
+    return WhatMattered(choices, 31, 1, 31, 0.3)
+
+
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_what_mattered_is_drawn_choice_by_choice_with_effects_and_with_what_they_take_for_granted(count, tmp_path):
+    draw_what_mattered(what_mattered_of(count), tmp_path / "picture.png")
+    assert picture_size(tmp_path / "picture.png")[0] == 1440
+    text = text_of(lambda path: draw_what_mattered(what_mattered_of(count), path), tmp_path)
+    assert [f"choice $_{number}  50 %" in text for number in range(count)] == [True] * count
+    assert text.count("2.00 (1.00 to 3.00)") == count
+    assert "as if cells were independent; mutants repeat what their parents have" in text
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 50])

@@ -235,7 +235,7 @@ def test_markup_in_a_cell_and_a_command_is_text():
     assert page.text.count("<script>alert(1)</script>") == 3
 
 
-SECTIONS = ("progress", "scores", "cells", "reranked", "costs", "operators", "contributions")
+SECTIONS = ("progress", "scores", "cells", "reranked", "costs", "choices", "operators", "contributions")
 
 
 def test_the_same_journal_gives_the_same_page(finished):

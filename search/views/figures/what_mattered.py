@@ -1,0 +1,57 @@
+"""What explains the scores of a search, as a picture: a panel for each choice."""
+
+from math import ceil
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from search.findings.estimates import points
+from search.findings.what_mattered import Mattered, WhatMattered
+from search.views.figures.style import BLUE, DPI, GREY, INK, VERMILLION, plain_axes, save_figure
+
+COLUMNS = 4
+FEWEST = 5
+"""Cells of an interval that is drawn whole."""
+
+
+def draw_what_mattered(found: WhatMattered, path: Path) -> None:
+    """Draw the mean score of the cells that chose alike, choice by choice, the most important first."""
+    rows = ceil(len(found.choices) / COLUMNS)
+    figure = Figure(figsize=(7.2, 0.6 + 2.05 * rows), dpi=DPI, layout="constrained")
+    panels = list(figure.subplots(rows, COLUMNS, sharey=True, squeeze=False).flat)
+    for axes, choice in zip(panels, found.choices, strict=False):
+        _draw_choice(axes, choice)
+    panels[0].set_ylim(*_limits(found))
+    for axes in panels[len(found.choices) :]:
+        axes.set_axis_off()
+    figure.supylabel(f"mean mIoU at rung {found.rung} (%)", fontsize=8, color=INK)
+    note = "filled: as the best cell chose; per cent: share of what sets the best tenth of the cells apart; grey: may be chance"
+    effects = "below: points of mIoU with 95 % intervals, the other choices held"
+    caveat = "all as if cells were independent; mutants repeat what their parents have"
+    figure.supxlabel(f"{note}\n{effects}; {caveat}", fontsize=7, color=INK)
+    save_figure(figure, path)
+
+
+def _draw_choice(axes: Axes, choice: Mattered) -> None:
+    plain_axes(axes)
+    colour = GREY if choice.is_chance else BLUE
+    axes.set_title(f"{choice.name}  {100 * choice.importance:.0f} %", fontsize=8, loc="left", color=colour, parse_math=False)
+    for place, level in enumerate(choice.levels):
+        mean = level.miou
+        if mean.low is not None and mean.high is not None:
+            axes.plot([place, place], [100 * mean.low, 100 * mean.high], color=colour, linewidth=3, alpha=0.45)
+        filled = VERMILLION if level.has_best else "white"
+        axes.scatter([place], [100 * mean.value], s=24, facecolor=filled, edgecolor=colour, linewidth=1.4, zorder=3)
+    axes.set_xticks(range(len(choice.levels)), [level.choice for level in choice.levels], fontsize=7.5)
+    axes.set_xlabel(f"{choice.step}:\n{choice.effect.text(points)}", fontsize=6.5, parse_math=False)
+    axes.set_xlim(-0.5, len(choice.levels) - 0.5)
+    axes.tick_params(axis="y", labelsize=7.5)
+
+
+def _limits(found: WhatMattered) -> tuple[float, float]:
+    levels = [level.miou for choice in found.choices for level in choice.levels]
+    ends = [end for mean in levels if mean.count >= FEWEST for end in (mean.low, mean.high) if end is not None]
+    drawn = [100 * value for value in [*ends, *(mean.value for mean in levels)]]
+    margin = 0.06 * (max(drawn) - min(drawn)) or 1.0
+    return min(drawn) - margin, max(drawn) + margin
