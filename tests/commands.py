@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from multiprocessing.connection import Connection
 
+from tests import ray_workers
+
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload(
     [
@@ -78,6 +80,7 @@ def _run(arguments: tuple[str, ...], variables: dict[str, str], output: Connecti
     os.setsid()
     os.environ.clear()
     os.environ.update(variables)
+    ray_workers.use()
     Config.initialize("")  # Ray has read the environment of the process that this one is forked from
     for number, connection in ((1, output), (2, errors)):
         os.dup2(connection.fileno(), number)

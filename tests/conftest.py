@@ -1,8 +1,10 @@
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests import ray_workers
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; Triton reads it when it is first imported
 os.environ |= {
@@ -41,7 +45,19 @@ LONGEST = (
 """Files that begin first: processes that share the others end at about the same time."""
 
 
+def pytest_configure():
+    if ray_workers.FOLDER not in os.environ:  # else this is one of several processes, which share it
+        os.environ[ray_workers.FOLDER] = tempfile.mkdtemp(suffix=f"-{os.getpid()}")
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ[ray_workers.FOLDER])
+
+
 def pytest_collection_modifyitems(items):
+    if "ray" in sys.modules:
+        ray_workers.use()
     begin = {Path(__file__).parent / file: place for place, file in enumerate(LONGEST)}
     items.sort(key=lambda item: begin.get(item.path, len(begin)))
 
