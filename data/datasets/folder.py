@@ -7,14 +7,17 @@ from glob import iglob
 from pathlib import Path
 from typing import Any
 
-from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, palette_of, printable, unknown_split
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, printable, unknown_split
 from data.datasets.file_split import FileSplit, require_folder
 from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
 from data.datasets.labelling import Color, Colors, Labelling, class_ids, mapped_values
 from data.datasets.lists import IGNORE, ClassList, read_class_list, read_list
+from data.datasets.palette import distinct_palette
 from data.folds import check_folds, check_group, groups_by_name
 from data.system.paths import FolderText
 
+BACKGROUND = "background"
+"""A class of this name is black, which pictures leave as it is."""
 _LAYOUT = "classes.txt, train/images, train/labels, val/images and val/labels (or lists train.txt and val.txt)"
 
 
@@ -76,7 +79,7 @@ class Folder:
         if len(names) < 2:
             raise DatasetError(f"{where}: at least two classes are needed, got {len(names)}; is 'background' one?")
         colors = self._class_list.colors
-        palette = tuple(colors[name][0] for name in names) if colors else palette_of(len(names))
+        palette = tuple(colors[name][0] for name in names) if colors else _palette(names)
         return DatasetInfo("folder", names, palette, self.ignore_label)
 
     def split(self, name: str) -> FileSplit:
@@ -167,6 +170,13 @@ def _colors(name: str, given: Sequence[Any]) -> Iterator[Color]:
         if not is_color or any(type(channel) is not int or not 0 <= channel <= 255 for channel in color):
             raise ValueError(f"dataset.colors: {name} needs a colour of three numbers from 0 to 255, got {color}.")
         yield color[0], color[1], color[2]
+
+
+def _palette(names: Sequence[str]) -> tuple[Color, ...]:
+    return tuple(
+        (0, 0, 0) if name.lower() == BACKGROUND else colour
+        for name, colour in zip(names, distinct_palette(len(names)), strict=True)
+    )
 
 
 def _pairs_in(root: Path, name: str, warnings: list[str]) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from math import gcd
 from typing import Any
 
-from data.datasets.contract import DatasetInfo
+from data.datasets.contract import DatasetInfo, palette_of
 
 ASKED = 0.01
 """Of the pixels: where as many are ignored and a class has none, that is asked about."""
@@ -16,7 +16,8 @@ def what_values_are(counts: Iterable[Any], info: DatasetInfo) -> str:
     values = set(counts)
     if not all(isinstance(value, int) for value in values):
         return " Each colour needs a class, or stands for ignore, in dataset.colors or classes.txt."
-    greys = {round(0.299 * red + 0.587 * green + 0.114 * blue) for red, green, blue in info.palette}
+    known = (*info.palette, *palette_of(info.num_classes))  # of masks from elsewhere, the field's colours are PASCAL's
+    greys = {round(0.299 * red + 0.587 * green + 0.114 * blue) for red, green, blue in known}
     if len(values) > 1 and values <= greys:
         return " They are the grey levels of the classes' colours: colour masks were converted to grey instead of to ids."
     if values == {info.num_classes}:

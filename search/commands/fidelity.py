@@ -114,7 +114,7 @@ def _plan(side: Side, scoring: Scoring, cells: Sequence[CellSpec], seed: int) ->
 def _report(
     records: Mapping[str, Sequence[SearchRecord]], cells: Sequence[CellSpec], settings: FidelitySettings, console: Console
 ) -> None:
-    from search.views.figures.two_rankings import draw_two_rankings
+    from search.views.figures.two_rankings import Rescored, draw_two_rankings
 
     folder = settings.folder
     found = {side: scores_by_seed(records[side], cells) for side in SIDES}
@@ -132,8 +132,9 @@ def _report(
         f"mIoU by the {side} protocol, {name} (%)" for side, name in zip(SIDES, protocols, strict=True)
     )
     title = "Does one protocol rank cells as the other does?"
-    pairs = [(*known[cell.digest], cell.digest[:8]) for cell in scored]
-    draw_two_rankings(pairs, folder / "fidelity.png", title, (first_label, second_label), "the first")
+    seconds = found[SIDES[1]]
+    rescored = [Rescored(known[cell.digest][0], [seed[cell.digest] for seed in seconds], cell.digest[:8]) for cell in scored]
+    draw_two_rankings(rescored, folder / "fidelity.png", title, (first_label, second_label), "the first")
     fitted = rank_correlation(*means.values())
     console.print()
     if fitted is None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
-from data.datasets.contract import UnreadableError, palette_of
+from data.datasets.contract import UnreadableError
 from data.datasets.image_files import MEGA, read_image
+from data.datasets.palette import distinct_palette
 from data.system.errors import UserError
 from data.system.outputs import note_begun, note_made
 from models.segmenter import Segmenter
@@ -57,6 +58,6 @@ def _label(model: Segmenter, image: Path, target: Path, settings: PredictSetting
         raise UserError(
             f"inference.tile_px: {inference.tile_px} needs more memory than the GPU has for {image}; give a smaller one."
         ) from error
-    palette = model.palette or palette_of(len(model.class_names))
+    palette = model.palette or distinct_palette(len(model.class_names))
     save_png(palette_image(labels_HW, palette), output / "labels" / target)
     save_png(draw_overlay(image_HWC, labels_HW, palette, model.class_names, settings.opacity), output / "overlays" / target)

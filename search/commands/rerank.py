@@ -138,11 +138,11 @@ def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec],
 
 
 def _write(ranking: Ranking, confirmed: Sequence[float], folder: Path, source: str) -> None:
-    from search.views.figures.two_rankings import draw_two_rankings
+    from search.views.figures.two_rankings import Rescored, draw_two_rankings
 
     write_text(folder / "rerank.csv", as_csv(ranking))
-    pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in ranking.compared if row.miou is not None]
-    draw_two_rankings(pairs, folder / "rerank.png", f"The best cells of {source}")
+    cells = [Rescored(row.proxy_miou, list(row.by_seed.values()), row.cell.digest[:8]) for row in ranking.compared]
+    draw_two_rankings(cells, folder / "rerank.png", f"The best cells of {source}")
     best = ranking.compared[0]
     found: dict[str, object] = {"digest": best.cell.digest, "miou": best.miou, "seeds": len(ranking.seeds)}
     if ranking.shrunk[0] is not None:

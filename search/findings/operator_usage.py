@@ -12,6 +12,9 @@ from search.journal.record import SearchRecord
 ERROR_RATE = 0.05
 """The chance that any of the intervals of one table misses, where nothing but chance is at work."""
 
+FEWEST = 5
+"""Good cells from which on their operators are worth a look: one good cell of ten uses each of its own ten times too often."""
+
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -21,12 +24,14 @@ class Usage:
 
     Attributes:
         count_good, count_all: branches of good cells, and of all cells, that do.
+        expected: branches of good cells that would, if they were as those of all cells are.
         share_good, share_all: the same as shares of those cells' branches.
         low, high: the ends of the interval of ``share_good``.
     """
 
     count_good: int
     count_all: int
+    expected: float
     share_good: float
     share_all: float
     low: float
@@ -55,6 +60,11 @@ class OperatorUsage:
     all_cells: int
     kinds: Mapping[str, Usage]
     operators: Mapping[Operator, Usage]
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether there are good cells enough to speak of what they are made of."""
+        return self.good_cells >= FEWEST
 
 
 def operator_usage(record: SearchRecord, top: float = 0.1) -> OperatorUsage | None:
@@ -98,4 +108,5 @@ def _usage(count_good: int, num_good: int, count_all: int, num_all: int, level: 
     from scipy.stats import binomtest  # noqa: PLC0415  # half a second
 
     low, high = binomtest(count_good, num_good).proportion_ci(level, method="exact")
-    return Usage(count_good, count_all, count_good / num_good, count_all / num_all, float(low), float(high))
+    expected = num_good * count_all / num_all
+    return Usage(count_good, count_all, expected, count_good / num_good, count_all / num_all, float(low), float(high))

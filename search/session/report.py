@@ -29,7 +29,7 @@ from search.views.figures.cost_front import draw_cost_fronts
 from search.views.figures.operator_usage import draw_operator_usage
 from search.views.figures.progress import draw_progress
 from search.views.figures.scores import draw_scores
-from search.views.figures.two_rankings import draw_two_rankings
+from search.views.figures.two_rankings import Rescored, draw_two_rankings
 from search.views.figures.what_mattered import draw_what_mattered
 from search.views.report import readings
 from search.views.report.checklist import checklist
@@ -115,10 +115,10 @@ def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> 
         trained = {trial.cell.digest for seed in seeds for trial in seed.finished}
         chosen = [(rank, trial) for rank, trial in enumerate(ranked, start=1) if trial.cell.digest in trained]
         ranking = reranked(chosen, seeds)
-        pairs = [(row.proxy_miou, row.miou, row.cell.digest[:8]) for row in ranking.compared if row.miou is not None]
-        if pairs:
+        cells = [Rescored(row.proxy_miou, list(row.by_seed.values()), row.cell.digest[:8]) for row in ranking.compared]
+        if cells:
             reading = readings.of_reranked(ranking)
-            pictures.append(_picture("Ranked again, end to end", partial(draw_two_rankings, pairs), reading))
+            pictures.append(_picture("Ranked again, end to end", partial(draw_two_rankings, cells), reading))
     return pictures
 
 
@@ -148,7 +148,7 @@ def _choices(record: SearchRecord) -> list[Picture]:
 
 def _operators(record: SearchRecord, good_share: float) -> list[Picture]:
     usage = operator_usage(record, good_share)
-    if usage is None:
+    if usage is None or not usage.is_telling:
         return []
     return [_picture("Operators of good cells", partial(draw_operator_usage, usage), readings.of_operators(usage))]
 

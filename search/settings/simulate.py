@@ -14,7 +14,7 @@ from search.deciding.policy import Plan
 from search.journal.folder import JOURNAL
 from search.journal.lines import read_events
 from search.settings.groups import Count, Deciding, Processes
-from search.settings.places import OutputFolder
+from search.settings.places import FolderName, OutputFolder
 from search.simulation.compare import Contender
 from search.simulation.engine import Reranking, Trouble
 from search.simulation.landscape import LandscapeSettings
@@ -29,6 +29,7 @@ class SimulateSettings:
     """Ways to search, and what is searched: a landscape, or the table of a recorded search.
 
     Attributes:
+        name: of the comparison: results of another are not written over.
         driver_s: seconds that the driver needs to start a trial or to answer a score.
         trouble: what befalls trials.
         rerank: what follows each search.
@@ -40,6 +41,7 @@ class SimulateSettings:
         recorded: settings that the results are kept with.
     """
 
+    name: FolderName
     output_dir: OutputFolder
     workers: Count
     seeds: Count | None
@@ -77,7 +79,7 @@ class SimulateSettings:
 
     @property
     def folder(self) -> Path:
-        return self.output_dir / "simulation"
+        return self.output_dir / self.name
 
 
 @dataclass(frozen=True, kw_only=True)

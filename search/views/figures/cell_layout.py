@@ -6,9 +6,29 @@ from statistics import median
 
 from models.spec import BACKBONE, CellSpec
 
-# In inches.
-CARD_WIDTH, CARD_HEIGHT, BAR_HEIGHT = 1.0, 1.14, 0.3
-COLUMN_GAP, ROW_GAP, LANE_GAP = 0.22, 0.32, 0.13
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """How large the parts of a diagram are, in inches; ``text`` in points."""
+
+    card_width: float
+    card_height: float
+    bar_height: float
+    column_gap: float
+    row_gap: float
+    lane_gap: float
+    inset: float
+    inset_top: float
+    text: float
+
+    @property
+    def is_small(self) -> bool:
+        """Whether a card has room for no more than what its operator sees and its sizes."""
+        return self.card_width < 0.8
+
+
+FULL = Measures(1.0, 1.14, 0.3, 0.22, 0.32, 0.13, inset=0.78, inset_top=0.11, text=8.5)
+SMALL = Measures(0.5, 0.6, 0.16, 0.1, 0.15, 0.07, inset=0.4, inset_top=0.05, text=6.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +72,14 @@ class CellLayout:
         outputs: for each branch, the wire to the concat.
     """
 
+    measures: Measures
     boxes: dict[int, Box]
     concat: Box
     reads: dict[int, Wire]
     outputs: dict[int, Wire]
 
 
-def layout_cell(cell: CellSpec) -> CellLayout:
+def layout_cell(cell: CellSpec, measures: Measures = FULL) -> CellLayout:
     """Lay out a cell's tree, backbone on top, so that no boxes overlap and no wires cross.
 
     A branch stands above the middle one of those that read it. Its output goes down a lane of its own, right of all
@@ -69,31 +90,35 @@ def layout_cell(cell: CellSpec) -> CellLayout:
 
     def place(index: int, left: float, top: float) -> float:
         """Place the tree below ``index`` from ``left`` on; return where it ends."""
-        height = BAR_HEIGHT if index == BACKBONE else CARD_HEIGHT
-        readers, right = cell.children[index], left - COLUMN_GAP
+        height = measures.bar_height if index == BACKBONE else measures.card_height
+        readers, right = cell.children[index], left - measures.column_gap
         for reader in readers:
-            right = place(reader, right + COLUMN_GAP, top + height + ROW_GAP)
+            right = place(reader, right + measures.column_gap, top + height + measures.row_gap)
         middle = median(boxes[reader].left for reader in readers) if readers else left
-        boxes[index] = Box(middle, top, CARD_WIDTH, height)
-        lanes[index] = right + LANE_GAP if readers else boxes[index].centre
+        boxes[index] = Box(middle, top, measures.card_width, height)
+        lanes[index] = right + measures.lane_gap if readers else boxes[index].centre
         return max(lanes[index], boxes[index].right)
 
     place(BACKBONE, 0.0, 0.0)
     del lanes[BACKBONE]
-    right = max(*(lane + LANE_GAP for lane in lanes.values()), *(box.right for box in boxes.values()))
-    concat = Box(0.0, max(box.bottom for box in boxes.values()) + ROW_GAP, right, BAR_HEIGHT)
+    right = max(*(lane + measures.lane_gap for lane in lanes.values()), *(box.right for box in boxes.values()))
+    concat = Box(0.0, max(box.bottom for box in boxes.values()) + measures.row_gap, right, measures.bar_height)
     return CellLayout(
+        measures,
         boxes,
         concat,
-        reads={index: _read(boxes[branch.input], boxes[index]) for index, branch in enumerate(cell.branches)},
+        reads={
+            index: _read(boxes[branch.input], boxes[index], 0.4 * measures.row_gap)
+            for index, branch in enumerate(cell.branches)
+        },
         outputs={index: _output(boxes[index], lane, concat) for index, lane in lanes.items()},
     )
 
 
-def _read(source: Box, reader: Box) -> Wire:
+def _read(source: Box, reader: Box, gap: float) -> Wire:
     if source.centre == reader.centre:
         return [(source.centre, source.bottom), (reader.centre, reader.top)]
-    turn = source.bottom + ROW_GAP * 0.4
+    turn = source.bottom + gap
     return [(source.centre, source.bottom), (source.centre, turn), (reader.centre, turn), (reader.centre, reader.top)]
 
 

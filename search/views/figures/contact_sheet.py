@@ -8,10 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from data.datasets.contract import DatasetError, DatasetInfo, Sample, SegmentationDataset, Split, colorize
+from data.datasets.contract import DatasetError, DatasetInfo, Sample, SegmentationDataset, Split
+from search.views.figures.overlay import painted
 from search.views.figures.style import DPI, GREY, save_figure
 
 COLUMNS = 4
+OPACITY = 0.6
 IGNORED = (255, 255, 255)
 """Colour of ignored pixels: no palette in use has it."""
 LEGEND_COLUMNS = 6
@@ -53,8 +55,10 @@ def _draw(above: Axes, below: Axes, title: str, sample: Sample | DatasetError, i
     if isinstance(sample, DatasetError):
         above.text(0.5, 0.5, sample.kind, transform=above.transAxes, ha="center", color=GREY)
         return
-    colours_HWC = colorize(sample.labels_HW, info.palette)
-    colours_HWC[sample.labels_HW == info.ignore_label] = IGNORED
     step = max(1, max(sample.labels_HW.shape) // 500)
-    above.imshow(sample.image_HWC[::step, ::step])
-    below.imshow((0.4 * sample.image_HWC[::step, ::step] + 0.6 * colours_HWC[::step, ::step]).astype(np.uint8))
+    image_HWC, labels_HW = sample.image_HWC[::step, ::step], sample.labels_HW[::step, ::step]
+    below_HWC = painted(image_HWC, labels_HW, info.palette, OPACITY)
+    is_ignored_HW = labels_HW == info.ignore_label
+    below_HWC[is_ignored_HW] = ((1 - OPACITY) * image_HWC[is_ignored_HW] + OPACITY * np.array(IGNORED)).round()
+    above.imshow(image_HWC)
+    below.imshow(below_HWC)

@@ -13,22 +13,37 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from search.deciding.outcomes import Status
 from search.journal.record import SearchRecord, TrialRecord
-from search.views.figures.style import BLUE, DPI, GREY, INK, MANY, ORANGE, PURPLE, VERMILLION, plain_axes, save_figure, tint
+from search.views.figures.style import (
+    BLUE,
+    BROWN,
+    GREY,
+    INK,
+    MANY,
+    NARROW,
+    PURPLE,
+    VERMILLION,
+    WIDTH,
+    cut_below,
+    new_figure,
+    place_legend,
+    plain_axes,
+    save_figure,
+    tint,
+)
 
 RUNGS_NAMED = 6
 """Rungs that the legend of a search names one by one; of more, it names the first and the last."""
 
 
-def draw_progress(record: SearchRecord, path: Path, title: str = "") -> None:
+def draw_progress(record: SearchRecord, path: Path, title: str = "", width: float = WIDTH) -> None:
     """Draw the mIoU of each finished trial in order of finishing, and the best so far among the completed ones.
 
     A trial without a score (diverged or failed) is a tick at the bottom.
     """
     dots = [_Dot(place, trial) for place, trial in enumerate(record.in_order_of_finishing(), start=1)]
 
-    figure = Figure(figsize=(7.2, 3.8), dpi=DPI, layout="constrained")
+    figure = new_figure(width, 0.53 * width if width >= NARROW else 0.8 * width, title)
     axes = figure.add_subplot()
-    axes.set_title(title, fontsize=10.5, fontweight="bold", loc="left", parse_math=False)
     axes.set_xlabel("finished trials, in order of finishing")
     axes.set_ylabel("mIoU on the proxy task (%)")
     axes.set_xlim(0.5 - 0.02 * len(dots), 0.5 + 1.02 * max(1, len(dots)))
@@ -38,7 +53,7 @@ def draw_progress(record: SearchRecord, path: Path, title: str = "") -> None:
     _draw_scores(axes, [dot for dot in dots if dot.trial.miou is not None], last_place=len(dots))
     _draw_unscored(axes, [dot for dot in dots if dot.trial.miou is None])
     if dots:
-        _draw_legend(figure)
+        _draw_legend(figure, axes, width)
     else:
         axes.text(0.5, 0.5, "no trial has finished yet", transform=axes.transAxes, ha="center", color=GREY)
     save_figure(figure, path)
@@ -61,6 +76,7 @@ def _draw_scores(axes: Axes, dots: Sequence[_Dot], last_place: int) -> None:
     if not dots:
         axes.set_ylim(0, 100)
         return
+    cut_below(axes, [dot.place for dot in dots], [dot.percent for dot in dots])
     style: dict[str, Any] = {"s": max(2.5, min(26.0, 8000 / len(dots))), "linewidth": 0, "rasterized": len(dots) > MANY}
     stopped = [dot for dot in dots if dot.trial.status == Status.STOPPED]
     rungs = sorted({len(dot.trial.rungs) for dot in stopped})
@@ -86,8 +102,8 @@ def _draw_unscored(axes: Axes, dots: Sequence[_Dot]) -> None:
     if not dots:
         return
     low, high = axes.get_ylim()
-    axes.set_ylim(low - 0.08 * (high - low), high)
-    for status, colour, height in ((Status.DIVERGED, ORANGE, 0.02), (Status.FAILED, PURPLE, 0.055)):
+    axes.set_ylim(low - 0.1 * (high - low), high)
+    for status, colour, height in ((Status.DIVERGED, BROWN, 0.02), (Status.FAILED, PURPLE, 0.055)):
         places = [dot.place for dot in dots if dot.trial.status == status]
         if places:
             width = 1.4 if len(places) < 300 else 0.3
@@ -96,9 +112,9 @@ def _draw_unscored(axes: Axes, dots: Sequence[_Dot]) -> None:
             axes.scatter(places, [height] * len(places), s=40, transform=at_bottom, label=status, **style)
 
 
-def _draw_legend(figure: Figure) -> None:
-    """Beside the axes, where it covers nothing; its markers are as large as those of a short search."""
-    legend = figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+def _draw_legend(figure: Figure, axes: Axes, width: float) -> None:
+    """Its markers are as large as those of a short search."""
+    legend = place_legend(figure, axes, width)
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([26.0])

@@ -1,67 +1,133 @@
-"""Proxy scores against those of a longer training as a picture (Chen et al. 2018, figure 4b)."""
+"""Scores of cells by one training against those by a longer one, as a picture (Chen et al. 2018, figure 4b)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
-from search.findings.estimates import rank_correlation
-from search.findings.leaderboard import ordinal
-from search.views.figures.style import BLUE, DPI, GREY, INK, VERMILLION, plain_axes, save_figure
+from search.findings.estimates import rank_correlation, t_quantile, within_sd
+from search.views.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    NARROW,
+    SMALL,
+    TEXT,
+    VERMILLION,
+    WIDTH,
+    new_figure,
+    plain_axes,
+    save_figure,
+)
 
 NAMED = 3
 """Cells that are numbered and named: the best after re-ranking."""
+MOST_RANKS = 20
+"""Cells whose old and new rank are drawn: the best after re-ranking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """A cell and its scores, 0 to 1: by the first training, and by the longer one under each of its seeds."""
+
+    first: float
+    by_seed: Sequence[float]
+    name: str
+
+    @property
+    def final(self) -> float:
+        return fmean(self.by_seed)
 
 
 def draw_two_rankings(
-    pairs: Sequence[tuple[float, float, str]],
+    cells: Sequence[Rescored],
     path: Path,
     title: str = "",
     labels: tuple[str, str] = ("mIoU on the proxy task (%)", "mIoU after re-ranking (%)"),
     first: str = "proxy",
+    width: float = WIDTH,
 ) -> None:
-    """Draw cells by their scores, with Spearman's rho and its 95 % interval.
+    """Draw cells by both scores, with Spearman's rho and its 95 % interval, and their old rank against the new one.
+
+    Bars are 95 % intervals of a cell's mean over its seeds (Student's t), by the noise between seeds of all cells: two of one
+    cell alone would say next to nothing. On the dashed line both scores are equal.
 
     Args:
-        pairs: proxy mIoU, final mIoU (both 0 to 1) and label of each cell; the best are named by theirs.
         labels: of the axes.
         first: what the first score is called in the notes.
     """
-    figure = Figure(figsize=(5.0, 4.6), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=10.5, fontweight="bold", loc="left", parse_math=False)
-    axes.set_xlabel(labels[0])
-    axes.set_ylabel(labels[1])
-    axes.margins(0.12)
-    plain_axes(axes)
-    if not pairs:
-        axes.text(0.5, 0.5, "no cell has been re-ranked yet", transform=axes.transAxes, ha="center", color=GREY)
-        save_figure(figure, path)
-        return
-    proxy = [100 * score for score, _, _ in pairs]
-    final = [100 * score for _, score, _ in pairs]
-    axes.scatter(proxy, final, s=26, color=BLUE, edgecolor="white", linewidth=0.5, zorder=3)
-    by_proxy = sorted(range(len(pairs)), key=lambda index: -proxy[index])
-    notes = [_verdict(proxy, final)]
-    for rank, index in enumerate(sorted(range(len(pairs)), key=lambda index: -final[index])[:NAMED], start=1):
-        ring: dict[str, Any] = {"facecolor": "none", "edgecolor": VERMILLION, "linewidth": 1.4, "zorder": 4}
-        axes.scatter([proxy[index]], [final[index]], s=80, **ring)
-        beside: dict[str, Any] = {
-            "xytext": (0, 7),
-            "textcoords": "offset points",
-            "ha": "center",
-            "fontsize": 8,
-            "weight": "bold",
-        }
-        axes.annotate(str(rank), (proxy[index], final[index]), color=INK, zorder=5, **beside)
-        notes.append(f"{rank}: {pairs[index][2]}, {ordinal(by_proxy.index(index) + 1)} by {first}")
-    figure.supxlabel("\n".join(notes), fontsize=8, color=INK, x=0.02, ha="left", parse_math=False)
+    is_narrow = width < NARROW
+    figure = new_figure(width, 1.75 * width if is_narrow else 0.52 * width, title)
+    panels = figure.subplots(*((2, 1) if is_narrow else (1, 2)), width_ratios=None if is_narrow else (1.5, 1))
+    ordered = sorted(cells, key=lambda cell: -cell.final)
+    _draw_scores(panels[0], ordered, labels)
+    _draw_ranks(panels[1], ordered, first)
     save_figure(figure, path)
 
 
-def _verdict(proxy: Sequence[float], final: Sequence[float]) -> str:
-    fitted = rank_correlation(proxy, final)
+def _draw_scores(axes: Axes, ordered: Sequence[Rescored], labels: tuple[str, str]) -> None:
+    plain_axes(axes)
+    axes.set_xlabel(labels[0], fontsize=TEXT)
+    axes.set_ylabel(labels[1], fontsize=TEXT)
+    axes.margins(0.12)
+    if not ordered:
+        axes.text(0.5, 0.5, "no cell has been re-ranked yet", transform=axes.transAxes, ha="center", color=GREY, fontsize=TEXT)
+        return
+    firsts, finals = [100 * cell.first for cell in ordered], [100 * cell.final for cell in ordered]
+    if sd := within_sd([cell.by_seed for cell in ordered]):
+        half = 100 * sd * t_quantile(sum(len(cell.by_seed) - 1 for cell in ordered))
+        ends = [half / sqrt(len(cell.by_seed)) for cell in ordered]
+        axes.errorbar(firsts, finals, ends, fmt="none", color=GREY, linewidth=1.0, capsize=2, zorder=2)
+    axes.scatter(firsts, finals, s=26, color=BLUE, edgecolor="white", linewidth=0.5, zorder=3)
+    limits = axes.get_xlim(), axes.get_ylim()
+    axes.axline((0, 0), slope=1, color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
+    for rank, (x, y) in enumerate(zip(firsts[:NAMED], finals[:NAMED], strict=True), start=1):
+        axes.scatter([x], [y], s=80, facecolor="none", edgecolor=VERMILLION, linewidth=1.4, zorder=4)
+        beside: dict[str, Any] = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "fontsize": TEXT}
+        axes.annotate(str(rank), (x, y), color=INK, zorder=5, weight="bold", **beside)
+    bars = "bars: 95 %; " if sd else ""
+    is_far = max(limits[0][0], limits[1][0]) > min(limits[0][1], limits[1][1])
+    line = "equal scores lie outside" if is_far else "dashed: equal scores"
+    axes.set_title(f"{_verdict([cell.first for cell in ordered], finals)}\n{bars}{line}", fontsize=SMALL, loc="left", color=INK)
+
+
+def _draw_ranks(axes: Axes, ordered: Sequence[Rescored], first: str) -> None:
+    """A line from each cell's old rank to its new one, those of the best in colour."""
+    axes.set_axis_off()
+    if not ordered:
+        return
+    before = sorted(range(len(ordered)), key=lambda place: -ordered[place].first)
+    old = {place: rank for rank, place in enumerate(before, start=1)}
+    shown = min(len(ordered), MOST_RANKS)
+    for place, cell in enumerate(ordered[:shown]):
+        is_named = place < NAMED
+        colour, thickness = (VERMILLION, 1.6) if is_named else (GREY, 0.8)
+        axes.plot(
+            [0, 1],
+            [old[place], place + 1],
+            color=colour,
+            linewidth=thickness,
+            marker="o",
+            markersize=3,
+            zorder=3 if is_named else 2,
+        )
+        style: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": INK, "parse_math": False}
+        axes.text(-0.05, old[place], str(old[place]), ha="right", **style)
+        axes.text(1.05, place + 1, f"{place + 1}  {cell.name}", ha="left", weight="bold" if is_named else "normal", **style)
+    of_all = f", the best {shown} of {len(ordered)}" if shown < len(ordered) else ""
+    axes.set_title(f"rank by {first}, and now{of_all}", fontsize=SMALL, loc="left", color=INK)
+    axes.set_xlim(-0.25, 1.9)
+    axes.set_ylim(max(old[place] for place in range(shown)) + 0.6, 0.4)
+
+
+def _verdict(first: Sequence[float], final: Sequence[float]) -> str:
+    fitted = rank_correlation(first, final)
     if fitted is None:
-        return f"{len(proxy)} cells: too few, or too much alike, for a rank correlation"
+        return f"{len(first)} cells: too few, or too much alike, for a rank correlation"
     return f"Spearman's rho {fitted.text()}"

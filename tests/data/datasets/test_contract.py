@@ -27,6 +27,7 @@ from data.datasets.contract import (
 )
 from data.datasets.folder import Folder
 from data.datasets.image_files import SUFFIXES
+from data.datasets.palette import distinct_palette
 from data.datasets.pascal import PersonPart, Voc2012
 from data.datasets.shapes import Shapes
 from data.digests import FileDigests
@@ -786,7 +787,7 @@ def test_classes_may_be_given_instead_of_their_file(tmp_path):
 def test_the_classes_of_a_folder_are_those_of_its_list(tmp_path):
     info = made(ON_DISK[3], tmp_path / "data").info
     assert info.class_names == ("cat", "dog", "house")
-    assert info.palette == palette_of(3)
+    assert info.palette == distinct_palette(3)
     assert info.ignore_label == 255
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.datasets.contract import palette_of
 from data.datasets.folder import Folder
+from data.datasets.palette import distinct_palette
 from search.cli import main
 from search.views.figures.contact_sheet import IGNORED, draw_contact_sheet
 
@@ -134,4 +134,4 @@ def test_the_contact_sheet_shows_each_class_in_its_colour_and_leaves_room_for_wh
     draw_contact_sheet(Folder(str(folder)), ["train"], 3, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as picture:
         colours = {colour[:3] for _, colour in picture.getcolors(1 << 24)}
-    assert {palette_of(3)[1], IGNORED} <= colours  # in the legend
+    assert {distinct_palette(3)[1], IGNORED} <= colours  # in the legend

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from data.datasets.contract import palette_of
 from data.datasets.image_files import SUFFIXES
+from data.datasets.palette import distinct_palette
 from models.segmenter import Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import Branch, CellSpec, Conv1x1, PyramidPooling
@@ -138,14 +138,14 @@ def test_an_overlay_is_the_image_under_its_colours_with_a_legend_below(checkpoin
     )
 
 
-def test_a_model_without_a_palette_gets_pascals(checkpoint, photos, tmp_path):
+def test_a_model_without_a_palette_gets_colours_that_all_tell_apart(checkpoint, photos, tmp_path):
     model = Segmenter.from_pretrained(checkpoint)
     plain = Segmenter.from_config({**model.config, "palette": None})
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(tmp_path / "plain")
     _, output = predict(tmp_path / "plain", put(photos / "a.png"))
     with Image.open(output / "labels" / "a.png") as picture:
-        assert picture.getpalette()[: 3 * 4] == [channel for colour in palette_of(4) for channel in colour]
+        assert picture.getpalette()[: 3 * 4] == [channel for colour in distinct_palette(4) for channel in colour]
 
 
 def test_scales_flips_and_tiles_are_settings(checkpoint, photos):

@@ -386,8 +386,10 @@ def test_the_command_prints_a_table_and_writes_figures_and_curves(tmp_path, caps
 def test_one_algorithm_is_simulated_with_settings_of_its_own(tmp_path, capsys):
     one = ["algorithms=null", "algorithm=evolution", "algorithm.population_size=20", "schedulers=[none]"]
     one += ["algorithm.sample_size=5"]
-    assert main(["simulate", *one, "trials=30", "landscapes=1", "processes=1", f"output_dir={tmp_path}"]) == 0
+    here = [f"output_dir={tmp_path}", "name=evolution"]
+    assert main(["simulate", *one, "trials=30", "landscapes=1", "processes=1", *here]) == 0
     assert "RegularizedEvolution" in capsys.readouterr().out
+    assert [folder.name for folder in tmp_path.iterdir()] == ["evolution"]  # beside comparisons of other names
 
 
 def test_the_command_searches_a_recorded_search_again(recorded, tmp_path, capsys):

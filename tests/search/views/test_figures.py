@@ -7,7 +7,6 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from random import Random
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -32,7 +31,7 @@ from search.views.figures.cost_front import draw_cost_fronts
 from search.views.figures.operator_usage import draw_operator_usage
 from search.views.figures.progress import draw_progress
 from search.views.figures.scores import draw_scores
-from search.views.figures.two_rankings import draw_two_rankings
+from search.views.figures.two_rankings import Rescored, draw_two_rankings
 from search.views.figures.what_mattered import draw_what_mattered
 
 FAMILIES = {"one": PointwiseConvs(), "atrous": AtrousConvs([1, 6, 21]), "pooling": PyramidPoolings([1, 8])}
@@ -236,11 +235,14 @@ def test_a_picture_of_the_papers_search_is_small_enough_to_be_sent_and_the_same_
     assert written == (tmp_path / "two.svg").read_bytes()
 
 
-def text_of(draw, folder: Path) -> str:
+def texts_of(draw, folder: Path) -> list[str]:
     """What a picture says in words."""
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        draw(folder / "words.svg")
-    return " ".join(re.findall(r"<text[^>]*>(.*?)</text>", (folder / "words.svg").read_text(), flags=re.DOTALL))
+    draw(folder / "words.svg")
+    return re.findall(r"<text[^>]*>(.*?)</text>", (folder / "words.svg").read_text(), flags=re.DOTALL)
+
+
+def text_of(draw, folder: Path) -> str:
+    return " ".join(texts_of(draw, folder))
 
 
 def test_stopped_trials_are_counted_at_their_own_rung_and_never_as_completed(tmp_path):
@@ -292,18 +294,29 @@ def test_what_mattered_is_drawn_choice_by_choice_with_effects_and_with_what_they
 @pytest.mark.parametrize("count", [0, 1, 4, 50])
 def test_reranked_cells_become_a_valid_picture(count, tmp_path):
     rng = Random(0)
-    pairs = [(rng.random(), rng.random(), f"cell $_{number}") for number in range(count)]
-    draw_two_rankings(pairs, tmp_path / "rerank.png", title="re-ranked $1")
-    assert picture_size(tmp_path / "rerank.png") == (1000, 920)
+    cells = [Rescored(rng.random(), [rng.random(), rng.random()], f"cell $_{number}") for number in range(count)]
+    draw_two_rankings(cells, tmp_path / "rerank.png", title="re-ranked $1")
+    assert picture_size(tmp_path / "rerank.png") == (1440, 748)
 
 
 def test_the_best_reranked_cells_are_named_with_their_rank_by_proxy(tmp_path):
-    pairs = [(0.70, 0.80, "a"), (0.69, 0.82, "b"), (0.68, 0.79, "c"), (0.60, 0.83, "d"), (0.5, 0.5, "e"), (0.4, 0.4, "f")]
-    text = text_of(lambda path: draw_two_rankings(pairs, path), tmp_path)
-    assert "1: d, 4th by proxy" in text
-    assert "2: b, 2nd by proxy" in text
-    assert "3: a, 1st by proxy" in text
-    assert "6 cells" in text
+    scores = [(0.70, 0.80, "a"), (0.69, 0.82, "b"), (0.68, 0.79, "c"), (0.60, 0.83, "d"), (0.5, 0.5, "e"), (0.4, 0.4, "f")]
+    cells = [Rescored(first, [final], name) for first, final, name in scores]
+    texts = texts_of(lambda path: draw_two_rankings(cells, path), tmp_path)
+    ranks = texts[texts.index("rank by proxy, and now") - 12 : texts.index("rank by proxy, and now")]
+    assert ranks == ["4", "1  d", "2", "2  b", "1", "3  a", "3", "4  c", "5", "5  e", "6", "6  f"]
+    assert "6 cells" in " ".join(texts)
+
+
+def test_bars_of_re_ranked_cells_are_the_interval_of_all_cells_noise(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("matplotlib.axes.Axes.errorbar", lambda _, x, y, ends, **__: drawn.append(ends))
+    cells = [Rescored(0.5, [0.50, 0.52], "a"), Rescored(0.6, [0.60, 0.62], "b"), Rescored(0.7, [0.70, 0.72], "c")]
+    draw_two_rankings(cells, tmp_path / "bars.png")
+    (ends,) = drawn
+    assert ends == pytest.approx(
+        [3.182 * 100 * 0.01 * 2**0.5 / 2**0.5] * 3, rel=1e-3
+    )  # t of 3 degrees, sd of a pair, root of 2
 
 
 def test_contributions_are_those_of_the_branches_of_the_module():
