@@ -9,6 +9,7 @@ from models.cost import TABLE_1, FeatureShape
 from models.spec import CellSpec
 from search.config import Overrides
 from search.deciding.algorithms.base import Algorithm
+from search.deciding.algorithms.prior import Prior
 from search.deciding.budget import Budget
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
@@ -40,6 +41,7 @@ def search(
     algorithm: Algorithm | None = None,
     scheduler: Scheduler | None = None,
     first: Sequence[CellSpec | str | Path] = (),
+    prior: Prior | None = None,
     budget: Budget | None = None,
     features: FeatureShape = TABLE_1,
     filters: int = 256,
@@ -71,6 +73,7 @@ def search(
         algorithm: proposes cells; None for ``dpc.NearBest()``.
         scheduler: stops cells early at a rung; None for ``dpc.Asha()``.
         first: cells that are scored before any other: values, names such as ``"dpc_top1"`` and ``"aspp"``, or JSON files.
+        prior: a cell that good ones are expected to resemble, and how surely: proposals near it are mixed with the algorithm's.
         budget: the most that a cell may cost; None for no limit.
         features: the map that cells read, and ``filters`` of their branches: their exact cost follows.
         seed: of proposals; a cell's own seed follows from it and from the cell.
@@ -114,6 +117,7 @@ def search(
         algorithm,
         scheduler,
         first,
+        prior,
         budget,
         scoring.features,
         filters,

@@ -13,6 +13,7 @@ from search.deciding.algorithms.local_search import LocalSearch
 from search.deciding.algorithms.near_best import NearBest
 from search.deciding.algorithms.pareto import Pareto
 from search.deciding.algorithms.predictor import Predictor
+from search.deciding.algorithms.prior import NearPrior, Prior
 from search.deciding.algorithms.tpe import Tpe
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.budget import Budget
@@ -35,6 +36,7 @@ ALGORITHMS = [
     Tpe(num_initial=5, num_candidates=6, history=10),
     Pareto(population_size=6),
     Predictor(num_initial=5, refit_every=4, history=10, trees=3, num_candidates=10, elite=3),
+    NearPrior(LocalSearch(num_initial=5), Prior(SPACE.sample(Random(1)), strength=3)),
 ]
 SCHEDULERS = {"none": NoStopping(), "asha": Asha(), "hyperband": Asha(brackets=3), "median": MedianStopping()}
 TRIALS, REPEATS, MORE, OF_CHILD = 16, 2, 4, 8
