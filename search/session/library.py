@@ -50,6 +50,7 @@ def search(
     settings: Mapping[str, Any] | None = None,
     accept: Sequence[str] = (),
     retry_failed: bool = False,
+    resume: Sequence[int | str] = (),
     timeout_s: float | None = None,
     max_concurrent: int | None = None,
     callbacks: Sequence[Callback] = (),
@@ -83,6 +84,7 @@ def search(
             others is refused.
         accept: ``"scoring_code"``, ``"search_code"``: code that differs from the search's and changes no result, as you say.
         retry_failed: whether cells that failed before are tried again.
+        resume: cells that were stopped or failed and go on to the full budget, by trial number or digest.
         timeout_s: seconds after which no more cells are begun; those that run go on to their ends.
         max_concurrent: cells at once at most; None for as many as there is room for.
         callbacks: each is called as ``callback(study, event)`` after every event (``search.journal.events``);
@@ -141,6 +143,7 @@ def search(
         timeout_s,
         callbacks,
         retry_failed,
+        resume,
         lambda record: write_results(record, report),
     )
     study, _ = session.run()

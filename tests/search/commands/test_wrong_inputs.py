@@ -90,6 +90,9 @@ WRONG = {
         first=[{folder}]
         first=[aspp,aspp]
         space.num_branches=3 first=[aspp]
+        resume=[nobody]
+        resume=[-1]
+        resume=[1.5]
         prior.cell=nobody
         prior.cell={file}
         prior.cell=aspp prior.strength=0
