@@ -154,7 +154,7 @@ def test_the_page_says_what_was_searched_and_how_it_went(finished):
 def test_every_figure_is_inside_the_page_with_a_sentence(finished):
     folder, _ = finished
     images = [attributes for tag, attributes in report(folder).elements if tag == "img"]
-    assert len(images) == 8  # progress, scores, four cells, costs, operators
+    assert len(images) == 9  # progress, scores, four cells, costs, what mattered, operators
     for image in images:
         svg = base64.b64decode(image["src"].removeprefix("data:image/svg+xml;base64,"))
         assert svg.startswith(b"<?xml")
