@@ -29,6 +29,7 @@ Cells
     FeatureShape, cell_cost, CellCost, Budget           exact parameters and multiply-adds, and limits on them
 What decides
     NearBest, Uniform, RegularizedEvolution, LocalSearch, Tpe, Predictor, Pareto    who is next; Algorithm: one of your own
+    Prior                  a cell that good ones should resemble, to any of these
     Asha, MedianStopping, NoStopping                    who is stopped early; Scheduler and Decision: one of your own
 Models and data
     DensePredictionCell, CellSettings                   a cell as a torch module: (B, C, h, w) to (B, filters, h, w)
@@ -67,6 +68,7 @@ _PUBLIC = {
     "search.deciding.algorithms.tpe": ("Tpe",),
     "search.deciding.algorithms.predictor": ("Predictor",),
     "search.deciding.algorithms.pareto": ("Pareto",),
+    "search.deciding.algorithms.prior": ("Prior",),
     "search.deciding.schedulers": ("Asha", "Decision", "MedianStopping", "NoStopping", "Scheduler"),
     "models.settings": ("BackboneSettings", "CellSettings"),
     "models.dpc": ("DensePredictionCell",),

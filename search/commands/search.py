@@ -60,6 +60,7 @@ def run(settings: SearchSettings) -> int:
         f"Search {name}: {plan.trials} of {plan.space.size:,} encodings, {plan.space.num_distinct:,} different cells",
         settings.timeout_s,
         retry_failed=settings.retry_failed,
+        resume=settings.resume,
         write_results=partial(_write_results, settings=settings.report),
     )
     study, dashboard = session.run()

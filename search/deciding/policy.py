@@ -88,13 +88,20 @@ class Policy:
         self._pending: dict[int, CellSpec] = {}
         self._running: set[int] = set()
         self._repeats: set[int] = set()
+        self._through: set[int] = set()
         self._ended: dict[int, Evaluation] = {}
         self._finished = Finished()
         self._num_begun = 0
         self._board = _Board(plan)
 
     def begin(
-        self, trial: int, cell: CellSpec, is_comparable: bool = True, comes_first: bool = False, is_repeat: bool = False
+        self,
+        trial: int,
+        cell: CellSpec,
+        is_comparable: bool = True,
+        comes_first: bool = False,
+        is_repeat: bool = False,
+        trains_through: bool = False,
     ) -> None:
         """The next trial begins.
 
@@ -102,7 +109,10 @@ class Policy:
             is_comparable: whether it is scored as this search scores: else its cell may be proposed again.
             comes_first: whether it is, before the algorithm is asked.
             is_repeat: whether its cell was scored before. Nothing follows from it: neither proposals nor stops.
+            trains_through: whether somebody wished that it is not stopped.
         """
+        if trains_through:
+            self._through.add(trial)
         if is_repeat:
             self._repeats.add(trial)
         if is_comparable:
@@ -161,6 +171,8 @@ class Policy:
             return Decision(False, "full budget")
         if trial in self._repeats:
             return Decision(True, "a repeat trains through")
+        if trial in self._through:
+            return Decision(True, "resumed to the full budget")
         peers = self._board.peers(trial, len(mious))
         return self._plan.scheduler.decide(trial, iterations, mious, peers)
 

@@ -110,10 +110,15 @@ class TrialInherited:
 
 @dataclass(frozen=True, slots=True)
 class TrialsReopened:
-    """Trials that failed are tried again because somebody wished it. Each keeps number, cell, seed and the rungs it reached."""
+    """Trials that ended go on because somebody wished it. Each keeps number, cell, seed and the rungs it reached.
+
+    Attributes:
+        to_full_budget: whether no scheduler stops them any more.
+    """
 
     trials: Sequence[int]
     time_s: float
+    to_full_budget: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class TrialRecord:
         source: the search that it was inherited from, or "" for one of this search's own.
         is_comparable: whether its scores were got as this search gets them, and its cost is within the budget.
         comes_first: whether this search scores its cell before any that it proposes itself.
+        trains_through: whether somebody wished that no scheduler stops it.
     """
 
     proposed: CellProposed
@@ -38,6 +39,7 @@ class TrialRecord:
     source: str = ""
     is_comparable: bool = True
     comes_first: bool = False
+    trains_through: bool = False
 
     @property
     def cell(self) -> CellSpec:
@@ -118,7 +120,7 @@ class SearchRecord:
                     self.ends[event.status] += 1
                     self._rank(self.trials[event.trial])
             case TrialsReopened():
-                self._reopen(event.trials)
+                self._reopen(event)
             case DeviceLeftOut():
                 self.left_out.append(event)
             case SearchClosed():
@@ -185,10 +187,10 @@ class SearchRecord:
         ended = [(trial.ended.time_s, trial.proposed.trial) for trial in self.finished if trial.ended and trial.is_comparable]
         return [self.trials[number] for _, number in sorted(ended)]
 
-    def _reopen(self, trials: Sequence[int]) -> None:
-        for number in trials:
-            self.ends[Status(self.trials[number].status)] -= 1
-            self.trials[number].ended = None
+    def _reopen(self, event: TrialsReopened) -> None:
+        for trial in (self.trials[number] for number in event.trials):
+            self.ends[Status(trial.status)] -= 1
+            trial.ended, trial.trains_through = None, event.to_full_budget
         self._ranked, self.closed = Finished(), None
         for trial in self.finished:
             self._rank(trial)

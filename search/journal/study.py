@@ -47,6 +47,7 @@ class Study:
         on_event: told each event after the record.
         give_up_after: trials that fail alike, one after the other, until no more are begun: what fails them is not their cells.
         retry_failed: whether trials that failed before are left open, too.
+        resume: trials that have ended and go on to the full budget, whatever the scheduler says.
         callbacks: told each event after ``on_event``, with the study: they may ``stop`` it.
 
     Attributes:
@@ -64,6 +65,7 @@ class Study:
         give_up_after: int | None = None,
         retry_failed: bool = False,
         callbacks: Sequence[Callback] = (),
+        resume: Sequence[int] = (),
     ) -> None:
         self.trouble = ""
         self.stopped = ""
@@ -78,10 +80,13 @@ class Study:
         self._exhausted = ""
         self._policy = policy_of(plan, record)
         self._append(opened)
+        if resume:
+            self._append(TrialsReopened(tuple(resume), now_s(), to_full_budget=True))
         if retry_failed and (failed := self.record.failed):
             self._append(TrialsReopened(tuple(failed), now_s()))
         for trial in self.record.running:
-            if trial.rungs and not trial.rungs[-1].goes_on:
+            is_at_its_end = trial.rungs and not trial.rungs[-1].goes_on
+            if is_at_its_end and not (trial.trains_through and trial.rungs[-1].iteration < plan.rungs[-1]):
                 self._append(self._end_of(trial.rungs[-1]))
         self._interrupted = deque(trial.proposed for trial in self.record.running)
 

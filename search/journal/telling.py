@@ -28,7 +28,14 @@ def tell(policy: Policy, record: SearchRecord, event: Event) -> None:
 
 def _tell_all(policy: Policy, trial: TrialRecord) -> None:
     proposed = trial.proposed
-    policy.begin(proposed.trial, trial.cell, trial.is_comparable, trial.comes_first, proposed.repeats is not None)
+    policy.begin(
+        proposed.trial,
+        trial.cell,
+        trial.is_comparable,
+        trial.comes_first,
+        proposed.repeats is not None,
+        trial.trains_through,
+    )
     for rung in range(1, len(trial.rungs) + 1) if trial.is_comparable else ():
         _tell_score(policy, trial, rung)
     if trial.ended:

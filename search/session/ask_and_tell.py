@@ -9,6 +9,7 @@ from data.system.errors import UserError
 from models.cost import TABLE_1, FeatureShape
 from models.spec import CellSpec
 from search.deciding.algorithms.base import Algorithm
+from search.deciding.algorithms.prior import Prior
 from search.deciding.budget import Budget
 from search.deciding.outcomes import Status
 from search.deciding.schedulers import Scheduler
@@ -119,6 +120,7 @@ def study(
     algorithm: Algorithm | None = None,
     scheduler: Scheduler | None = None,
     first: Sequence[CellSpec | str | Path] = (),
+    prior: Prior | None = None,
     budget: Budget | None = None,
     features: FeatureShape = TABLE_1,
     filters: int = 256,
@@ -150,6 +152,7 @@ def study(
         algorithm,
         scheduler,
         first,
+        prior,
         budget,
         features,
         filters,

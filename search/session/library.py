@@ -9,6 +9,7 @@ from models.cost import TABLE_1, FeatureShape
 from models.spec import CellSpec
 from search.config import Overrides
 from search.deciding.algorithms.base import Algorithm
+from search.deciding.algorithms.prior import Prior
 from search.deciding.budget import Budget
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
@@ -40,6 +41,7 @@ def search(
     algorithm: Algorithm | None = None,
     scheduler: Scheduler | None = None,
     first: Sequence[CellSpec | str | Path] = (),
+    prior: Prior | None = None,
     budget: Budget | None = None,
     features: FeatureShape = TABLE_1,
     filters: int = 256,
@@ -48,6 +50,7 @@ def search(
     settings: Mapping[str, Any] | None = None,
     accept: Sequence[str] = (),
     retry_failed: bool = False,
+    resume: Sequence[int | str] = (),
     timeout_s: float | None = None,
     max_concurrent: int | None = None,
     callbacks: Sequence[Callback] = (),
@@ -71,6 +74,7 @@ def search(
         algorithm: proposes cells; None for ``dpc.NearBest()``.
         scheduler: stops cells early at a rung; None for ``dpc.Asha()``.
         first: cells that are scored before any other: values, names such as ``"dpc_top1"`` and ``"aspp"``, or JSON files.
+        prior: a cell that good ones are expected to resemble, and how surely: proposals near it are mixed with the algorithm's.
         budget: the most that a cell may cost; None for no limit.
         features: the map that cells read, and ``filters`` of their branches: their exact cost follows.
         seed: of proposals; a cell's own seed follows from it and from the cell.
@@ -80,6 +84,7 @@ def search(
             others is refused.
         accept: ``"scoring_code"``, ``"search_code"``: code that differs from the search's and changes no result, as you say.
         retry_failed: whether cells that failed before are tried again.
+        resume: cells that were stopped or failed and go on to the full budget, by trial number or digest.
         timeout_s: seconds after which no more cells are begun; those that run go on to their ends.
         max_concurrent: cells at once at most; None for as many as there is room for.
         callbacks: each is called as ``callback(study, event)`` after every event (``search.journal.events``);
@@ -114,6 +119,7 @@ def search(
         algorithm,
         scheduler,
         first,
+        prior,
         budget,
         scoring.features,
         filters,
@@ -137,6 +143,7 @@ def search(
         timeout_s,
         callbacks,
         retry_failed,
+        resume,
         lambda record: write_results(record, report),
     )
     study, _ = session.run()

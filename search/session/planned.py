@@ -10,6 +10,7 @@ from models.cost import FeatureShape, cell_cost
 from models.spec import CellSpec
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.near_best import NearBest
+from search.deciding.algorithms.prior import NearPrior, Prior
 from search.deciding.budget import Budget
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha, Scheduler
@@ -18,7 +19,7 @@ from search.journal.events import SearchOpened, now_s
 from search.session.beginning import Beginning
 from search.session.code_version import search_code
 from search.session.described import described
-from search.settings.groups import read_first
+from search.settings.groups import read_trusted
 from search.settings.places import check_name
 
 
@@ -30,6 +31,7 @@ def planned(
     algorithm: Algorithm | None,
     scheduler: Scheduler | None,
     first: Sequence[CellSpec | str | Path],
+    prior: Prior | None,
     budget: Budget | None,
     features: FeatureShape,
     filters: int,
@@ -53,10 +55,13 @@ def planned(
         raise UserError(f"name: {error}") from error
     if not rungs or list(rungs) != sorted(set(rungs)) or rungs[0] < 1:
         raise UserError(f"rungs must be ascending whole numbers of at least 1, got {list(rungs)}.")
-    cells = [one if isinstance(one, CellSpec) else read_first(str(one), space) for one in first]
+    cells = [one if isinstance(one, CellSpec) else read_trusted(str(one), space, "first") for one in first]
+    algorithm = algorithm or NearBest()
+    if prior:
+        prior.check(space)
     plan = Plan(
         space,
-        algorithm or NearBest(),
+        NearPrior(algorithm, prior) if prior else algorithm,
         scheduler or Asha(),
         tuple(rungs),
         trials,
@@ -67,7 +72,7 @@ def planned(
         first=cells,
     )
     plan.check_costs()
-    decided = {"space": space, "algorithm": plan.algorithm, "scheduler": plan.scheduler, "budget": plan.budget}
+    decided = {"space": space, "algorithm": algorithm, "scheduler": plan.scheduler, "budget": plan.budget}
     fingerprint = {
         **{key: described(value) for key, value in decided.items()},
         "proxy": {"rungs": list(rungs), "cell": {"filters": filters}},
@@ -76,6 +81,7 @@ def planned(
         "deterministic": window is not None,
         "window": window,
         "first": [cell.digest for cell in cells],
+        **({"prior": prior.recorded} if prior else {}),
         "settings": described(settings),
         **scored_by,
         "search_code": search_code(),

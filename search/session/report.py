@@ -81,10 +81,10 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
 
 
 def _control(search: KeptSearch) -> Control | None:
-    """Of the default algorithm in a space that can be made again."""
+    """Of the default algorithm alone, in a space that can be made again."""
     known = search.opened.fingerprint
     algorithm, space = known.get("algorithm", {}), recorded_space(known.get("space", {}))
-    if space is None or not str(algorithm.get("kind", "")).endswith("NearBest"):
+    if space is None or "prior" in known or not str(algorithm.get("kind", "")).endswith("NearBest"):
         return None
     return control(search.record, space, algorithm["near_best"], known["seed"])
 

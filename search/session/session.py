@@ -20,6 +20,7 @@ from search.journal.folder import JOURNAL
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.journal.remote.keeper import StoredSearch
+from search.journal.resumed import to_resume
 from search.journal.study import Callback, Study
 from search.running.kept_checkpoint import KeptTask
 from search.running.nodes.cluster import slots
@@ -53,6 +54,7 @@ class Session:
         timeout_s: after so long no more trials are begun, and those that run go on to their ends; None for no limit.
         callbacks: told what happens.
         retry_failed: whether the trials that failed before are tried again.
+        resume: trials that go on to the full budget, by number or by their cell's digest.
         write_results: called from time to time, at the end, and again while the disk is full; never twice at once.
     """
 
@@ -66,6 +68,7 @@ class Session:
     timeout_s: float | None = None
     callbacks: Sequence[Callback] = ()
     retry_failed: bool = False
+    resume: Sequence[int | str] = ()
     write_results: Callable[[SearchRecord], None] = lambda record: None
 
     @property
@@ -83,10 +86,11 @@ class Session:
             journal = beside.enter_context(Journal(self.folder / JOURNAL, self.plan.space.operator_kinds, patience))
             stored = beside.enter_context(restored(self.workplace, journal, self._say))
             record, opened = self.beginning.begin(journal)
-            self._say(self._headline(record))
+            resumed = to_resume(record, self.resume)
+            self._say(self._headline(record, resumed))
             tracked = beside.enter_context(self._follow(journal, self.tracking)) if self.tracking else None
             beside.enter_context(kept(stored, journal, record, result_files(self.folder), self._say))
-            study = self._run_study(journal, record, opened, stored)
+            study = self._run_study(journal, record, opened, stored, resumed)
             patience(lambda: self._write_one_at_a_time(record))
         return study, dashboard(self.tracking, tracked.link) if self.tracking and tracked else {}
 
@@ -112,7 +116,7 @@ class Session:
         kinds = self.plan.space.operator_kinds
         return follow(journal, tracking, kinds, self.folder, self.console, self._write_one_at_a_time)
 
-    def _headline(self, record: SearchRecord) -> str:
+    def _headline(self, record: SearchRecord, resumed: Sequence[int]) -> str:
         parts = [self.title]
         if record.num_inherited:
             trial = record.trials[0]
@@ -125,9 +129,18 @@ class Session:
                 again = "and are tried again" if self.retry_failed else "(retry_failed=true tries them again)"
                 done += f", of which {failed} failed {again}"
             parts.append(done)
+        if resumed:
+            parts.append(f"to the full budget goes trial {', '.join(map(str, resumed))}")
         return "; ".join(parts)
 
-    def _run_study(self, journal: Journal, record: SearchRecord, opened: SearchOpened, stored: StoredSearch | None) -> Study:
+    def _run_study(
+        self,
+        journal: Journal,
+        record: SearchRecord,
+        opened: SearchOpened,
+        stored: StoredSearch | None,
+        resumed: Sequence[int],
+    ) -> Study:
         task, workplace = self.task, self.workplace
         if stored:
             opened = replace(opened, settings={**opened.settings, "store": str(stored.place)})
@@ -135,7 +148,7 @@ class Session:
         with SearchDisplay(record, self.plan.trials, self.console) as display:
             give_up_after = workplace.faults.give_up_after
             callbacks = [*([] if self.timeout_s is None else [stop_after(self.timeout_s)]), *self.callbacks]
-            study = Study(journal, record, self.plan, opened, display, give_up_after, self.retry_failed, callbacks)
+            study = Study(journal, record, self.plan, opened, display, give_up_after, self.retry_failed, callbacks, resumed)
             if is_joined := not study.is_over:
                 self._join(study, stored)
             run_study(

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 from pydantic import AfterValidator, BeforeValidator
 
 from data.cache.settings import CacheSettings
@@ -23,6 +23,7 @@ from models.settings import HUB, SEEDS, BackboneChoice
 from models.spec import CellError, CellSpec
 from search.config import At, Config, Overrides
 from search.deciding.algorithms.base import Algorithm
+from search.deciding.algorithms.prior import NearPrior, Prior
 from search.deciding.budget import Budget
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
@@ -126,11 +127,24 @@ class Images:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PriorCell:
+    """A cell that good ones are expected to resemble, and how surely; see ``search.deciding.algorithms.prior``.
+
+    Attributes:
+        cell: its name in conf/cell/ or a JSON file; None where nothing is expected.
+    """
+
+    cell: str | None = None
+    strength: Annotated[float, Gt(0)] = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deciding:
     """Which cells are proposed, what they score and who goes on: all that a search's fingerprint holds of its settings.
 
     Attributes:
         first: names or files of cells that are scored before any other.
+        prior: near which cells are proposed, too.
     """
 
     space: CellSpace
@@ -143,6 +157,7 @@ class Deciding:
     deterministic: bool
     window: Count
     first: Sequence[str] = ()
+    prior: PriorCell = PriorCell()
 
     def __post_init__(self) -> None:
         self.plan(FeatureShape(1, 1, 1))  # says what is wrong
@@ -151,7 +166,7 @@ class Deciding:
         """What is searched, and how, where cells read ``features``."""
         return Plan(
             self.space,
-            self.algorithm,
+            self.algorithm if self.expected is None else NearPrior(self.algorithm, self.expected),
             self.scheduler,
             list(self.proxy.rungs),
             self.trials,
@@ -165,24 +180,34 @@ class Deciding:
     @cached_property
     def first_cells(self) -> Sequence[CellSpec]:
         """Raises a CellError where one cannot be read."""
-        return [read_first(name, self.space) for name in self.first]
+        return [read_trusted(name, self.space, "first") for name in self.first]
+
+    @cached_property
+    def expected(self) -> Prior | None:
+        """Raises a CellError where the prior cell cannot be read, or is outside the space."""
+        if self.prior.cell is None:
+            return None
+        expected = Prior(read_trusted(self.prior.cell, self.space, "prior.cell"), self.prior.strength)
+        expected.check(self.space)
+        return expected
 
     def fingerprint(self, config: Config) -> dict[str, Any]:
         """What a search that goes on must find as it was; of what its files held, for they may change."""
         first = {"first": [cell.digest for cell in self.first_cells]} if self.first else {}
-        return {**config.plain(*DECIDING), **first}
+        prior = {"prior": self.expected.recorded} if self.expected else {}
+        return {**config.plain(*DECIDING), **first, **prior}
 
 
-def read_first(name: str, space: CellSpace) -> CellSpec:
-    """One of the cells that come first, by its name or file.
+def read_trusted(name: str, space: CellSpace, setting: str) -> CellSpec:
+    """A cell that somebody knows already, by its name or file.
 
     Raises:
         CellError: there is none, or it has operators that ``space`` does not know.
     """
     try:
-        return CellSpec.read(cell_file(name, "first"), space.operator_kinds)
+        return CellSpec.read(cell_file(name, setting), space.operator_kinds)
     except CellError as error:
-        raise CellError(f"first: {str(error).removeprefix('first: ')}") from error
+        raise CellError(f"{setting}: {str(error).removeprefix(f'{setting}: ')}") from error
 
 
 DECIDING = ("space", "algorithm", "scheduler", "budget", "proxy", "seed", "deterministic", "window")

@@ -25,7 +25,9 @@ def read(config: Config) -> ReplaySettings:
     folder = config.value("output_dir", Path).resolve() / config.value("name", FolderName)
     search = open_search(folder, config.build("space", CellSpace).operator_kinds)
     deciding = config.read(Deciding)
-    recorded = {key: search.opened.fingerprint[key] for key in (*DECIDING, "first") if key in search.opened.fingerprint}
+    recorded = {
+        key: search.opened.fingerprint[key] for key in (*DECIDING, "first", "prior") if key in search.opened.fingerprint
+    }
     if changed := differences(recorded, deciding.fingerprint(config)):
         raise ConfigError(f"name: {search.name} was searched with other settings ({changed}); give those of its dpc search.")
     return config.read(ReplaySettings, search=search, deciding=deciding)

@@ -1,11 +1,13 @@
 """What ``dpc search`` is told."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
+from pydantic import BeforeValidator
 
 from search.config import HERE, At, Config, ConfigError, Overrides
 from search.settings import report
@@ -17,8 +19,23 @@ from training.score import Objective
 
 LONG = 100
 """Trials of which eight more are a small price."""
+MOST_TRIALS = 10**9
 REPEATS = 8
 """Standard deviations of so many differences are known to a third."""
+
+
+def _trial_name(value: object) -> str:
+    """A digest of sixteen digits is read as a number."""
+    name = f"{value:016d}" if isinstance(value, int) and value >= MOST_TRIALS else str(value)
+    if not re.fullmatch(r"\d{1,9}|[0-9a-f]{16}", name):
+        raise ValueError(f"must name trials by number, or cells by digest (quote one that looks like a number), got {value!r}.")
+    return name
+
+
+TrialNames = Annotated[
+    list[Annotated[str, BeforeValidator(_trial_name)]],
+    BeforeValidator(lambda names: names if isinstance(names, list) else [names]),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +47,7 @@ class SearchSettings:
         noise: cells that are scored twice at the end; None for ``REPEATS`` of a search that is long enough.
         fork_rescore: so many of its best are scored first, where its scores do not compare with this search's.
         retry_failed: whether trials that failed before are tried again.
+        resume: trials that go on to the full budget, by number or by their cell's digest.
         timeout_s: after so long no more trials are begun; None for no limit.
         task: scores cells instead of the proxy task.
         fingerprint: the settings that a resume must find as they were.
@@ -42,6 +60,7 @@ class SearchSettings:
     fork_rescore: Annotated[int, Ge(0)]
     noise: Annotated[int, Ge(0)] | None
     retry_failed: bool
+    resume: TrialNames
     timeout_s: Annotated[float, Gt(0)] | None
     task: Objective | None
     deciding: Annotated[Deciding, HERE]

@@ -111,27 +111,32 @@ def read(config: Config) -> SimulateSettings:
 
 
 def _contenders(config: Config, rungs: Sequence[int]) -> list[Contender]:
-    """Each algorithm with each scheduler, composed as `dpc search` would compose it with these rungs.
+    """Each algorithm with each scheduler, composed as `dpc search` would compose it with these rungs; without and with a prior.
 
     Uniform search is always among them: what no rival of it shows is that anything was learnt.
     """
     common = [*config.overrides, f"proxy.rungs={list(rungs)}"]  # a scheduler's grace period is that of the first rung
+    plain = [*common, "prior.cell=null"]
     schedulers = config.optional("schedulers", list[str]) or [""]
     contenders = [
-        _contender(config, common, algorithm, scheduler)
+        _contender(config, overrides, algorithm, scheduler)
         for algorithm in config.optional("algorithms", list[str]) or [""]
+        for overrides in ([plain, common] if config.optional("prior.cell", str) else [plain])
         for scheduler in schedulers
     ]
     if not any(isinstance(contender.plan.algorithm, Uniform) for contender in contenders):
-        common = [override for override in common if not override.lstrip("+~").startswith("algorithm.")]
-        contenders += [_contender(config, common, CONTROL, scheduler) for scheduler in schedulers]
+        plain = [override for override in plain if not override.lstrip("+~").startswith("algorithm.")]
+        contenders += [_contender(config, plain, CONTROL, scheduler) for scheduler in schedulers]
     return contenders
 
 
 def _contender(config: Config, overrides: Sequence[str], algorithm: str, scheduler: str) -> Contender:
     chosen = [f"{group}={name}" for group, name in (("algorithm", algorithm), ("scheduler", scheduler)) if name]
-    plan = _way(config, [*overrides, *chosen]).plan
-    return Contender(algorithm or type(plan.algorithm).__name__, scheduler or type(plan.scheduler).__name__, plan)
+    way = _way(config, [*overrides, *chosen])
+    name = algorithm or type(way.deciding.algorithm).__name__
+    return Contender(
+        f"{name} with prior" if way.deciding.expected else name, scheduler or type(way.plan.scheduler).__name__, way.plan
+    )
 
 
 def _way(config: Config, overrides: Sequence[str]) -> _Way:

@@ -46,6 +46,7 @@ def searched(opened: SearchOpened, accepted: Mapping[str, tuple[str, str]]) -> l
         "Features": f"{shape.channels} channels of {shape.height} x {shape.width}" if shape else None,
         "Proxy task": known.get("proxy"),
         "Algorithm": known.get("algorithm"),
+        "Prior cell": known.get("prior"),
         "Early stopping": known.get("scheduler"),
         "Budget of a cell": known.get("budget"),
         "Seed": known.get("seed"),

@@ -68,6 +68,18 @@ def test_a_search_in_which_everything_failed_says_why_ends_with_1_has_no_next_an
     assert "next " in mended.stdout
 
 
+def test_one_of_them_alone_goes_on_to_the_full_budget_and_a_name_that_is_none_is_refused(searched, cluster):
+    output_dir, _ = searched
+    cluster(2)
+    resumed = dpc(output_dir, "search", *SEARCH, "resume=2")
+    assert resumed.returncode == 0, resumed
+    assert "to the full budget goes trial 2" in resumed.stdout
+    assert "Without a score" not in resumed.stdout
+    assert dpc(output_dir, "search", *SEARCH, "resume=[2]").returncode == 0  # it has it
+    refused = dpc(output_dir, "search", *SEARCH, "resume=[9]")
+    assert (refused.returncode, refused.stderr) == (2, "dpc: resume: trial 9: there is none.\n")
+
+
 def test_a_search_that_gives_up_says_how_it_goes_on_and_how_it_tries_again(searched, cluster):
     output_dir, _ = searched
     cluster()

@@ -90,6 +90,13 @@ WRONG = {
         first=[{folder}]
         first=[aspp,aspp]
         space.num_branches=3 first=[aspp]
+        resume=[nobody]
+        resume=[-1]
+        resume=[1.5]
+        prior.cell=nobody
+        prior.cell={file}
+        prior.cell=aspp prior.strength=0
+        space.num_branches=3 prior.cell=aspp
         task=banana
         task._target_=nothing.here
         proxy.rungs=[20,10]
@@ -243,6 +250,8 @@ WRONG = {
         schedulers=[nobody]
         journal={folder}
         journal={file}
+        prior.cell=nobody
+        space.num_branches=3 prior.cell=aspp
         top_share=1
         workers=0
         landscape.best_miou=1

@@ -13,6 +13,7 @@ from search.deciding.algorithms.local_search import LocalSearch
 from search.deciding.algorithms.near_best import NearBest
 from search.deciding.algorithms.pareto import Pareto
 from search.deciding.algorithms.predictor import Predictor
+from search.deciding.algorithms.prior import NearPrior, Prior
 from search.deciding.algorithms.tpe import Tpe
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.budget import Budget
@@ -35,6 +36,7 @@ ALGORITHMS = [
     Tpe(num_initial=5, num_candidates=6, history=10),
     Pareto(population_size=6),
     Predictor(num_initial=5, refit_every=4, history=10, trees=3, num_candidates=10, elite=3),
+    NearPrior(LocalSearch(num_initial=5), Prior(SPACE.sample(Random(1)), strength=3)),
 ]
 SCHEDULERS = {"none": NoStopping(), "asha": Asha(), "hyperband": Asha(brackets=3), "median": MedianStopping()}
 TRIALS, REPEATS, MORE, OF_CHILD = 16, 2, 4, 8
@@ -65,7 +67,10 @@ def cost(cell):
 def search(log, plan, rng):
     """Kill and resume a study until it is complete."""
     for _ in range(100):
-        study = Study(log, SearchRecord(log.events), plan, OPENED, retry_failed=rng.random() < 0.4)
+        record = SearchRecord(log.events)
+        stopped = [number for number, trial in record.trials.items() if trial.status == Status.STOPPED and not trial.source]
+        resume = [rng.choice(stopped)] if stopped and rng.random() < 0.2 else []
+        study = Study(log, record, plan, OPENED, retry_failed=rng.random() < 0.4, resume=resume)
         work(study, rng, steps=rng.randrange(1, 40), slots=rng.randint(1, 5))
         if study.is_complete:
             return study.record
@@ -125,9 +130,10 @@ def test_a_search_that_went_through_anything_is_replayed_without_a_difference_an
 
 def test_the_searches_above_meet_what_they_are_meant_to(monkeypatch):
     met = set()
-    for algorithm, window in product([NearBest(), Uniform()], [None, 7]):
+    for algorithm, window in product(ALGORITHMS[:4], [None, 7]):
         rng = Random(f"{algorithm} asha {window}")
         log = Log()
         record = search(log, Plan(SPACE, algorithm, Asha(), RUNGS, TRIALS, 0, cost, Budget(madds=30), window), rng)
         met |= set(record.ends) | {type(event) for event in log.events}
-    assert met >= {Status.COMPLETED, Status.STOPPED, Status.DIVERGED, TrialsReopened}
+        met |= {event.to_full_budget for event in log.events if isinstance(event, TrialsReopened)}
+    assert met >= {Status.COMPLETED, Status.STOPPED, Status.DIVERGED, TrialsReopened, True, False}

@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from data.system.errors import UserError
 from models.cost import CellCost
 from search.deciding.algorithms.base import proposal_seed
 from search.deciding.algorithms.evolution import RegularizedEvolution
@@ -18,11 +19,12 @@ from search.deciding.budget import Budget
 from search.deciding.outcomes import Finished, Status
 from search.deciding.schedulers import Asha, NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
-from search.journal.events import CellProposed, RungReached, SearchClosed, TrialEnded, TrialsReopened
+from search.journal.events import CellProposed, RungReached, SearchClosed, TrialEnded, TrialInherited, TrialsReopened
 from search.journal.journal import Journal
 from search.journal.lines import JournalError, read_events
 from search.journal.record import SearchRecord
 from search.journal.replay import replay
+from search.journal.resumed import to_resume
 from search.journal.study import Study
 from tests.search.journal.studies import OPENED, RUNGS, SPACE, journalled, open_study, plan, run, score, table
 from training.score import RungScore
@@ -328,6 +330,81 @@ def test_a_trial_that_is_tried_again_keeps_the_rungs_that_it_reached(tmp_path):
     assert [event.rung for event in events if isinstance(event, RungReached)] == [1, 2, 3]
     assert [event.trials for event in events if isinstance(event, TrialsReopened)] == [(0,)]
     assert [event.status for event in events if isinstance(event, TrialEnded)] == [Status.FAILED, Status.COMPLETED]
+
+
+@pytest.mark.parametrize("window", [None, 6])
+def test_a_trial_that_was_stopped_or_failed_goes_on_to_the_full_budget_when_asked_and_the_journal_replays(tmp_path, window):
+    path, of_plan = tmp_path / "journal.jsonl", plan(24, window=window)
+    with Journal(path) as journal:
+        study = open_study(journal, of_plan)
+        fail_third(study)
+        stopped = next(number for number, trial in study.record.trials.items() if trial.status == Status.STOPPED)
+        failed = study.record.failed[0]
+        before = {number: list(trial.rungs) for number, trial in study.record.trials.items()}
+    with Journal(path) as journal:
+        study = open_study(journal, of_plan, resume=to_resume(study.record, [failed, study.record.trials[stopped].cell.digest]))
+        assert not study.is_complete
+        assert {study.propose().trial, study.propose().trial} == {stopped, failed}
+    more = plan(40, window=window)
+    with Journal(path) as journal:  # it was killed: they still go on, and nobody stops them
+        study = open_study(journal, more)
+        run(study, timing=Random(1), slots=4)
+        record = study.record
+        assert study.is_complete
+        for number in (stopped, failed):
+            assert record.trials[number].status == Status.COMPLETED
+            assert record.trials[number].rungs[: len(before[number])] == before[number]
+            assert len(record.trials[number].rungs) == len(RUNGS)
+        assert "resumed to the full budget" in {rung.reason for rung in record.trials[stopped].rungs}
+        assert to_resume(record, [stopped, failed]) == []
+    replayed = replay(read_events(path)[0], more)
+    assert (replayed.proposals, replayed.differences) == (40, ())
+
+
+def test_a_resumed_trial_that_had_its_last_score_before_a_kill_is_ended_and_not_run_again(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        study = open_study(journal, plan(1))
+        cell = study.propose().cell
+        study.reached(0, score(cell, 1))
+        study.failed(0, Status.FAILED, "no space")
+    with Journal(path) as journal:
+        study = open_study(journal, plan(1), resume=[0])
+        study.reached(0, score(cell, 2))
+        study.reached(0, score(cell, 3))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    with Journal(path) as journal:
+        study = open_study(journal, plan(1))
+        assert study.propose() is None
+        assert study.record.trials[0].status == Status.COMPLETED
+
+
+def test_what_cannot_go_on_is_said_by_its_name(tmp_path):
+    with Journal(tmp_path / "j") as journal:
+        study = open_study(journal, plan(2))
+        cell = study.propose().cell
+        study.failed(0, Status.DIVERGED, "nan")
+        study.propose()
+        for name, said in {
+            0: "trial 0 diverged, which it would do again under its seed",
+            cell.digest: f"trial {cell.digest} diverged",
+            1: "trial 1 has not ended",
+            9: "trial 9: there is none",
+        }.items():
+            with pytest.raises(UserError, match=f"resume: {said}"):
+                to_resume(study.record, [name])
+    rungs = ((10, 0.5, 1.0, 1.0),)
+    inherited = TrialInherited(0, "parent", True, SPACE.sample(Random(0)), 0, 1, 1, rungs, Status.STOPPED, "", 1.0, 1.0)
+    with pytest.raises(UserError, match="resume: trial 0 was trained by parent; resume it there"):
+        to_resume(SearchRecord([OPENED, inherited]), [0])
+
+
+def test_a_cell_that_was_scored_twice_is_named_by_its_first_trial(tmp_path):
+    study = journalled(tmp_path / "j", plan(1, repeats=1))
+    assert to_resume(study.record, [study.record.trials[0].cell.digest]) == []
+    with pytest.raises(UserError, match="resume: trial 1: scores another one's cell again, and trains through"):
+        to_resume(study.record, [1])
 
 
 def test_a_trial_that_has_not_ended_cannot_be_tried_again(tmp_path):

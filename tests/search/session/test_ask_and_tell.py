@@ -66,3 +66,17 @@ def test_one_process_at_a_time_has_a_study_and_other_settings_need_another_name(
         study(tmp_path, seed=1)
     with study(tmp_path, trials=13):
         pass
+
+
+def test_a_prior_cell_is_asked_for_first_and_another_one_is_another_study(tmp_path):
+    prior = dpc.Prior(SPACE.members[7], strength=3)
+    with study(tmp_path, prior=prior) as begun:
+        assert begun.ask().cell == prior.cell
+        score_all(begun)
+    for other in (None, dpc.Prior(SPACE.members[7], strength=4), dpc.Prior(SPACE.members[8], strength=3)):
+        with pytest.raises(ValueError, match=r"holds a search with other settings \(prior"):
+            study(tmp_path, prior=other)
+    with study(tmp_path, prior=prior, trials=13) as again:
+        score_all(again)
+    with pytest.raises(ValueError, match="prior.cell: this space has cells of 2 branches, got 1"):
+        study(tmp_path, prior=dpc.Prior(dpc.CellSpec((dpc.Branch(-1, dpc.Conv1x1()),))))

@@ -17,23 +17,27 @@ from scipy.stats import chisquare, ks_2samp, spearmanr
 from models.cost import CellCost, FeatureShape, cell_cost
 from models.spec import Branch, CellSpec
 from search.cli import main
+from search.config import load
 from search.deciding.algorithms.evolution import RegularizedEvolution
 from search.deciding.algorithms.local_search import LocalSearch
 from search.deciding.algorithms.near_best import NearBest
 from search.deciding.algorithms.pareto import Pareto
 from search.deciding.algorithms.predictor import Predictor
+from search.deciding.algorithms.prior import NearPrior, Prior
 from search.deciding.algorithms.tpe import Tpe
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.budget import Budget
 from search.deciding.outcomes import Finished, Status
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha, NoStopping
-from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
+from search.deciding.space import AnyCell, AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
 from search.journal.journal import Journal
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 from search.journal.study import Study
+from search.settings.named_cells import read_cell
+from search.settings.simulate import read
 from search.simulation.compare import Contender, compare, top_quality
 from search.simulation.engine import Reranking, Trouble, simulate
 from search.simulation.landscape import Landscape, LandscapeSettings
@@ -446,3 +450,11 @@ def test_more_cells_than_were_recorded_cannot_be_drawn(recorded, tmp_path, capsy
     small = ["space.num_branches=2", "space.operators.atrous.rates=[1,6]", "~space.operators.pooling"]
     assert main(["simulate", f"journal={recorded}", *small, "subsets=2", "subset_cells=99", f"output_dir={tmp_path}"]) == 2
     assert "subset_cells: must be at most the journal's" in capsys.readouterr().err
+
+
+def test_with_a_prior_each_algorithm_is_compared_without_it_too_and_uniform_search_has_none(tmp_path):
+    config = load("simulate", ["prior.cell=aspp", "prior.strength=3", "schedulers=[asha]", f"output_dir={tmp_path}"])
+    plain, with_prior, uniform = read(config).contenders
+    assert [one.algorithm for one in (plain, with_prior, uniform)] == ["near_best", "near_best with prior", "uniform"]
+    assert [one.plan.algorithm for one in (plain, uniform)] == [NearBest(), Uniform()]
+    assert with_prior.plan.algorithm == NearPrior(NearBest(), Prior(read_cell("aspp", AnyCell()), 3.0))

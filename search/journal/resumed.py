@@ -1,0 +1,37 @@
+"""Which of a search's trials are to go on, by the names that people have for them."""
+
+from collections.abc import Sequence
+
+from data.system.errors import UserError
+from search.deciding.outcomes import Status
+from search.journal.record import SearchRecord, TrialRecord
+
+
+def to_resume(record: SearchRecord, names: Sequence[int | str]) -> list[int]:
+    """The numbers of those trials that are to be opened again; one that has its full budget, or goes on to it, is not.
+
+    Args:
+        names: trials' numbers, or digests of their cells.
+
+    Raises:
+        UserError: one names no trial, or one that cannot go on.
+    """
+    trials = [_named(record, str(name)) for name in names]
+    ended = [trial for trial in trials if trial.status in (Status.STOPPED, Status.FAILED)]
+    return list(dict.fromkeys(trial.proposed.trial for trial in ended))
+
+
+def _named(record: SearchRecord, name: str) -> TrialRecord:
+    of_cell = [trial for trial in record.trials.values() if name in (trial.cell.digest, str(trial.proposed.trial))]
+    found = [trial for trial in of_cell if trial.proposed.repeats is None]
+    if not found:
+        why = "scores another one's cell again, and trains through" if of_cell else "there is none"
+        raise UserError(f"resume: trial {name}: {why}.")
+    trial = found[-1]
+    if trial.source:
+        raise UserError(f"resume: trial {name} was trained by {trial.source}; resume it there.")
+    if trial.status == Status.DIVERGED:
+        raise UserError(f"resume: trial {name} diverged, which it would do again under its seed.")
+    if trial.ended is None and not trial.trains_through:
+        raise UserError(f"resume: trial {name} has not ended, and goes on without it.")
+    return trial
