@@ -8,7 +8,7 @@ from data.store import Store
 from search.config import Config, Overrides
 from search.journal.folder import journal_in
 from search.settings.groups import Count
-from search.settings.places import FolderName
+from search.settings.places import FolderName, check_searches
 from search.tracking.settings import Tracking
 
 
@@ -36,6 +36,7 @@ class ShowSettings:
         if self.watch and self.format == "json":
             raise ValueError("watch: is for people; format=json shows a search once.")
         if self.bucket is None:
+            check_searches(self.output_dir)
             journal_in(self.folder)
 
     @property
