@@ -71,7 +71,7 @@ class SearchRuns:
         for trial, run_id in self._trials.items():
             if self._parents[trial] != self._search_run:  # the tracker had lost that one
                 tracker.log(run_id, tags=self._below)
-        told = self._search.data.metrics if self._search else {}
+        told: Mapping[str, float] = self._search.data.metrics if self._search else {}
         self._ends_told = 0 if _is_in_other_unit(told) else int(told.get("trials_finished", 0))
         known: Mapping[str, str] = self._search.data.params if self._search else {}
         fixed = {key: value for key, value in opened.settings.items() if key not in RENEWED}

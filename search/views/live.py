@@ -6,7 +6,7 @@ from textwrap import shorten
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -73,7 +73,7 @@ class SearchDisplay:
         if trials:
             self.phase = "scoring twice" if self._record.num_ended == self._planned else "searching"
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> "Group":
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As much as the terminal has room for: of the trials that run, those that have been running for longest."""
         now_s = time.monotonic()
         above, below = self._header(now_s), self._footer()
@@ -125,9 +125,9 @@ class SearchDisplay:
         running = len(self._pace.running(now_s))
         done = sum(trial.ended is not None for trial in tuple(record.repeats.values()))
         under_way = record.num_proposed - record.num_ended + len(record.repeats) - done
-        facts = {
-            "running": f"{running}, waiting {under_way - running}" if under_way > running else str(running),
-        }
+        facts = {}
+        if under_way:
+            facts["running"] = f"{running}, waiting {under_way - running}" if under_way > running else str(running)
         if record.repeats:
             facts["scored twice"] = f"{done}/{max(self._repeats, len(record.repeats))} done"
         if record.left_out:
@@ -158,7 +158,7 @@ def running_row(trial: TrialRecord, rungs: int) -> tuple[str, ...]:
 def facts_table(facts: Mapping[str, str]) -> Table:
     """Titles, and what is known under each, which is never cut."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
+    table.add_column(style="bold", no_wrap=True, min_width=10)
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(name, value)
