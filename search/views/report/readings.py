@@ -36,7 +36,8 @@ def best_cell(record: SearchRecord, course: Course) -> str:
     if best is None or best.miou is None:
         if course.ended == 0:
             return "No trial has finished yet."
-        return f"None of {counted(course.ended, 'finished trial')} has a score."
+        finished = counted(course.ended, "finished trial")
+        return f"None of the {finished} has a score." if course.ended > 1 else "The finished trial has no score."
     costs = f"{quantity(best.proposed.params)} params and {quantity(best.proposed.madds)} multiply-adds"
     name = "best cell" if course.closed else "best cell so far"
     text = f"The {name} scores {percent(best.miou)} % mIoU on the proxy task, with {costs}"
