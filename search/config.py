@@ -51,6 +51,11 @@ class Overrides:
     texts: tuple[str, ...] = ()
     config_dir: str | None = None
 
+    @property
+    def given(self) -> list[str]:
+        """All of them, as arguments of the same command."""
+        return [*([f"--config-dir={self.config_dir}"] if self.config_dir else []), *self.texts]
+
     def of(self, *groups: str) -> list[str]:
         """Those of some groups of settings."""
         return [text for text in self.texts if text.split("=")[0].split(".")[0].lstrip("+~") in groups]

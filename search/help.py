@@ -20,6 +20,7 @@ COMMANDS = {
     "check-data": Command("find what is wrong with a data set", "dpc check-data dataset=folder dataset.root=my_data"),
     "cache": Command("build the feature cache that a search trains on", "dpc cache experiment=demo"),
     "list": Command("all searches of a folder: state, best score, cost", "dpc list output_dir=outputs"),
+    "show": Command("how a search stands: leaderboard, failures, what comes next", "dpc show name=demo watch=true"),
     "report": Command("a search as one HTML page", "dpc report name=demo"),
     "rerank": Command("rank a search's best cells again, end to end", "dpc rerank experiment=demo from=demo top=5"),
     "fidelity": Command("is one way to score cells as good as another?", "dpc fidelity experiment=demo"),

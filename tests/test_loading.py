@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from search.help import COMMANDS
+from search.journal.folder import JOURNAL
+from tests.search.journal.studies import journalled, plan
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {
@@ -49,6 +51,7 @@ REFUSED = {
     "submit": ["address=nowhere"],
     "compare": ["names=[a]"],
     "list": ["format=pdf"],
+    "show": ["name=nobody"],
     "track": ["name=nobody"],
 }
 
@@ -66,6 +69,14 @@ def test_a_refusal_comes_before_anything_heavy_is_loaded(command, tmp_path):
     assert answered.stderr.startswith("dpc: ")
     assert answered.stderr.count("\n") == 1
     assert set(answered.stdout.split()) & HEAVY == set()
+
+
+def test_a_search_is_shown_without_anything_heavy(tmp_path):
+    journalled(tmp_path / "kept" / JOURNAL, plan(3))
+    code = "import sys; from search.cli import main; assert main(sys.argv[1:]) == 0; print(*sys.modules)"
+    shown = run(code, "show", "name=kept", f"output_dir={tmp_path}")
+    assert "Leaderboard" in shown.stdout, shown.stderr
+    assert set(shown.stdout.split()) & HEAVY == set()
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from search.deciding.schedulers import NoStopping
 from search.findings.attenuation import attenuation, repeatability, scores_by_seed
 from search.findings.estimates import rank_correlation
 from search.findings.failures import failures, no_score_code
+from search.findings.leaderboard import counted
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.session.beginning import Beginning
@@ -93,7 +94,7 @@ def _session(
         side.workplace,
         side.tracking.resolved(side.workplace.output_dir),
         console,
-        f"{name.capitalize()} protocol: {len(cells)} cells, {scoring.rungs[-1]} iterations each, seed {seed}",
+        f"{name.capitalize()} protocol: {counted(len(cells), 'cell')}, {scoring.rungs[-1]} iterations each, seed {seed}",
         retry_failed=settings.retry_failed,
     )
 

@@ -10,6 +10,7 @@ from data.datasets.palette import distinct_palette
 from data.system.errors import UserError
 from data.system.outputs import note_begun, note_made
 from models.segmenter import Segmenter
+from search.findings.leaderboard import counted
 from search.session.saved_model import load_model
 from search.settings.predict import PredictSettings
 from search.views.console import plain_console
@@ -43,7 +44,7 @@ def run(settings: PredictSettings) -> int:
             progress(done, len(targets))
     for folder in PARTS:
         note_made(output / folder, "predict")
-    console.print(f"{len(targets) - unreadable} of {len(targets)} images labelled")
+    console.print(f"{len(targets) - unreadable} of {counted(len(targets), 'image')} labelled")
     console.print(f"{'class ids':<12}{output / 'labels'}", soft_wrap=True, markup=False)
     console.print(f"{'overlays':<12}{output / 'overlays'}", soft_wrap=True, markup=False)
     return 1 if unreadable else 0

@@ -49,7 +49,8 @@ def _rank_again(settings: RerankSettings) -> int:
     check_workplace(workplace)
     scoring = end_to_end(settings.training, settings.space, settings.images, workplace, console)
     cells = [trial.cell for _, trial in settings.chosen]
-    best, records = f"the {len(cells)} best cells of {source}", []
+    best = f"the best cell of {source}" if len(cells) == 1 else f"the {len(cells)} best cells of {source}"
+    records = []
     for number in range(settings.seeds):
         title = f"Seed {number + 1} of {settings.seeds}: {best}"
         seed = settings.seed + number

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from search.findings.leaderboard import percent
 from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
 from search.session.folder import alone_in, id_of
+from search.session.glimpses import Glimpses
 from search.session.joining import join_cluster
 from search.session.scoring import read_by_training
 from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
@@ -59,15 +61,17 @@ def run(settings: RetrainCommandSettings) -> int:
         alone_in(folder),
         RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
     ):
+        look = Glimpses(settings.images.dataset, settings.training.val_split, partial(tracked.picture, "validation"))
         with TrainingDisplay(console, settings.training.iterations) as display:
             for reached in _reached(settings, chosen.cell, backbone, data, folder, display, tracked):
-                tracked.log({"miou": reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
+                tracked.log({"miou_percent": 100 * reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
                 mark = " (best so far)" if reached.is_best else ""
                 console.print(
                     f"iteration {reached.iteration:>6}/{settings.training.iterations}  loss {reached.loss:.4f}  "
                     f"{settings.training.val_split} mIoU {percent(reached.scores.miou)}{mark}"
                 )
                 best = reached if reached.is_best else best
+                look(reached)
         assert best is not None
         model = Segmenter.from_pretrained(folder).eval()
         final = _final(settings, model, folder, console)

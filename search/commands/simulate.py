@@ -16,7 +16,7 @@ from rich.table import Table as Printed
 
 from data.system.files import write_text
 from search.findings.estimates import Estimate, mean, paired_difference, rank_correlation, within_sd
-from search.findings.leaderboard import percent
+from search.findings.leaderboard import counted, percent
 from search.session.hints import from_here
 from search.settings.simulate import SimulateSettings
 from search.simulation.compare import Result, compare, top_quality
@@ -77,7 +77,7 @@ def _landscapes(settings: SimulateSettings) -> Searched:
         tables,
         [top_quality(table, plan, share) for table in tables],
         f"top {100 * share:g} %",
-        f"{_counted(len(tables), 'landscape')} of {plan.space.num_distinct:,} cells",
+        f"{counted(len(tables), 'landscape')} of {plan.space.num_distinct:,} cells",
         f"made up (landscape.seed={first.seed} and on), mIoU without luck",
     )
 
@@ -115,18 +115,14 @@ def _continued(table: RecordedTable, title: str, share: float) -> Searched:
     return Searched([surrogate], [max(map(surrogate.quality, table.cells))], "its best recorded cell", title, scores)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' if number != 1 else ''}"
-
-
 def _report(results: Sequence[Result], searched: Searched, settings: SimulateSettings, console: Console) -> None:
     folder, rows = settings.folder, _rows(results, searched.goals)
-    title = f"{searched.title}, {_counted(settings.workers, 'worker')}"
+    title = f"{searched.title}, {counted(settings.workers, 'worker')}"
     print_table(_printed(rows, title), console)
     over = f"{len(searched.tables)} tables" if len(searched.tables) > 1 else f"{settings.searches} searches"
     goals = percent(min(searched.goals)) + (" or more" if len(set(searched.goals)) > 1 else "")
     rerank = settings.rerank
-    reranked = f", after re-ranking the best {rerank.top} under {_counted(rerank.seeds, 'further seed')}" if rerank.top else ""
+    reranked = f", after re-ranking the best {rerank.top} under {counted(rerank.seeds, 'further seed')}" if rerank.top else ""
     console.print(
         f"\nmIoU: of the best cell found{reranked}, mean ± half its 95 % interval (Student's t over {over}); difference: from "
         f"the first line, in pairs; hours: of workers; to: median until as good as {searched.goal_name} ({goals} %); reached: "

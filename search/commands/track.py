@@ -1,7 +1,8 @@
 """``dpc track``: bring MLflow up to date with a search."""
 
+from search.findings.leaderboard import counted
 from search.session.hints import print_lines
-from search.session.tracking import dashboard, result_files
+from search.session.tracking import dashboard, draw, result_files
 from search.settings.track import TrackSettings
 from search.tracking.follower import track
 from search.views.console import plain_console
@@ -10,8 +11,8 @@ from search.views.console import plain_console
 def run(settings: TrackSettings) -> int:
     """Tell the tracker what it lacks of a search."""
     journal, tracking = settings.journal, settings.tracking.resolved(settings.output_dir)
-    shown = track(journal, tracking, settings.space.operator_kinds, result_files(journal.parent))
+    shown = track(journal, tracking, settings.space.operator_kinds, result_files(journal.parent), draw)
     console = plain_console()
-    console.print(f"{len(shown.record.trials)} trials of {settings.name} are in {tracking}", soft_wrap=True)
+    console.print(f"{counted(len(shown.record.trials), 'trial')} of {settings.name} in {tracking}", soft_wrap=True)
     print_lines(dashboard(tracking, shown.link), console)
     return 0

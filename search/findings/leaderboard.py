@@ -95,6 +95,11 @@ def quantity(number: float) -> str:
     return f"{number:g}"
 
 
+def counted(number: int, what: str) -> str:
+    """How many: 1 trial, 2 trials."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def ordinal(number: int) -> str:
     """A place in a ranking: 1st, 22nd, 113th."""
     suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

@@ -88,7 +88,7 @@ def _glance(journal: Path) -> Glance | None:
     count = Counter(own.values())
     return Glance(
         journal.parent.name,
-        "running" if is_held(journal.with_suffix(".lock")) else "complete" if is_complete else "stopped",
+        state(is_held(journal.with_suffix(".lock")), is_complete),
         planned,
         len(own),
         count[Status.FAILED] + count[Status.DIVERGED],
@@ -96,6 +96,11 @@ def _glance(journal: Path) -> Glance | None:
         sum(elapsed_s for _, elapsed_s in ends.values()),
         last_s,
     )
+
+
+def state(is_held: bool, is_complete: bool) -> str:
+    """Of a search, in a word."""
+    return "running" if is_held else "complete" if is_complete else "stopped"
 
 
 def _best(scored: dict[int, list[float]]) -> float | None:

@@ -91,6 +91,13 @@ def read_events(
             lines = file.read(-1 if until is None else until - since.offset).splitlines(keepends=True)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise JournalError(f"{path}: damaged ({error}).") from error
+    return decode(path, lines, since, operators)
+
+
+def decode(
+    path: Path, lines: Sequence[bytes], since: Place, operators: tuple[type[Operator], ...]
+) -> tuple[list[Event], Place]:
+    """As ``read_events``, of lines that were read already; ``path`` is for messages."""
     with _without_garbage_collection():
         return _decode_all(path, lines, since, operators)
 

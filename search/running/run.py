@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -45,6 +45,7 @@ def run_study(
     max_pending: int = 32,
     say: Callable[[str], None] = lambda line: None,
     max_concurrent: int | None = None,
+    show_running: Callable[[Collection[int]], None] = lambda trials: None,
 ) -> None:
     """Run the study's trials on the connected cluster until none is left or the user interrupts, and close it.
 
@@ -56,6 +57,7 @@ def run_study(
         max_pending: trials that wait for a place at most; the more start at once, the sooner a large cluster is full.
         say: told in one line what a person should know meanwhile.
         max_concurrent: trials that run or wait at once at most; None for as many as there is room for.
+        show_running: told again and again which trials run; others that were begun wait for a place.
 
     Raises:
         ResourcesError: no node, nor any that the autoscaler could start, can hold a single trial.
@@ -90,7 +92,7 @@ def run_study(
             metric="miou",
             mode="max",
             search_alg=_StudySearcher(study, attempts),
-            scheduler=_StudyScheduler(attempts),
+            scheduler=_StudyScheduler(attempts, show_running),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -159,9 +161,9 @@ class _StudySearcher(_NotSaved, Searcher):
 class _StudyScheduler(_NotSaved, FIFOScheduler):
     """Tells each result, and Tune whether the attempt goes on."""
 
-    def __init__(self, attempts: Attempts) -> None:
+    def __init__(self, attempts: Attempts, show_running: Callable[[Collection[int]], None]) -> None:
         super().__init__()
-        self._attempts = attempts
+        self._attempts, self._show_running = attempts, show_running
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number = trial.config["trial"]
@@ -181,7 +183,9 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The oldest live trial that waits: Tune's own scans every trial ever run, at every event."""
         trials = live_trials(tune_controller)
-        self._attempts.see_to_room([(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == "RUNNING"])
+        running = [(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == "RUNNING"]
+        self._attempts.see_to_room(running)
+        self._show_running([number for number, attempt in running if self._attempts.is_current(number, attempt)])
         return next((trial for trial in trials if trial.status == "PENDING"), None)
 
 

@@ -15,6 +15,7 @@ from data.system.disk import DiskPatience
 from data.system.termination import interrupted_code
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
+from search.findings.leaderboard import counted
 from search.journal.events import Event, SearchOpened
 from search.journal.folder import JOURNAL
 from search.journal.journal import Journal
@@ -88,11 +89,14 @@ class Session:
             record, opened = self.beginning.begin(journal)
             resumed = to_resume(record, self.resume)
             self._say(self._headline(record, resumed))
+            tracked: TrackingThread | None = None
+            display = beside.enter_context(SearchDisplay(record, self.plan, self.console, lambda: self._lines(tracked)))
             tracked = beside.enter_context(self._follow(journal, self.tracking)) if self.tracking else None
             beside.enter_context(kept(stored, journal, record, result_files(self.folder), self._say))
-            study = self._run_study(journal, record, opened, stored, resumed)
+            study = self._run_study(journal, record, opened, stored, resumed, display)
+            display.phase = "writing results"
             patience(lambda: self._write_one_at_a_time(record))
-        return study, dashboard(self.tracking, tracked.link) if self.tracking and tracked else {}
+        return study, self._dashboard(tracked)
 
     def exit_code(self, study: Study) -> int:
         """0 of a complete study; else says how to go on, and returns 1, or what a signal's receiver should."""
@@ -106,9 +110,9 @@ class Session:
             )
             return 1
         why = f" ({study.stopped})" if study.stopped else ""
+        done = f"{study.record.num_ended} of {counted(study.plan.trials, 'trial')} done"
         self._say(
-            f"Stopped with {study.record.num_ended} of {study.plan.trials} trials done{why}. Nothing is lost: the same command "
-            f"goes on from {from_here(self.folder / JOURNAL)}."
+            f"Stopped with {done}{why}. Nothing is lost: the same command goes on from {from_here(self.folder / JOURNAL)}."
         )
         return 0 if study.stopped else interrupted_code()
 
@@ -116,15 +120,24 @@ class Session:
         kinds = self.plan.space.operator_kinds
         return follow(journal, tracking, kinds, self.folder, self.console, self._write_one_at_a_time)
 
+    def _dashboard(self, tracked: TrackingThread | None) -> dict[str, str]:
+        return dashboard(self.tracking, tracked.link) if self.tracking and tracked else {}
+
+    def _lines(self, tracked: TrackingThread | None) -> dict[str, str]:
+        """What a person may look at or do while the study runs."""
+        page = self.folder / "report.html"
+        there = {"report": from_here(page)} if page.is_file() else {"results": from_here(self.folder)}
+        return {**there, **self._dashboard(tracked), "Ctrl-C": "is safe: the same command goes on"}
+
     def _headline(self, record: SearchRecord, resumed: Sequence[int]) -> str:
         parts = [self.title]
         if record.num_inherited:
             trial = record.trials[0]
-            begins = f"it begins with {record.num_inherited} cells of {trial.source}"
+            begins = f"it begins with {counted(record.num_inherited, 'cell')} of {trial.source}"
             otherwise = ", which were scored otherwise: they guide proposals and are not ranked"
             parts.append(begins if trial.is_comparable else begins + otherwise)
         if record.num_ended:
-            done = f"{record.num_ended} are done already"
+            done = f"{record.num_ended} {'is' if record.num_ended == 1 else 'are'} done already"
             if failed := record.ends[Status.FAILED]:
                 again = "and are tried again" if self.retry_failed else "(retry_failed=true tries them again)"
                 done += f", of which {failed} failed {again}"
@@ -140,30 +153,33 @@ class Session:
         opened: SearchOpened,
         stored: StoredSearch | None,
         resumed: Sequence[int],
+        display: SearchDisplay,
     ) -> Study:
         task, workplace = self.task, self.workplace
         if stored:
             opened = replace(opened, settings={**opened.settings, "store": str(stored.place)})
             task = KeptTask(task, stored.checkpoints)
-        with SearchDisplay(record, self.plan.trials, self.console) as display:
-            give_up_after = workplace.faults.give_up_after
-            callbacks = [*([] if self.timeout_s is None else [stop_after(self.timeout_s)]), *self.callbacks]
-            study = Study(journal, record, self.plan, opened, display, give_up_after, self.retry_failed, callbacks, resumed)
-            if is_joined := not study.is_over:
-                self._join(study, stored)
-            run_study(
-                study,
-                task,
-                workplace.resources,
-                workplace.faults,
-                self._checkpoints,
-                self.plan.space.operator_kinds,
-                workplace.ray.max_pending,
-                self._say,
-                workplace.ray.max_concurrent,
-            )
-            if stored and is_joined and study.is_complete:
-                clean_nodes(self._checkpoints)
+        give_up_after = workplace.faults.give_up_after
+        callbacks = [*([] if self.timeout_s is None else [stop_after(self.timeout_s)]), *self.callbacks]
+        study = Study(journal, record, self.plan, opened, display, give_up_after, self.retry_failed, callbacks, resumed)
+        if is_joined := not study.is_over:
+            display.phase = "starting Ray"
+            self._join(study, stored)
+            display.phase = "starting workers"
+        run_study(
+            study,
+            task,
+            workplace.resources,
+            workplace.faults,
+            self._checkpoints,
+            self.plan.space.operator_kinds,
+            workplace.ray.max_pending,
+            self._say,
+            workplace.ray.max_concurrent,
+            display.run,
+        )
+        if stored and is_joined and study.is_complete:
+            clean_nodes(self._checkpoints)
         return study
 
     def _join(self, study: Study, stored: StoredSearch | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from models.spec import Operator
+from models.spec import CellSpec, Operator
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.session.hints import program, relative
@@ -39,7 +39,7 @@ def follow(
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
-    thread = TrackingThread(journal.path, tracking, operators, renewed, say, lambda: journal.safe_bytes)
+    thread = TrackingThread(journal.path, tracking, operators, renewed, say, lambda: journal.safe_bytes, draw)
     thread.start()
     try:
         yield thread
@@ -47,6 +47,13 @@ def follow(
         if not thread.close(CLOSE_TIMEOUT_S, result_files(folder)):
             cure = shlex.join([program("dpc"), "track", f"name={folder.name}"])
             console.print(f"MLflow is behind ({thread.last_error}); nothing is lost: `{cure}` catches up.", soft_wrap=True)
+
+
+def draw(cell: CellSpec, path: Path) -> None:
+    """A cell's diagram, for its run."""
+    from search.views.figures.cell_diagram import draw_cell  # noqa: PLC0415 - matplotlib, for who draws
+
+    draw_cell(cell, path)
 
 
 def result_files(folder: Path) -> list[Path]:

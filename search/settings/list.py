@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from search.config import Config
+from search.settings.places import check_searches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +16,7 @@ class ListSettings:
     format: Literal["text", "json"]
 
     def __post_init__(self) -> None:
-        if not self.output_dir.is_dir():
-            raise ValueError(f"output_dir: must be a folder with searches, there is none at {self.output_dir}.")
+        check_searches(self.output_dir)
 
 
 def read(config: Config) -> ListSettings:

@@ -46,6 +46,12 @@ def check_made(folder: Path) -> None:
         raise ValueError(f"must be a folder to write in, {there} does not let you.")
 
 
+def check_searches(folder: Path) -> None:
+    """Whether ``output_dir`` is there, where it is only looked at."""
+    if not folder.is_dir():
+        raise ValueError(f"output_dir: must be a folder with searches, there is none at {folder}.")
+
+
 FolderName = Annotated[str, AfterValidator(check_name)]
 """Of a folder in ``output_dir`` or in a search's: it leads nowhere else."""
 OutputFolder = Annotated[Path, AfterValidator(_writable_folder)]

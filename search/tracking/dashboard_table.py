@@ -14,20 +14,21 @@ MOST_BRANCHES = 8
 
 def cells_view(condition: str) -> str:
     """The view of the runs that ``condition`` (MLflow's filter string) holds for, as MLflow stores it."""
-    score = "metrics.`final_miou`"
+    rank = "metrics.`rank`"
     widths_px = {
-        score: 90,
+        rank: 60,
+        "metrics.`final_miou_percent`": 90,
+        "tags.`status`": 100,
+        "tags.`reason`": 200,
         "metrics.`rung`": 60,
         "metrics.`params`": 90,
         "metrics.`madds`": 110,
         **{f"params.`branch_{branch}`": 150 for branch in range(1, MOST_BRANCHES + 1)},
-        "tags.`status`": 100,
-        "tags.`reason`": 300,
     }
     view: dict[str, Any] = {
         "searchFilter": condition,
-        "orderByKey": score,
-        "orderByAsc": False,
+        "orderByKey": rank,
+        "orderByAsc": True,
         "selectedColumns": list(widths_px),
         "columnOrder": list(widths_px),
         "columnWidths": widths_px,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data.system.backoff import Backoff
-from models.spec import PUBLISHED_OPERATORS, Operator
+from models.spec import PUBLISHED_OPERATORS, CellSpec, Operator
 from search.journal.record import SearchRecord
 from search.tracking.client import one_line_errors
 from search.tracking.projection import Projection
@@ -25,12 +25,14 @@ def track(
     tracking: Tracking,
     operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
     files: Sequence[Path] = (),
+    draw: Callable[[CellSpec, Path], None] | None = None,
 ) -> Projection:
     """Bring the tracker up to date with a journal, here and now.
 
     Args:
         operators: the kinds of operator that the search's cells may hold.
         files: artifacts for the search's run, such as its leaderboard.
+        draw: draws a cell into a file, for the runs of the best.
 
     Returns:
         What the tracker now shows, closed.
@@ -39,7 +41,7 @@ def track(
         TrackingError: the journal has no search, the tracker fails, or another process is tracking this journal.
         JournalError: the journal is damaged.
     """
-    projection = Projection(journal, tracking, operators)
+    projection = Projection(journal, tracking, operators, draw=draw)
     try:
         with one_line_errors(tracking):
             projection.sync()
@@ -58,6 +60,7 @@ class TrackingThread(threading.Thread):
         results: writes the files of a search that still runs, and names them; they are attached every ``RESULTS_S``.
         say: told in a line when the tracker begins to fail.
         safe_bytes: how much of the journal is on the disk for good: no tracker shall show what a power cut takes back.
+        draw: draws a cell into a file, for the runs of the best.
 
     Attributes:
         last_error: why the tracker is behind, in a line; None while it is not.
@@ -71,10 +74,11 @@ class TrackingThread(threading.Thread):
         results: Callable[[SearchRecord], Sequence[Path]] = lambda record: (),
         say: Callable[[str], None] = lambda line: None,
         safe_bytes: Callable[[], int | None] = lambda: None,
+        draw: Callable[[CellSpec, Path], None] | None = None,
     ) -> None:
         super().__init__(name="dpc-tracking", daemon=True)
         self.last_error: str | None = None
-        self._projection = Projection(journal, tracking, operators, safe_bytes)
+        self._projection = Projection(journal, tracking, operators, safe_bytes, draw)
         self._tracking, self._say = tracking, say
         self._files: Sequence[Path] = ()
         self._closing, self._abandoned = threading.Event(), threading.Event()

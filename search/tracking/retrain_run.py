@@ -18,6 +18,7 @@ from search.tracking.settings import Tracking, TrackingError
 
 if TYPE_CHECKING:  # for the names of types alone
     import numpy.typing as npt
+    from PIL.Image import Image
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,6 +70,11 @@ class RetrainRun:
     def artifacts(self, folder: Path) -> None:
         """Keep the files of ``folder`` with the run."""
         self._do(lambda tracker, run_id: tracker.client.log_artifacts(run_id, str(folder)))
+
+    def picture(self, name: str, picture: "Image", step: int) -> None:
+        """Keep a picture of one step of the training; the dashboard has a slider over those of one name."""
+        now_ms = round(1000 * time.time())
+        self._do(lambda tracker, run_id: tracker.client.log_image(run_id, picture, key=name, step=step, timestamp=now_ms))
 
     def register(self, file: Path, name: str, example: "npt.NDArray[Any]", output: "npt.NDArray[Any]") -> None:
         """Keep an ONNX file as the run's model and register it; input and output of a batch give its signature."""

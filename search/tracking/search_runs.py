@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from models.spec import CellSpec
 from search.deciding.outcomes import Status
 from search.findings.leaderboard import percent, quantity
 from search.journal.events import RungReached, SearchOpened
@@ -28,7 +30,10 @@ RENEWED = ("trials",)
 CLOCK_S = 1e-3
 """Of MLflow's clock."""
 DESCRIBED = 10
-"""Cells in the description of a search's run."""
+"""Cells in the description of a search's run, whose own runs have a picture."""
+RANKED_AS_IT_GOES, RANKED = 100, 1000
+"""Places of the leaderboard that runs carry, while a search runs (a better cell moves all below it) and at its end."""
+PICTURE, PICTURE_TAG = "cell.png", "picture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class SearchRuns:
         self._trials: dict[int, str] = {}
         self._rungs_told: dict[int, int] = {}
         self._parents: dict[int, str] = {}
+        self._ranks: dict[int, int] = {}
+        self._drawn = set[int]()
         self._cells: dict[int, str] = {}
         """Of runs that were found, and not told of since."""
         ours = f"tags.`{SEARCH_TAG}` = '{self._id}'"
@@ -64,7 +71,8 @@ class SearchRuns:
         for trial, run_id in self._trials.items():
             if self._parents[trial] != self._search_run:  # the tracker had lost that one
                 tracker.log(run_id, tags=self._below)
-        self._ends_told = int(self._search.data.metrics.get("trials_finished", 0)) if self._search else 0
+        told: Mapping[str, float] = self._search.data.metrics if self._search else {}
+        self._ends_told = 0 if _is_in_other_unit(told) else int(told.get("trials_finished", 0))
         known: Mapping[str, str] = self._search.data.params if self._search else {}
         fixed = {key: value for key, value in opened.settings.items() if key not in RENEWED}
         self._params = {key: value for key, value in flat_params(fixed).items() if key not in known}
@@ -90,7 +98,8 @@ class SearchRuns:
             costs = {"params": proposed.params, "madds": proposed.madds, "rung": 0}
             points.insert(0, Point(proposed.time_s, 0, costs))
         if ended:
-            final = {"elapsed_s": trial.elapsed_s} | ({} if trial.miou is None else {"final_miou": trial.miou})
+            score = {} if trial.miou is None else {"final_miou_percent": 100 * trial.miou}
+            final = {"elapsed_s": trial.elapsed_s} | score
             points.append(Point(ended.time_s, trial.rungs[-1].iteration if trial.rungs else 0, final))
             tags = {"status": ended.status, "reason": ended.reason}
         self._tracker.log(run_id, params, points, tags)
@@ -105,12 +114,30 @@ class SearchRuns:
         ended = trial.ended
         return ended is not None and abs(self._ended_s.get(trial.proposed.trial, -1.0) - ended.time_s) < CLOCK_S
 
+    def moved(self, record: SearchRecord) -> Sequence[tuple[int, int]]:
+        """Trials whose run shows another rank than theirs, and that rank. Below the first places none is shown."""
+        ranks = {trial.proposed.trial: rank for rank, trial in enumerate(record.leaderboard(), start=1)}
+        shown = RANKED if record.closed else RANKED_AS_IT_GOES
+        return [
+            (trial, rank)
+            for trial, rank in ranks.items()
+            if rank != self._ranks.get(trial) and min(rank, self._ranks.get(trial, rank)) <= shown
+        ]
+
+    def tell_rank(self, trial: int, rank: int, lines: int, time_s: float) -> None:
+        """Write a trial's place in the leaderboard after so many lines of the journal.
+
+        MLflow shows the point of the highest step, and clocks may go back: lines do not.
+        """
+        self._tracker.log(self._trials[trial], points=[Point(time_s, lines, {"rank": rank})])
+        self._ranks[trial] = rank
+
     def tell_search(self, record: SearchRecord, ends: Sequence[SearchPoint]) -> None:
         """Write what is new of the search itself."""
         points = []
         for finished, end in enumerate(ends[self._ends_told :], start=self._ends_told + 1):
             best_miou = end.best.miou if end.best else None
-            values = {} if best_miou is None else {"best_miou": best_miou}
+            values = {} if best_miou is None else {"best_miou_percent": 100 * best_miou}
             points.append(Point(end.time_s, finished, values | {"trials_finished": finished}))
         tags = {"status": "complete" if record.closed else "running"}
         tags |= {key: str(record.settings[key]) for key in RENEWED if key in record.settings}
@@ -138,6 +165,17 @@ class SearchRuns:
         head = "| rank | mIoU, % | rung | params | multiply-adds | run | cell |\n|---|---|---|---|---|---|---|"
         self._tracker.log(self._search_run, tags={"mlflow.note.content": "\n".join([head, *rows])})
 
+    def draw(self, record: SearchRecord, draw: Callable[[CellSpec, Path], None]) -> None:
+        """Put a picture of its cell into the run of each of the best that has none yet."""
+        for trial in record.leaderboard()[:DESCRIBED]:
+            number = trial.proposed.trial
+            if trial.miou is not None and number not in self._drawn:
+                with TemporaryDirectory() as folder:
+                    draw(trial.cell, Path(folder) / PICTURE)
+                    self._tracker.client.log_artifact(self._trials[number], f"{folder}/{PICTURE}")
+                self._tracker.log(self._trials[number], tags={PICTURE_TAG: PICTURE})
+                self._drawn.add(number)
+
     def attach(self, files: Sequence[Path]) -> None:
         for file in files:
             self._tracker.client.log_artifact(self._search_run, str(file))
@@ -156,8 +194,13 @@ class SearchRuns:
             self._trials[trial] = run.info.run_id
             self._parents[trial] = run.data.tags.get(PARENT_TAG, "")
             self._cells[trial] = run.data.tags[CELL_TAG]
-            self._rungs_told[trial] = int(run.data.metrics.get("rung", -1)) if run.data.params else -1
-            if run.info.status in ("FINISHED", "FAILED"):
+            if "rank" in run.data.metrics:
+                self._ranks[trial] = int(run.data.metrics["rank"])
+            if PICTURE_TAG in run.data.tags:
+                self._drawn.add(trial)
+            is_known = bool(run.data.params) and not _is_in_other_unit(run.data.metrics)
+            self._rungs_told[trial] = int(run.data.metrics.get("rung", -1)) if is_known else -1
+            if is_known and run.info.status in ("FINISHED", "FAILED"):
                 self._ended_s[trial] = run.info.end_time / 1000
         else:  # the answer to its creation was lost, and it was created again
             self._tracker.client.delete_run(run.info.run_id)
@@ -167,6 +210,8 @@ class SearchRuns:
         self._tracker.client.delete_run(self._trials.pop(trial))
         del self._rungs_told[trial]
         self._ended_s.pop(trial, None)
+        self._ranks.pop(trial, None)
+        self._drawn.discard(trial)
 
     def _create_search(self) -> str:
         fingerprint = dict(self._opened.fingerprint)
@@ -187,7 +232,12 @@ class SearchRuns:
 
 
 def _rung_point(rung: RungReached) -> Point:
-    return Point(rung.time_s, rung.iteration, {"miou": rung.miou, "loss": rung.loss, "rung": rung.rung})
+    return Point(rung.time_s, rung.iteration, {"miou_percent": 100 * rung.miou, "loss": rung.loss, "rung": rung.rung})
+
+
+def _is_in_other_unit(metrics: Mapping[str, float]) -> bool:
+    """Of a run that an earlier version told of, which wrote mIoU from 0 to 1: it is told again."""
+    return any(name in metrics and f"{name}_percent" not in metrics for name in ("miou", "best_miou"))
 
 
 def _trial_name(trial: TrialRecord) -> str:

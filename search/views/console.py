@@ -1,7 +1,9 @@
 """The terminal that commands write to."""
 
-from rich.console import Console
-from rich.segment import Segments
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment, Segments
 from rich.table import Table
 
 WIDEST = 1000
@@ -15,6 +17,23 @@ def plain_console() -> Console:
 
 def print_table(table: Table, console: Console) -> None:
     """Print a table as wide as it is. A terminal that is narrower wraps its lines, where Rich would cut 81.50 to 8..."""
-    needed = table.__rich_measure__(console, console.options.update(width=WIDEST)).maximum
-    options = console.options.update(width=max(console.width, needed))
-    console.print(Segments(console.render(table, options)), crop=False)
+    console.print(Segments(console.render(table, _as_wide(table, console, console.options))), crop=False)
+
+
+@dataclass(frozen=True)
+class Wide:
+    """A table as wide as it is, for a display that cuts lines which are too long: they are wrapped here."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self.table, _as_wide(self.table, console, options), pad=False):
+            length = max(Segment.get_line_length(line), 1)
+            for part in Segment.divide(line, [*range(options.max_width, length, options.max_width), length]):
+                yield from part
+                yield Segment.line()
+
+
+def _as_wide(table: Table, console: Console, options: ConsoleOptions) -> ConsoleOptions:
+    needed = table.__rich_measure__(console, options.update(width=WIDEST)).maximum
+    return options.update(width=max(options.max_width, needed))

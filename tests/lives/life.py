@@ -1,7 +1,7 @@
 """One life of a search: its drivers come and go on one machine or two, until a last one, whom nothing befalls, ends it."""
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Any
 from data.system.errors import UserError
 from data.system.files import write_text
 from search.findings.failures import no_score_code
-from search.journal.events import SearchOpened
+from search.journal.events import Event, SearchOpened
 from search.journal.folder import JOURNAL
 from search.journal.record import SearchRecord
 from search.running.resources import Resources
@@ -189,10 +189,24 @@ class Life:
         write_text(FOLDER / "leaderboard.csv", "\n".join(trial.cell.digest for trial in record.leaderboard()))
 
     @contextmanager
-    def _display(self, record: SearchRecord, trials: int, console: Console) -> Iterator[Any]:
+    def _display(self, record: SearchRecord, *_: object) -> Iterator[Any]:
         """In the place of the live table: it is told what a person is told."""
         self.promises.begin(record, FOLDER / JOURNAL)
-        yield self.promises.told
+        yield Told(self.promises)
+
+
+@dataclass
+class Told:
+    """A live table that nobody looks at."""
+
+    promises: Promises
+    phase: str = ""
+
+    def __call__(self, event: Event) -> None:
+        self.promises.told(event)
+
+    def run(self, trials: Collection[int]) -> None:
+        """It shows which trials run."""
 
 
 def _parent(drawn: Drawn) -> Kept:

@@ -226,6 +226,10 @@ class Promises:
         tried_again = {trial for event in events if isinstance(event, TrialsReopened) for trial in event.trials}
         for number, run in by_trial.items():
             self._check_run(run, record.trials[number], number in tried_again)
+        ranks = {number: run.data.metrics.get("rank") for number, run in by_trial.items() if "rank" in run.data.metrics}
+        board = {trial.proposed.trial: rank for rank, trial in enumerate(record.leaderboard(), start=1)}
+        if ranks != board and not self._has_lost:
+            self.world.fail(f"MLflow shows the ranks {ranks}, and the leaderboard is {board}")
         searches = [run for run in self.mlflow.shown if "dpc.trial" not in run.tags]
         ends = sum(isinstance(event, TrialEnded) for event in events)
         told = Counter(metric.key for run in searches for metric in run.metrics)
@@ -238,10 +242,11 @@ class Promises:
         proposed, ended = trial.proposed, trial.ended
         assert ended is not None
         points = [(proposed.time_s, 0, {"params": proposed.params, "madds": proposed.madds, "rung": 0})]
-        points += [
-            (rung.time_s, rung.iteration, {"miou": rung.miou, "loss": rung.loss, "rung": rung.rung}) for rung in trial.rungs
-        ]
-        final = {"elapsed_s": trial.elapsed_s} | ({} if trial.miou is None else {"final_miou": trial.miou})
+        for rung in trial.rungs:
+            scores = {"miou_percent": 100 * rung.miou, "loss": rung.loss, "rung": rung.rung}
+            points.append((rung.time_s, rung.iteration, scores))
+        score = {} if trial.miou is None else {"final_miou_percent": 100 * trial.miou}
+        final = {"elapsed_s": trial.elapsed_s} | score
         points.append((ended.time_s, trial.rungs[-1].iteration if trial.rungs else 0, final))
         metrics = {
             Metric(key, float(value), round(1000 * time_s), step)
@@ -249,12 +254,13 @@ class Promises:
             for key, value in values.items()
         }
         status = "FINISHED" if ended.status in (Status.COMPLETED, Status.STOPPED) else "FAILED"
-        is_equal = metrics <= run.metrics if is_tried_again else metrics == run.metrics
+        told = {metric for metric in run.metrics if metric.key != "rank"}
+        is_equal = metrics <= told if is_tried_again else metrics == told
         if self._has_lost:  # what was lost with a disk was shown
             is_equal = True
         shown: tuple[Any, ...] = run.status, run.tags["status"], run.tags["reason"], run.params["digest"]
         if not is_equal or shown != (status, ended.status, ended.reason, trial.cell.digest):
-            points = [*sorted(metrics - run.metrics), "and not", *sorted(run.metrics - metrics)]
+            points = [*sorted(metrics - told), "and not", *sorted(told - metrics)]
             self.world.fail(f"MLflow lacks {points} and shows {shown} of trial {proposed.trial}, which is {ended}")
 
 

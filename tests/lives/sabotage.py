@@ -80,7 +80,10 @@ SABOTAGES = (
         "self._start, self._sent = self.size_bytes + 1, 0",
     ),
     Sabotage(
-        "a late listing is believed", SEGMENTS, "while further := self.store.read(_name(len(lines))):", 'while further := b"":'
+        "a late listing is believed",
+        SEGMENTS,
+        "while further := self.store.read(_name(base + len(lines))):",
+        'while further := b"":',
     ),
     Sabotage("two histories are joined", SEGMENTS, "if stored[:common] != local[:common]:", NEVER),
     Sabotage("what the store holds is not fetched", SEGMENTS, "journal.extend(stored[common:])", NOTHING),

@@ -176,6 +176,7 @@ def surrounded(
         (session, "check_nodes", lambda *_: None),
         (session, "clean_nodes", lambda *_: None),
         (session, "SearchDisplay", display),
+        (session_tracking, "draw", None),
     ]
     originals = [(module, name, getattr(module, name)) for module, name, _ in replaced]
     for module, name, value in replaced:

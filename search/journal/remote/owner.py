@@ -76,6 +76,12 @@ class Owner:
         except (JournalError, StoreError):
             return
 
+    @property
+    def holder(self) -> str | None:
+        """Which driver has the search, by its own word; one that was killed may still be named. None where none has."""
+        held = self._store.read(FILE)
+        return None if held is None else _named(held)
+
     def _changes(self, held: bytes, watch_s: float) -> bool:
         """Whether another driver writes its file within ``watch_s``; False at once where it gives the search up."""
         deadline_s = time.monotonic() + watch_s

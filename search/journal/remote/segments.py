@@ -46,7 +46,7 @@ class StoredJournal:
             JournalError: neither is the beginning of the other, or the store's is damaged.
             StoreError: the store fails.
         """
-        stored, local = _of_a_search(self._read()), _of_a_search(journal.path.read_bytes())
+        stored, local = _of_a_search(self.read()), _of_a_search(journal.path.read_bytes())
         common = min(len(stored), len(local))
         if stored[:common] != local[:common]:
             raise JournalError(
@@ -82,19 +82,28 @@ class StoredJournal:
         if self._sent >= SEGMENT_BYTES:
             self._start, self._sent = self.size_bytes, 0
 
-    def _read(self) -> bytes:
-        """The store's lines. A segment ends where the next begins: a driver that had lost the search may have added to it."""
+    def read(self, since: int = 0) -> bytes:
+        """The store's whole lines from byte ``since`` on, where one begins.
+
+        A segment ends where the next begins: a driver that had lost the search may have added to it.
+
+        Raises:
+            JournalError: one of them is damaged or missing.
+            StoreError: the store fails.
+        """
         names = self.store.names()
+        names = names[max(bisect_right([_first_byte(name) for name in names], since) - 1, 0) :]
+        base = _first_byte(names[0]) if since and names else 0
         with ThreadPoolExecutor(READERS) as readers:
             contents = list(readers.map(self.store.read, names))
-        starts, lines = [_first_byte(name) for name in names], bytearray()
+        starts, lines = [_first_byte(name) - base for name in names], bytearray()
         for name, start, content in zip(names, starts, contents, strict=True):
             if start > len(lines):
                 raise JournalError(f"{self.store / name}: what comes before it is missing, {start - len(lines)} bytes.")
             del lines[start:]
             lines += content or b""
-        while further := self.store.read(_name(len(lines))):  # where a listing is late
-            names, starts = [*names, _name(len(lines))], [*starts, len(lines)]
+        while further := self.store.read(_name(base + len(lines))):  # where a listing is late
+            names, starts = [*names, _name(base + len(lines))], [*starts, len(lines)]
             lines += further
         end = 0
         for line in bytes(lines).splitlines(keepends=True):
@@ -102,9 +111,10 @@ class StoredJournal:
                 if end + len(line) == len(lines):
                     break
                 place = self.store / names[bisect_right(starts, end) - 1]
-                raise JournalError(f"{place}: the line at byte {end} of the journal is damaged (its checksum does not fit).")
+                at = f"the line at byte {base + end} of the journal"
+                raise JournalError(f"{place}: {at} is damaged (its checksum does not fit).")
             end += len(line)
-        return bytes(lines[:end])
+        return bytes(lines[since - base : end])
 
 
 def _name(first_byte: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from search.findings.control import Control
+from search.findings.leaderboard import counted
 from search.findings.search_noise import SearchNoise
 from search.journal.events import SearchOpened
 from search.views.report.course import Course, in_time
@@ -37,8 +38,8 @@ def checklist(opened: SearchOpened, course: Course, noise: SearchNoise | None, c
             else "one search, each cell once; dpc compare puts several beside each other"
         ),
         "Cost of the whole search": (
-            f"{in_time(course.trial_s)} of trials in {in_time(course.wall_s)}, started {course.starts} times; re-ranking, "
-            "retraining and searches before this one are not in it"
+            f"{in_time(course.trial_s)} of trials in {in_time(course.wall_s)}, started {counted(course.starts, 'time')}; "
+            "re-ranking, retraining and searches before this one are not in it"
         ),
     }
     return [Fact(question, answer) for question, answer in answers.items()]

@@ -8,7 +8,7 @@ from search.deciding.outcomes import Status
 from search.findings.contributions import Contributions
 from search.findings.control import Control
 from search.findings.cost_front import CostFront, Landmark
-from search.findings.leaderboard import ordinal, percent, quantity
+from search.findings.leaderboard import counted, ordinal, percent, quantity
 from search.findings.operator_usage import OperatorUsage, Usage
 from search.findings.search_noise import SearchNoise
 from search.findings.two_rankings import Ranking, proxy_correlation
@@ -25,8 +25,8 @@ def state(course: Course) -> str:
     """Where the search stands."""
     if course.closed:
         return f"Complete: {course.closed}."
-    planned = f"of {course.planned:,} trials" if course.planned else "trials"
-    text = f"Not complete: {course.ended:,} {planned} have ended"
+    ended = f"{course.ended:,} of {counted(course.planned, 'trial')}" if course.planned else counted(course.ended, "trial")
+    text = f"Not complete: {ended} {'has' if course.ended == 1 else 'have'} ended"
     return f"{text}, {course.open:,} run or were interrupted." if course.open else f"{text}; none is under way."
 
 
@@ -36,7 +36,8 @@ def best_cell(record: SearchRecord, course: Course) -> str:
     if best is None or best.miou is None:
         if course.ended == 0:
             return "No trial has finished yet."
-        return f"None of the {course.ended:,} finished trials has a score."
+        finished = counted(course.ended, "finished trial")
+        return f"None of the {finished} has a score." if course.ended > 1 else "The finished trial has no score."
     costs = f"{quantity(best.proposed.params)} params and {quantity(best.proposed.madds)} multiply-adds"
     name = "best cell" if course.closed else "best cell so far"
     text = f"The {name} scores {percent(best.miou)} % mIoU on the proxy task, with {costs}"
@@ -56,7 +57,7 @@ def _progress(record: SearchRecord) -> str:
         return "No trial has completed."
     best = list(accumulate(scores, max))
     place, half = best.index(best[-1]) + 1, best[(len(best) - 1) // 2]
-    text = f"The best completed cell was the {ordinal(place)} of {len(best):,} trials to finish"
+    text = f"The best completed cell was the {ordinal(place)} of {counted(len(best), 'trial')} to finish"
     if half == best[-1]:
         return f"{text}; the second half brought nothing better."
     return f"{text}; halfway, the best was {percent(half if half >= 0 else None)} %, now it is {percent(best[-1])} %."
@@ -68,7 +69,7 @@ def of_scores(record: SearchRecord, rungs: Sequence[RungCourse]) -> str:
     stopped = sum(rung.stopped for rung in rungs)
     others = f"; {stopped:,} stopped ones are drawn at the rung where they ended and cannot be compared with them"
     if len(mious) < 2:
-        return f"{len(mious)} trials completed{others if stopped else ''}."
+        return f"{counted(len(mious), 'trial')} completed{others if stopped else ''}."
     low, _, high = quantiles(mious, method="inclusive")
     return (
         f"Of {len(mious):,} completed trials half score {percent(low)} to {percent(high)} %, "
@@ -94,7 +95,9 @@ def of_costs(fronts: Sequence[CostFront], landmarks: Sequence[Landmark]) -> str:
         return "No trial has completed, so there is no front yet."
     best = front.front[-1]
     close = next(one for one in front.front if (one.miou or 0.0) >= (best.miou or 0.0) - CLOSE)
-    text = f"{len(front.front)} of {len(front.completed):,} completed cells are on the front of mIoU and multiply-adds"
+    are = "is" if len(front.front) == 1 else "are"
+    completed = counted(len(front.completed), "completed cell")
+    text = f"{len(front.front)} of {completed} {are} on the front of mIoU and multiply-adds"
     if close is best:
         text += f"; none within a point of the best ({percent(best.miou)} %, {quantity(best.madds)}) costs less"
     else:
@@ -156,7 +159,7 @@ def limits(record: SearchRecord, course: Course, noise: SearchNoise | None) -> l
     if course.ends[Status.STOPPED]:
         said.append("A stopped cell might have come out better than a completed one: it was not trained to the end.")
     if course.unscored:
-        said.append(f"The {course.unscored:,} cells that diverged or failed have no score: they are not known to be bad.")
+        said.append(f"Without a score: {counted(course.unscored, 'cell')} that diverged or failed, and not known to be bad.")
     if any(not trial.is_comparable for trial in record.trials.values()):
         said.append("Inherited cells that were scored otherwise guided proposals, and are neither ranked nor drawn here.")
     return said

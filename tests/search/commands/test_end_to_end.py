@@ -66,8 +66,8 @@ def test_mlflow_holds_one_run_for_the_search_and_one_for_each_cell(searched):
     for run in children:
         trial = record_of(folder).trials[int(run.data.params["trial"])]
         assert run.data.params["branch_1"] == str(trial.cell.branches[0])
-        history = client.get_metric_history(run.info.run_id, "miou")
-        assert [(point.step, point.value) for point in history] == [(rung.iteration, rung.miou) for rung in trial.rungs]
+        history = client.get_metric_history(run.info.run_id, "miou_percent")
+        assert [(point.step, point.value) for point in history] == [(rung.iteration, 100 * rung.miou) for rung in trial.rungs]
         assert run.data.metrics["madds"] == trial.proposed.madds
 
 
@@ -93,7 +93,7 @@ def test_a_fork_goes_on_with_other_settings_from_the_cells_of_its_parent(searche
     for _ in range(2):
         forked = dpc(folder, "search", *child)
         assert forked.returncode == 0, forked.stderr
-        assert f"it begins with {parent.num_ended} cells of tiny\n" in forked.stdout.replace("; 1 are done already", "")
+        assert f"it begins with {parent.num_ended} cells of tiny\n" in forked.stdout.replace("; 1 is done already", "")
     record = SearchRecord(read_events(folder / "child" / "journal.jsonl")[0])
     assert (record.num_inherited, record.num_ended) == (parent.num_ended, 1)
     assert len(record.leaderboard()) == parent.num_ended + 1

@@ -47,6 +47,7 @@ COMMANDS = {
     "report": "output_dir={out} name=kept",
     "rerank": "output_dir={out} from=kept",
     "retrain": "output_dir={out} cell=aspp",
+    "show": "output_dir={out} name=kept",
     "simulate": "output_dir={out}",
     "submit": "status=job",
     "track": "output_dir={out} name=kept",
@@ -244,6 +245,16 @@ WRONG = {
         training.eval_every=0
         training.iterations=0
         training.cell.output_stride=8
+    """,
+    "show": """
+        name=..
+        name=nobody
+        rows=0
+        store=banana
+        output_dir={file}
+        format=pdf
+        format=json watch=true
+        tracking.uri=banana
     """,
     "simulate": """
         algorithms=[nobody]

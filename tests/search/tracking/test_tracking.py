@@ -104,7 +104,9 @@ def everything(tracking: Tracking, name: str) -> dict[str, Any]:
         histories = {
             key: [(point.step, point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, key)]
             for key in run.data.metrics
+            if key != "rank"  # it has as many points as it was looked at
         }
+        histories["rank"] = run.data.metrics.get("rank")
         number = run.data.params.get("trial", "search")
         info = (run.info.status, run.info.start_time, run.info.end_time)
         shown[number] = (info, run.data.params, tags, histories)
@@ -149,10 +151,13 @@ def test_parameters_are_readable(tracking, journal, request):
 def test_a_trial_ends_as_its_status_says_and_only_a_scored_one_has_a_final_miou(tracking, journal, request):
     track(journal, tracking)
     _, trials = runs_of(tracking, request.node.name)
-    ends = {key: (run.data.tags["status"], run.info.status, run.data.metrics.get("final_miou")) for key, run in trials.items()}
+    ends = {
+        key: (run.data.tags["status"], run.info.status, run.data.metrics.get("final_miou_percent"))
+        for key, run in trials.items()
+    }
     assert ends == {
-        "0": ("completed", "FINISHED", 0.4),
-        "1": ("stopped", "FINISHED", 0.1),
+        "0": ("completed", "FINISHED", 40.0),
+        "1": ("stopped", "FINISHED", 10.0),
         "2": ("diverged", "FAILED", None),
         "3": ("failed", "FAILED", None),
         "4": ("running", "RUNNING", None),
@@ -168,7 +173,7 @@ def test_a_trial_ends_as_its_status_says_and_only_a_scored_one_has_a_final_miou(
 def test_each_rung_is_a_point_at_its_iteration(tracking, journal, request):
     track(journal, tracking)
     histories = everything(tracking, request.node.name)["0"][3]
-    assert [point[:2] for point in histories["miou"]] == [(100, 0.2), (200, 0.4)]
+    assert [point[:2] for point in histories["miou_percent"]] == [(100, 20.0), (200, 40.0)]
     assert [point[:2] for point in histories["loss"]] == [(100, 1.0), (200, 0.5)]
 
 
@@ -176,7 +181,7 @@ def test_the_run_of_a_search_shows_its_best_over_the_trials_finished(tracking, j
     track(journal, tracking)
     search, _ = runs_of(tracking, request.node.name)
     histories = everything(tracking, request.node.name)["search"][3]
-    assert [point[:2] for point in histories["best_miou"]] == [(n, 0.4) for n in (1, 2, 3, 4)]
+    assert [point[:2] for point in histories["best_miou_percent"]] == [(n, 40.0) for n in (1, 2, 3, 4)]
     assert [point[:2] for point in histories["trials_finished"]] == [(n, n) for n in (1, 2, 3, 4)]
     assert search.data.tags["best"].startswith("#0000 ")
     assert search.data.tags["search_code"] == "5ea7c4"
@@ -212,8 +217,8 @@ def test_the_run_of_a_trial_that_is_tried_again_is_running_until_it_ends_once_mo
     track(journal, tracking)
     search, trials = runs_of(tracking, request.node.name)
     assert trials["3"].info.run_id == again.info.run_id
-    assert (trials["3"].info.status, trials["3"].data.metrics["final_miou"]) == ("FINISHED", 0.6)
-    assert (search.data.metrics["best_miou"], search.data.tags["best"][:5]) == (0.6, "#0003")
+    assert (trials["3"].info.status, trials["3"].data.metrics["final_miou_percent"]) == ("FINISHED", 60.0)
+    assert (search.data.metrics["best_miou_percent"], search.data.tags["best"][:5]) == (60.0, "#0003")
 
 
 def test_a_trial_that_was_tried_again_while_nobody_tracked_is_told_again(tracking, journal, request):
@@ -284,7 +289,98 @@ def test_a_search_has_a_link_to_its_cells_with_columns_for_scores_costs_and_bran
     known = {f"metrics.`{name}`" for name in trials["0"].data.metrics} | {
         f"params.`{name}`" for name in trials["0"].data.params
     }
-    assert {*view["selectedColumns"][:4], "params.`branch_1`", "params.`branch_3`"} <= known
+    columns = view["columnOrder"]
+    assert {"metrics.`rank`", "metrics.`final_miou_percent`", "params.`branch_1`", "params.`branch_3`"} <= known & {*columns}
+    assert max(columns.index("tags.`status`"), columns.index("tags.`reason`")) < columns.index("params.`branch_1`")
+
+
+SCORES = [(0.2, 0.4), (0.45,), (0.1, 0.3), (0.5, 0.35), (0.22,)]
+"""By rung. The second has the highest last one and stands third: the fourth scored more at the rung that both reached."""
+
+
+def ended_trials() -> list[Event]:
+    return [
+        event
+        for number, mious in enumerate(SCORES)
+        for event in trial(number, mious, Status.COMPLETED if len(mious) == 2 else Status.STOPPED)
+    ]
+
+
+def ranks_of(trials: dict[str, Run]) -> dict[int, int]:
+    return {int(key): int(run.data.metrics["rank"]) for key, run in trials.items() if "rank" in run.data.metrics}
+
+
+@pytest.mark.parametrize("halves", [1, 2, 3])
+def test_best_first_in_the_dashboard_is_the_order_of_the_leaderboard(tracking, tmp_path, halves, request):
+    journal, name = tmp_path / "journal.jsonl", request.node.name
+    events = [opened(name), *ended_trials(), SearchClosed("5 trials", 1100.0)]
+    for part in range(halves):
+        write(journal, events[len(events) * part // halves : len(events) * (part + 1) // halves])
+        record = track(journal, tracking).record
+    search, trials = runs_of(tracking, name)
+    board = [one.proposed.trial for one in record.leaderboard()]
+    assert board != [one.proposed.trial for one in sorted(record.finished, key=lambda one: -one.miou)]
+    assert ranks_of(trials) == {number: rank for rank, number in enumerate(board, start=1)}
+    client, tags = MlflowClient(tracking.uri), MlflowClient(tracking.uri).get_experiment(search.info.experiment_id).tags
+    view = next(json.loads(tags[key]) for key in tags if key.endswith(search.data.tags["dpc.search"]))
+    order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
+    shown = client.search_runs([search.info.experiment_id], view["searchFilter"], order_by=[order])
+    assert [int(run.data.params["trial"]) for run in shown] == board
+
+
+def test_while_a_search_runs_only_the_first_places_are_told_and_they_are_right(tracking, tmp_path, monkeypatch, request):
+    monkeypatch.setattr("search.tracking.search_runs.RANKED_AS_IT_GOES", 2)
+    monkeypatch.setattr("search.tracking.search_runs.RANKED", 4)
+    journal, events = write(tmp_path / "journal.jsonl", [opened(request.node.name)]), ended_trials()
+    for event in events:
+        write(journal, [event])
+        board = [one.proposed.trial for one in track(journal, tracking).record.leaderboard()]
+        first = {number: rank for number, rank in ranks_of(runs_of(tracking, request.node.name)[1]).items() if rank <= 2}
+        assert first == {number: rank for rank, number in enumerate(board[:2], start=1)}
+    write(journal, [SearchClosed("5 trials", 1100.0)])
+    track(journal, tracking)
+    ranks = ranks_of(runs_of(tracking, request.node.name)[1])
+    assert {number: rank for number, rank in ranks.items() if rank <= 4} == dict(zip(board[:4], (1, 2, 3, 4), strict=True))
+
+
+def test_a_search_that_was_told_of_from_0_to_1_is_told_again_in_percent(tracking, tmp_path, request):
+    journal = write(tmp_path / "journal.jsonl", [opened(request.node.name), *every_status()])
+    track(journal, tracking)
+    client, (search, trials) = MlflowClient(tracking.uri), runs_of(tracking, request.node.name)
+    expected = everything(tracking, request.node.name)
+    for run in (search, *trials.values()):
+        client.delete_run(run.info.run_id)
+    earlier = client.create_run(search.info.experiment_id, search.info.start_time, search.data.tags, search.info.run_name)
+    client.log_metric(earlier.info.run_id, "best_miou", 0.4, step=4)
+    client.log_metric(earlier.info.run_id, "trials_finished", 4, step=4)
+    for run in trials.values():
+        tags = {**run.data.tags, "mlflow.parentRunId": earlier.info.run_id}
+        copy = client.create_run(search.info.experiment_id, run.info.start_time, tags, run.info.run_name).info.run_id
+        for key, value in run.data.params.items():
+            client.log_param(copy, key, value)
+        client.log_metric(copy, "miou", 0.2, step=100)
+        client.log_metric(copy, "rung", run.data.metrics["rung"], step=200)
+        client.set_terminated(copy, run.info.status, run.info.end_time)
+    track(journal, tracking)
+    again = everything(tracking, request.node.name)
+    for number in ("0", "1", "2"):
+        assert again[number][3]["miou_percent"] == expected[number][3]["miou_percent"]
+    assert again["search"][3]["best_miou_percent"] == expected["search"][3]["best_miou_percent"]
+
+
+def test_the_runs_of_the_best_cells_have_a_picture_of_them_which_is_drawn_once(tracking, journal, request):
+    drawn = []
+
+    def draw(cell: CellSpec, path: Path) -> None:
+        drawn.append(cell)
+        path.write_bytes(b"a picture")
+
+    record = track(journal, tracking, draw=draw).record
+    track(journal, tracking, draw=draw)
+    assert drawn == [one.cell for one in record.leaderboard() if one.miou is not None]
+    _, trials = runs_of(tracking, request.node.name)
+    listed = MlflowClient(tracking.uri).list_artifacts(trials["0"].info.run_id)
+    assert [file.path for file in listed] == ["cell.png"]
 
 
 def test_files_are_attached_to_the_run_of_the_search(tracking, journal, request, tmp_path):

@@ -1,0 +1,111 @@
+"""``dpc show``: how a search stands, whether it runs or not. Nothing is written."""
+
+import json
+import shlex
+import time
+from contextlib import suppress
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from search.config import Overrides
+from search.findings.leaderboard import leaderboard
+from search.journal.followed import Followed
+from search.session.hints import from_here, print_lines, program
+from search.session.tracking import dashboard
+from search.settings.groups import SHARED
+from search.settings.show import ShowSettings
+from search.views.console import Wide, plain_console, print_table
+from search.views.report.course import course
+from search.views.standing import standing
+
+LOOK_EVERY_S = 2.0
+
+
+def run(settings: ShowSettings) -> int:
+    """Show counts, leaderboard, failures and what to run next, from the journal as it is."""
+    bucket, console = settings.bucket, plain_console()
+    search = Followed.in_store(bucket, settings.name) if bucket else Followed.in_folder(settings.folder)
+    search.look()
+    if settings.format == "json":
+        print(json.dumps(_as_json(search), indent=2))
+        return 0
+    if settings.watch:
+        with suppress(KeyboardInterrupt):
+            _watch(search, settings, console)
+    for part in _parts(search, settings.rows):
+        if isinstance(part, Table):
+            print_table(part, console)
+        else:
+            console.print(part, soft_wrap=True)
+    console.print()
+    print_lines(_lines(search, settings), console)
+    return 0
+
+
+def _watch(search: Followed, settings: ShowSettings, console: Console) -> None:
+    """Show the search anew whenever something happened, until no process has it; in a log, a line each time."""
+    if not console.is_terminal:
+        while search.state == "running":
+            console.print(_parts(search, settings.rows)[0], soft_wrap=True)
+            while search.state == "running" and not _later(search):
+                pass
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while search.state == "running":
+            parts = [Wide(part) if isinstance(part, Table) else part for part in _parts(search, settings.rows)]
+            live.update(Group(*parts), refresh=True)
+            _later(search)
+
+
+def _later(search: Followed) -> bool:
+    time.sleep(LOOK_EVERY_S)
+    return search.look()
+
+
+def _parts(search: Followed, rows: int) -> list[str | Table]:
+    return standing(search.record, course(search.events, search.record), search.state, rows)
+
+
+def _lines(search: Followed, settings: ShowSettings) -> dict[str, str]:
+    """Where things lie, and the command that comes next, if the journal knows how the search was started."""
+    tracking = settings.tracking.resolved(settings.output_dir)
+    lines = {"results": search.place if settings.store else from_here(settings.folder)}
+    if (page := settings.folder / "report.html").is_file():
+        lines["report"] = from_here(page)
+    if tracking.sqlite_file is None or tracking.sqlite_file.is_file():
+        lines |= dashboard(tracking, "")
+    given, is_complete = search.record.settings.get("arguments"), search.record.closed is not None
+    if given is not None and search.state != "running":
+        lines["next"] = shlex.join([program("dpc"), *_next(given, settings, is_complete)])
+    return lines
+
+
+def _next(given: list[str], settings: ShowSettings, is_complete: bool) -> list[str]:
+    """Go on with the search as it was started, or train its best cell."""
+    own = Overrides(tuple(text for text in given if not text.startswith("output_dir=")))
+    options = [text for text in given if text.startswith("--")]
+    here = settings.overrides.of("output_dir")
+    if is_complete:
+        return ["retrain", *options, *own.of(*SHARED), *here, f"from={settings.name}", "rank=1"]
+    return ["search", *own.texts, *here]
+
+
+def _as_json(search: Followed) -> dict[str, Any]:
+    record, went = search.record, course(search.events, search.record)
+    assert record.opened is not None
+    return {
+        "name": record.opened.name,
+        "state": search.state,
+        "planned": went.planned,
+        "ended": {str(status): count for status, count in went.ends.items() if count},
+        "under_way": [
+            {"trial": trial.proposed.trial, "digest": trial.cell.digest, "rung": len(trial.rungs), "miou": trial.miou}
+            for trial in record.running
+        ],
+        "trial_s": went.trial_s,
+        "without_score": [{"status": status, "reason": reason, "trials": count} for status, reason, count in went.reasons],
+        "leaderboard": [{**row, "cell": row["cell"].to_json()} for row in leaderboard(record)],
+    }
