@@ -57,6 +57,11 @@ def segmentation_loss(
     return loss
 
 
+def total_weight(labels_BHW: Tensor, ignore_label: int, weighing: Weighing) -> Tensor:
+    """What the labelled pixels count together: the loss is a mean by it, or of the hard ones among them."""
+    return _weights(labels_BHW, labels_BHW != ignore_label, weighing).sum()
+
+
 class _UpsampledCrossEntropy(torch.autograd.Function):
     """On a GPU one kernel where all pixels count alike, elsewhere strips of rows."""
 

@@ -41,7 +41,7 @@ COMMANDS = {
     "export": "checkpoint={folder} output={folder}/model.onnx",
     "fidelity": "output_dir={out}",
     "fidelity cells side_by_side": "output_dir={out} cells=side_by_side",
-    "import-weights": "checkpoint={folder}/model.ckpt output={out}/made",
+    "import-weights": "checkpoint={folder}/model.ckpt output={out}/made cell=aspp",
     "list": "output_dir={out}",
     "predict": "checkpoint={folder} images={folder} output={folder}/labelled",
     "replay": "output_dir={out} name=kept",
