@@ -152,7 +152,8 @@ class RetrainSettings:
             (0.4 in Zhao et al. 2017); 0 for none.
         activation_checkpointing: keep what each of the backbone's blocks is given alone, and compute its other activations
             again in the backward pass: less memory, more work.
-        workers: processes that load and augment images; 0 does it in the training process.
+        workers: processes that load and augment images; 0 does it in the training process, None takes one for each CPU that is
+            reserved for a process with a GPU (at most 16), and one on a CPU.
         precision: of activations in training; validation is in float32.
         accumulate: parts that a batch goes through the model in; more need less memory. Batch norm sees one part at a time.
         backbone_rate, head_rate: factors of the learning rate, of the backbone's and of all other parameters.
@@ -177,7 +178,7 @@ class RetrainSettings:
     backbone_bn_momentum: float | None = None
     auxiliary: float = 0.0
     activation_checkpointing: bool = False
-    workers: int = 0
+    workers: int | None = 0
     precision: Precision = "float32"
     accumulate: int = 1
     backbone_rate: float = 1.0
@@ -194,7 +195,6 @@ class RetrainSettings:
         leasts = {
             "iterations": 1,
             "eval_every": 1,
-            "workers": 0,
             "recalibrate": 0,
             "auxiliary": 0,
             "backbone_rate": 0,
@@ -203,6 +203,8 @@ class RetrainSettings:
         for name, least in leasts.items():
             if not least <= getattr(self, name) < inf:
                 raise ValueError(f"training.{name} must be at least {least}, got {getattr(self, name)}.")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"training.workers must be at least 0, or null, got {self.workers}.")
         self._check_batch()
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"training.scales must be at least one factor above 0, got {list(self.scales)}.")
