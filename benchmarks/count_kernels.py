@@ -147,7 +147,7 @@ def launches_of_a_step(cell: str, size: tuple[int, int], classes: int) -> Sequen
         recorded() as launches,
         FakeTensorMode(allow_non_fake_inputs=True),
         patch.multiple(fused, _layer_kernels=lambda device: layers),
-        patch.multiple(losses, _loss_kernels=lambda device: upsampled_loss),
+        patch.multiple(losses, _loss_kernels=lambda *_: upsampled_loss),
     ):
         model = classifier_on(spec, CHANNELS, classes, CellSettings()).train()
         features_BCHW = torch.empty(BATCH, CHANNELS, *size, dtype=torch.float16)

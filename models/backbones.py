@@ -15,6 +15,7 @@ from models.local_encoder import LocalEncoder
 from models.pretrained import require_known
 from models.settings import HUB, BackboneSettings
 from models.tensor_file import read_tensors
+from models.xception import give_features_before_relu
 
 
 def build_backbone(settings: BackboneSettings) -> nn.Module:
@@ -77,10 +78,13 @@ def _build_encoder(settings: BackboneSettings) -> nn.Module:
         weights = True if settings.name.startswith("tu-") else "imagenet"
     arguments = {"pad_type": settings.pad_type} if settings.pad_type else {}
     try:
-        return smp.encoders.get_encoder(settings.name, weights=weights, output_stride=settings.output_stride, **arguments)
+        encoder = smp.encoders.get_encoder(settings.name, weights=weights, output_stride=settings.output_stride, **arguments)
     except Exception as error:  # timm and smp raise whatever their hub client or the model's constructor raises
         reason = str(error) or "it has no such form"
         raise BackboneError(f"backbone {settings.name} at output stride {settings.output_stride}: {reason}") from error
+    if settings.name.startswith("tu-xception"):
+        give_features_before_relu(encoder)
+    return encoder
 
 
 def _check_geometry(encoder: nn.Module, settings: BackboneSettings) -> None:

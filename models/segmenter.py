@@ -84,7 +84,10 @@ class Segmenter(nn.Module):
 
     def coarse_logits(self, images_BCHW: Tensor) -> Tensor:
         """Logits (B, classes, h, w) before their last resize, of images whose sides are padded already."""
-        maps = self.encoder(images_BCHW)
+        return self.logits_of(self.encoder(images_BCHW))
+
+    def logits_of(self, maps: Sequence[Tensor]) -> Tensor:
+        """The same, of the encoder's maps."""
         features = self.cell(maps[-1])
         if self.decoder is not None:
             features = self.decoder(features, maps[2])
@@ -181,14 +184,22 @@ def _check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> No
 
 
 class CoarseLogits(nn.Module):
-    """A segmenter as it is called in a training step: the loss does the last resize of the logits by itself."""
+    """A segmenter as it is called in a training step: the loss does the last resize of the logits by itself.
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    Args:
+        auxiliary: gives logits of its own of the encoder's last map but one; then both come, the segmenter's first.
+    """
+
+    def __init__(self, segmenter: Segmenter, auxiliary: nn.Module | None = None) -> None:
         super().__init__()
         self.segmenter = segmenter
+        self.auxiliary = auxiliary
 
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        return self.segmenter.coarse_logits(images_BCHW)
+    def forward(self, images_BCHW: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.auxiliary is None:
+            return self.segmenter.coarse_logits(images_BCHW)
+        maps = self.segmenter.encoder(images_BCHW)
+        return self.segmenter.logits_of(maps), self.auxiliary(maps[-2])
 
 
 class StrideFourDecoder(nn.Module):

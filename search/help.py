@@ -34,6 +34,10 @@ COMMANDS = {
         "write a retrained model for ONNX or torch.export",
         "dpc export checkpoint=outputs/demo/retrain-1a2b3c format=onnx output=model.onnx",
     ),
+    "import-weights": Command(
+        "make a model of DeepLab's released TensorFlow weights",
+        "dpc import-weights checkpoint=deeplab/model.ckpt output=outputs/deeplab",
+    ),
     "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),
     "simulate": Command("compare ways to search without training", "dpc simulate algorithms=[uniform,evolution] trials=5000"),
     "compare": Command("several searches as one experiment, at equal cost", "dpc compare names=[a-0,a-1,b-0,b-1]"),
@@ -55,7 +59,7 @@ _OPTIONS = (
 
 def overview() -> str:
     """What `dpc --help` prints."""
-    lines = [f"  {name:<12}{command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<16}{command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "dpc: search for Dense Prediction Cells on a Ray cluster",

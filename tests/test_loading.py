@@ -46,6 +46,7 @@ REFUSED = {
     "evaluate": ["checkpoint=/nowhere"],
     "predict": ["checkpoint=/nowhere", "images=conf", "output=/nowhere"],
     "export": ["checkpoint=/nowhere", "output=model.onnx"],
+    "import-weights": ["checkpoint=/nowhere", "output=made"],
     "replay": ["name=nobody"],
     "simulate": ["algorithms=[predictor]", "seeds=0"],
     "submit": ["address=nowhere"],
@@ -64,7 +65,7 @@ def run(code, *arguments):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_refusal_comes_before_anything_heavy_is_loaded(command, tmp_path):
     code = "import sys; from search.cli import main; assert main(sys.argv[1:]) == 2; print(*sys.modules)"
-    folder = [] if command in ("cell", "predict", "export", "submit") else [f"output_dir={tmp_path}"]
+    folder = [] if command in ("cell", "predict", "export", "import-weights", "submit") else [f"output_dir={tmp_path}"]
     answered = run(code, command, *REFUSED[command], *folder)
     assert answered.stderr.startswith("dpc: ")
     assert answered.stderr.count("\n") == 1

@@ -14,6 +14,9 @@ from training.settings import RetrainSettings
 from training.step import Batch
 from training.workers import Workers
 
+LOADERS_AT_MOST = 16
+"""Each holds two batches in memory."""
+
 
 def image_batches(
     dataset: SegmentationDataset,
@@ -42,7 +45,8 @@ def image_batches(
     numbers = [[first + workers.rank * share + place for place in range(share)] for first in starts]
     device = workers.device
     is_pinned = device.type == "cuda"
-    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=settings.workers, pin_memory=is_pinned))
+    loaders = loaders_for(device) if settings.workers is None else settings.workers
+    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=loaders, pin_memory=is_pinned))
     mean_C11, std_C11 = (torch.tensor(values, device=device).view(3, 1, 1) for values in (backbone.mean, backbone.std))
 
     def batch_at(iteration: int) -> Batch:
@@ -51,6 +55,11 @@ def image_batches(
         return (images_BCHW - mean_C11) / std_C11, labels_BHW
 
     return batch_at
+
+
+def loaders_for(device: torch.device) -> int:
+    """Processes that load images: on a GPU one for each CPU that this process may compute with, as a cluster has reserved."""
+    return min(torch.get_num_threads(), LOADERS_AT_MOST) if device.type == "cuda" else 1
 
 
 class AugmentedSamples(Dataset[tuple[Tensor, Tensor]]):

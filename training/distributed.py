@@ -40,12 +40,17 @@ class TrainWorkers:
         return ray.train.torch.get_device()
 
     def wrap(self, model: nn.Module) -> nn.Module:
+        _leave_out_unused(model, self.device)
         return ray.train.torch.prepare_model(model, move_to_device=False)
 
-    def mean(self, loss: Tensor) -> Tensor:
-        loss = loss.clone()
-        torch.distributed.all_reduce(loss)
-        return loss / self.size
+    def sum(self, part: Tensor) -> Tensor:
+        total = part.detach().to(self.device, copy=True)
+        torch.distributed.all_reduce(total)
+        return total.to(part.device)
+
+    def adopt_buffers(self, model: nn.Module) -> None:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def retrain_on_cluster(
@@ -108,6 +113,18 @@ def retrain_on_cluster(
             yield validation
     if run.error is not None:
         raise RuntimeError(f"data-parallel training failed: {run.error}") from run.error
+
+
+def _leave_out_unused(model: nn.Module, device: torch.device) -> None:
+    """Train no parameter that no output follows from, as an encoder's own last layers: its gradient would be waited for."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    was_training = model.training
+    outputs = model.eval()(torch.zeros(1, 3, 65, 65, device=device))
+    total = sum(output.sum() for output in (outputs if isinstance(outputs, tuple) else (outputs,)))
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    model.train(was_training)
 
 
 class _Run(threading.Thread):

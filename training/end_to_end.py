@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.datasets.contract import SegmentationDataset
 from data.system.errors import UserError
 from data.system.files import write_text
-from models.segmenter import CoarseLogits, Segmenter
+from models.segmenter import Segmenter
 from models.settings import BackboneSettings
 from models.spec import CellSpec
 from training.augmented import image_batches
@@ -23,11 +22,12 @@ from training.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from training.class_weights import weighing_of
 from training.evaluation import Scores, evaluate
 from training.loop import Progress, train
-from training.losses import segmentation_loss, warm_up
+from training.losses import Weighing, segmentation_loss, total_weight, warm_up
 from training.optim import build_optimizer
 from training.recalibration import recalibrate
 from training.score import RungScore
 from training.settings import RetrainSettings
+from training.trained_model import TrainedModel
 from training.whole_step import whole_step
 from training.workers import ALONE, Workers
 
@@ -97,7 +97,7 @@ def end_to_end(
             training goes on from there, with the steps that it would have taken; the last stop leaves it behind.
         progress: called with the validation images done and their total.
         tell: told where the training stands, every 50 iterations.
-        workers: the processes that share each batch; all but the first yield nothing.
+        workers: the processes that share each batch and the images of a validation; all but the first yield nothing.
         data: digests of all that the training reads, where the checkpoint's name does not tell them.
 
     Raises:
@@ -108,45 +108,41 @@ def end_to_end(
     warm_up(workers.device, classes.num_classes)
     started_s = time.monotonic()
     torch.manual_seed(seed)
-    has_decoder = settings.has_decoder(backbone.name)
-    model = Segmenter(cell, classes.num_classes, backbone, settings.cell, has_decoder, classes.class_names, classes.palette)
-    _set_momentum(model.encoder, settings.backbone_bn_momentum)
-    model.to(workers.device)
-    optimizer = build_optimizer(settings.optimizer, model, {"encoder.": settings.backbone_rate, "": settings.head_rate})
-    averaged = _averaged(model, settings)
-    states = nn.ModuleList([model, averaged] if averaged else [model])
+    trained = TrainedModel(cell, classes, backbone, settings, workers)
+    rates = {"segmenter.encoder.": settings.backbone_rate, "": settings.head_rate}
+    optimizer = build_optimizer(settings.optimizer, trained.whole, rates)
     origin = {"digest": cell.digest, "seed": seed, "settings": asdict(settings), "backbone": asdict(backbone)}
     if data:
         origin["data"] = dict(data)
-    history = _resume(checkpoint, states, optimizer, origin)
+    history = _resume(checkpoint, trained.states, optimizer, origin)
     if workers.rank == 0:
         yield from history
     before_s, start = (history[-1].elapsed_s, history[-1].iteration) if history else (0.0, 0)
     if settings.recalibrate and start == 0:
-        recalibrate(model.encoder, _images(dataset, backbone, settings, seed, workers.device))
+        recalibrate(trained.model.encoder, _images(dataset, backbone, settings, seed, workers.device))
     weighing = weighing_of(settings.loss, dataset, settings.train_split, workers.device)
     step = whole_step(
-        workers.wrap(CoarseLogits(model)),
+        workers.wrap(trained.whole),
         optimizer,
         settings,
         image_batches(dataset, backbone, settings, seed, start, workers),
-        partial(segmentation_loss, ignore_label=dataset.info.ignore_label, weighing=weighing),
+        _loss_of(classes.ignore_label, weighing, settings.auxiliary, workers),
         workers.device,
     )
-    set_mode = partial(_train_mode, freeze_batch_norm=settings.freeze_batch_norm)
-    scored = cast(Segmenter, averaged.module) if averaged else model
-    val = dataset.split(settings.val_split)
-    for stop in train(model, _shared(step, workers, model, averaged), seed, settings.stops, start, set_mode, tell):
+    scored, val = trained.scored, dataset.split(settings.val_split)
+    shared = _shared(step, workers, trained)
+    for stop in train(trained.model, shared, seed, settings.stops, start, trained.set_mode, tell):
+        workers.adopt_buffers(scored)
+        scores = evaluate(scored, val, classes, progress, workers=workers)
         if workers.rank > 0:
             continue
-        scores = evaluate(scored, val, dataset.info, progress)
         elapsed_s = before_s + time.monotonic() - started_s
         is_best = scores.miou > max((earlier.scores.miou for earlier in history), default=-1.0)
         history.append(Validation(stop.iteration, stop.loss, scores, elapsed_s, is_best, scored))
         yield history[-1]
         if checkpoint:
             validations = [asdict(replace(validation, model=None)) for validation in history]
-            save_checkpoint(checkpoint, states, [optimizer], {"origin": origin, "validations": validations})
+            save_checkpoint(checkpoint, trained.states, [optimizer], {"origin": origin, "validations": validations})
 
 
 @dataclass(frozen=True)
@@ -180,24 +176,38 @@ def _resume(
     return [Validation(**{**fields, "scores": Scores(**fields["scores"])}) for fields in loaded["validations"]]
 
 
-def _averaged(model: Segmenter, settings: RetrainSettings) -> AveragedModel | None:
-    if settings.ema_decay is None:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
-
-
-def _shared(
-    step: Callable[[int], Tensor], workers: Workers, model: Segmenter, averaged: AveragedModel | None
-) -> Callable[[int], Tensor]:
+def _shared(step: Callable[[int], Tensor], workers: Workers, trained: TrainedModel) -> Callable[[int], Tensor]:
     """The step with the loss of all workers, after which the average of the weights follows the model."""
 
     def shared(iteration: int) -> Tensor:
-        loss = workers.mean(step(iteration))
-        if averaged:
-            averaged.update_parameters(model)
+        loss = workers.sum(step(iteration)) / workers.size
+        trained.follow()
         return loss
 
     return shared
+
+
+def _loss_of(
+    ignore_label: int, weighing: Weighing, auxiliary: float, workers: Workers
+) -> Callable[[Tensor | tuple[Tensor, Tensor], Tensor], Tensor]:
+    """Of logits, or of the model's and those of its auxiliary head, and labels.
+
+    What workers find has the mean, over all pixels of all, as its own.
+    """
+    of_logits = partial(segmentation_loss, ignore_label=ignore_label, weighing=weighing)
+
+    def loss_of(logits: Tensor | tuple[Tensor, Tensor], labels_BHW: Tensor) -> Tensor:
+        main_BKhw, *others = logits if isinstance(logits, tuple) else (logits,)
+        loss = of_logits(main_BKhw, labels_BHW)
+        for other_BKhw in others:
+            loss = loss + auxiliary * of_logits(other_BKhw, labels_BHW)
+        if workers.size == 1:
+            return loss
+        weight = total_weight(labels_BHW, ignore_label, weighing)
+        of_all = workers.sum(weight)
+        return loss * (workers.size * weight / of_all.where(of_all > 0, 1))
+
+    return loss_of
 
 
 def _images(
@@ -207,19 +217,3 @@ def _images(
     given = replace(settings, iterations=settings.recalibrate)
     batch_at = image_batches(dataset, backbone, given, seed, 0, ALONE)
     return (batch_at(number)[0].to(device) for number in range(settings.recalibrate))
-
-
-def _set_momentum(backbone: nn.Module, momentum: float | None) -> None:
-    """Of the running statistics of batch norm of any kind."""
-    for module in backbone.modules():
-        if momentum is not None and isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = momentum
-
-
-def _train_mode(model: nn.Module, freeze_batch_norm: bool) -> None:
-    model.train()
-    if freeze_batch_norm:
-        assert isinstance(model, Segmenter)
-        for module in model.encoder.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()

@@ -14,6 +14,7 @@ from models.segmenter import Segmenter
 from training.metrics import ConfusionMatrix
 from training.prediction import predict_labels
 from training.settings import Inference
+from training.workers import ALONE, Workers
 
 SINGLE_SCALE = Inference()
 
@@ -52,13 +53,14 @@ def evaluate(
     info: DatasetInfo,
     progress: Callable[[int, int], None] = lambda done, total: None,
     inference: Inference = SINGLE_SCALE,
+    workers: Workers = ALONE,
 ) -> Scores:
     """Score ``model`` on every image of ``split``; see ``count_confusion``.
 
     Raises:
         UserError: fewer than two classes are labelled: such a score compares nothing.
     """
-    matrix = count_confusion(model, split, info, progress, inference)
+    matrix = count_confusion(model, split, info, progress, inference, workers)
     pixels = dict(zip(info.class_names, matrix.counts_KK.sum(dim=1).tolist(), strict=True))
     if unscorable := why_unscorable(pixels, 0, info):
         raise UserError(f"{info.name}: {unscorable}")
@@ -71,11 +73,13 @@ def count_confusion(
     info: DatasetInfo,
     progress: Callable[[int, int], None] = lambda done, total: None,
     inference: Inference = SINGLE_SCALE,
+    workers: Workers = ALONE,
 ) -> ConfusionMatrix:
     """Compare labels and predictions on every image of ``split`` at its own size, one by one.
 
     Args:
         progress: called with the images done and their total.
+        workers: share the images; each gets what all have counted.
 
     Raises:
         ValueError: the model has another number of classes than the data set.
@@ -86,9 +90,11 @@ def count_confusion(
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(info.num_classes, info.ignore_label)
     model.eval()
-    for index in range(len(split)):
+    own = range(workers.rank, len(split), workers.size)
+    for done, index in enumerate(own, start=1):
         sample = split[index]
         predictions_HW = predict_labels(model, sample.image_HWC, inference)
         matrix.update(predictions_HW[None], torch.from_numpy(sample.labels_HW)[None].to(device))
-        progress(index + 1, len(split))
+        progress(done, len(own))
+    matrix.counts_KK = workers.sum(matrix.counts_KK)
     return matrix

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class GraphStep:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         batch_at: Callable[[Tensor], Batch],
-        loss_of: Callable[[Tensor, Tensor], Tensor],
+        loss_of: Callable[[Any, Tensor], Tensor],
         learning_rates_I: Tensor,
         precision: Precision = "float32",
         max_norm: float | None = None,

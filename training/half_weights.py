@@ -1,5 +1,7 @@
 """The weights of convolutions in half precision, cast together once a step."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -24,11 +26,10 @@ class HalfWeights:
         }
         self._half = {name: weight.detach().bfloat16().requires_grad_() for name, weight in self._full.items()}
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor) -> Any:
         with torch.no_grad():
             torch._foreach_copy_(list(self._half.values()), list(self._full.values()))
-        output: Tensor = functional_call(self._model, self._half, (inputs,))
-        return output
+        return functional_call(self._model, self._half, (inputs,))
 
     def give_gradients(self) -> None:
         """Hand what a backward pass found to the model's own weights, before anything reads their gradients."""

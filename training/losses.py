@@ -32,9 +32,9 @@ class Weighing:
     label_smoothing: float = 0.0
 
     @property
-    def is_equal(self) -> bool:
-        """Whether all labelled pixels count alike, and their labels for certain."""
-        return self.class_weights_K is None and self.hard_pixels == 1 and self.label_smoothing == 0
+    def kind(self) -> tuple[bool, bool]:
+        """Whether classes weigh differently, and whether labels are smoothed: for each there is a kernel."""
+        return self.class_weights_K is not None, self.label_smoothing > 0
 
 
 EQUAL = Weighing()
@@ -57,20 +57,28 @@ def segmentation_loss(
     return loss
 
 
+def total_weight(labels_BHW: Tensor, ignore_label: int, weighing: Weighing) -> Tensor:
+    """What the labelled pixels count together: the loss is a mean by it, or of the hard ones among them."""
+    return _weights(labels_BHW, labels_BHW != ignore_label, weighing).sum()
+
+
 class _UpsampledCrossEntropy(torch.autograd.Function):
-    """On a GPU one kernel where all pixels count alike, elsewhere strips of rows."""
+    """On a GPU one kernel, elsewhere strips of rows."""
 
     @staticmethod
     def forward(
         ctx: Any, logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool, weighing: Weighing
     ) -> Tensor:
-        kernels = _loss_kernels(logits_BKhw.device) if kernels_are_on() and weighing.is_equal else None
-        arguments = logits_BKhw.detach(), labels_BHW, ignore_label, align_corners
+        logits = logits_BKhw.detach()
+        if weighing.hard_pixels < 1:
+            labels_BHW = _hard_alone(logits, labels_BHW, ignore_label, align_corners, weighing)
+        kernels = _loss_kernels(logits.device, weighing.kind) if kernels_are_on() else None
         if kernels:
-            with torch.cuda.device_of(logits_BKhw):  # where Triton launches
-                loss, gradient_BKhw = kernels.loss_and_gradient(*arguments)
+            with torch.cuda.device_of(logits):  # where Triton launches
+                weights = weighing.class_weights_K, weighing.label_smoothing
+                loss, gradient_BKhw = kernels.loss_and_gradient(logits, labels_BHW, ignore_label, align_corners, *weights)
         else:
-            loss, gradient_BKhw = loss_and_gradient_in_strips(*arguments, weighing)
+            loss, gradient_BKhw = loss_and_gradient_in_strips(logits, labels_BHW, ignore_label, align_corners, weighing)
         ctx.save_for_backward(gradient_BKhw)
         return loss
 
@@ -83,7 +91,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
 def loss_and_gradient_in_strips(
     logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool, weighing: Weighing = EQUAL
 ) -> tuple[Tensor, Tensor]:
-    """The loss, and its gradient with respect to the logits.
+    """The loss of all labelled pixels, and its gradient with respect to the logits.
 
     Bilinear upsampling is two small matrix products, rows by columns; the gradient runs back through the same two.
     """
@@ -94,8 +102,6 @@ def loss_and_gradient_in_strips(
     gradient_NhW = torch.zeros_like(wide_NhW)
     strips = _strips(labels_BHW.shape[1], height, align_corners, device)
     counts_BHW = labels_BHW != ignore_label
-    if weighing.hard_pixels < 1:
-        counts_BHW &= _hardest(wide_NhW, labels_BHW, counts_BHW, strips, weighing)
     weights_BHW = _weights(labels_BHW, counts_BHW, weighing)
     certain, spread_K11 = 1 - weighing.label_smoothing, _spread(classes, device, weighing)
     total = wide_NhW.new_zeros(())
@@ -123,21 +129,23 @@ def loss_and_gradient_in_strips(
     return total / weight, gradient_BKhw
 
 
-def _hardest(
-    wide_NhW: Tensor, labels_BHW: Tensor, counts_BHW: Tensor, strips: Sequence[tuple[int, int, Tensor]], weighing: Weighing
-) -> Tensor:
-    """Which pixels (B, H, W) have a loss among the largest."""
+def _hard_alone(logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool, weighing: Weighing) -> Tensor:
+    """The labels (B, H, W) of the pixels whose loss is among the largest; the others are to be ignored."""
+    batch, classes, height, width = logits_BKhw.shape
+    device, counts_BHW = logits_BKhw.device, labels_BHW != ignore_label
+    columns_Ww = _bilinear(labels_BHW.shape[2], width, align_corners, device)
+    wide_NhW = logits_BKhw.float().reshape(batch * classes, height, width) @ columns_Ww.T
     losses = []
-    for start, first, strip_Rh in strips:
+    for start, first, strip_Rh in _strips(labels_BHW.shape[1], height, align_corners, device):
         logits_NRW = strip_Rh @ wide_NhW[:, first : first + strip_Rh.shape[1]]
-        logits_BKRW = logits_NRW.view(len(labels_BHW), -1, *logits_NRW.shape[1:])
+        logits_BKRW = logits_NRW.view(batch, classes, *logits_NRW.shape[1:])
         rows = slice(start, start + len(strip_Rh))
         targets_BRW = labels_BHW[:, rows].long().where(counts_BHW[:, rows], 0)
         losses.append(F.cross_entropy(logits_BKRW, targets_BRW, weighing.class_weights_K, reduction="none"))
     losses_BHW = torch.cat(losses, dim=1).where(counts_BHW, -torch.inf)
-    number = (counts_BHW.sum() * weighing.hard_pixels).ceil().long().clamp(min=1)
-    least = losses_BHW.flatten().sort(descending=True).values[number - 1]
-    return losses_BHW >= least
+    number_1 = (counts_BHW.sum() * weighing.hard_pixels).ceil().long().clamp(min=1).view(1)
+    least = losses_BHW.flatten().sort(descending=True).values.index_select(0, number_1 - 1)
+    return labels_BHW.where(losses_BHW >= least, ignore_label)
 
 
 def _weights(labels_BHW: Tensor, counts_BHW: Tensor, weighing: Weighing) -> Tensor:
@@ -195,22 +203,33 @@ def _warm_up_loss(device: torch.device, num_classes: int) -> None:
 
 
 @lru_cache
-def _loss_kernels(device: torch.device) -> ModuleType | None:
-    return kernels_that_work("training.kernels.upsampled_loss", device, lambda kernels: check_loss_kernels(kernels, device))
+def _loss_kernels(device: torch.device, kind: tuple[bool, bool] = EQUAL.kind) -> ModuleType | None:
+    return kernels_that_work(
+        "training.kernels.upsampled_loss", device, lambda kernels: check_loss_kernels(kernels, device, kind=kind)
+    )
 
 
-def check_loss_kernels(kernels: ModuleType, device: torch.device, classes: Sequence[int] = (19,)) -> None:
+def check_loss_kernels(
+    kernels: ModuleType, device: torch.device, classes: Sequence[int] = (19,), kind: tuple[bool, bool] = EQUAL.kind
+) -> None:
     """Compare with the strips, in either float type.
+
+    Args:
+        kind: whether classes weigh differently, and whether labels are smoothed.
 
     Raises:
         RuntimeError: loss or gradient differ.
     """
+    is_weighted, is_smoothed = kind
     for count, dtype in product(classes, (torch.bfloat16, torch.float32)):
         generator = torch.Generator().manual_seed(0)
         logits_BKhw = torch.randn(2, count, 3, 4, generator=generator).to(device, dtype, memory_format=torch.channels_last)
         labels_BHW = torch.randint(0, count, (2, 33, 49), generator=generator, dtype=torch.uint8).to(device)
-        loss, gradient_BKhw = kernels.loss_and_gradient(logits_BKhw, labels_BHW, 0, True)
-        exact_loss, exact_BKhw = loss_and_gradient_in_strips(logits_BKhw.float(), labels_BHW, 0, True)
+        weights_K = torch.linspace(0.5, 2, count, device=device) if is_weighted else None
+        weighing = Weighing(weights_K, label_smoothing=0.1 if is_smoothed else 0.0)
+        given = weighing.class_weights_K, weighing.label_smoothing
+        loss, gradient_BKhw = kernels.loss_and_gradient(logits_BKhw, labels_BHW, 0, True, *given)
+        exact_loss, exact_BKhw = loss_and_gradient_in_strips(logits_BKhw.float(), labels_BHW, 0, True, weighing)
         for ours, exact in ((loss, exact_loss), (gradient_BKhw, exact_BKhw)):
             error = float((ours.float() - exact).abs().max() / exact.abs().max())
             if not error < 1e-2:

@@ -145,9 +145,15 @@ class RetrainSettings:
         recalibrate: batches by which the backbone's batch norm gets statistics of the data before the first step, without a
             change of what it computes; 0 for none. Weights whose statistics are placeholders need it where batch norm is not
             frozen.
+        sync_batch_norm: batch norm sees the whole batch, where several processes share it.
         decoder: add DeepLabv3+'s decoder; None adds it to an Xception alone, as DeepLab's checkpoints have it.
         backbone_bn_momentum: of the backbone's running statistics, in torch's sense; None leaves what the backbone has.
-        workers: processes that load and augment images; 0 does it in the training process.
+        auxiliary: weight of the loss of a second classifier on the backbone's last map but one, which is thrown away in the end
+            (0.4 in Zhao et al. 2017); 0 for none.
+        activation_checkpointing: keep what each of the backbone's blocks is given alone, and compute its other activations
+            again in the backward pass: less memory, more work.
+        workers: processes that load and augment images; 0 does it in the training process, None takes one for each CPU that is
+            reserved for a process with a GPU (at most 16), and one on a CPU.
         precision: of activations in training; validation is in float32.
         accumulate: parts that a batch goes through the model in; more need less memory. Batch norm sees one part at a time.
         backbone_rate, head_rate: factors of the learning rate, of the backbone's and of all other parameters.
@@ -167,9 +173,12 @@ class RetrainSettings:
     augment: Sequence[Mapping[str, Any]] = ()
     freeze_batch_norm: bool = True
     recalibrate: int = 0
+    sync_batch_norm: bool = True
     decoder: bool | None = False
     backbone_bn_momentum: float | None = None
-    workers: int = 0
+    auxiliary: float = 0.0
+    activation_checkpointing: bool = False
+    workers: int | None = 0
     precision: Precision = "float32"
     accumulate: int = 1
     backbone_rate: float = 1.0
@@ -183,10 +192,19 @@ class RetrainSettings:
     gpu: GpuSettings = field(default_factory=GpuSettings)
 
     def __post_init__(self) -> None:
-        leasts = {"iterations": 1, "eval_every": 1, "workers": 0, "recalibrate": 0, "backbone_rate": 0, "head_rate": 0}
+        leasts = {
+            "iterations": 1,
+            "eval_every": 1,
+            "recalibrate": 0,
+            "auxiliary": 0,
+            "backbone_rate": 0,
+            "head_rate": 0,
+        }
         for name, least in leasts.items():
             if not least <= getattr(self, name) < inf:
                 raise ValueError(f"training.{name} must be at least {least}, got {getattr(self, name)}.")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"training.workers must be at least 0, or null, got {self.workers}.")
         self._check_batch()
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"training.scales must be at least one factor above 0, got {list(self.scales)}.")
@@ -224,7 +242,7 @@ class RetrainSettings:
 
         Raises:
             UserError: the cell is built for another output stride, or a process' share of the batch does not divide into
-                parts of 2 and more, which batch norm needs.
+                parts of 2 and more, which batch norm needs that sees no other process' part.
         """
         if self.cell.output_stride != output_stride:
             raise UserError(
@@ -237,11 +255,13 @@ class RetrainSettings:
                 f"training.gpu.graph must be false where a batch has several parts, got training.accumulate={self.accumulate}, "
                 f"data_parallel={processes}."
             )
-        share = self.batch_size // processes
-        if share % self.accumulate or share // self.accumulate < 2:
+        if self.gpu.graph and self.activation_checkpointing:
+            raise UserError("training.gpu.graph must be false with training.activation_checkpointing, got true.")
+        share, least = self.batch_size // processes, 1 if self.sync_batch_norm and processes > 1 else 2
+        if share % self.accumulate or share // self.accumulate < least:
             raise UserError(
-                f"training.accumulate must divide each process' share of training.batch_size into parts of 2 and more, got "
-                f"{self.accumulate} parts of {self.batch_size} / {processes} = {share}."
+                f"training.accumulate must divide each process' share of training.batch_size into parts of {least} and more, "
+                f"got {self.accumulate} parts of {self.batch_size} / {processes} = {share}."
             )
 
     def has_decoder(self, backbone: str) -> bool:

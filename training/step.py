@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class Step:
     optimizer: torch.optim.Optimizer
     settings: OptimizerSettings
     batch_at: Callable[[int], Batch]
-    loss_of: Callable[[Tensor, Tensor], Tensor]
+    loss_of: Callable[[Any, Tensor], Tensor]
     iterations: int
     precision: Precision = "float32"
     parts: int = 1
@@ -44,9 +45,9 @@ class Step:
 
 
 def update(
-    model: Callable[[Tensor], Tensor],
+    model: Callable[[Tensor], Any],
     optimizer: torch.optim.Optimizer,
-    loss_of: Callable[[Tensor, Tensor], Tensor],
+    loss_of: Callable[[Any, Tensor], Tensor],
     inputs: Tensor,
     labels: Tensor,
     precision: Precision,
@@ -70,9 +71,8 @@ def update(
     return torch.stack(losses).sum()
 
 
-def predicted(model: Callable[[Tensor], Tensor], inputs: Tensor, precision: Precision) -> Tensor:
+def predicted(model: Callable[[Tensor], Any], inputs: Tensor, precision: Precision) -> Any:
     """The model's output, computed in ``precision``."""
     inputs = inputs.to(getattr(torch, precision))
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
-        output: Tensor = model(inputs)
-    return output
+        return model(inputs)

@@ -1,6 +1,7 @@
 """The step of a whole model, as its device takes it fastest."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ def whole_step(
     optimizer: torch.optim.Optimizer,
     settings: RetrainSettings,
     batch_at: Callable[[int], Batch],
-    loss_of: Callable[[Tensor, Tensor], Tensor],
+    loss_of: Callable[[Any, Tensor], Tensor],
     device: torch.device,
 ) -> Callable[[int], Tensor]:
     """Takes the step of an iteration, and returns its loss; ``settings.gpu`` is heeded on a GPU alone."""
@@ -39,7 +40,7 @@ class LoadedGraphStep:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         batch_at: Callable[[int], Batch],
-        loss_of: Callable[[Tensor, Tensor], Tensor],
+        loss_of: Callable[[Any, Tensor], Tensor],
         learning_rates_I: Tensor,
         settings: RetrainSettings,
     ) -> None:

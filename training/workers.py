@@ -14,7 +14,7 @@ class Workers(Protocol):
 
     @property
     def rank(self) -> int:
-        """From 0; the first validates and keeps the model."""
+        """From 0; the first keeps the model."""
         ...
 
     @property
@@ -31,8 +31,12 @@ class Workers(Protocol):
         """The model as it is called in a step: gradients are averaged over all."""
         ...
 
-    def mean(self, loss: Tensor) -> Tensor:
-        """Over all of them."""
+    def sum(self, part: Tensor) -> Tensor:
+        """Over all of them, where ``part`` is; no gradient passes."""
+        ...
+
+    def adopt_buffers(self, model: nn.Module) -> None:
+        """Those of the first: its batch norm may have seen other values than the others'."""
         ...
 
 
@@ -50,8 +54,11 @@ class Alone:
     def wrap(self, model: nn.Module) -> nn.Module:
         return model
 
-    def mean(self, loss: Tensor) -> Tensor:
-        return loss
+    def sum(self, part: Tensor) -> Tensor:
+        return part
+
+    def adopt_buffers(self, model: nn.Module) -> None:
+        pass
 
 
 ALONE = Alone()

@@ -116,7 +116,7 @@ def _where_caches_are(workplace: Workplace, task: CellTask, folders: Sequence[Pa
 
 def end_to_end(settings: RetrainSettings, space: CellSpace, images: Images, workplace: Workplace, console: Console) -> Scoring:
     """Backbone and cell together, on images. A trial loads them in no more processes than it has CPUs: no score changes."""
-    if settings.workers > (threads := workplace.resources.threads):
+    if settings.workers is not None and settings.workers > (threads := workplace.resources.threads):
         console.print(f"training.workers: a trial loads images in {threads}, not {settings.workers}: resources.cpu={threads}.")
         settings = replace(settings, workers=threads)
     dataset, splits = images.dataset, (settings.train_split, settings.val_split)

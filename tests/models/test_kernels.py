@@ -186,6 +186,7 @@ def test_the_checks_that_a_gpu_makes_first_pass(monkeypatch):
     monkeypatch.setattr(upsampled_loss, "_THREADS", 512)
     check_layer_kernels(layers, CPU, [(80, (1, 6), torch.bfloat16)], (5, 7))
     check_loss_kernels(upsampled_loss, CPU, (3,))
+    check_loss_kernels(upsampled_loss, CPU, (3,), kind=(True, True))
 
 
 def test_the_first_run_on_a_gpu_chooses_among_kernels_that_run_and_says_what(monkeypatch, caplog, tmp_path):

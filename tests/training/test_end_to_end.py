@@ -18,12 +18,13 @@ from models.backbones import build_backbone, weights_digest
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
-from training.end_to_end import STATE_FILE, _set_momentum, end_to_end, retrain
+from training.end_to_end import STATE_FILE, end_to_end, retrain
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
 from training.losses import segmentation_loss
 from training.settings import OptimizerSettings, RetrainSettings
 from training.step import update
+from training.trained_model import _set_momentum
 from training.workers import Alone
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))
@@ -132,6 +133,26 @@ def test_a_training_on_the_hard_half_of_the_pixels_begins_with_a_larger_loss(tmp
     assert losses[1] > losses[0]
 
 
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5}], ids=["", "averaged"])
+def test_an_auxiliary_head_adds_its_loss_to_the_training_and_nothing_to_the_model(tmp_path, changes):
+    (without,), plain = trained(tmp_path / "without", iterations=1, height_px=33, **changes)
+    (with_it,), model = trained(tmp_path / "with", iterations=1, height_px=33, auxiliary=0.4, **changes)
+    assert with_it.loss == pytest.approx(1.4 * without.loss, rel=0.2)  # untrained heads are alike
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    stages = [one.state_dict()["encoder.stages.2.weight"] for one in (plain, model)]
+    assert not torch.equal(*stages)
+
+
+def test_a_training_with_an_auxiliary_head_goes_on_with_it(tmp_path):
+    whole, _ = trained(tmp_path / "whole", iterations=2, eval_every=1, auxiliary=0.4)
+    first = end_to_end(CELL, ToyDataset(), LOCAL, settings(eval_every=1, auxiliary=0.4), 0, tmp_path / "cut.safetensors")
+    next(first)
+    next(first)  # has written the state of the first
+    again = list(end_to_end(CELL, ToyDataset(), LOCAL, settings(eval_every=1, auxiliary=0.4), 0, tmp_path / "cut.safetensors"))
+    assert scores_of(again) == scores_of(whole)
+    assert weights_digest(again[-1].model) == weights_digest(whole[-1].model)
+
+
 def test_class_weights_that_are_not_one_a_class_are_refused(tmp_path):
     with pytest.raises(
         UserError, match="training.loss.class_weights: must be one weight for each of the 3 classes of toy, got 2"
@@ -157,8 +178,8 @@ def test_the_best_model_is_kept_when_a_later_one_is_worse(tmp_path, monkeypatch)
     scripted = iter([0.3, 0.5, 0.4])
     real = evaluate
 
-    def scored(*arguments):
-        scores = real(*arguments)
+    def scored(*arguments, **named):
+        scores = real(*arguments, **named)
         object.__setattr__(scores, "miou", next(scripted))
         return scores
 
@@ -386,7 +407,7 @@ def test_a_batch_that_gives_fewer_parts_than_asked_for_is_weighed_by_the_parts_t
     ("changes", "processes", "complaint"),
     [
         ({"batch_size": 16, "accumulate": 4}, 8, "got 4 parts of 16 / 8 = 2"),
-        ({"batch_size": 8}, 8, "got 1 parts of 8 / 8 = 1"),
+        ({"batch_size": 8, "sync_batch_norm": False}, 8, "got 1 parts of 8 / 8 = 1"),
         ({"batch_size": 9}, 2, "training.batch_size must be a multiple of data_parallel=2, got 9"),
         (
             {"cell": CellSettings(filters=8, output_stride=8)},

@@ -9,6 +9,7 @@ from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, PyramidPooling
 from training.evaluation import Scores, count_confusion, evaluate
 from training.settings import Inference
+from training.workers import Alone
 
 CELL = CellSpec((Branch(-1, AtrousConv((3, 3))), Branch(-1, PyramidPooling((2, 2)))))
 SHAPES = Shapes(num_train=1, num_val=2)
@@ -98,3 +99,10 @@ def test_a_matrix_without_a_pixel_is_no_score(model):
     matrix.counts_KK.zero_()
     with pytest.raises(ValueError, match="shapes: no pixel of the split has a label"):
         Scores.of(matrix, SHAPES.info)
+
+
+def test_workers_that_share_a_split_count_together_what_one_does(model):
+    split = Shapes(num_train=1, num_val=3).split("val")
+    whole, *parts = (count_confusion(model, split, SHAPES.info, workers=Alone(*of)) for of in ((0, 1), (0, 2), (1, 2)))
+    assert all(part.counts_KK.sum() < whole.counts_KK.sum() for part in parts)
+    assert torch.equal(sum(part.counts_KK for part in parts), whole.counts_KK)

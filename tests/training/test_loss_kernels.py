@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from training import losses
 from training.losses import loss_and_gradient_in_strips
 
 pytest.importorskip("triton")
@@ -43,7 +44,28 @@ def test_logits_that_lie_far_apart_neither_overflow_nor_vanish():
     compare(3, (2, 3), (17, 33), True, 255, scale=500.0)
 
 
-def compare(classes, features, pixels, align_corners, ignore_label, scale=3.0):
+@pytest.mark.parametrize(("is_weighted", "smoothing"), [(True, 0.0), (False, 0.1), (True, 0.2)])
+@pytest.mark.parametrize(("classes", "align_corners"), [(5, True), (25, False)])
+def test_classes_that_weigh_differently_and_smoothed_labels_are_torchs(is_weighted, smoothing, classes, align_corners):
+    weights = torch.linspace(0, 0.01, classes) if is_weighted else None  # one counts nothing, and all together little
+    compare(classes, (3, 2), (17, 19), align_corners, 255, weights=weights, smoothing=smoothing)
+
+
+def test_a_gpu_finds_the_loss_of_hard_pixels_that_strips_find(monkeypatch):
+    torch.manual_seed(0)
+    logits, labels = 3 * torch.randn(2, 5, 3, 4), torch.randint(0, 6, (2, 33, 49), dtype=torch.uint8)
+    weighing = losses.Weighing(torch.linspace(0.5, 2, 5), hard_pixels=0.3, label_smoothing=0.1)
+    found = []
+    for kernels in (None, upsampled_loss):
+        monkeypatch.setattr(losses, "_loss_kernels", lambda *_, kernels=kernels: kernels)
+        given = logits.clone().requires_grad_()
+        loss = losses.segmentation_loss(given, labels, 5, weighing=weighing)
+        loss.backward()
+        found.append((loss.detach(), given.grad))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
+
+
+def compare(classes, features, pixels, align_corners, ignore_label, scale=3.0, weights=None, smoothing=0.0):
     torch.manual_seed(0)
     logits = scale * torch.randn(2, classes, *features)
     labels = torch.randint(0, classes, (2, *pixels))
@@ -51,9 +73,11 @@ def compare(classes, features, pixels, align_corners, ignore_label, scale=3.0):
         labels[torch.rand(2, *pixels) < 0.2] = ignore_label
     exact = logits.double().requires_grad_()
     upsampled = F.interpolate(exact, size=pixels, mode="bilinear", align_corners=align_corners)
-    expected = F.cross_entropy(upsampled, labels, ignore_index=ignore_label)
+    exact_weights = None if weights is None else weights.double()
+    expected = F.cross_entropy(upsampled, labels, exact_weights, ignore_index=ignore_label, label_smoothing=smoothing)
     expected.backward()
-    loss, gradient = upsampled_loss.loss_and_gradient(logits, labels.to(torch.uint8), ignore_label, align_corners)
+    arguments = logits, labels.to(torch.uint8), ignore_label, align_corners, weights, smoothing
+    loss, gradient = upsampled_loss.loss_and_gradient(*arguments)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     torch.testing.assert_close(gradient.double(), exact.grad, rtol=1e-4, atol=1e-6)
 

@@ -73,7 +73,7 @@ def on_a_second_gpu(monkeypatch):
     monkeypatch.setattr(Stream, "made", ())
     monkeypatch.setattr(InterpretedFunction, "run", lambda kernel, *given, grid, **named: launches.append((kernel, given)))
     monkeypatch.setattr(fused, "_layer_kernels", lambda device: layers)
-    monkeypatch.setattr(losses, "_loss_kernels", lambda device: upsampled_loss)
+    monkeypatch.setattr(losses, "_loss_kernels", lambda *_: upsampled_loss)
     for name, value in {
         "device_of": device_of,
         "Stream": Stream,

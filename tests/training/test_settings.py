@@ -43,12 +43,22 @@ def test_a_setting_of_the_proxy_that_is_out_of_range_is_named(field, value):
         ("precision", "float16"),
         ("accumulate", 0),
         ("accumulate", 2),
+        ("auxiliary", -0.1),
         ("ema_decay", 1.0),
     ],
 )
 def test_a_setting_of_training_that_is_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=f"training.{field} must"):
         replace(TRAINING, **{field: value})
+
+
+def test_a_process_may_have_one_image_of_a_batch_where_batch_norm_is_synchronised():
+    replace(TRAINING, batch_size=4).check(16, 4)
+
+
+def test_a_graph_recomputes_nothing():
+    with pytest.raises(UserError, match=r"training.gpu.graph must be false with training.activation_checkpointing"):
+        replace(TRAINING, gpu=GpuSettings(graph=True), activation_checkpointing=True).check(16)
 
 
 def test_a_graph_holds_a_batch_in_one_part_and_one_process():

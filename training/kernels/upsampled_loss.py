@@ -26,7 +26,12 @@ _ELEMENTS = 512
 
 
 def loss_and_gradient(
-    logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool = True
+    logits_BKhw: Tensor,
+    labels_BHW: Tensor,
+    ignore_label: int,
+    align_corners: bool = True,
+    class_weights_K: Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Mean cross entropy of the bilinearly upsampled logits over the pixels that count, and its gradient.
 
@@ -36,6 +41,7 @@ def loss_and_gradient(
         logits_BKhw: any float type and strides.
         labels_BHW: uint8; pixels equal to ``ignore_label`` do not count.
         align_corners: as in ``F.interpolate``.
+        class_weights_K, label_smoothing: as in ``F.cross_entropy``; float32.
 
     Returns:
         The loss, float32, 0 where no pixel counts; the gradient of the logits, of their type and layout.
@@ -54,11 +60,14 @@ def loss_and_gradient(
     programs = (height, triton.cdiv(num_groups, groups), batch)
     sums_2N = torch.empty((2, programs[0] * programs[1] * batch), dtype=torch.float32, device=device)
     corners_BhK4G = torch.empty((batch, height, classes, 4, num_groups), dtype=torch.float32, device=device)
+    is_weighted = class_weights_K is not None
+    weights_K = class_weights_K if is_weighted else sums_2N  # which is not read then
     _walk[programs](
         logits_BKhw, *logits_BKhw.stride(), labels_BHW, rows.starts, rows.fractions,
         across.group_cells, across.group_starts, across.group_stops, across.fractions, sums_2N, corners_BhK4G,
-        height, width, *labels_BHW.shape[1:], num_groups, ignore_label,
-        CLASSES=classes, SPLIT=split, COLUMNS=columns, GROUPS=groups, num_warps=triton.cdiv(columns * split * groups, 32),
+        height, width, *labels_BHW.shape[1:], num_groups, ignore_label, weights_K, label_smoothing,
+        WEIGHTED=is_weighted, SMOOTHED=label_smoothing > 0, CLASSES=classes, SPLIT=split, COLUMNS=columns, GROUPS=groups,
+        num_warps=triton.cdiv(columns * split * groups, 32),
     )  # fmt: skip
     gradient_BKhw = torch.empty_like(logits_BKhw)
     loss = torch.empty((), dtype=torch.float32, device=device)
@@ -81,12 +90,14 @@ def _between(of_image, left, right, k, stride_k, along, CLASSES: tl.constexpr):
 def _walk(  # noqa: PLR0915
     logits, stride_b, stride_k, stride_h, stride_w, labels, row_starts, row_fractions,
     group_cells, group_starts, group_stops, column_fractions, sums, corners,
-    height, width, height_px, width_px, num_groups, ignore_label,
-    CLASSES: tl.constexpr, SPLIT: tl.constexpr, COLUMNS: tl.constexpr, GROUPS: tl.constexpr,
+    height, width, height_px, width_px, num_groups, ignore_label, class_weights, smoothing,
+    WEIGHTED: tl.constexpr, SMOOTHED: tl.constexpr, CLASSES: tl.constexpr, SPLIT: tl.constexpr, COLUMNS: tl.constexpr,
+    GROUPS: tl.constexpr,
 ):  # fmt: skip
     """Loss, pixels that count and gradients of the four corners, of some groups of columns of one row of cells.
 
-    Tensors are (group, column, part of the classes); class k belongs to part k % SPLIT.
+    Tensors are (group, column, part of the classes); class k belongs to part k % SPLIT. A pixel weighs as much as its class;
+    smoothing spreads a part of its target over all classes.
     """
     PART: tl.constexpr = (CLASSES + SPLIT - 1) // SPLIT
     i, image = tl.program_id(0), tl.program_id(2).to(tl.int64)
@@ -102,13 +113,21 @@ def _walk(  # noqa: PLR0915
     left, right = j * stride_w, tl.minimum(j + 1, width - 1) * stride_w
     above = logits + image * stride_b + i * stride_h
     below = logits + image * stride_b + tl.minimum(i + 1, height - 1) * stride_h
-    tops, slopes, uppers, lowers = (), (), (), ()
+    tops, slopes, uppers, lowers, spreads, spread = (), (), (), (), (), zero
     for n in tl.static_range(PART):
+        if SMOOTHED:
+            exists = n * SPLIT + part + zero.to(tl.int32) < CLASSES
+            to_class = tl.where(exists, smoothing / CLASSES, 0.0)
+            if WEIGHTED:
+                to_class *= tl.load(class_weights + n * SPLIT + part + zero.to(tl.int32), mask=exists, other=0.0)
+            spreads = spreads + (to_class,)
+            spread += to_class
         top = _between(above, left, right, n * SPLIT + part, stride_k, along, CLASSES)
         tops = tops + (top,)
         slopes = slopes + (_between(below, left, right, n * SPLIT + part, stride_k, along, CLASSES) - top,)
         uppers = uppers + (zero,)
         lowers = lowers + (zero,)
+    spread = tl.sum(spread, axis=2, keep_dims=True)
     loss, count = zero, zero
     first_row, last_row = tl.load(row_starts + i), tl.load(row_starts + i + 1)
     stop_row = tl.where(is_inside, last_row, 0)
@@ -120,14 +139,19 @@ def _walk(  # noqa: PLR0915
         down = tl.load(row_fractions + row)
         counts = is_inside & (label != ignore_label)
         label = tl.where(counts, label, -1)
-        to_lower, to_upper = tl.where(counts, down, 0.0), tl.where(counts, 1.0 - down, 0.0)
+        weight = tl.where(counts, 1.0, 0.0)
+        if WEIGHTED:
+            weight = tl.load(class_weights + label, mask=counts, other=0.0)
+        count += weight
+        told = weight * (1.0 - smoothing) if SMOOTHED else weight
+        to_lower, to_upper = told * down, told * (1.0 - down)
         shifted, largest = (), tops[0] + down * slopes[0]
         for n in tl.static_range(PART):
             z = tops[n] + down * slopes[n]
             largest = tl.maximum(largest, z)
             shifted = shifted + (z,)
         largest = tl.max(largest, axis=2, keep_dims=True)
-        powers, total, target = (), zero, zero
+        powers, total, target = (), zero, zero  # the target's logits, each with its share
         minus_target_uppers, minus_target_lowers = (), ()
         for n in tl.static_range(PART):
             z = shifted[n] - largest
@@ -135,13 +159,19 @@ def _walk(  # noqa: PLR0915
             powers = powers + (power,)
             total += power
             is_target = label == n * SPLIT + part
-            target = tl.where(is_target, z, target)
-            minus_target_uppers = minus_target_uppers + (tl.where(is_target, uppers[n] - to_upper, uppers[n]),)
-            minus_target_lowers = minus_target_lowers + (tl.where(is_target, lowers[n] - to_lower, lowers[n]),)
+            target = tl.where(is_target, target + told * z, target)
+            upper = tl.where(is_target, uppers[n] - to_upper, uppers[n])
+            lower = tl.where(is_target, lowers[n] - to_lower, lowers[n])
+            if SMOOTHED:
+                target += tl.where(counts, spreads[n] * z, 0.0)
+                upper -= tl.where(counts, spreads[n] * (1.0 - down), 0.0)
+                lower -= tl.where(counts, spreads[n] * down, 0.0)
+            minus_target_uppers = minus_target_uppers + (upper,)
+            minus_target_lowers = minus_target_lowers + (lower,)
         total = tl.sum(total, axis=2, keep_dims=True)
-        loss += tl.where(counts, tl.log2(total) - tl.sum(target, axis=2, keep_dims=True), 0.0)
-        count += tl.where(counts, 1.0, 0.0)
-        to_lower, to_upper = to_lower / total, to_upper / total
+        of_all = told + tl.where(counts, spread, 0.0) if SMOOTHED else told
+        loss += of_all * tl.log2(total) - tl.sum(target, axis=2, keep_dims=True)
+        to_lower, to_upper = of_all * down / total, of_all * (1.0 - down) / total
         uppers, lowers = (), ()
         for n in tl.static_range(PART):
             uppers = uppers + (minus_target_uppers[n] + to_upper * powers[n],)
@@ -192,7 +222,8 @@ def _around_features(
         place = first + tl.arange(0, ELEMENTS)
         total_loss += tl.load(sums + place, mask=place < num_sums, other=0.0)
         total_count += tl.load(sums + num_sums + place, mask=place < num_sums, other=0.0)
-    count = tl.maximum(tl.sum(total_count), 1.0)
+    count = tl.sum(total_count)
+    count = tl.where(count > 0, count, 1.0)
     element = tl.program_id(0) * ELEMENTS + tl.arange(0, ELEMENTS)
     is_element = element < elements
     j, i = element % width, element // width % height

@@ -41,6 +41,7 @@ COMMANDS = {
     "export": "checkpoint={folder} output={folder}/model.onnx",
     "fidelity": "output_dir={out}",
     "fidelity cells side_by_side": "output_dir={out} cells=side_by_side",
+    "import-weights": "checkpoint={folder}/model.ckpt output={out}/made cell=aspp",
     "list": "output_dir={out}",
     "predict": "checkpoint={folder} images={folder} output={folder}/labelled",
     "replay": "output_dir={out} name=kept",
@@ -200,6 +201,14 @@ WRONG = {
         cells.count=1
         second.overrides=['seed=-2']
     """,
+    "import-weights": """
+        checkpoint={folder}/nobody.ckpt
+        checkpoint={folder}
+        output={file}
+        output={folder}
+        cell=nobody
+        cell={file}
+    """,
     "list": """
         output_dir={file}
         output_dir={folder}/not_there
@@ -239,6 +248,7 @@ WRONG = {
         data_parallel=3
         training.batch_size=1
         training.accumulate=3
+        training.auxiliary=-1
         training.height_px=320
         training.val_split=train
         training.ema_decay=1
@@ -292,6 +302,7 @@ def places(tmp_path_factory):
     (there / "file").write_text("not what is expected\n")
     Image.new("RGB", (8, 8)).save(there / "folder" / "image.png")
     (there / "folder" / "model.safetensors").touch()
+    (there / "folder" / "model.ckpt.index").touch()
     return {"{long}": "x" * 201} | {f"{{{name}}}": str(there / name) for name in ("out", "file", "folder")}
 
 

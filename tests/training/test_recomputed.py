@@ -1,0 +1,48 @@
+"""Activations that are computed again: gradients and statistics are those of a step that keeps them."""
+
+import pytest
+import torch
+
+from models.backbones import build_backbone
+from models.settings import BackboneSettings
+from training.recomputed import recompute_blocks
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def step(name, is_recomputed):
+    """Gradients and statistics after a step of an encoder, and the bytes that were kept for its backward pass."""
+    encoder = build_backbone(BackboneSettings(name)).train()
+    if is_recomputed:
+        recompute_blocks(encoder)
+    images_BCHW = torch.randn(2, 3, 65, 65, generator=torch.Generator().manual_seed(0))
+    kept = []
+
+    def pack(tensor):
+        kept.append(tensor.numel())
+        return tensor
+
+    torch.manual_seed(0)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        maps = encoder(images_BCHW)
+    (maps[-1].square().sum() + maps[2].square().sum()).backward()
+    gradients = {f"gradient of {name}": parameter.grad for name, parameter in encoder.named_parameters()}
+    return {**encoder.state_dict(), **gradients}, sum(kept)
+
+
+@pytest.mark.parametrize("name", ["tu-mobilenetv3_small_100", "tu-resnet18", "resnet18"])
+def test_a_step_that_recomputes_has_the_same_gradients_and_statistics_and_keeps_less(name):
+    (expected, all_kept), (found, kept) = step(name, False), step(name, True)
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        assert torch.equal(found[key], value), key
+    assert kept < all_kept / 2
+
+
+def test_without_gradients_nothing_is_recomputed():
+    encoder = build_backbone(BackboneSettings("local")).train()
+    images_BCHW = torch.ones(1, 3, 65, 65)
+    expected = encoder(images_BCHW)[-1]
+    recompute_blocks(encoder)
+    with torch.no_grad():
+        assert torch.equal(encoder(images_BCHW)[-1], expected)
