@@ -47,6 +47,11 @@ class Scores:
         return cls(matrix.miou(), matrix.pixel_accuracy(), by_name)
 
 
+def has_labels(split: Split, info: DatasetInfo) -> bool:
+    """Whether any pixel of a split is labelled: some data sets keep the labels of their test images."""
+    return any((split[index].labels_HW != info.ignore_label).any() for index in range(len(split)))
+
+
 def evaluate(
     model: Segmenter,
     split: Split,

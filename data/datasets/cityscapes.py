@@ -59,10 +59,10 @@ INFO = DatasetInfo(
         (119, 11, 32),
     ),
 )
-_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """``labelIds`` of the 19 classes in order of their train ids (cityscapesScripts, helpers/labels.py)."""
 TRAIN_IDS = dict.fromkeys((*range(34), 255), INFO.ignore_label) | {
-    label_id: train_id for train_id, label_id in enumerate(_LABEL_IDS)
+    label_id: train_id for train_id, label_id in enumerate(LABEL_IDS)
 }
 """The train id of every official id; 255 is how 8 bits hold the -1 of licence plates."""
 PUBLISHED = {

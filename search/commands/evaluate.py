@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
+from data.system.errors import UserError
 from data.system.files import write_text
 from data.system.outputs import note_made
 from search.findings.leaderboard import percent
@@ -13,7 +14,7 @@ from search.session.saved_model import load_model
 from search.settings.evaluate import EvaluateSettings
 from search.views.console import plain_console, print_table
 from search.views.progress_bar import progress_bar
-from training.evaluation import Scores, count_confusion
+from training.evaluation import Scores, count_confusion, has_labels
 from training.metrics import ConfusionMatrix
 
 
@@ -24,9 +25,15 @@ def run(settings: EvaluateSettings) -> int:
     files = {"scores": settings.json, "picture": settings.picture}
     for wanted in filter(None, files.values()):
         wanted.parent.mkdir(parents=True, exist_ok=True)
+    split = dataset.split(split_name)
+    if not has_labels(split, dataset.info):
+        raise UserError(
+            f"split: {split_name} of {dataset.info.name} comes without labels. `dpc predict submission=...` writes what the "
+            "servers of Cityscapes and VOC score."
+        )
     model = load_model(settings.checkpoint, settings.inference.output_stride)
     with progress_bar(console, f"scoring {split_name}") as progress:
-        matrix = count_confusion(model, dataset.split(split_name), dataset.info, progress, settings.inference)
+        matrix = count_confusion(model, split, dataset.info, progress, settings.inference)
     scores = Scores.of(matrix, dataset.info)
 
     print_table(_class_table(matrix, scores), console)

@@ -18,9 +18,6 @@ from search.views.figures.overlay import draw_overlay, palette_image, save_png
 from search.views.progress_bar import progress_bar
 from training.prediction import predict_labels
 
-PARTS = ("labels", "overlays")
-"""Folders in ``output``."""
-
 
 def run(settings: PredictSettings) -> int:
     """Label every image. Files that cannot be read are named, and the exit code is 1 if there are any."""
@@ -28,11 +25,15 @@ def run(settings: PredictSettings) -> int:
     output, targets = settings.output, settings.targets
     for line in settings.left_out:
         console.print(line, soft_wrap=True, markup=False)
-    for folder in PARTS:
+    for folder in settings.parts:
         (output / folder).mkdir(parents=True, exist_ok=True)
         note_begun(output / folder, "predict")
     model = load_model(settings.checkpoint, settings.inference.output_stride)
-
+    submission = settings.submission
+    if submission and len(model.class_names) != submission.info.num_classes:
+        raise UserError(
+            f"checkpoint: the model has {len(model.class_names)} classes, {submission.server} {submission.info.num_classes}."
+        )
     unreadable = 0
     with progress_bar(console, "labelling") as progress:
         for done, (image, target) in enumerate(targets.items(), start=1):
@@ -42,11 +43,15 @@ def run(settings: PredictSettings) -> int:
                 unreadable += 1
                 console.print(str(error), soft_wrap=True, markup=False)
             progress(done, len(targets))
-    for folder in PARTS:
+    for folder in settings.parts:
         note_made(output / folder, "predict")
     console.print(f"{len(targets) - unreadable} of {counted(len(targets), 'image')} labelled")
-    console.print(f"{'class ids':<12}{output / 'labels'}", soft_wrap=True, markup=False)
-    console.print(f"{'overlays':<12}{output / 'overlays'}", soft_wrap=True, markup=False)
+    if submission:
+        console.print(f"{'submission':<12}{output / submission.folder}", soft_wrap=True, markup=False)
+        console.print(f"{'to upload':<12}cd {output} && {submission.upload}", soft_wrap=True, markup=False)
+    else:
+        console.print(f"{'class ids':<12}{output / 'labels'}", soft_wrap=True, markup=False)
+        console.print(f"{'overlays':<12}{output / 'overlays'}", soft_wrap=True, markup=False)
     return 1 if unreadable else 0
 
 
@@ -59,6 +64,9 @@ def _label(model: Segmenter, image: Path, target: Path, settings: PredictSetting
         raise UserError(
             f"inference.tile_px: {inference.tile_px} needs more memory than the GPU has for {image}; give a smaller one."
         ) from error
+    if settings.submission:
+        save_png(settings.submission.picture_of(labels_HW), output / target)
+        return
     palette = model.palette or distinct_palette(len(model.class_names))
     save_png(palette_image(labels_HW, palette), output / "labels" / target)
     save_png(draw_overlay(image_HWC, labels_HW, palette, model.class_names, settings.opacity), output / "overlays" / target)

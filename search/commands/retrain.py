@@ -35,12 +35,10 @@ from search.views.progress_bar import progress_bar
 from search.views.training import TrainingDisplay
 from training.distributed import retrain_on_cluster
 from training.end_to_end import Validation, retrain
-from training.evaluation import evaluate
+from training.evaluation import evaluate, has_labels
 from training.loop import Progress
 from training.settings import RetrainSettings
 
-LOOKED_AT = 3
-"""Images of a split that show whether it has labels."""
 EXAMPLE_PX = (65, 97)
 """Size of the image that goes with a registered model."""
 
@@ -121,8 +119,7 @@ def _final(settings: RetrainCommandSettings, model: Segmenter, folder: Path, con
         return "no number of a split that selected nothing: final_split=null"
     try:
         split = dataset.split(name)
-        first = [split[index].labels_HW for index in range(min(LOOKED_AT, len(split)))]
-        if all((labels_HW == dataset.info.ignore_label).all() for labels_HW in first):
+        if not has_labels(split, dataset.info):
             raise DatasetError(f"{dataset.info.name}: {name} comes without labels.")
     except DatasetError as error:
         return f"no number of a split that selected nothing: {error}"

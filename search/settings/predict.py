@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.datasets.contract import printable
-from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
+from data.datasets.image_files import AS_STORED, SUFFIXES, ImageReading, is_hidden
+from data.datasets.submission import Server, Submission, submission_to
 from data.system.outputs import check_free
 from search.config import Config, ConfigError
 from search.settings.checkpoint import SavedModel
@@ -24,6 +25,7 @@ class PredictSettings:
         value_range: the values of black and white, for images of more than 8 bits a channel.
         left_out: why files are no images to label, a line each.
         targets: for each image, the PNG that belongs to it, relative to ``labels`` and ``overlays`` in ``output``.
+        submission: the test images of a data set, whose labels are written for its server instead; None for other images.
     """
 
     checkpoint: SavedModel
@@ -34,10 +36,11 @@ class PredictSettings:
     value_range: Sequence[float] | None
     targets: Mapping[Path, Path]
     left_out: Sequence[str]
+    submission: Submission | None
     overwrite: bool
 
     def __post_init__(self) -> None:
-        for folder in ("labels", "overlays"):
+        for folder in self.parts:
             check_free("output", self.output / folder, "predict", self.overwrite)
         if self.max_megapixels <= 0:
             raise ValueError(f"max_megapixels: must be above 0, got {self.max_megapixels}.")
@@ -46,15 +49,31 @@ class PredictSettings:
             raise ValueError(f"opacity: must be from 0 to 1, got {self.opacity}.")
 
     @property
+    def parts(self) -> Sequence[str]:
+        """The folders in ``output`` that are written."""
+        return [self.submission.folder.parts[0]] if self.submission else ["labels", "overlays"]
+
+    @property
     def reading(self) -> ImageReading:
-        """As people look at them."""
+        """As people look at them; those of a data set as it is trained on."""
+        if self.submission:
+            return AS_STORED
         return ImageReading(upright=True, value_range=self.value_range and tuple(self.value_range))  # type: ignore[arg-type]
 
 
 def read(config: Config) -> PredictSettings:
     """Raises a ConfigError for what is wrong."""
+    server = config.optional("submission", Server)  # type: ignore[arg-type]
+    if server:
+        submission = submission_to(server, config.value("images", Path))
+        return config.read(
+            PredictSettings,
+            submission=submission,
+            targets={image: submission.file_of(image) for image in submission.images},
+            left_out=(),
+        )
     images, left_out = find_images(config.value("images", str), config.value("output", Path))
-    return config.read(PredictSettings, targets=name_targets(images), left_out=left_out)
+    return config.read(PredictSettings, submission=None, targets=name_targets(images), left_out=left_out)
 
 
 def find_images(images: str, output: Path) -> tuple[list[Path], list[str]]:

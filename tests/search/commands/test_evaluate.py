@@ -72,3 +72,12 @@ def test_the_picture_has_room_for_every_class_and_for_those_that_do_not_occur(nu
     with Image.open(tmp_path / "picture.png") as picture:
         assert picture.height > 60 * num_classes
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 10
+
+
+def test_a_split_whose_labels_are_kept_is_refused_before_any_image_is_labelled(checkpoint, tmp_path, capsys):
+    image = tmp_path / "leftImg8bit" / "test" / "berlin" / "berlin_000000_000019_leftImg8bit.png"
+    image.parent.mkdir(parents=True)
+    Image.new("RGB", (33, 17)).save(image)
+    given = ["dataset=cityscapes", f"dataset.root={tmp_path}", "split=test"]
+    assert main(["evaluate", f"checkpoint={checkpoint}", *given]) == 2
+    assert "split: test of cityscapes comes without labels. `dpc predict submission=...` writes" in capsys.readouterr().err

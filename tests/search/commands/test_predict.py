@@ -285,3 +285,59 @@ def test_a_picture_that_cannot_be_written_is_named_and_leaves_no_part(checkpoint
     assert code == 2
     assert str(output / "overlays" / "a.png") in capsys.readouterr().err
     assert [path.name for path in Path(output).rglob("*.partial")] == []
+
+
+@pytest.fixture(scope="module")
+def of_many_classes(tmp_path_factory):
+    """Models of 19 and 21 classes, which they find here and there."""
+    folder = tmp_path_factory.mktemp("models")
+    for classes in (19, 21):
+        torch.manual_seed(0)
+        model = Segmenter(CELL, classes, BackboneSettings("local"), CellSettings(filters=8)).eval()
+        with torch.inference_mode():
+            model.classifier.weight.mul_(20)
+            model.classifier.bias -= model(torch.from_numpy(photo()).permute(2, 0, 1)[None] / 127.5 - 1).mean(dim=(0, 2, 3))
+        model.save_pretrained(folder / str(classes))
+    return folder
+
+
+def test_cityscapes_gets_one_png_an_image_with_its_own_ids(of_many_classes, tmp_path, capsys):
+    """cityscapesScripts 2.3.0: found by city, sequence and frame; of the image's size; one channel of label ids."""
+    name = "berlin_000000_000019_leftImg8bit.png"
+    image = put(tmp_path / "data" / "leftImg8bit" / "test" / "berlin" / name)
+    code, output = predict(of_many_classes / "19", tmp_path / "data", "submission=cityscapes")
+    assert code == 0
+    assert f"cd {output} && zip -r cityscapes.zip cityscapes" in capsys.readouterr().out
+    assert [file.name for file in output.rglob("*.png")] == [name]
+    with Image.open(output / "cityscapes" / name) as picture:
+        assert picture.mode == "L"
+        ids_HW = np.asarray(picture)
+    trained_HW = expected_labels(of_many_classes / "19", np.asarray(Image.open(image)))
+    official = {0: 7, 1: 8, 2: 11, 3: 12, 4: 13, 5: 17, 6: 19, 7: 20, 8: 21, 9: 22, 10: 23, 11: 24, 12: 25, 13: 26}
+    official |= {14: 27, 15: 28, 16: 31, 17: 32, 18: 33}
+    assert len(np.unique(trained_HW)) > 2
+    np.testing.assert_array_equal(ids_HW, np.vectorize(official.get)(trained_HW))
+
+
+def test_voc_gets_palette_pngs_of_its_test_list_in_its_tree(of_many_classes, tmp_path):
+    devkit = tmp_path / "data" / "VOCdevkit" / "VOC2012"
+    pixels = np.array(Image.open(put(devkit / "JPEGImages" / "2008_000006.jpg")))
+    put(devkit / "JPEGImages" / "2008_000001.jpg")  # of another task
+    (devkit / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (devkit / "ImageSets" / "Segmentation" / "test.txt").write_text("2008_000006\n")
+    code, output = predict(of_many_classes / "21", tmp_path / "data", "submission=voc2012")
+    assert code == 0
+    (file,) = output.rglob("*.png")
+    assert file == output / "results" / "VOC2012" / "Segmentation" / "comp6_test_cls" / "2008_000006.png"
+    np.testing.assert_array_equal(labels_in(file), expected_labels(of_many_classes / "21", pixels))
+    with Image.open(file) as picture:
+        assert picture.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
+        assert picture.getpalette()[45:48] == [192, 128, 128]  # a person
+
+
+def test_a_submission_of_another_model_or_without_its_images_is_refused(of_many_classes, tmp_path, capsys):
+    put(tmp_path / "data" / "leftImg8bit" / "test" / "berlin" / "berlin_000000_000019_leftImg8bit.png")
+    assert predict(of_many_classes / "21", tmp_path / "data", "submission=cityscapes")[0] == 2
+    assert "checkpoint: the model has 21 classes, cityscapes 19." in capsys.readouterr().err
+    assert predict(of_many_classes / "21", tmp_path / "data", "submission=voc2012")[0] == 2
+    assert "test.txt" in capsys.readouterr().err

@@ -222,6 +222,7 @@ WRONG = {
         opacity=2
         max_megapixels=0
         value_range=[1,0]
+        submission=camvid
     """,
     "replay": "name=..",
     "report": """
