@@ -34,11 +34,11 @@ def versions() -> str:
     lines = {
         "dpc-search": " ".join(filter(None, (_version("dpc-search"), _commit()))),
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
-        "system": f"{platform.platform()}",
+        "system": platform.platform(),
         "nvidia driver": _driver(),
         **{name: _version(name) for name in _PACKAGES},
     }
-    return "\n".join(f"{name:<28}{text}" for name, text in lines.items())
+    return "\n".join(f"{name:<29}{text}" for name, text in lines.items())
 
 
 def _version(name: str) -> str:
