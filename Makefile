@@ -35,7 +35,7 @@ types: $(INSTALLED) ## static types
 
 docs: $(INSTALLED) ## build the documentation into build/site, offline; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo build/site/index.html
+	@echo 'build/site is built; to read it with its search: $(BIN)/python -m http.server --directory build/site'
 
 bench: $(INSTALLED) ## measure, each figure against a baseline in the same run; outputs/bench has them as JSON
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

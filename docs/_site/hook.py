@@ -3,6 +3,7 @@
 MkDocs calls these functions; https://www.mkdocs.org/user-guide/configuration/#hooks.
 """
 
+import logging
 import posixpath
 import re
 import sys
@@ -18,6 +19,7 @@ from notebook_pages import notebook_page  # noqa: E402
 from settings_pages import choice_pages, command_pages  # noqa: E402
 
 GENERATED = {"settings/": command_pages, "choices/": choice_pages}
+_LOG = logging.getLogger("mkdocs.hooks.site")
 CHECKOUT = "checkout/"
 """Where files of the checkout lie in the site."""
 
@@ -65,6 +67,15 @@ def on_page_markdown(markdown, page, config, files):
         return f"]({posixpath.relpath(_in_site(path), posixpath.dirname(source))}{anchor})"
 
     return _LINK.sub(moved, markdown) if source.startswith(CHECKOUT) else _OUTWARD.sub(moved, markdown)
+
+
+def on_post_page(output, page, config):
+    """A page that loads something from elsewhere is a warning, and so an error."""
+    for remote in re.findall(
+        r"<(?:script|img|iframe)\b[^>]*\bsrc=\"(https?:[^\"]+)|<link\b[^>]*\bhref=\"(https?:[^\"]+)", output
+    ):
+        _LOG.warning("%s loads %s", page.file.src_uri, "".join(remote))
+    return output
 
 
 _LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")

@@ -86,15 +86,17 @@ def _table(rows: list[tuple[str, str, str]]) -> Iterator[str]:
     if not rows:
         yield from ("It has no settings.", "")
         return
-    yield from ("| setting | value | |", "|---|---|---|")
+    yield from ('<div class="settings" markdown>', "", "| setting | value | what |", "|---|---|---|")
     for key, value, comment in rows:
         shown = {"": "", "???": "*must be given*"}.get(value, f"`{value}`")
-        yield f"| `{key}` | {_cell(shown)} | {_cell(comment)} |"
-    yield ""
+        yield f"| <code>{key.replace('.', '.<wbr>')}</code> | {_cell(shown)} | {_cell(comment)} |"
+    yield from ("", "</div>", "")
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("<", "&lt;") if not text.startswith("`") else text.replace("|", r"\|")
+    """Code, or a comment, whose signs are no Markdown."""
+    signs = "|" if text.startswith("`") else "|_*<["
+    return re.sub(f"([{re.escape(signs)}])", r"\\\1", text)
 
 
 def _code(names: list[str]) -> str:
