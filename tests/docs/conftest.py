@@ -32,6 +32,7 @@ def commands(one_thread, tmp_path, monkeypatch):
     """Runs blocks in an empty folder: cells are trained in this process, MLflow hears nothing, a cluster's job is a call."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("search.commands.retrain.RetrainRun", Untracked)
+    monkeypatch.setattr("search.commands.retrain.export_model", lambda *_: None)  # what it registers; pages export it as well
     monkeypatch.setattr(
         "search.session.results.write_results", lambda record, settings: write_leaderboard(record, settings.folder)
     )

@@ -18,6 +18,32 @@ SHOWN = {
     "my_data/classes.txt": "a folder of files",
 }
 """What other blocks begin with, and what they are."""
+LEAVES = {
+    "docs/tutorials/first-search.md": (
+        "outputs/demo/journal.jsonl",
+        "outputs/demo/leaderboard.csv",
+        "outputs/demo/best.json",
+        "outputs/best.png",
+        "outputs/cache",
+    ),
+    "docs/walkthrough.md": (
+        "outputs/demo/rerank/seed-0/journal.jsonl",
+        "outputs/demo/rerank/rerank.csv",
+        "outputs/demo/rerank/rerank.png",
+        "outputs/demo/rerank/best.json",
+        "outputs/fidelity/fidelity.csv",
+        "outputs/fidelity/fidelity.png",
+        "outputs/lamps/retrain-*/model.safetensors",
+        "outputs/lamps/retrain-*/state.safetensors",
+        "outputs/lamps/retrain-*/scores.json",
+        "outputs/lamps/retrain-*/README.md",
+        "outputs/lamps/retrain-*/cell.png",
+        "outputs/lamps/model.onnx",
+        "outputs/labelled/labels/photo.png",
+    ),
+    "docs/tutorials/cluster.md": ("outputs/sent/report.html",),
+}
+"""What is there at the end of a page, as it or docs/reference/files.md says."""
 
 
 @pytest.mark.usefixtures("without_ray")
@@ -36,6 +62,7 @@ def test_every_command_of_a_page_does_what_it_says(page, commands, tmp_path, mon
         else:
             assert block.first in SHOWN, f"{page}: a block that begins with {block.first!r} is neither run nor known"
     commands("\n".join(script))
+    assert [pattern for pattern in LEAVES.get(page, ()) if not list(tmp_path.glob(pattern))] == []
 
 
 def data_of_ones_own(folder):
