@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lives lint types bench dashboard clean
+.PHONY: help setup demo test lives lint types docs bench dashboard clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,6 +32,10 @@ lint: $(INSTALLED) ## style, import contracts, known vulnerabilities of dependen
 
 types: $(INSTALLED) ## static types
 	$(BIN)/mypy
+
+docs: $(INSTALLED) ## build the documentation into build/site, offline; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo 'build/site is built; to read it with its search: $(BIN)/python -m http.server --directory build/site'
 
 bench: $(INSTALLED) ## measure, each figure against a baseline in the same run; outputs/bench has them as JSON
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -11,8 +11,10 @@ from typing import NoReturn
 from data.system.disk import is_full
 from data.system.errors import LaterError, UserError
 from data.system.termination import TRY_AGAIN, handle_sigterm, interrupted_code
-from search.config import ConfigError, load
+from search.completion import candidates, script_for
+from search.config import ONE_EACH, ConfigError, load
 from search.help import COMMANDS, command_help, overview
+from search.versions import versions
 from training.score import DivergedError
 
 FAILED = 1
@@ -23,19 +25,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 a wrong input, 130 interrupted, 75 try again."""
     handle_sigterm()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["--complete"]:
+        print("\n".join(candidates(given[1:])))
+        return 0
     own, has_separator, passed_on = _split_at(given, "--")
     is_debug = "--debug" in own
     try:
         _refuse_hydras(own)
         options = _parser().parse_intermixed_args(own)
+        if (about := _about(options)) is not None:
+            print(about)
+            return 0
         if options.command is None:
             print(overview())
-            return 0 if options.help else USAGE_ERROR
-        if options.command not in COMMANDS:
-            raise ConfigError(f"{options.command}: no such command; accepted are {', '.join(COMMANDS)}.")
-        if options.help:
-            print(command_help(options.command))
-            return 0
+            return USAGE_ERROR
         if has_separator and options.command != "submit":
             raise ConfigError(f"--: only `dpc submit` passes a command on, got {' '.join(passed_on)!r}.")
         config = load(options.command, options.overrides, options.config_dir, passed_on)
@@ -76,14 +79,14 @@ def _complain(text: str, code: int) -> int:
 
 
 _HYDRAS_OPTIONS = {
-    ("-m", "--multirun"): "run the command once for each value",
+    ("-m", "--multirun"): ONE_EACH,
     ("-cn", "--config-name"): "name the command: dpc <command>",
     ("-cd", "-cp", "--config-path"): "use --config-dir DIR",
     ("-c",): "use --cfg",
     ("-i", "--info", "--resolve", "-p", "--package"): "`dpc <command> --cfg` prints the settings that it would use",
     ("-r", "--run", "--experimental-rerun"): "leave it out: a command runs",
     ("--hydra-help",): "use --help",
-    ("-sc", "--shell-completion"): "`dpc <command> --help` lists the settings",
+    ("-sc", "--shell-completion"): "`source <(dpc --completion bash)`, or zsh",
 }
 
 
@@ -111,7 +114,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cfg", action="store_true")
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--config-dir")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--completion")
     return parser
+
+
+def _about(options: argparse.Namespace) -> str | None:
+    """What is asked about the program, or about a command that it has; None where a command is to run."""
+    if options.version:
+        return versions()
+    if options.completion:
+        return script_for(options.completion)
+    if options.command is not None and options.command not in COMMANDS:
+        raise ConfigError(f"{options.command}: no such command; accepted are {', '.join(COMMANDS)}.")
+    if options.help:
+        return command_help(options.command) if options.command else overview()
+    return None
 
 
 def _split_at(arguments: list[str], separator: str) -> tuple[list[str], bool, list[str]]:

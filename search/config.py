@@ -263,6 +263,8 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
         raise ConfigError(f"--config-dir: no folder {config_dir}.")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"), _one_line(command):
+        for override in overrides:
+            _refuse_sweep(override)
         overrides = [_readable(override) for override in overrides]
         cells, others = _split_off_cell(overrides)
         _check_files([CONF, *([Path(config_dir)] if config_dir else [])], others)
@@ -359,6 +361,29 @@ def _check_experiment(settings: DictConfig, name: str) -> None:
 
 _NAMES = ("name", "from", "label", "run", "register", "job")
 """Settings that others are made of, so that their text must be kept from the beginning: retrain's name is ${from}."""
+
+
+ONE_EACH = "run the command once for each value: `for v in 0 1; do dpc search seed=$v name=mine-$v; done`, then `dpc compare`"
+"""Instead of a sweep: each search has a name, a journal and a resume of its own."""
+
+
+def _refuse_sweep(override: str) -> None:
+    """Refuse several values for one setting, as Hydra's programs take them. A path may have commas.
+
+    Raises:
+        ConfigError: says what to do instead.
+    """
+    key, _, value = override.partition("=")
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        if not parsed.is_sweep_override():
+            return
+        is_meant = not parsed.is_choice_sweep() or (CONF / key).is_dir()
+        is_meant = is_meant or all(isinstance(one, bool | int | float) for one in parsed.sweep_iterator())
+    except HydraException:
+        return
+    if is_meant:
+        raise ConfigError(f"{key}: one value is accepted, got {value}; {ONE_EACH}.")
 
 
 def _readable(override: str) -> str:

@@ -48,13 +48,15 @@ COMMANDS = {
     ),
 }
 
-_OPTIONS = (
-    "options:",
-    "  -h, --help         this text",
-    "  --cfg              print the settings that a command would use, and stop",
-    "  --config-dir DIR   look for choices in a conf folder of your own, too",
-    "  --debug            show the traceback of an error",
+OPTIONS = (
+    ("--help", "this text; also -h"),
+    ("--cfg", "print the settings that a command would use, and stop"),
+    ("--config-dir", "DIR: look for choices in a conf folder of your own, too"),
+    ("--debug", "show the traceback of an error"),
+    ("--version", "versions of this project and of what matters to it"),
+    ("--completion", "bash or zsh: what completes commands and settings there; source <(dpc --completion bash)"),
 )
+"""Options, and what each does."""
 
 
 def overview() -> str:
@@ -68,7 +70,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            *_OPTIONS,
+            *_options(),
             "",
             "Every setting of conf/ is a key: `dpc <command> --help` lists them.",
         ]
@@ -77,7 +79,7 @@ def overview() -> str:
 
 def command_help(command: str) -> str:
     """What `dpc <command> --help` prints."""
-    choices = [f"  {group}={'|'.join(names)}" for group, names in _groups(command).items()]
+    choices = [f"  {group}={'|'.join(names)}" for group, names in groups(command).items()]
     return "\n".join(
         [
             f"dpc {command}: {COMMANDS[command].summary}",
@@ -90,25 +92,29 @@ def command_help(command: str) -> str:
             "",
             f"`dpc {command} --cfg` prints every setting with its value, those of the choices included.",
             "",
-            *_OPTIONS,
+            *_options(),
         ]
     )
 
 
-def _groups(command: str) -> dict[str, list[str]]:
+def _options() -> list[str]:
+    return ["options:", *(f"  {option:<15}{what}" for option, what in OPTIONS)]
+
+
+def groups(command: str) -> dict[str, list[str]]:
     """The choices that a command composes from: group to the names in conf/<group>/."""
-    names = [name for text in _sources(command) for name in re.findall(r"^  - (\w+):", text, flags=re.MULTILINE)]
+    names = [name for text in sources(command) for name in re.findall(r"^  - (\w+):", text, flags=re.MULTILINE)]
     return {name: sorted(path.stem for path in (CONF / name).glob("*.yaml")) for name in names}
 
 
 def _settings(command: str) -> str:
     """The settings and their comments, without the defaults list and what only Hydra reads."""
-    text = "".join(re.sub(r"^(#.*\n)?defaults:\n(  - .*\n)*\n?", "", text, flags=re.MULTILINE) for text in _sources(command))
+    text = "".join(re.sub(r"^(#.*\n)?defaults:\n(  - .*\n)*\n?", "", text, flags=re.MULTILINE) for text in sources(command))
     return "\n".join(line for line in text.splitlines() if not re.match(r"\s*_\w+_:", line))
 
 
-def _sources(command: str) -> list[str]:
+def sources(command: str) -> list[str]:
     """The command's root file, and those that it is composed from."""
     text = (CONF / f"{command}.yaml").read_text()
     parents = [name for name in re.findall(r"^  - (\w+)$", text, flags=re.MULTILINE) if name != "_self_"]
-    return [text, *(source for parent in parents for source in _sources(parent))]
+    return [text, *(source for parent in parents for source in sources(parent))]

@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import platform
+import re
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -55,6 +58,14 @@ def complaint(capsys, *arguments):
         (["search", "proxy.batch_size=many"], "proxy.batch_size: input should be a valid integer"),
         (["search", "proxy.rungs=[40,20]"], "proxy.rungs must be ascending"),
         (["search", "+proxy.extra=1"], "proxy.extra: no such setting; accepted are rungs"),
+        (["search", "seed=0,1,2"], "seed: one value is accepted, got 0,1,2; run the command once for each value: `for v in"),
+        (
+            ["search", "algorithm=tpe,uniform"],
+            "algorithm: one value is accepted, got tpe,uniform; run the command once for each",
+        ),
+        (["search", "seed=range(3)"], "seed: one value is accepted, got range(3); run the command once for each value"),
+        (["search", "--multirun", "seed=0,1"], "--multirun: no option of dpc; run the command once for each value: `for v in"),
+        (["search", "dataset=camvid", "dataset.root=/no,where"], "dataset.root: must be a folder, /no,where is not there"),
         (["search", "proxy=[1"], "proxy=[1: not of the form key=value"),
         (["search", "experiment"], "experiment: not of the form key=value"),
         (["search", "space.operators.atrous.rates=[0]"], "at least 1"),
@@ -148,6 +159,16 @@ def test_help_lists_every_command(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(command in text for command in COMMANDS)
+
+
+def test_the_version_names_all_that_matters(capsys):
+    assert main(["--version"]) == 0
+    lines = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["dpc-search"].startswith(version("dpc-search"))
+    assert lines["python"].startswith(platform.python_version())
+    for package in ("torch", "ray", "mlflow", "hydra-core", "numpy"):
+        assert lines[package] == version(package)
+    assert {"nvidia driver", "system"} <= set(lines)
 
 
 def test_the_published_cell_is_shown_as_json(capsys):

@@ -1,0 +1,42 @@
+import pytest
+
+from search.findings.leaderboard import write_leaderboard
+from tests.docs import told_to_bash
+from tests.search.conftest import without_ray
+
+__all__ = ["without_ray"]
+
+
+class Untracked:
+    """Stands for a retraining's MLflow run."""
+
+    refused = False
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def log(self, *_, **__):
+        pass
+
+    artifacts = register = log
+
+
+@pytest.fixture
+def commands(one_thread, tmp_path, monkeypatch):
+    """Runs blocks in an empty folder: cells are trained in this process, MLflow hears nothing, a cluster's job is a call."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("search.commands.retrain.RetrainRun", Untracked)
+    monkeypatch.setattr("search.commands.retrain.export_model", lambda *_: None)  # what it registers; pages export it as well
+    monkeypatch.setattr(
+        "search.session.results.write_results", lambda record, settings: write_leaderboard(record, settings.folder)
+    )
+    monkeypatch.setattr("search.commands.submit.submit", lambda command, *_, **__: told_to_bash.main(command))
+    for question in ("status", "logs"):
+        monkeypatch.setattr(f"search.commands.submit.{question}", lambda *_, **__: 0)
+    return told_to_bash.run
