@@ -109,7 +109,7 @@ def _values(command: str, tree: dict[str, Any], key: str) -> Iterator[str]:
         yield from ("false", "true")
     elif key in ("name", "from"):
         yield from (journal.parent.name for journal in outputs.glob("*/journal.jsonl"))
-    elif key == "cell":
+    elif name == "cell":
         yield from (file.stem for file in (CONF / "cell").glob("*.json"))
     elif key == "checkpoint":
         yield from (str(path) for path in outputs.glob("*/retrain-*") if path.is_dir())
