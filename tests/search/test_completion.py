@@ -7,7 +7,7 @@ import pytest
 
 from search.cli import main
 from search.completion import SHELLS, candidates
-from search.help import COMMANDS
+from search.help import COMMANDS, OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_searches_and_models_of_the_folder_are_offered_by_name(tmp_path):
     assert candidates(["evaluate", f"output_dir={tmp_path}", "checkpoint="]) == [f"checkpoint={tmp_path}/demo/retrain-1a"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_something_to_offer(command):
-    assert candidates([command, ""])
+def test_every_command_and_its_options_are_offered_first():
+    assert set(candidates([""])) == set(COMMANDS)
+    assert set(candidates(["list", "--"])) == {option for option, _ in OPTIONS}
 
 
 def test_bash_is_given_what_follows_the_sign_that_it_breaks_words_at(tmp_path):
