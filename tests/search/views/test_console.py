@@ -10,7 +10,7 @@ from search.deciding.outcomes import Status
 from search.findings.leaderboard import leaderboard_table
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
 from search.journal.record import SearchRecord
-from search.views.console import print_table
+from search.views.console import Wide, print_table
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 6))),))
 RECORD = SearchRecord(
@@ -29,3 +29,12 @@ def test_numbers_and_digests_of_a_leaderboard_are_never_cut(columns):
     print_table(leaderboard_table(RECORD), console)
     shown = console.file.getvalue()
     assert shown.splitlines()[-1].split() == ["1", "81.50", "356K", "3.00B", "1", "completed", CELL.digest]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_a_table_in_a_display_is_wrapped_where_it_is_too_wide_and_nothing_of_it_is_lost(columns):
+    console = Console(width=columns, file=io.StringIO(), force_terminal=True, color_system=None)
+    console.print(Wide(leaderboard_table(RECORD)))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "".join(lines).split()[-7:] == ["1", "81.50", "356K", "3.00B", "1", "completed", CELL.digest]
