@@ -3,7 +3,7 @@
 import json
 import shlex
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from rich.console import Console, Group
@@ -47,17 +47,15 @@ def run(settings: ShowSettings) -> int:
 
 def _watch(search: Followed, settings: ShowSettings, console: Console) -> None:
     """Show the search anew whenever something happened, until no process has it; in a log, a line each time."""
-    if not console.is_terminal:
-        while search.state == "running":
-            console.print(_parts(search, settings.rows)[0], soft_wrap=True)
-            while search.state == "running" and not _later(search):
-                pass
-        return
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    with Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live:
         while search.state == "running":
             parts = [Wide(part) if isinstance(part, Table) else part for part in _parts(search, settings.rows)]
-            live.update(Group(*parts), refresh=True)
-            _later(search)
+            if live:
+                live.update(Group(*parts), refresh=True)
+            else:
+                console.print(parts[0], soft_wrap=True)
+            while not _later(search) and search.state == "running":
+                pass
 
 
 def _later(search: Followed) -> bool:

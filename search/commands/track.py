@@ -13,6 +13,6 @@ def run(settings: TrackSettings) -> int:
     journal, tracking = settings.journal, settings.tracking.resolved(settings.output_dir)
     shown = track(journal, tracking, settings.space.operator_kinds, result_files(journal.parent), draw)
     console = plain_console()
-    console.print(f"{counted(len(shown.record.trials), 'trial')} of {settings.name} in {tracking}", soft_wrap=True)
+    console.print(f"{tracking} shows {counted(len(shown.record.trials), 'trial')} of {settings.name}", soft_wrap=True)
     print_lines(dashboard(tracking, shown.link), console)
     return 0

@@ -94,7 +94,7 @@ class Session:
             tracked = beside.enter_context(self._follow(journal, self.tracking)) if self.tracking else None
             beside.enter_context(kept(stored, journal, record, result_files(self.folder), self._say))
             study = self._run_study(journal, record, opened, stored, resumed, display)
-            display.phase = "writing results"
+            display.finish("writing results")
             patience(lambda: self._write_one_at_a_time(record))
         return study, self._dashboard(tracked)
 

@@ -99,7 +99,7 @@ class TrackingThread(threading.Thread):
                 with one_line_errors(self._tracking):
                     self._projection.sync(self._abandoned.is_set)
                     if is_last:
-                        self._projection.attach(self._files)
+                        self._projection.attach(self._files, draws=self._projection.record.closed is not None)
                     elif time.monotonic() >= self._results_at_s:
                         self._results_at_s = time.monotonic() + RESULTS_S
                         self._projection.attach(self._results(self._projection.record))

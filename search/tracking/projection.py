@@ -87,11 +87,15 @@ class Projection:
             self._runs, self._is_search_untold = None, True
             raise
 
-    def attach(self, files: Sequence[Path]) -> None:
-        """Put those of ``files`` that exist into the search's run, and the best cells into its description."""
+    def attach(self, files: Sequence[Path], draws: bool = True) -> None:
+        """Put those of ``files`` that exist into the search's run, and the best cells into its description.
+
+        Args:
+            draws: whether the best cells are drawn; a person who interrupts a search does not wait for it.
+        """
         if self._runs is not None:
             self._runs.describe(self.record)
-            if self._draw is not None:
+            if self._draw is not None and draws:
                 self._runs.draw(self.record, self._draw)
             self._runs.attach([file for file in files if file.exists()])
 

@@ -40,7 +40,7 @@ class SearchDisplay:
         self._record, self._planned, self._rungs, self._repeats = record, plan.trials, len(plan.rungs), plan.repeats
         self._console, self._lines = console, lines
         self._started_s = self._printed_s = time.monotonic()
-        self._pace = Pace()
+        self._pace, self._is_over = Pace(), False
         failures = [trial.ended for trial in record.finished if trial.ended and trial.status in WITHOUT_SCORE]
         self._failure = max(failures, key=lambda end: end.time_s, default=None)
         self._live = Live(get_renderable=lambda: self, console=console, refresh_per_second=2, transient=True)
@@ -72,6 +72,11 @@ class SearchDisplay:
         self._pace.run(trials, time.monotonic())
         if trials:
             self.phase = "scoring twice" if self._record.num_ended == self._planned else "searching"
+
+    def finish(self, phase: str) -> None:
+        """No trial runs any more; what is done instead."""
+        self.phase, self._is_over = phase, True
+        self._pace.run((), time.monotonic())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As much as the terminal has room for: of the trials that run, those that have been running for longest."""
@@ -126,7 +131,7 @@ class SearchDisplay:
         done = sum(trial.ended is not None for trial in tuple(record.repeats.values()))
         under_way = record.num_proposed - record.num_ended + len(record.repeats) - done
         facts = {}
-        if under_way:
+        if under_way and not self._is_over:
             facts["running"] = f"{running}, waiting {under_way - running}" if under_way > running else str(running)
         if record.repeats:
             facts["scored twice"] = f"{done}/{max(self._repeats, len(record.repeats))} done"
@@ -138,7 +143,7 @@ class SearchDisplay:
             facts["best"] = f"{percent(best.miou)} mIoU at rung {len(best.rungs)}, {costs}"
         speed, to_begin = self._pace.per_hour(now_s), self._planned + self._repeats - record.num_ended - done - running
         left_s = self._pace.left_s(max(to_begin, 0), now_s)
-        if speed is not None and left_s is not None:
+        if speed is not None and left_s is not None and not self._is_over:
             facts["speed"] = f"{speed:.0f} trials/h"
             facts["left"] = f"about {clock(left_s)}"
         return facts

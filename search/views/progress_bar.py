@@ -4,7 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+
+def bar_columns() -> tuple[ProgressColumn, ...]:
+    """Title, bar, how many of how many, time left. On a narrow terminal the title is folded: numbers are never cut."""
+    return (
+        TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
+        BarColumn(),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+    )
 
 
 class LazyBar:
@@ -23,8 +34,7 @@ class LazyBar:
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[LazyBar]:
     """A progress bar for a function that reports images done and in all."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console)
+    bar = Progress(*bar_columns(), console=console)
     try:
         yield LazyBar(bar, title)
     finally:

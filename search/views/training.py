@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
+
+from search.views.progress_bar import bar_columns
 
 LOG_EVERY_S = 60.0
 """In a log, where no bar can move."""
@@ -20,8 +22,7 @@ class TrainingDisplay:
 
     def __init__(self, console: Console, iterations: int) -> None:
         self._console, self._iterations = console, iterations
-        text = TextColumn("{task.description}", markup=False)
-        self._bars = Progress(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True)
+        self._bars = Progress(*bar_columns(), console=console, transient=True)
         self._training = self._bars.add_task("training", total=iterations)
         self._validation: TaskID | None = None
         self._began: tuple[float, int] | None = None

@@ -208,6 +208,9 @@ class Told:
     def run(self, trials: Collection[int]) -> None:
         """It shows which trials run."""
 
+    def finish(self, phase: str) -> None:
+        """It shows that none does."""
+
 
 def _parent(drawn: Drawn) -> Kept:
     """What the search that this one may be a fork of has found."""

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from PIL import Image
 
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.deciding.outcomes import Status
@@ -484,6 +486,17 @@ def test_a_retraining_is_a_run_that_goes_on_after_a_kill(tracking, tmp_path):
     assert shown.data.params["crop_px"] == "[769, 769]"
     assert shown.info.status == "FINISHED"
     assert child_run_cell(shown.info.run_id, tracking.uri) == (CELLS[0].to_json(), CELLS[0].digest)
+
+
+def test_a_retrainings_pictures_stand_under_their_steps(tracking):
+    with RetrainRun(tracking, "retrain", "pictures", {"of": "pictures"}, CELLS[0]) as run:
+        for step in (10, 20):
+            run.picture("validation", Image.new("RGB", (4, 2), "red"), step)
+    shown = next(found for found in retrained(tracking) if found.data.params.get("of") == "pictures")
+    files = [file.path for file in MlflowClient(tracking.uri).list_artifacts(shown.info.run_id, "images")]
+    steps = {int(found[1]) for path in files if (found := re.search(r"validation\+step\+(\d+)\+.*\.png$", path))}
+    assert steps == {10, 20}, files
+    assert run.refused == []
 
 
 def retrained(tracking: Tracking) -> list[Run]:

@@ -81,6 +81,21 @@ def test_trials_that_run_and_trials_that_wait_are_counted_apart(clock):
     assert "waiting" not in shown(display, 80)
 
 
+def test_once_no_trial_runs_any_more_nothing_is_said_of_running_and_of_what_is_left(clock):
+    record = search_of(4)
+    display = SearchDisplay(record, plan(10), terminal())
+    display.run([0, 1])
+    ended = TrialEnded(0, Status.FAILED, "no disk", 5.0, 1.0)
+    record.apply(ended)
+    clock[0] = 10.0
+    display(ended)
+    assert {"running", "left"} <= set(shown(display, 80).split())
+    display.finish("writing results")
+    words = set(shown(display, 80).split())
+    assert "writing" in words
+    assert not {"running", "waiting", "left", "#0001"} & words
+
+
 def test_a_trial_that_runs_has_a_line_with_its_rung_and_its_last_score(clock):
     record = search_of(2)
     display = SearchDisplay(record, plan(10), terminal())
