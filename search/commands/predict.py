@@ -1,6 +1,7 @@
 """``dpc predict``: label images with a retrained model."""
 
 from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -48,7 +49,7 @@ def run(settings: PredictSettings) -> int:
     console.print(f"{len(targets) - unreadable} of {counted(len(targets), 'image')} labelled")
     if submission:
         console.print(f"{'submission':<12}{output / submission.folder}", soft_wrap=True, markup=False)
-        console.print(f"{'to upload':<12}cd {output} && {submission.upload}", soft_wrap=True, markup=False)
+        console.print(f"{'to upload':<12}cd {quote(str(output))} && {submission.upload}", soft_wrap=True, markup=False)
     else:
         console.print(f"{'class ids':<12}{output / 'labels'}", soft_wrap=True, markup=False)
         console.print(f"{'overlays':<12}{output / 'overlays'}", soft_wrap=True, markup=False)
