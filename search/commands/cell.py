@@ -1,10 +1,15 @@
-"""``dpc cell``: what a cell is and what it costs."""
+"""``dpc cell``: what a cell is and what it costs, or what two have in common."""
 
 import json
 from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
 
 from data.system.outputs import note_made
 from models.cost import cell_cost
+from models.spec import CellSpec
+from search.findings.kinship import shared_branches
 from search.findings.leaderboard import quantity
 from search.settings.cell import CellSettings
 from search.views.console import plain_console
@@ -12,23 +17,53 @@ from search.views.diagram import cell_tree
 
 
 def run(settings: CellSettings) -> int:
-    """Show a cell as text or JSON, and as a picture where wanted."""
-    cell, features, picture = settings.cell, settings.features, settings.picture
-    cost = cell_cost(cell, features, settings.filters)
+    """Show one cell or two as text or JSON, and as a picture where wanted."""
+    cells, picture = settings.cells, settings.picture
     if picture:
-        from search.views.figures.cell_diagram import draw_cell
-
-        draw_cell(cell, picture)
+        _draw(settings)
         note_made(picture, "cell")
     if settings.format == "json":
-        print(json.dumps({**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}))
+        told = [_record(cell, settings) for cell in cells.values()]
+        print(json.dumps(told if len(told) > 1 else told[0]))
         return 0
     console = plain_console()
+    for name, cell in cells.items():
+        _tell(cell, settings, console, name if len(cells) > 1 else "")
+    if len(cells) > 1:
+        one, other = cells.values()
+        console.print(f"both have        {len(shared_branches(one, other)[0])} branches, from the backbone down")
+    if picture:
+        console.print(f"picture         {picture}", soft_wrap=True)
+    return 0
+
+
+def _draw(settings: CellSettings) -> None:
+    assert settings.picture is not None
+    if len(settings.cells) > 1:
+        from search.views.figures.kinship import draw_pair
+
+        draw_pair(settings.cells, settings.picture)
+        return
+    from search.views.figures.cell_diagram import draw_cell
+
+    (cell,) = settings.cells.values()
+    draw_cell(cell, settings.picture)
+
+
+def _record(cell: CellSpec, settings: CellSettings) -> dict[str, Any]:
+    cost = cell_cost(cell, settings.features, settings.filters)
+    return {**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}
+
+
+def _tell(cell: CellSpec, settings: CellSettings, console: Console, name: str) -> None:
+    features = settings.features
+    cost = cell_cost(cell, features, settings.filters)
+    if name:
+        console.print(name, style="bold", markup=False, soft_wrap=True)
     console.print(cell_tree(cell))
     console.print(f"\ndigest          {cell.digest}")
     console.print(f"params          {quantity(cost.params):>6}  with projection and batch norm")
     console.print(f"multiply-adds   {quantity(cost.madds):>6}  at {features.height} x {features.width} features")
     console.print(f"as table 1      {quantity(cost.params_paper):>6}  params, {quantity(cost.madds_paper)} multiply-adds")
-    if picture:
-        console.print(f"picture         {picture}", soft_wrap=True)
-    return 0
+    if name:
+        console.print()

@@ -18,6 +18,7 @@ from models.segmenter import Segmenter
 from models.settings import BackboneSettings
 from models.spec import CellSpec
 from search.findings.leaderboard import percent
+from search.findings.training_course import Step, write_course
 from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
 from search.session.folder import alone_in, id_of
@@ -30,6 +31,7 @@ from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking
 from search.views.console import plain_console
 from search.views.figures.cell_diagram import draw_cell
+from search.views.figures.training_course import draw_training
 from search.views.model_card import PICTURE, model_card
 from search.views.progress_bar import progress_bar
 from search.views.training import TrainingDisplay
@@ -54,7 +56,7 @@ def run(settings: RetrainCommandSettings) -> int:
     backbone = backbone_of(settings.images, console)
     data = read_by_training(settings.images, (settings.training.train_split, settings.training.val_split))
     recorded = {**settings.recorded, "backbone": asdict(backbone), "data": data}
-    tags, best = {"origin": chosen.origin}, None
+    tags, best, course = {"origin": chosen.origin}, None, list[Step]()
     with (
         alone_in(folder),
         RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
@@ -70,6 +72,9 @@ def run(settings: RetrainCommandSettings) -> int:
                 )
                 best = reached if reached.is_best else best
                 look(reached)
+                course.append(Step(reached.iteration, reached.loss, reached.scores.miou, dict(reached.scores.iou)))
+                write_course(folder, course)
+        draw_training(course, folder / "course.png", title)
         assert best is not None
         model = Segmenter.from_pretrained(folder).eval()
         final = _final(settings, model, folder, console)

@@ -1,5 +1,6 @@
 """What ``dpc cell`` is told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,9 +16,10 @@ from search.settings.places import Picture
 
 @dataclass(frozen=True, kw_only=True)
 class CellSettings:
-    """A cell, and what it reads.
+    """One cell or two, and what they read.
 
     Attributes:
+        cells: by the name or file that they were given by.
         picture: the file of a diagram; None for none.
     """
 
@@ -25,15 +27,19 @@ class CellSettings:
     picture: Picture | None
     features: FeatureShape
     filters: Count
-    cell: CellSpec
+    cells: Mapping[str, CellSpec]
     overwrite: bool
 
     def __post_init__(self) -> None:
         if self.picture:
             check_free("picture", self.picture, "cell", self.overwrite)
+        if not 1 <= len(self.cells) <= 2:
+            raise ValueError(f"cell: must be one cell, or two different ones to compare, got {len(self.cells)}.")
 
 
 def read(config: Config) -> CellSettings:
     """Raises a ConfigError for what is wrong."""
-    cell = read_cell(config.value("cell", str), config.build("space", CellSpace | AnyCell))
-    return config.read(CellSettings, cell=cell)
+    space = config.build("space", CellSpace | AnyCell)
+    given = config.value("cell", str | list[str])  # type: ignore[arg-type]
+    names = [given] if isinstance(given, str) else given
+    return config.read(CellSettings, cells={name: read_cell(name, space) for name in names})

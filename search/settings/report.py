@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
@@ -26,6 +26,7 @@ class ReportSettings:
         good_share: the part of the leaderboard whose operators are compared with those of all cells.
         landmarks: cells to compare costs with, and their mIoU on the search's proxy task where that was measured.
         overrides: that the command to retrain a cell takes from here.
+        figures: a folder for every figure of the page as a file of ``format``, ``width`` inches wide; None for none.
     """
 
     name: FolderName
@@ -35,6 +36,9 @@ class ReportSettings:
     good_share: Annotated[float, Gt(0), Le(1)]
     landmarks: Mapping[str, Annotated[float, Ge(0), Le(1)] | None]
     overrides: Overrides
+    figures: OutputFolder | None = None
+    format: Literal["pdf", "svg", "png"] = "pdf"
+    width: Annotated[float, Ge(2.5), Le(20)] = 7.2
 
     def __post_init__(self) -> None:
         _ = self.landmark_cells

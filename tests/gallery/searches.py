@@ -14,7 +14,7 @@ from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
-from search.journal.events import CellProposed, Event, RungReached, SearchOpened, TrialEnded
+from search.journal.events import CellProposed, Event, RungReached, SearchOpened, TrialEnded, now_s
 from search.journal.lines import BEGIN, encode
 from search.journal.record import SearchRecord
 from search.journal.study import Study
@@ -42,8 +42,8 @@ def write_search(path: Path, name: str, trials: int, repeats: int = 0) -> None:
         "algorithm": described(algorithm),
         "scheduler": described(plan.scheduler),
         "proxy": {"rungs": list(RUNGS), "cell": {"filters": 256}},
-        "dataset": {"kind": "data.datasets.camvid.CamVid", "root": "my data"},
-        "backbone": {"kind": "models.settings.BackboneSettings", "name": "mobilenetv2", "weights": "hub"},
+        "dataset": {"kind": "data.datasets.camvid.CamVid", "root": "my data", "holdout_sequence": "0006R0", "folds": None},
+        "backbone": {"name": "tu-mobilenetv2_100", "output_stride": 16, "weights": "hub", "pad_type": "same", "seed": 0},
         "features": {"shape": [320, 49, 49]},
         "seed": 0,
         "scoring_code": "0123456789abcdef",
@@ -52,7 +52,7 @@ def write_search(path: Path, name: str, trials: int, repeats: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         lines = _Lines(file.write)
-        study = Study(lines, SearchRecord(), plan, SearchOpened(name, known, {**known, "trials": trials}, 0.0))
+        study = Study(lines, SearchRecord(), plan, SearchOpened(name, known, {**known, "trials": trials}, now_s()))
         while (proposed := study.propose()) is not None:
             if rng.random() < FAILING:
                 study.failed(proposed.trial, Status.DIVERGED, "the loss is nan")

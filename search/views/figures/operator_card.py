@@ -1,13 +1,14 @@
 """A branch of a cell as a card: what its operator sees, and its name."""
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from itertools import product
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from models.spec import AtrousConv, CellSpec, Conv1x1, Operator, PyramidPooling
 from search.views.figures.cell_layout import Box, Measures
@@ -73,7 +74,7 @@ def draw_operator(operator: Operator, axes: Axes, card: Box, pen: Pen) -> None:
 @draw_operator.register
 def _(operator: Conv1x1, axes: Axes, card: Box, pen: Pen) -> None:
     inset = _draw_inset(operator, axes, card, pen)
-    _draw_dot(axes, inset.centre, inset.middle, 0.045 * inset.width, pen.colour(BROWN))
+    _draw_dots(axes, [(inset.centre, inset.middle)], 0.045 * inset.width, pen.colour(BROWN), pen)
 
 
 @draw_operator.register
@@ -83,8 +84,8 @@ def _(operator: AtrousConv, axes: Axes, card: Box, pen: Pen) -> None:
     reach = Box(inset.centre - across, inset.middle - down, 2 * across, 2 * down)
     axes.add_patch(_rectangle(reach, facecolor=tint(colour, 0.2), linewidth=0))
     radius = min(inset.width / 30, 0.45 * min(down, across))
-    for steps_down, steps_across in product((-1, 0, 1), repeat=2):
-        _draw_dot(axes, inset.centre + steps_across * across, inset.middle + steps_down * down, radius, colour)
+    taps = [(inset.centre + x * across, inset.middle + y * down) for y, x in product((-1, 0, 1), repeat=2)]
+    _draw_dots(axes, taps, radius, colour, pen)
 
 
 @draw_operator.register
@@ -123,8 +124,11 @@ def rounded(box: Box, **style: Any) -> FancyBboxPatch:
     return FancyBboxPatch((box.left, box.top), box.width, box.height, boxstyle=corners, zorder=3, **style)
 
 
-def _draw_dot(axes: Axes, x: float, y: float, radius: float, colour: str) -> None:
-    axes.add_patch(Circle((x, y), radius, facecolor=colour, linewidth=0, zorder=3))
+def _draw_dots(axes: Axes, places: Sequence[tuple[float, float]], radius: float, colour: str, pen: Pen) -> None:
+    """As one line of marks: nine circles take ten times as long."""
+    size = 2 * 72 * radius * pen.zoom
+    xs, ys = zip(*places, strict=True)
+    axes.plot(xs, ys, linestyle="", marker="o", markersize=size, markeredgewidth=0, color=colour, zorder=3)
 
 
 def _rectangle(box: Box, **style: Any) -> Rectangle:

@@ -41,7 +41,7 @@ def draw_operator_usage(usage: OperatorUsage | None, path: Path, title: str = ""
     never tried.
     """
     is_narrow = width < NARROW
-    figure = new_figure(width, 1.75 * width if is_narrow else 5.0, title)
+    figure = new_figure(width, 1.55 * width if is_narrow else 5.0, title)
     if usage is None or not usage.is_telling:
         figure.text(0.5, 0.5, f"fewer than {FEWEST} good cells: too few to say", ha="center", color=GREY, fontsize=TEXT)
         save_figure(figure, path)

@@ -41,7 +41,7 @@ def draw_scores(record: SearchRecord, path: Path, title: str = "", width: float 
     rungs = _scores_by_rung(record)
     shown = rungs[-PANELS:]
     is_narrow = width < NARROW
-    figure = new_figure(width, 1.1 + (1.45 if is_narrow else 1.15) * max(len(shown), 2), title)
+    figure = new_figure(width, 1.1 + (1.05 if is_narrow else 1.15) * max(len(shown), 2), title)
     if not shown:
         axes = figure.add_subplot()
         plain_axes(axes)

@@ -61,8 +61,12 @@ def draw_two_rankings(
         first: what the first score is called in the notes.
     """
     is_narrow = width < NARROW
-    figure = new_figure(width, 1.75 * width if is_narrow else 0.52 * width, title)
-    panels = figure.subplots(*((2, 1) if is_narrow else (1, 2)), width_ratios=None if is_narrow else (1.5, 1))
+    figure = new_figure(width, 1.5 * width if is_narrow else 0.52 * width, title)
+    panels = figure.subplots(
+        *((2, 1) if is_narrow else (1, 2)),
+        height_ratios=(1.3, 1) if is_narrow else None,
+        width_ratios=None if is_narrow else (1.5, 1),
+    )
     ordered = sorted(cells, key=lambda cell: -cell.final)
     _draw_scores(panels[0], ordered, labels)
     _draw_ranks(panels[1], ordered, first)

@@ -4,32 +4,46 @@ from math import ceil
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from search.findings.estimates import points
 from search.findings.what_mattered import Mattered, WhatMattered
-from search.views.figures.style import BLUE, DPI, GREY, INK, VERMILLION, plain_axes, save_figure
+from search.views.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    NARROW,
+    SMALL,
+    TEXT,
+    VERMILLION,
+    WIDTH,
+    new_figure,
+    plain_axes,
+    save_figure,
+)
 
-COLUMNS = 4
+PANEL = 1.4
+"""Inches of a panel at least."""
 FEWEST = 5
 """Cells of an interval that is drawn whole."""
 
 
-def draw_what_mattered(found: WhatMattered, path: Path) -> None:
+def draw_what_mattered(found: WhatMattered, path: Path, width: float = WIDTH) -> None:
     """Draw the mean score of the cells that chose alike, choice by choice, the most important first."""
-    rows = ceil(len(found.choices) / COLUMNS)
-    figure = Figure(figsize=(7.2, 0.6 + 2.05 * rows), dpi=DPI, layout="constrained")
-    panels = list(figure.subplots(rows, COLUMNS, sharey=True, squeeze=False).flat)
+    columns = min(4, int(width / PANEL))
+    rows = ceil(len(found.choices) / columns)
+    figure = new_figure(width, 0.8 + 1.75 * rows)
+    panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for axes, choice in zip(panels, found.choices, strict=False):
         _draw_choice(axes, choice)
     panels[0].set_ylim(*_limits(found))
     for axes in panels[len(found.choices) :]:
         axes.set_axis_off()
-    figure.supylabel(f"mean mIoU at rung {found.rung} (%)", fontsize=8, color=INK)
+    figure.supylabel(f"mean mIoU at rung {found.rung} (%)", fontsize=TEXT, color=INK)
     note = "filled: as the best cell chose; per cent: share of what sets the best tenth of the cells apart; grey: may be chance"
     effects = "below: points of mIoU with 95 % intervals, the other choices held"
     caveat = "all as if cells were independent; mutants repeat what their parents have"
-    figure.supxlabel(f"{note}\n{effects}; {caveat}", fontsize=7, color=INK)
+    parts = [*note.split("; "), effects, caveat] if width < NARROW else [note, f"{effects}; {caveat}"]
+    figure.supxlabel("\n".join(parts), fontsize=SMALL, color=INK)
     save_figure(figure, path)
 
 

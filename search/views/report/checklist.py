@@ -52,6 +52,6 @@ def _splits(known: Mapping[str, Any]) -> str:
 
 
 def _beside_random(known: Mapping[str, Any], control: Control | None) -> str:
-    if str(known.get("algorithm", {}).get("kind", "")).endswith("Uniform"):
+    if str(known.get("algorithm", {}).get("kind", "")).lower().endswith("uniform"):
         return "this is random search"
     return control.text() if control else "no: dpc compare beside a search with algorithm=uniform"

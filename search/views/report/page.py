@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no network, no scripts, images inside.
+"""A report as one HTML page that needs nothing else: no network, no scripts, figures inside.
 
 What a journal says is text, whatever it looks like: the template escapes all of it, and the page's own policy lets a
 browser load no more than the images and the style that are in it.
@@ -6,16 +6,18 @@ browser load no more than the images and the style that are in it.
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from search.findings.leaderboard import percent, quantity
 from search.findings.search_noise import SearchNoise
-from search.journal.record import TrialRecord
 from search.views.report.course import Course, RungCourse, in_time, moment
+from search.views.report.glyph import glyph
+from search.views.report.leaderboard import Board
 from search.views.report.searched import Fact
 
 _HERE = Path(__file__).parent
@@ -26,19 +28,12 @@ class Picture:
     """A figure and what it shows.
 
     Attributes:
-        svg: the file's content.
-        is_wide: as wide as the page; else as large as it was drawn.
+        sizes: the figure for a page; a second one is for a phone.
     """
 
     title: str
-    svg: bytes
+    sizes: Sequence[Markup]
     reading: str = ""
-    is_wide: bool = True
-
-    @property
-    def uri(self) -> str:
-        """The image inside of the page. A browser runs no script of such an image."""
-        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +43,13 @@ class Report:
     Attributes:
         scope: how, in how large a space, on what, in a few words.
         state, summary: a sentence each.
-        ranked: the leaderboard's first rows.
+        board: the leaderboard's rows.
         noise: what the search says of its own scores; None where it scored no cells twice.
         next_command: what trains the best cell; "" where there is none.
         pictures: by section: progress, scores, cells, reranked, costs, choices, operators, contributions; any may be empty.
         checklist: of what a publication must say.
         fingerprint: everything that decided, a line each.
+        folder: the search's, by which a command finds it.
     """
 
     name: str
@@ -65,12 +61,18 @@ class Report:
     course: Course
     rungs: Sequence[RungCourse]
     rungs_reading: str
-    ranked: Sequence[TrialRecord]
+    board: Board
     noise: SearchNoise | None
     next_command: str
-    pictures: dict[str, Sequence[Picture]]
+    pictures: Mapping[str, Sequence[Picture]]
     limits: Sequence[str]
     fingerprint: Sequence[str]
+    folder: str
+
+
+def counted(number: int, what: str) -> str:
+    """Such as 1 trial, or 2,000 trials."""
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def render(report: Report) -> str:
@@ -83,6 +85,7 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "quantity": quantity, "in_time": in_time, "moment": moment}
+    environment.filters |= {"glyph": glyph, "counted": counted}
     style = (_HERE / "page.css").read_text()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"

@@ -11,8 +11,10 @@ from search.findings.cost_front import CostFront, Landmark
 from search.findings.leaderboard import counted, ordinal, percent, quantity
 from search.findings.operator_usage import OperatorUsage, Usage
 from search.findings.search_noise import SearchNoise
+from search.findings.training_course import Step
 from search.findings.two_rankings import Ranking, proxy_correlation
-from search.journal.record import SearchRecord
+from search.journal.record import SearchRecord, TrialRecord
+from search.views.figures.landmarks import name_of
 from search.views.report.course import Course, RungCourse
 
 NAMED = 5
@@ -88,9 +90,8 @@ def of_rungs(rungs: Sequence[RungCourse]) -> str:
     return f"{text} {bias}" if any(rung.stopped for rung in rungs) else text
 
 
-def of_costs(fronts: Sequence[CostFront], landmarks: Sequence[Landmark]) -> str:
+def of_costs(front: CostFront, landmarks: Sequence[Landmark]) -> str:
     """What the best score costs, and what a little less would."""
-    front = fronts[0]
     if not front.front:
         return "No trial has completed, so there is no front yet."
     best = front.front[-1]
@@ -103,7 +104,7 @@ def of_costs(fronts: Sequence[CostFront], landmarks: Sequence[Landmark]) -> str:
     else:
         share = f"{100 * close.madds / best.madds:.0f} % of the best's multiply-adds"
         text += f"; {percent(close.miou)} % mIoU, within a point of the best, takes {share}"
-    unscored = [landmark.name for landmark in landmarks if landmark.miou is None]
+    unscored = [name_of(landmark) for landmark in landmarks if landmark.miou is None]
     return f"{text}. {' and '.join(unscored)}: only the costs are known here." if unscored else f"{text}."
 
 
@@ -135,6 +136,25 @@ def of_reranked(ranking: Ranking) -> str:
     name = f"The best of {len(ranking.compared)}, {best.cell.digest[:8]}"
     changed = f"{name}, was {ordinal(best.proxy_rank)} by proxy. Seeds of each: {len(ranking.seeds)}."
     return " ".join([changed, *ranking.verdict(), trust])
+
+
+def of_ancestry(line: Sequence[TrialRecord]) -> str:
+    """That it is an inference."""
+    return (
+        f"The best cell and the {len(line) - 1} before it that it most likely came through; grey is what each has of the one "
+        "before. A journal tells no parents: the likely one is, of the best that had ended, that with the fewest differences."
+    )
+
+
+def of_training(steps: Sequence[Step]) -> str:
+    """Where it was best, and whether it was still rising."""
+    best, last = max(steps, key=lambda step: step.miou), steps[-1]
+    known = {name: value for name, value in last.iou.items() if value is not None}
+    text = f"The best of {len(steps)} validations is {percent(best.miou)} % mIoU at iteration {best.iteration:,}"
+    if best is last:
+        text += ", the last one: it may not have ended rising"
+    worst = min(known, key=known.__getitem__) if known else ""
+    return f"{text}. Worst class at the end: {worst}, {percent(known[worst])} %." if worst else f"{text}."
 
 
 def of_contributions(contributions: Contributions) -> str:

@@ -180,6 +180,21 @@ def test_the_published_cell_is_shown_as_json(capsys):
     assert shown["cell"] == CellSpec.read(CONF / "cell" / "dpc_top1.json").to_json()
 
 
+def test_two_cells_are_shown_beside_each_other_with_what_they_have_in_common(capsys, tmp_path):
+    assert main(["cell", "cell=[aspp,dpc_top1]", "space=any", f"picture={tmp_path}/both.svg"]) == 0
+    said = capsys.readouterr().out
+    assert "aspp\nF  backbone features" in said
+    assert "dpc_top1\nF  backbone features" in said
+    assert "0 branches, from the backbone down" in said
+    assert "dpc_top1" in (tmp_path / "both.svg").read_text()
+    assert main(["cell", "cell=[aspp,dpc_top1]", "space=any", "format=json"]) == 0
+    assert [shown["digest"] for shown in json.loads(capsys.readouterr().out)] == [
+        CellSpec.read(CONF / "cell" / f"{name}.json").digest for name in ("aspp", "dpc_top1")
+    ]
+    assert main(["cell", "cell=[]"]) == 2
+    assert "cell: must be one cell, or two different ones to compare, got 0." in capsys.readouterr().err
+
+
 def test_the_cache_command_extracts_what_a_search_with_folds_reads(capsys, tmp_path):
     small = ["dataset.num_train=4", "dataset.folds=2", "cache.workers=1", f"output_dir={tmp_path}"]
     assert main(["cache", "experiment=demo", *small]) == 0

@@ -7,26 +7,32 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 from PIL import Image
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1
+from search.config import CONF
 from search.deciding.outcomes import Status
 from search.findings.operator_usage import operator_usage
+from search.findings.training_course import Step
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.record import SearchRecord
 from search.views.figures import fonts
 from search.views.figures.class_names import short_names
 from search.views.figures.confusion import draw_confusion
 from search.views.figures.curves import time_unit
+from search.views.figures.kinship import draw_pair
 from search.views.figures.many_classes import worst_confusions
+from search.views.figures.operator_card import PALE
 from search.views.figures.operator_usage import draw_operator_usage
 from search.views.figures.overlay import painted
 from search.views.figures.progress import draw_progress
 from search.views.figures.scores import draw_scores
 from search.views.figures.style import far_below
+from search.views.figures.training_course import draw_training
 from training.metrics import ConfusionMatrix
 
 ROAD = "道路"
@@ -220,3 +226,31 @@ def assert_legible(figure: Figure) -> None:
     for (one, a), (two, b) in combinations(boxes, 2):
         across, down = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
         assert min(across, down) < 3, (one, two)
+
+
+# Cells and courses
+
+
+def test_what_two_cells_share_is_pale_in_both(drawn, tmp_path):
+    one, other = (CellSpec.read(CONF / "cell" / f"{name}.json") for name in ("aspp", "dpc_top1"))
+    third = CellSpec((*one.branches[:4], Branch(0, Conv1x1())))
+    draw_pair({"aspp": one, "mine": third}, tmp_path / "one.png")
+    draw_pair({"aspp": one, "dpc": other}, tmp_path / "two.png")
+    assert "grey: the 4 branches that both have" in [text.get_text() for text in drawn[0].texts]
+    assert "no branch from the backbone down is in both" in [text.get_text() for text in drawn[1].texts]
+    pale = [sum(to_hex(patch.get_edgecolor()) == PALE.lower() for patch in axes.patches) for axes in drawn[0].axes]
+    none = [sum(to_hex(patch.get_edgecolor()) == PALE.lower() for patch in axes.patches) for axes in drawn[1].axes]
+    assert [more - fewer for more, fewer in zip(pale, none, strict=True)] == [8, 8]  # card and badge of each
+
+
+@pytest.mark.parametrize("num_classes", [2, 6, 19, 150])
+@pytest.mark.parametrize("width", [3.3, 7.2])
+def test_the_course_of_a_training_names_its_classes_apart(num_classes, width, drawn, tmp_path):
+    steps = [
+        Step(100 * number, 1 / number, 0.1 * number, {f"class {one}": 0.1 + 0.0001 * one for one in range(num_classes)})
+        for number in range(1, 6)
+    ]
+    draw_training(steps, tmp_path / "one.png", width=width)
+    names = [text.get_text() for text in drawn[0].axes[2].texts]
+    assert len(names) == min(num_classes, 6)
+    assert_legible(drawn[0])

@@ -25,9 +25,11 @@ from search.findings.leaderboard import ordinal
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
+from search.session.conf_choices import by_choice, shared_arguments
 from search.views.report import readings
 from search.views.report.course import course, in_time, rung_courses
-from search.views.report.page import Report, render
+from search.views.report.leaderboard import board
+from search.views.report.page import Picture, Report, render
 from search.views.report.searched import fingerprint_lines, in_words, recorded_space, scope, searched
 
 SPACE = CellSpace(
@@ -112,10 +114,13 @@ def report(folder: Path, *overrides: str) -> Page:
 
 
 def assert_is_inert(page: Page) -> None:
-    assert not {"script", "link", "iframe", "object", "embed", "base", "form", "svg", "a"} & set(page.tags)
-    for _, attributes in page.elements:
-        assert not [name for name in attributes if name.startswith("on") or name in ("href", "srcset", "style")]
-        assert attributes.get("src", "data:image/svg+xml;base64,").startswith("data:image/svg+xml;base64,")
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form", "img", "foreignobject", "animate", "set"} & set(
+        page.tags
+    )
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "style", "xlink:href")]
+        here = ("#", "data:image/png;base64,") if tag == "image" else ("#",)
+        assert attributes.get("href", "#").startswith(here)
 
 
 @pytest.fixture
@@ -125,22 +130,47 @@ def finished(tmp_path):
     return tmp_path, SearchRecord(events)
 
 
-def test_the_page_has_the_leaderboard_with_costs_and_what_to_run_next(finished):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The page of a finished search with all its figures, and the search."""
+    folder, events = tmp_path_factory.mktemp("whole"), search(40)
+    write(folder, [*events, SearchClosed("40 trials", 1100.0)])
+    return report(folder), SearchRecord(events)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages have the words of their figures and not the figures, which take most of a page's time."""
+    monkeypatch.setattr("search.session.report._picture", lambda drawing, rows: Picture(drawing.title, [], drawing.reading))
+
+
+def test_the_page_has_the_leaderboard_with_costs_and_what_to_run_next(finished, undrawn):
     folder, record = finished
     page = report(folder, "rows=5")
-    rows = re.findall(r"<tr><td>(\d+)</td><td class=\"number\">([\d.]+)</td>.*?<code>(\w+)</code>", page.html)
-    best = record.leaderboard()[:5]
-    assert rows == [(str(rank), f"{100 * trial.miou:.2f}", trial.cell.digest) for rank, trial in enumerate(best, start=1)]
-    assert page.says(*(f"{branch}" for branch in best[0].cell.branches), f"dpc retrain output_dir={folder} from=demo rank=1")
+    cells = r"<th scope=\"row\">(\d+)</th><td class=\"number\">([\d.]+)</td>.*?<code>(\w+)</code>"
+    rows = re.findall(rf"<tr id=\"t(\d+)\" class=\"(\w+)([\w -]*)\">{cells}", page.html)
+    ranked = [trial for trial in record.leaderboard() if trial.miou is not None]
+    assert rows == [
+        (
+            str(trial.proposed.trial),
+            trial.status,
+            (" late" if rank > 5 else "") + (" late-of-status" if place > 5 else ""),
+            str(rank),
+            f"{100 * trial.miou:.2f}",
+            trial.cell.digest,
+        )
+        for rank, trial in enumerate(ranked, start=1)
+        for place in [sum(other.status == trial.status for other in ranked[:rank])]
+    ]
+    assert page.says(str(ranked[0].cell), f"dpc retrain output_dir={folder} from=demo rank=1")
 
 
-def test_the_page_says_what_was_searched_and_how_it_went(finished):
-    folder, record = finished
-    page = report(folder)
+def test_the_page_says_what_was_searched_and_how_it_went(whole):
+    page, record = whole
     assert page.says(
         "Complete: 40 trials.",
         "418,414,128,120 encodings, 37,888,452,756 different cells",
-        "Uniform, Asha",
+        "uniform, asha",
         "rungs 10, 20, 30",
         "c0ffee",
         "0123456789abcdef",
@@ -151,19 +181,110 @@ def test_the_page_says_what_was_searched_and_how_it_went(finished):
     )
 
 
-def test_every_figure_is_inside_the_page_with_a_sentence(finished):
+def test_every_figure_is_inside_the_page_with_a_sentence(whole):
+    page, _ = whole
+    figures = [attributes for tag, attributes in page.elements if tag == "svg" and attributes.get("class") != "glyph"]
+    assert len(figures) == 10  # search for a page and for a phone, progress, scores, four cells, choices, parameters
+    assert all(len(figure["aria-label"]) > 30 for figure in figures)
+    assert page.tags.count("figcaption") == page.tags.count("figure") == 9
+    names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(names) == len(set(names))
+    used = {attributes["href"].removeprefix("#") for tag, attributes in page.elements if tag in ("a", "use")}
+    assert used <= set(names)
+
+
+def test_a_mark_of_a_figure_says_its_cell_and_leads_to_its_row(whole):
+    page, record = whole
+    best = record.best
+    said = re.search(rf'<a href="#t{best.proposed.trial}"><title>(.*?)</title>', page.html, flags=re.DOTALL)[1]
+    assert said.startswith(f"Rank 1: {100 * best.miou:.2f} %, completed at rung 3")
+    assert str(best.cell).replace("<", "&lt;") in said
+    scored = [trial for trial in record.finished if trial.miou is not None]
+    rows = {attributes["id"] for tag, attributes in page.elements if tag == "tr" and "id" in attributes}
+    assert rows == {f"t{trial.proposed.trial}" for trial in scored}
+
+
+def test_of_a_thousand_cells_the_front_and_the_best_hundred_have_a_row():
+    record = SearchRecord(search(1500, failing=0))
+    ranked = record.leaderboard()
+    rows = board(record, ranked, shown=20).rows
+    front = {one.trial for one in cost_front(record, "madds").front}
+    assert [row.rank for row in rows][:100] == list(range(1, 101))
+    assert front <= {row.trial.proposed.trial for row in rows}
+    assert len(rows) < 100 + len(front) + 1
+    assert len(board(record, ranked[:1000], shown=20).rows) == 1000
+
+
+def test_the_page_is_one_a_person_can_find_their_way_in(whole):
+    page, _ = whole
+    targets = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
+    sections = {f"#{attributes['id']}" for tag, attributes in page.elements if tag == "section"}
+    assert {target for target in targets if not re.fullmatch(r"#t\d+", target)} == sections
+    assert page.tags.count("details") == 3
+    assert page.html.index("search0-") < page.html.index('id="leaderboard"')  # the page leads with the search in one picture
+    assert all(attributes.get("scope") in ("col", "row") for tag, attributes in page.elements if tag == "th")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given", "expected"),
+    [
+        (
+            {"kind": "data.datasets.camvid.CamVid", "root": "/my data", "folds": None},
+            [],
+            ["dataset=camvid", "dataset.root=/my data"],
+        ),
+        ({"kind": "data.datasets.shapes.Shapes", "seed": 3, "size_px": 321}, [], ["dataset=shapes", "dataset.seed=3"]),
+        ({"kind": "my_module.Mine"}, [], []),
+        ({"kind": "data.datasets.shapes.Shapes", "seed": 3}, ["dataset=folder"], ["dataset=folder"]),
+        ({"kind": "data.datasets.shapes.Shapes", "seed": 3}, ["experiment=demo"], ["experiment=demo"]),
+    ],
+    ids=["its root", "what was changed", "one of a user's own", "given", "in an experiment"],
+)
+def test_the_next_command_has_the_data_set_of_the_search(recorded, given, expected):
+    assert shared_arguments(given, SearchOpened("one", {}, {"dataset": recorded}, 0.0)) == expected
+
+
+def test_the_next_command_has_the_backbone_of_the_search():
+    settled = {"name": "tu-mobilenetv2_100", "output_stride": 8, "weights": "hub", "mean": [0.5], "std": [0.5], "seed": 0}
+    found = shared_arguments([], SearchOpened("one", {}, {"backbone": settled}, 0.0))
+    assert found == ["backbone=mobilenetv2", "backbone.output_stride=8", "backbone.weights=hub"]
+
+
+@pytest.mark.parametrize("group", ["algorithm", "scheduler", "dataset"])
+def test_a_page_names_what_decides_as_a_person_types_it(group):
+    for file in (CONF / group).glob("*.yaml"):
+        kind = re.search(r"^_target_: (\S+)", file.read_text(), flags=re.MULTILINE)
+        if kind and file.stem != "listed":
+            named = by_choice(SearchOpened("one", {group: {"kind": kind[1]}}, {}, 0.0))
+            assert named.fingerprint[group]["kind"] == file.stem
+
+
+@pytest.mark.parametrize("suffix", ["pdf", "svg"])
+def test_every_figure_of_the_page_is_a_file_where_it_is_asked_for(suffix, finished):
     folder, _ = finished
-    images = [attributes for tag, attributes in report(folder).elements if tag == "img"]
-    assert len(images) == 8  # progress, scores, four cells, costs, choices
-    for image in images:
-        svg = base64.b64decode(image["src"].removeprefix("data:image/svg+xml;base64,"))
-        assert svg.startswith(b"<?xml")
-        assert svg.rstrip().endswith(b"</svg>")
-        assert len(image["alt"]) > 30
+    report(folder, f"figures={folder}/figures", f"format={suffix}", "width=3.3")
+    files = sorted((folder / "figures").iterdir())
+    names = [
+        "cell_rank_1",
+        "cell_rank_2",
+        "cell_rank_3",
+        "cell_worst",
+        "parameters",
+        "progress",
+        "scores",
+        "search",
+        "what_mattered",
+    ]
+    assert [file.name for file in files] == [f"{name}.{suffix}" for name in names]
+    for file in files:
+        written = file.read_bytes()
+        size = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)" if suffix == "pdf" else rb'width="([\d.]+)pt"', written)
+        assert float(size[1]) <= 3.3 * 72 + 0.01
+        assert b"/Type3" not in written
 
 
-def test_a_browser_may_load_nothing_but_what_is_in_the_page(finished):
-    page = report(finished[0])
+def test_a_browser_may_load_nothing_but_what_is_in_the_page(whole):
+    page, _ = whole
     assert_is_inert(page)
     (policy,) = [attributes["content"] for _, attributes in page.elements if "http-equiv" in attributes]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
@@ -177,6 +298,7 @@ def test_a_browser_may_load_nothing_but_what_is_in_the_page(finished):
         "form-action": "'none'",
     }
     assert not re.search(r"url\(|@import", style)
+    assert '<svg xmlns="http://www.w3.org/2000/svg"' in page.html
 
 
 @dataclass(frozen=True)
@@ -222,20 +344,18 @@ def test_markup_in_a_cell_and_a_command_is_text():
                 course(events, record),
                 [],
                 "",
-                [trial],
+                board(record, [trial], 20),
                 None,
                 EVIL,
-                dict.fromkeys(SECTIONS, ()),
+                {},
                 [],
                 [EVIL],
+                EVIL,
             )
         )
     )
     assert_is_inert(page)
-    assert page.text.count("<script>alert(1)</script>") == 3
-
-
-SECTIONS = ("progress", "scores", "cells", "reranked", "costs", "choices", "operators", "contributions")
+    assert page.text.count("<script>alert(1)</script>") == 4
 
 
 def test_the_same_journal_gives_the_same_page(finished):
@@ -264,12 +384,12 @@ def test_a_search_in_any_state_has_a_page(events, sentences, tmp_path):
     assert page.says(*sentences)
 
 
-def test_a_search_that_writes_at_this_moment_has_a_page(tmp_path):
+def test_a_search_that_writes_at_this_moment_has_a_page(tmp_path, undrawn):
     write(tmp_path, search(20, running=2), torn=b'{"event": "rung_reached", "tri')
     assert report(tmp_path).says("20 of 40 trials have ended")
 
 
-def test_stopped_trials_alone_are_not_called_completed(tmp_path):
+def test_stopped_trials_alone_are_not_called_completed(tmp_path, undrawn):
     cell = SPACE.sample(Random(0))
     write(
         tmp_path,
@@ -296,11 +416,11 @@ def renumbered(events: Sequence[Event]) -> list[Event]:
 
 
 @pytest.mark.parametrize("is_comparable", [True, False])
-def test_inherited_cells_are_ranked_where_their_scores_are_comparable(is_comparable, tmp_path):
+def test_inherited_cells_are_ranked_where_their_scores_are_comparable(is_comparable, tmp_path, undrawn):
     write(tmp_path, [inherited(0, is_comparable), *renumbered(search(10))])
     page = report(tmp_path)
-    assert page.says("1 finished cells of another search")
-    assert page.says("completed in parent") == is_comparable
+    assert page.says("1 finished cell of another search")
+    assert page.says("completed at 3 in parent") == is_comparable
     assert page.says("Inherited cells that were scored otherwise") != is_comparable
     assert page.says("scores 99.00 % mIoU") == is_comparable
 
@@ -323,7 +443,7 @@ def test_rungs_count_who_reached_them_and_who_was_stopped_there():
     assert [rung.correlation is None for rung in found] == [False, False, True]
 
 
-def test_a_landmark_that_the_search_completed_has_its_score(tmp_path):
+def test_a_landmark_that_the_search_completed_has_its_score(tmp_path, undrawn):
     aspp = CellSpec.read(CONF / "cell" / "aspp.json")
     events = search(10, failing=0)
     events += [
@@ -332,11 +452,11 @@ def test_a_landmark_that_the_search_completed_has_its_score(tmp_path):
         TrialEnded(10, Status.COMPLETED, "", 9.0, 1001.0),
     ]
     write(tmp_path, events)
-    assert report(tmp_path).says("dpc_top1: only the costs are known here")
+    assert report(tmp_path).says("DPC: only the costs are known here")
     assert not report(tmp_path, "landmarks.dpc_top1=0.6").says("only the costs are known here")
 
 
-def test_retrained_cells_show_what_their_branches_contribute(finished):
+def test_retrained_cells_show_what_their_branches_contribute(finished, undrawn):
     folder, record = finished
     best = record.best.cell
     model = Segmenter(best, 2, BackboneSettings("local"), CellSettings(filters=8))
@@ -381,12 +501,12 @@ def test_a_space_with_operators_of_a_users_own_is_not_counted():
 
 
 @pytest.mark.parametrize("place", ["", "search.space."], ids=["the class alone", "where it lay before the folders moved"])
-def test_a_report_is_whole_however_the_journal_names_the_kinds_of_its_space(tmp_path, place):
+def test_a_report_is_whole_however_the_journal_names_the_kinds_of_its_space(tmp_path, place, undrawn):
     fingerprint = json.loads(json.dumps(FINGERPRINT).replace("search.deciding.space.", place))
     assert fingerprint["space"]["operators"]["atrous"]["kind"] == f"{place}AtrousConvs"
     write(tmp_path, [replace(OPENED, fingerprint=fingerprint), *search(20)[1:]])
     page = report(tmp_path)
-    assert page.says("418,414,128,120 encodings, 37,888,452,756 different cells", "Uniform, Asha")
+    assert page.says("418,414,128,120 encodings, 37,888,452,756 different cells", "uniform, asha")
 
 
 def test_a_journal_of_an_older_version_says_what_it_knows():
@@ -424,12 +544,12 @@ def test_a_cell_close_to_the_best_at_lower_cost_is_pointed_out():
         record.apply(CellProposed(number, cell, 0, 1, madds, 0.0))
         record.apply(RungReached(number, 1, 10, miou, 1.0, 1.0, False, "", 0.0))
         record.apply(TrialEnded(number, Status.COMPLETED, "", 1.0, 0.0))
-    said = readings.of_costs([cost_front(record, "madds")], [])
+    said = readings.of_costs(cost_front(record, "madds"), [])
     assert said.startswith("3 of 3 completed cells are on the front")
     assert "79.50 % mIoU, within a point of the best, takes 60 % of the best's multiply-adds" in said
 
 
-def test_what_a_publication_must_say_is_answered_as_far_as_the_journal_knows_it(tmp_path):
+def test_what_a_publication_must_say_is_answered_as_far_as_the_journal_knows_it(tmp_path, undrawn):
     events = search(30)
     write(tmp_path, events)
     page = report(tmp_path)
@@ -445,7 +565,7 @@ def test_what_a_publication_must_say_is_answered_as_far_as_the_journal_knows_it(
     assert page.says("Beside random search", "no: dpc compare beside a search with algorithm=uniform")
 
 
-def test_a_search_that_scored_cells_twice_shows_what_its_cells_are_expected_to_score(tmp_path):
+def test_a_search_that_scored_cells_twice_shows_what_its_cells_are_expected_to_score(tmp_path, undrawn):
     events = search(30, failing=0)
     completed = [event.trial for event in events if isinstance(event, TrialEnded) and event.status == Status.COMPLETED][:4]
     cells = {event.trial: event.cell for event in events if isinstance(event, CellProposed)}
@@ -458,12 +578,12 @@ def test_a_search_that_scored_cells_twice_shows_what_its_cells_are_expected_to_s
     write(tmp_path, events)
     page = report(tmp_path)
     assert page.says("Noise, by 4 cells scored twice: standard deviation", "Under a fresh seed the best is expected to score")
-    assert page.says("rank mIoU expected rung status")
+    assert page.says("rank mIoU expected cell multiply-adds")
     assert page.says("30 proposed of 40, 30 ended, 0 open")
     assert "(noise=8)" not in page.text
 
 
-def test_a_re_ranking_is_shown_with_what_it_changed(finished):
+def test_a_re_ranking_is_shown_with_what_it_changed(finished, undrawn):
     folder, record = finished
     assert "trained end to end" not in report(folder).text
     best = [trial for trial in record.leaderboard() if trial.status == Status.COMPLETED][:6]
