@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from models.settings import HUB
-from search.config import CONF
+from search.config import CONF, Overrides
 from search.journal.events import SearchOpened
+from search.settings.groups import SHARED
 
 GROUPS = ("dataset", "backbone")
 NAMED = ("algorithm", "scheduler", "dataset")
@@ -38,10 +39,14 @@ def shared_arguments(given: Sequence[str], opened: SearchOpened) -> list[str]:
     """The settings that a later command needs as the search had them.
 
     Args:
-        given: what was said on the command line; it stands, and the journal adds the groups that it does not choose.
+        given: what was said on the command line; it stands, and the journal adds what it does not choose: the search's own
+            arguments, where it has them, else the data set and backbone that it records.
     """
     known = {**opened.fingerprint, **opened.settings}
     is_chosen = any(text.startswith("experiment=") for text in given)
+    own = Overrides(tuple(known.get("arguments") or ())).of(*(group for group in SHARED if group != "output_dir"))
+    if own and not any(text.split("=")[0] in GROUPS for text in given) and not is_chosen:
+        return [*given, *own]
     missing = [group for group in GROUPS if not is_chosen and not any(text.startswith(f"{group}=") for text in given)]
     return [*given, *(text for group in missing for text in _chosen(group, known.get(group)))]
 

@@ -244,6 +244,13 @@ def test_the_next_command_has_the_data_set_of_the_search(recorded, given, expect
     assert shared_arguments(given, SearchOpened("one", {}, {"dataset": recorded}, 0.0)) == expected
 
 
+def test_the_next_command_has_what_the_search_was_told():
+    arguments = ["experiment=camvid", "dataset.root=/data", "trials=9", "output_dir=there"]
+    opened = SearchOpened("one", {}, {"arguments": arguments, "dataset": {"kind": "data.datasets.camvid.CamVid"}}, 0.0)
+    assert shared_arguments(["output_dir=here"], opened) == ["output_dir=here", "experiment=camvid", "dataset.root=/data"]
+    assert shared_arguments(["experiment=demo"], opened) == ["experiment=demo"]
+
+
 def test_the_next_command_has_the_backbone_of_the_search():
     settled = {"name": "tu-mobilenetv2_100", "output_stride": 8, "weights": "hub", "mean": [0.5], "std": [0.5], "seed": 0}
     found = shared_arguments([], SearchOpened("one", {}, {"backbone": settled}, 0.0))
