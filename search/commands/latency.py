@@ -26,7 +26,7 @@ def run(settings: LatencySettings) -> int:
     torch.set_num_threads(settings.threads)
     cell_settings, features, rounds = CellSettings(filters=settings.filters), settings.features, settings.rounds
     space, rng = settings.space, Random(settings.seed)
-    cells = [space.sample(rng) for _ in range(settings.cells)]
+    cells = [space.sample(rng) for _ in range(settings.check_cells)]
     with progress_bar(console, "rounds over operators") as progress:
         table = measure_table(
             hardware(device), space.choices, space.num_branches, features, cell_settings, device, rounds, progress

@@ -37,9 +37,9 @@ def run(settings: SearchSettings) -> int:
     console = plain_console()
     name, folder, workplace = settings.name, settings.folder, settings.workplace
     check_workplace(workplace)
+    if table := settings.deciding.timed:
+        table.check_hardware(settings.deciding.latency.hardware or hardware_like(table))
     scoring = _scoring(settings, console)
-    if settings.deciding.timed:
-        settings.deciding.timed.check_hardware(settings.deciding.latency.hardware or hardware_like(settings.deciding.timed))
     plan = replace(settings.deciding.plan(scoring.features), repeats=settings.repeats)
     plan.check_costs()
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "search_code": search_code()}

@@ -19,14 +19,14 @@ class LatencySettings:
     """What is measured, and how.
 
     Attributes:
-        cells: whole cells, drawn at random, that sums over operators are compared with.
+        check_cells: whole cells, drawn at random, that sums over operators are compared with.
     """
 
     output_dir: OutputFolder
     device: Literal["cpu", "cuda"]
     threads: Count
     rounds: Count
-    cells: Annotated[int, Ge(FEWEST)]
+    check_cells: Annotated[int, Ge(FEWEST)]
     seed: Seed
     space: CellSpace
     features: FeatureShape

@@ -217,7 +217,7 @@ WRONG = {
     """,
     "latency": """
         threads=1000
-        cells=4
+        check_cells=4
         features.height=0
     """,
     "list": """
