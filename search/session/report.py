@@ -8,12 +8,13 @@ from tempfile import TemporaryDirectory
 
 from data.system.files import write_text
 from models.cost import cell_cost
+from search.deciding.algorithms.pareto import Cost
 from search.deciding.outcomes import Status
 from search.deciding.space import CellSpace
 from search.findings.contributions import model_contributions
 from search.findings.control import Control, control
 from search.findings.cost_front import Landmark, cost_front, landmarks
-from search.findings.leaderboard import percent
+from search.findings.leaderboard import is_timed, percent
 from search.findings.operator_usage import operator_usage
 from search.findings.search_noise import search_noise
 from search.findings.two_rankings import reranked
@@ -123,7 +124,8 @@ def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> 
 
 
 def _costs(settings: ReportSettings, search: KeptSearch) -> list[Picture]:
-    fronts = [cost_front(search.record, "madds"), cost_front(search.record, "params")]
+    timed: list[Cost] = ["latency_ms"] if is_timed(search.record) else []
+    fronts = [cost_front(search.record, cost) for cost in ("madds", "params", *timed)]
     if not fronts[0].completed:
         return []
     known = _landmarks(settings, search)
