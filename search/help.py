@@ -17,6 +17,7 @@ class Command:
 COMMANDS = {
     "search": Command("search for the best cell", "dpc search experiment=demo trials=40"),
     "cell": Command("show a cell: diagram, parameters, multiply-adds", "dpc cell cell=dpc_top1 format=json"),
+    "latency": Command("how long operators take on this machine", "dpc latency space.num_branches=3 features.channels=96"),
     "check-data": Command("find what is wrong with a data set", "dpc check-data dataset=folder dataset.root=my_data"),
     "cache": Command("build the feature cache that a search trains on", "dpc cache experiment=demo"),
     "list": Command("all searches of a folder: state, best score, cost", "dpc list output_dir=outputs"),

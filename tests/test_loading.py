@@ -37,6 +37,7 @@ TINY = [
 REFUSED = {
     "search": ["trials=-1"],
     "cell": ["cell=nobody"],
+    "latency": ["rounds=0"],
     "check-data": ["samples=0"],
     "cache": ["resources.cpu=0"],
     "report": ["name=nobody"],

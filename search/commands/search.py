@@ -23,7 +23,7 @@ from search.journal.study import Study
 from search.session.beginning import Beginning
 from search.session.code_version import search_code
 from search.session.hints import from_here, print_lines, program
-from search.session.machine import machine
+from search.session.machine import hardware_like, machine
 from search.session.scoring import Scoring, by_objective, by_proxy
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
@@ -37,6 +37,8 @@ def run(settings: SearchSettings) -> int:
     console = plain_console()
     name, folder, workplace = settings.name, settings.folder, settings.workplace
     check_workplace(workplace)
+    if table := settings.deciding.timed:
+        table.check_hardware(settings.deciding.latency.hardware or hardware_like(table))
     scoring = _scoring(settings, console)
     plan = replace(settings.deciding.plan(scoring.features), repeats=settings.repeats)
     plan.check_costs()

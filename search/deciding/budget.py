@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from data.system.errors import UserError
 from models.cost import CellCost
+from models.latency import TimedCost
 from models.spec import BACKBONE, Branch, CellSpec
+from search.deciding.algorithms.base import Algorithm
 from search.deciding.space import CellSpace
 
 CostOf = Callable[[CellSpec], CellCost]
@@ -18,10 +20,12 @@ class Budget:
     Attributes:
         madds: multiply-adds on one image, as ``models.cost`` counts them in full.
         params: parameters, likewise.
+        latency_ms: milliseconds on one image, as a table of ``models.latency`` adds them up.
     """
 
     madds: float | None = None
     params: float | None = None
+    latency_ms: float | None = None
 
     def __post_init__(self) -> None:
         for name, limit in self.limits.items():
@@ -31,7 +35,7 @@ class Budget:
     @property
     def limits(self) -> dict[str, float]:
         """What is limited, by name."""
-        return {name: limit for name in ("madds", "params") if (limit := getattr(self, name)) is not None}
+        return {name: limit for name in ("madds", "params", "latency_ms") if (limit := getattr(self, name)) is not None}
 
     def allows(self, cost: CellCost) -> bool:
         """Whether a cell of this cost may be trained."""
@@ -42,7 +46,17 @@ class Budget:
         for name, limit in self.limits.items():
             least = min(getattr(cost_of(cell), name) for cell in _cheap_cells(space))
             if limit < least:
-                raise UserError(f"budget.{name}: the space's cheapest cell has {least:,}, got a limit of {limit:,.0f}.")
+                raise UserError(f"budget.{name}: the space's cheapest cell has {least:,}, got a limit of {limit:,g}.")
+
+
+def check_latency(budget: Budget, algorithm: Algorithm, cost_of: CostOf, space: CellSpace) -> None:
+    """Raise a UserError if a latency is asked for that ``cost_of`` does not know of every operator."""
+    asked = ["budget.latency_ms"] if budget.latency_ms is not None else []
+    asked += ["algorithm.cost=latency_ms"] if getattr(algorithm, "cost", None) == "latency_ms" else []
+    for operator in space.choices if asked else ():
+        cell = CellSpec((Branch(BACKBONE, operator), *[Branch(0, operator)] * (space.num_branches - 1)))
+        if not isinstance(cost_of(cell), TimedCost):
+            raise UserError(f"{asked[0]}: needs latency.table=..., which `dpc latency` makes.")
 
 
 def _cheap_cells(space: CellSpace) -> list[CellSpec]:

@@ -20,12 +20,13 @@ def leaderboard(record: SearchRecord) -> list[dict[str, Any]]:
 
     ``rank`` from 1, ``digest``, ``miou`` at its last rung (None without a score), ``expected`` mIoU under a fresh seed (None
     where the search has not measured its noise), ``params``, ``madds``, ``status``, ``rung`` that it reached, ``seconds`` of
-    training and validation, ``cell``.
+    training and validation, ``cell``; ``latency_ms`` where the search has a table of them.
     """
     return _rows(record, search_noise(record))
 
 
 def _rows(record: SearchRecord, noise: SearchNoise | None) -> list[dict[str, Any]]:
+    timed = is_timed(record)
     return [
         {
             "rank": rank,
@@ -38,9 +39,15 @@ def _rows(record: SearchRecord, noise: SearchNoise | None) -> list[dict[str, Any
             "rung": len(trial.rungs),
             "seconds": trial.elapsed_s,
             "cell": trial.cell,
+            **({"latency_ms": trial.proposed.latency_ms} if timed else {}),
         }
         for rank, trial in enumerate(record.leaderboard(), start=1)
     ]
+
+
+def is_timed(record: SearchRecord) -> bool:
+    """Whether the search looks up how long its cells take."""
+    return any(trial.proposed.latency_ms is not None for trial in record.finished)
 
 
 def write_leaderboard(record: SearchRecord, folder: Path) -> None:
@@ -49,7 +56,7 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
     Beside the score that was found stands the one to expect under a fresh seed, where the search has measured its noise.
     """
     noise, text = search_noise(record), io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
+    writer = csv.DictWriter(text, [*COLUMNS, *(["latency_ms"] if is_timed(record) else [])])
     writer.writeheader()
     for row in _rows(record, noise):
         scores = {name: "" if row[name] is None else f"{row[name]:.6f}" for name in ("miou", "expected")}
@@ -65,8 +72,8 @@ def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
     """The first ``rows`` for a terminal."""
     table = Table(title="Leaderboard", title_justify="left", title_style="bold", box=None, pad_edge=False)
     noise = search_noise(record)
-    expected = ["expected"] if noise else []
-    for name in ("rank", "mIoU", *expected, "params", "madds", "rung", "status", "cell"):
+    expected, timed = ["expected"] if noise else [], ["ms"] if is_timed(record) else []
+    for name in ("rank", "mIoU", *expected, "params", "madds", *timed, "rung", "status", "cell"):
         table.add_column(name, justify="left" if name in ("status", "cell") else "right", no_wrap=True)
     for rank, trial in enumerate(record.leaderboard()[:rows], start=1):
         table.add_row(
@@ -75,6 +82,7 @@ def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
             *([percent(noise.of(trial))] if noise else []),
             quantity(trial.proposed.params),
             quantity(trial.proposed.madds),
+            *([f"{trial.proposed.latency_ms or 0:.3g}"] if timed else []),
             str(len(trial.rungs)),
             trial.status,
             trial.cell.digest,

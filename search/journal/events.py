@@ -31,6 +31,7 @@ class CellProposed:
 
     Attributes:
         repeats: the trial of the same cell under another seed, which is told from luck by this one; None of a new cell.
+        latency_ms: by the search's table (``models.latency``); None where it has none.
     """
 
     trial: int
@@ -40,6 +41,7 @@ class CellProposed:
     madds: int
     time_s: float
     repeats: int | None = None
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class TrialInherited:
         source: that search's name.
         is_comparable: whether its scores were got as this search gets them, within its budget. If not, they guide proposals and
             nothing else.
-        params, madds: counted as this search counts.
+        params, madds, latency_ms: counted as this search counts.
         rungs: iteration, mIoU, loss and elapsed seconds at each rung.
         comes_first: whether this search scores its cell before any that it proposes itself.
     """
@@ -106,6 +108,7 @@ class TrialInherited:
     elapsed_s: float
     time_s: float
     comes_first: bool = False
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,8 @@ class TrialRecord:
         mious = tuple(rung.miou for rung in self.rungs) if self.miou is not None else ()
         proposed = self.proposed
         costs = proposed.params, proposed.madds
-        return Evaluation(proposed.trial, self.cell, self.ended.status, mious, *costs, self.is_comparable)
+        latency_ms = proposed.latency_ms or 0.0
+        return Evaluation(proposed.trial, self.cell, self.ended.status, mious, *costs, self.is_comparable, latency_ms)
 
 
 class SearchRecord:
@@ -207,7 +208,7 @@ def _inherited(event: TrialInherited) -> TrialRecord:
         for rung, (iteration, miou, loss, elapsed_s) in enumerate(event.rungs, start=1)
     ]
     return TrialRecord(
-        CellProposed(number, event.cell, event.seed, event.params, event.madds, time_s),
+        CellProposed(number, event.cell, event.seed, event.params, event.madds, time_s, latency_ms=event.latency_ms),
         rungs,
         TrialEnded(number, event.status, event.reason, event.elapsed_s, time_s),
         event.source,

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from models.latency import latency_of
 from models.spec import CellSpec
 from search.deciding.algorithms.base import SpaceExhaustedError, repeat_seed
 from search.deciding.outcomes import Status
@@ -197,7 +198,9 @@ class Study:
 
     def _propose(self, cell: CellSpec, seed: int, repeats: int | None = None) -> CellProposed:
         cost = self.plan.cost_of(cell)
-        proposed = CellProposed(len(self.record.trials), cell, seed, cost.params, cost.madds, now_s(), repeats)
+        proposed = CellProposed(
+            len(self.record.trials), cell, seed, cost.params, cost.madds, now_s(), repeats, latency_of(cost)
+        )
         self._append(proposed)
         return proposed
 

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from models.cost import cell_cost
+from search.deciding.algorithms.pareto import Cost
 from search.deciding.outcomes import Status
 from search.deciding.space import CellSpace
 from search.findings.contributions import model_contributions
 from search.findings.control import Control
 from search.findings.cost_front import Landmark, cost_front, landmarks
 from search.findings.kinship import ancestry
-from search.findings.leaderboard import percent
+from search.findings.leaderboard import is_timed, percent
 from search.findings.operator_usage import operator_usage
 from search.findings.signature import signature
 from search.findings.training_course import read_course
@@ -123,10 +124,12 @@ def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> 
 
 
 def _costs(record: SearchRecord, known: Sequence[Landmark]) -> Iterator[Drawing]:
-    front = cost_front(record, "params")
-    if front.completed:
-        reading = f"{len(front.front)} of {len(front.completed):,} completed cells are on the front of mIoU and parameters."
-        yield Drawing("costs", "parameters", "mIoU against parameters", partial(draw_cost_fronts, [front], known), reading)
+    costs: dict[Cost, str] = {"params": "parameters"} | ({"latency_ms": "latency"} if is_timed(record) else {})
+    for cost, name in costs.items():
+        front = cost_front(record, cost)
+        if front.completed:
+            reading = f"{len(front.front)} of {len(front.completed):,} completed cells are on the front of mIoU and {name}."
+            yield Drawing("costs", name, f"mIoU against {name}", partial(draw_cost_fronts, [front], known), reading)
 
 
 def _landmarks(settings: ReportSettings, search: KeptSearch) -> list[Landmark]:

@@ -45,6 +45,7 @@ def search(
     budget: Budget | None = None,
     features: FeatureShape = TABLE_1,
     filters: int = 256,
+    latency: str | Path | None = None,
     seed: int = 0,
     window: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -77,6 +78,7 @@ def search(
         prior: a cell that good ones are expected to resemble, and how surely: proposals near it are mixed with the algorithm's.
         budget: the most that a cell may cost; None for no limit.
         features: the map that cells read, and ``filters`` of their branches: their exact cost follows.
+        latency: a table of ``dpc latency``, for ``Budget(latency_ms=...)`` and ``Pareto("latency_ms")``, of any hardware.
         seed: of proposals; a cell's own seed follows from it and from the cell.
         window: None lets proposals see all results that have arrived; a number makes the search deterministic: proposal n
             sees the results of trials up to n - window.
@@ -123,6 +125,7 @@ def search(
         budget,
         scoring.features,
         filters,
+        latency,
         seed,
         window,
         settings or {},

@@ -1,17 +1,17 @@
 """A study that was described in Python: what it is begun with, and where it lies."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data.system.errors import UserError
-from models.cost import FeatureShape, cell_cost
+from models.cost import FeatureShape
+from models.latency import LatencyTable, cost_with
 from models.spec import CellSpec
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.near_best import NearBest
 from search.deciding.algorithms.prior import NearPrior, Prior
-from search.deciding.budget import Budget
+from search.deciding.budget import Budget, check_latency
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha, Scheduler
 from search.deciding.space import CellSpace
@@ -35,6 +35,7 @@ def planned(
     budget: Budget | None,
     features: FeatureShape,
     filters: int,
+    latency: str | Path | None,
     seed: int,
     window: int | None,
     settings: Mapping[str, Any],
@@ -59,6 +60,11 @@ def planned(
     algorithm = algorithm or NearBest()
     if prior:
         prior.check(space)
+    table = LatencyTable.read(Path(latency)) if latency else None
+    if table:
+        table.check_maps(features, filters)
+    cost_of, budget = cost_with(table, features, filters), budget or Budget()
+    check_latency(budget, algorithm, cost_of, space)
     plan = Plan(
         space,
         NearPrior(algorithm, prior) if prior else algorithm,
@@ -66,8 +72,8 @@ def planned(
         tuple(rungs),
         trials,
         seed,
-        cost_of=partial(cell_cost, features=features, filters=filters),
-        budget=budget or Budget(),
+        cost_of=cost_of,
+        budget=budget,
         window=window,
         first=cells,
     )
@@ -82,6 +88,7 @@ def planned(
         "window": window,
         "first": [cell.digest for cell in cells],
         **({"prior": prior.recorded} if prior else {}),
+        **({"latency": table.recorded} if table else {}),
         "settings": described(settings),
         **scored_by,
         "search_code": search_code(),

@@ -6,7 +6,7 @@ a command begins (docs/decisions.md).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,13 +18,14 @@ from data.datasets.contract import SegmentationDataset
 from data.store import Store
 from data.system.cpus import available_cpus
 from models.backbone_check import check_backbone
-from models.cost import FeatureShape, cell_cost
+from models.cost import FeatureShape
+from models.latency import LatencyTable, cost_with
 from models.settings import HUB, SEEDS, BackboneChoice
 from models.spec import CellError, CellSpec
 from search.config import At, Config, Overrides
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.prior import NearPrior, Prior
-from search.deciding.budget import Budget
+from search.deciding.budget import Budget, check_latency
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
@@ -139,6 +140,19 @@ class PriorCell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatencyChoice:
+    """How long cells take, where that counts.
+
+    Attributes:
+        table: what `dpc latency` wrote; None where it does not.
+        hardware: that the table is to be of; None for this machine's.
+    """
+
+    table: Path | None = None
+    hardware: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deciding:
     """Which cells are proposed, what they score and who goes on: all that a search's fingerprint holds of its settings.
 
@@ -158,12 +172,24 @@ class Deciding:
     window: Count
     first: Sequence[str] = ()
     prior: PriorCell = PriorCell()
+    latency: LatencyChoice = LatencyChoice()
 
     def __post_init__(self) -> None:
-        self.plan(FeatureShape(1, 1, 1))  # says what is wrong
+        self._plan(FeatureShape(1, 1, 1))  # says what is wrong
 
     def plan(self, features: FeatureShape) -> Plan:
-        """What is searched, and how, where cells read ``features``."""
+        """What is searched, and how, where cells read ``features``.
+
+        Raises:
+            UserError: the table of latencies is of other maps.
+        """
+        if self.timed:
+            self.timed.check_maps(features, self.proxy.cell.filters)
+        return self._plan(features)
+
+    def _plan(self, features: FeatureShape) -> Plan:
+        cost_of = cost_with(self.timed, features, self.proxy.cell.filters)
+        check_latency(self.budget, self.algorithm, cost_of, self.space)
         return Plan(
             self.space,
             self.algorithm if self.expected is None else NearPrior(self.algorithm, self.expected),
@@ -171,7 +197,7 @@ class Deciding:
             list(self.proxy.rungs),
             self.trials,
             self.seed,
-            cost_of=partial(cell_cost, features=features, filters=self.proxy.cell.filters),
+            cost_of=cost_of,
             budget=self.budget,
             window=self.window if self.deterministic else None,
             first=self.first_cells,
@@ -181,6 +207,11 @@ class Deciding:
     def first_cells(self) -> Sequence[CellSpec]:
         """Raises a CellError where one cannot be read."""
         return [read_trusted(name, self.space, "first") for name in self.first]
+
+    @cached_property
+    def timed(self) -> LatencyTable | None:
+        """Raises a UserError where the table cannot be read."""
+        return LatencyTable.read(self.latency.table) if self.latency.table else None
 
     @cached_property
     def expected(self) -> Prior | None:
@@ -195,7 +226,8 @@ class Deciding:
         """What a search that goes on must find as it was; of what its files held, for they may change."""
         first = {"first": [cell.digest for cell in self.first_cells]} if self.first else {}
         prior = {"prior": self.expected.recorded} if self.expected else {}
-        return {**config.plain(*DECIDING), **first, **prior}
+        latency = {"latency": self.timed.recorded} if self.timed else {}
+        return {**config.plain(*DECIDING), **first, **prior, **latency}
 
 
 def read_trusted(name: str, space: CellSpace, setting: str) -> CellSpec:

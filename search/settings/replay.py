@@ -26,7 +26,9 @@ def read(config: Config) -> ReplaySettings:
     search = open_search(folder, config.build("space", CellSpace).operator_kinds)
     deciding = config.read(Deciding)
     recorded = {
-        key: search.opened.fingerprint[key] for key in (*DECIDING, "first", "prior") if key in search.opened.fingerprint
+        key: search.opened.fingerprint[key]
+        for key in (*DECIDING, "first", "prior", "latency")
+        if key in search.opened.fingerprint
     }
     if changed := differences(recorded, deciding.fingerprint(config)):
         raise ConfigError(f"name: {search.name} was searched with other settings ({changed}); give those of its dpc search.")

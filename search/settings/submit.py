@@ -10,8 +10,10 @@ from typing import get_type_hints
 from data.system.paths import absolute
 from search.config import CONF, Config, ConfigError, load, quoted
 
-READ_AS_TEXT = ("output_dir", "cell", "images")
-"""Paths that a command reads otherwise than by the type of a field. A cell may be one of conf/cell/ by name."""
+CELLS = ("cell", "prior.cell")
+"""Each may be one of conf/cell/ by name."""
+READ_AS_TEXT = ("output_dir", "images", *CELLS)
+"""Paths that a command reads otherwise than by the type of a field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ def _command(command: str, *arguments: str) -> list[str]:
     paths = dict(inner.paths(kind))
     for key in READ_AS_TEXT:
         value = inner.optional(key, str) if key in inner else None
-        if value is not None and (key != "cell" or Path(value).is_file()):
+        if value is not None and (key not in CELLS or Path(value).is_file()):
             paths[key] = str(absolute(value))
     given = {key: inner.optional(key, str) for key in paths}
     return [command, *options, *overrides, *(f"{key}={quoted(path)}" for key, path in paths.items() if path != given[key])]

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: one live table, or plain lines where there is no terminal."""
+"""What a person sees while a search runs: one live table, in a notebook too, or plain lines where there is neither."""
 
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -17,6 +17,7 @@ from search.deciding.policy import Plan
 from search.findings.leaderboard import percent, quantity
 from search.journal.events import Event, TrialEnded
 from search.journal.record import SearchRecord, TrialRecord
+from search.views.notebook import NotebookTable
 from search.views.pace import Pace
 
 LINE_EVERY_S = 10.0
@@ -43,15 +44,18 @@ class SearchDisplay:
         self._pace, self._is_over = Pace(), False
         failures = [trial.ended for trial in record.finished if trial.ended and trial.status in WITHOUT_SCORE]
         self._failure = max(failures, key=lambda end: end.time_s, default=None)
+        self._notebook = NotebookTable(self) if console.is_jupyter else None
         self._live = Live(get_renderable=lambda: self, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
+        self._show_in_notebook()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._live.stop()
+        self._show_in_notebook(at_once=True)
 
     def __call__(self, event: Event) -> None:
         """Take in what happened; print a line from time to time where a live table cannot be drawn."""
@@ -59,8 +63,9 @@ class SearchDisplay:
         if isinstance(event, TrialEnded):
             self._pace.end(event.trial, now_s)
             self._failure = event if event.status in WITHOUT_SCORE else self._failure
+        self._show_in_notebook()
         is_last = isinstance(event, TrialEnded) and self._record.num_ended == self._planned
-        if not self._console.is_terminal and (is_last or now_s - self._printed_s >= LINE_EVERY_S):
+        if not (self._console.is_terminal or self._notebook) and (is_last or now_s - self._printed_s >= LINE_EVERY_S):
             self._printed_s = now_s
             ends = f" ({self._ends})" if self._ends else ""
             said = [f"trials {self._record.num_ended}/{self._planned} done{ends}"]
@@ -72,11 +77,16 @@ class SearchDisplay:
         self._pace.run(trials, time.monotonic())
         if trials:
             self.phase = "scoring twice" if self._record.num_ended == self._planned else "searching"
+        self._show_in_notebook()
 
     def finish(self, phase: str) -> None:
         """No trial runs any more; what is done instead."""
         self.phase, self._is_over = phase, True
         self._pace.run((), time.monotonic())
+
+    def _show_in_notebook(self, at_once: bool = False) -> None:
+        if self._notebook:
+            self._notebook.show(time.monotonic(), at_once)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As much as the terminal has room for: of the trials that run, those that have been running for longest."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from operator import attrgetter
 from random import Random
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +15,19 @@ from models.spec import CellSpec
 from search.deciding.outcomes import Evaluation, Finished, ranked
 from search.deciding.space import CellSpace
 
-Cost = Literal["madds", "params"]
+Cost = Literal["madds", "params", "latency_ms"]
 
 
 @dataclass(frozen=True)
 class Pareto:
-    """NSGA-II (Deb et al. 2002) in steady state: mIoU against a cost that is known exactly before training.
+    """NSGA-II (Deb et al. 2002) in steady state: mIoU against a cost that is known before training.
 
     The parents are the best ``population_size`` evaluations by non-dominated front and, within one, by crowding distance. A
     child is a cross of two tournament winners, and mutated. Uniform samples until the population is full.
 
     Attributes:
-        cost: what is to be low: ``madds`` or ``params``, in full (``models.cost``).
+        cost: what is to be low: ``madds`` or ``params``, in full (``models.cost``), or ``latency_ms`` by a table
+            (``models.latency``).
         mutation: chance that a child is mutated; one that equals a parent always is.
     """
 
@@ -35,8 +36,8 @@ class Pareto:
     mutation: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.cost not in ("madds", "params"):
-            raise ValueError(f"algorithm.cost must be madds or params, got {self.cost!r}.")
+        if self.cost not in get_args(Cost):
+            raise ValueError(f"algorithm.cost must be madds, params or latency_ms, got {self.cost!r}.")
         if self.population_size < 2:
             raise ValueError(f"algorithm.population_size must be at least 2, got {self.population_size}.")
         if not 0 <= self.mutation <= 1:

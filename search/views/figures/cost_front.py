@@ -25,7 +25,11 @@ from search.views.figures.style import (
     tint,
 )
 
-NAMES = {"madds": "multiply-adds of the cell on one image", "params": "parameters of the cell"}
+NAMES = {
+    "madds": "multiply-adds of the cell on one image",
+    "params": "parameters of the cell",
+    "latency_ms": "milliseconds on one image",
+}
 
 
 def draw_cost_fronts(
@@ -40,7 +44,8 @@ def draw_cost_fronts(
     panels = figure.subplots(len(fronts) // beside, beside, sharey=True, squeeze=False).ravel()
     for axes, front in zip(panels, fronts, strict=True):
         _draw_front(axes, front)
-        draw_landmarks(axes, landmarks, front.cost)
+        if front.cost != "latency_ms":  # those of landmarks are not known
+            draw_landmarks(axes, landmarks, front.cost)
     for axes in panels[::beside]:
         axes.set_ylabel("mIoU on the proxy task (%)", fontsize=TEXT)
     handles, labels = panels[0].get_legend_handles_labels()

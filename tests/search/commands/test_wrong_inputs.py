@@ -42,6 +42,7 @@ COMMANDS = {
     "fidelity": "output_dir={out}",
     "fidelity cells side_by_side": "output_dir={out} cells=side_by_side",
     "import-weights": "checkpoint={folder}/model.ckpt output={out}/made cell=aspp",
+    "latency": "output_dir={out}",
     "list": "output_dir={out}",
     "predict": "checkpoint={folder} images={folder} output={folder}/labelled",
     "replay": "output_dir={out} name=kept",
@@ -65,6 +66,11 @@ WRONG = {
         from=a/b
         accept=seed
         budget.madds=0
+        budget.latency_ms=0
+        budget.latency_ms=5
+        algorithm=pareto algorithm.cost=latency_ms
+        latency.table={file}
+        latency.table={folder}/not_there
         seed=1,2
         seed=1e30
         output_dir={file}
@@ -208,6 +214,11 @@ WRONG = {
         output={folder}
         cell=nobody
         cell={file}
+    """,
+    "latency": """
+        threads=1000
+        check_cells=4
+        features.height=0
     """,
     "list": """
         output_dir={file}

@@ -1,8 +1,10 @@
 """What a person sees while a search runs, however narrow and low the terminal is."""
 
 import io
+import sys
 from itertools import count
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -182,3 +184,30 @@ def test_the_last_trial_alone_is_waited_for_to_its_end():
     pace.run([1, 2], 30.0)
     pace.end(1, 40.0)
     assert pace.left_s(0, 40.0) == pytest.approx(25)
+
+
+def test_in_a_notebook_one_table_below_the_cell_is_replaced_and_no_lines_are_printed(clock, monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, data, raw):
+            shown.append((raw, data))
+
+    def display(data, raw, display_id):
+        shown.append((raw, data))
+        return Handle()
+
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    record = search_of(4, [(0, Status.COMPLETED), (1, Status.FAILED)])
+    with SearchDisplay(record, plan(50), console, lambda: {"report": "a <b>[bold]</b>.html"}) as view:
+        for now_s in (0.1, 0.2, 20.0):
+            clock[0] = now_s
+            view.run([2, 3])
+        view(TrialEnded(2, Status.COMPLETED, "", 5.0, 1.0))
+    assert len(shown) == 3  # at its begin, after a second, at its end
+    assert {raw for raw, _ in shown} == {True}
+    assert "81.50" in shown[-1][1]["text/plain"]
+    assert "#0003" in shown[-1][1]["text/html"]
+    assert "&lt;b&gt;[bold]&lt;/b&gt;.html" in shown[-1][1]["text/html"]
+    assert console.file.getvalue() == ""
