@@ -124,8 +124,10 @@ def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> 
 
 
 def _costs(record: SearchRecord, known: Sequence[Landmark]) -> Iterator[Drawing]:
-    costs: dict[Cost, str] = {"params": "parameters"} | ({"latency_ms": "latency"} if is_timed(record) else {})
-    for cost, name in costs.items():
+    costs: list[tuple[Cost, str]] = [("params", "parameters")]
+    if is_timed(record):
+        costs.append(("latency_ms", "latency"))
+    for cost, name in costs:
         front = cost_front(record, cost)
         if front.completed:
             reading = f"{len(front.front)} of {len(front.completed):,} completed cells are on the front of mIoU and {name}."
