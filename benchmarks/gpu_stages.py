@@ -62,6 +62,8 @@ def kernels(options: argparse.Namespace) -> Found:
         started_s = time.monotonic()
         check_layer_kernels(layers, device)
         check_loss_kernels(upsampled_loss, device, (2, 11, 19, 21, 59, 150))
+        for kind in ((True, False), (False, True), (True, True)):
+            check_loss_kernels(upsampled_loss, device, (19, 150), kind)
         yield "compiled and checked, s", time.monotonic() - started_s
     for name, (height, width, classes) in sizes(options).items():
         generator = torch.Generator().manual_seed(0)

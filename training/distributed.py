@@ -1,7 +1,7 @@
 """Full training shared by several processes of a Ray cluster: data parallel, through Ray Train."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from models.settings import BackboneSettings
 from models.spec import CellSpec
 from training.device import given_device
 from training.end_to_end import Validation, retrain
+from training.loop import Progress
 from training.score import DivergedError
 from training.settings import RetrainSettings
 
@@ -65,6 +66,7 @@ def retrain_on_cluster(
     retries: int = 0,
     labels: Mapping[str, str] | None = None,
     data: Mapping[str, str] | None = None,
+    tell: Callable[[Progress], object] = lambda progress: None,
 ) -> Iterator[Validation]:
     """``training.end_to_end.retrain`` by ``workers`` processes of the connected Ray cluster, each on its share of every batch.
 
@@ -74,6 +76,7 @@ def retrain_on_cluster(
         retries: how often the workers are started again when one dies; they go on from the last validation.
         labels: that the nodes of the workers must have, in Ray's syntax.
         data: digests of all that the training reads.
+        tell: told where the training stands, every 50 iterations, once of each.
 
     Raises:
         ValueError: the batch cannot be shared equally, as ``RetrainSettings.check`` has it.
@@ -81,11 +84,11 @@ def retrain_on_cluster(
         RuntimeError: a worker failed once too often.
     """
     settings.check(backbone.output_stride, workers)
-    validations = Queue()
+    messages = Queue()
     train = partial(retrain, cell, dataset, backbone, settings, seed, folder, data=data)
     trainer = ray.train.torch.TorchTrainer(
         _work,
-        train_loop_config={"validations": validations, "train": train},
+        train_loop_config={"messages": messages, "train": train},
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
             use_gpu=resources.get("GPU", 0) > 0,
@@ -100,17 +103,21 @@ def retrain_on_cluster(
     )
     run = _Run(trainer)
     run.start()
-    known = 0
-    while run.is_alive() or not validations.empty():
+    known = {Progress: 0, Validation: 0}
+    while run.is_alive() or not messages.empty():
         try:
-            validation: Validation | UserError | DivergedError = validations.get(timeout=_POLL_S)
+            message: Progress | Validation | UserError | DivergedError = messages.get(timeout=_POLL_S)
         except Empty:
             continue
-        if isinstance(validation, UserError | DivergedError):
-            raise validation
-        if validation.iteration > known:  # workers that were started again report from the beginning
-            known = validation.iteration
-            yield validation
+        if isinstance(message, UserError | DivergedError):
+            raise message
+        if message.iteration <= known[type(message)]:  # of workers that were started again
+            continue
+        known[type(message)] = message.iteration
+        if isinstance(message, Progress):
+            tell(message)
+        else:
+            yield message
     if run.error is not None:
         raise RuntimeError(f"data-parallel training failed: {run.error}") from run.error
 
@@ -143,12 +150,13 @@ class _Run(threading.Thread):
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does; the first one reports its validations."""
+    """What each worker does; the first one reports where it stands and its validations."""
     context = ray.train.get_context()
     workers = TrainWorkers(context.get_world_rank(), context.get_world_size())
+    messages = config["messages"]
     try:
-        for validation in config["train"](workers=workers):
-            config["validations"].put(replace(validation, model=None))
+        for validation in config["train"](workers=workers, tell=messages.put if workers.rank == 0 else lambda progress: None):
+            messages.put(replace(validation, model=None))
     except (UserError, DivergedError) as error:  # no other try would end otherwise
-        config["validations"].put(error)
+        messages.put(error)
         raise

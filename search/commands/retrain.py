@@ -156,19 +156,19 @@ def _reached(
     """The training's validations, of this process or of several on the cluster."""
     images, workplace = settings.images, settings.workplace
     trained = (cell, images.dataset, backbone, settings.training, settings.seed, folder)
+    optimizer, iterations = settings.training.optimizer, settings.training.iterations
+
+    def tell(progress: Progress) -> None:
+        display.trained(progress.iteration, progress.loss)
+        rate = optimizer.learning_rate_at(progress.iteration - 1, iterations)
+        tracked.log({"training_loss": progress.loss, "learning_rate": rate}, step=progress.iteration)
+
     if settings.data_parallel == 1:
-        optimizer, iterations = settings.training.optimizer, settings.training.iterations
-
-        def tell(progress: Progress) -> None:
-            display.trained(progress.iteration, progress.loss)
-            rate = optimizer.learning_rate_at(progress.iteration - 1, iterations)
-            tracked.log({"training_loss": progress.loss, "learning_rate": rate}, step=progress.iteration)
-
         return retrain(*trained, display.validated, tell, data=data)
     join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
     connect(workplace.ray.address)
     each, labels = workplace.resources.bundle, workplace.resources.label_selector
-    return retrain_on_cluster(*trained, settings.data_parallel, each, workplace.faults.retries, labels, data)
+    return retrain_on_cluster(*trained, settings.data_parallel, each, workplace.faults.retries, labels, data, tell)
 
 
 def _of_run(source: InRun, tracking: Tracking) -> Chosen:

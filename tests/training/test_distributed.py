@@ -100,15 +100,17 @@ def cluster():
     ray.shutdown()
 
 
-def on_cluster(dataset, folder, retries=0):
-    return list(retrain_on_cluster(CELL, dataset, BACKBONE, SETTINGS, 0, folder, 2, {"CPU": 1}, retries))
+def on_cluster(dataset, folder, retries=0, tell=lambda progress: None):
+    return list(retrain_on_cluster(CELL, dataset, BACKBONE, SETTINGS, 0, folder, 2, {"CPU": 1}, retries, tell=tell))
 
 
 def test_two_workers_train_as_one_with_the_whole_batch_and_go_on_from_the_last_validation_when_killed(cluster, tmp_path):
     expected = list(retrain(CELL, FiveImages(), BACKBONE, SETTINGS, 0, tmp_path / "alone"))
-    validations = on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two", retries=1)
+    told = []
+    validations = on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two", retries=1, tell=told.append)
     assert (tmp_path / "mark").stat().st_size > 7
     assert [validation.iteration for validation in validations] == [2, 4]
+    assert [(progress.iteration, progress.loss) for progress in told] == [(v.iteration, v.loss) for v in validations]
     assert [v.loss for v in validations] == pytest.approx([v.loss for v in expected], rel=1e-5)
     assert [v.scores.miou for v in validations] == pytest.approx([v.scores.miou for v in expected], abs=1e-3)
     models = [Segmenter.from_pretrained(tmp_path / name).state_dict() for name in ("two", "alone")]

@@ -116,7 +116,8 @@ def test_a_search_that_was_terminated_goes_on_and_evaluates_no_cell_twice(tmp_pa
         output, errors = search.communicate(timeout=60)
     assert search.returncode == 75
     assert "Traceback" not in output + errors
-    assert "Nothing is lost: the same command goes on" in output + errors
+    said = output + errors  # in other words where a busy machine did not let it end in order within its 8 seconds
+    assert "Nothing is lost: the same command goes on" in said or "nothing is lost, the same command goes on" in said
     killed = record_of(tmp_path)
     assert 1 <= len(killed.finished) < 6
     resumed = dpc(tmp_path, "search", *TINY, LONGER, "trials=6")
