@@ -31,7 +31,7 @@ CLOCK_S = 1e-3
 """Of MLflow's clock."""
 DESCRIBED = 10
 """Cells in the description of a search's run, whose own runs have a picture."""
-RANKED_AS_IT_GOES, RANKED = 100, 1000
+RANKED_AS_IT_GOES, RANKED = 100, 500
 """Places of the leaderboard that runs carry, while a search runs (a better cell moves all below it) and at its end."""
 PICTURE, PICTURE_TAG = "cell.png", "picture"
 
