@@ -26,7 +26,7 @@ from search.session.glimpses import Glimpses
 from search.session.joining import join_cluster
 from search.session.scoring import read_by_training
 from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
-from search.tracking.params import child_run_cell
+from search.tracking.params import child_run_cell, percentage
 from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking
 from search.views.console import plain_console
@@ -64,7 +64,7 @@ def run(settings: RetrainCommandSettings) -> int:
         look = Glimpses(settings.images.dataset, settings.training.val_split, partial(tracked.picture, "validation"))
         with TrainingDisplay(console, settings.training.iterations) as display:
             for reached in _reached(settings, chosen.cell, backbone, data, folder, display, tracked):
-                tracked.log({"miou_percent": 100 * reached.scores.miou, "loss": reached.loss}, step=reached.iteration)
+                tracked.log({"miou_percent": percentage(reached.scores.miou), "loss": reached.loss}, step=reached.iteration)
                 mark = " (best so far)" if reached.is_best else ""
                 console.print(
                     f"iteration {reached.iteration:>6}/{settings.training.iterations}  loss {reached.loss:.4f}  "

@@ -14,7 +14,7 @@ from search.journal.foreign import ANY_OPERATOR
 from search.journal.glance import state
 from search.journal.lines import BEGIN, JournalError, Place, decode, read_events
 from search.journal.record import SearchRecord
-from search.journal.remote.owner import Owner
+from search.journal.remote.owner import Watched
 from search.journal.remote.segments import StoredJournal
 
 
@@ -52,7 +52,7 @@ class Followed:
             lines = stored.read(since.offset).splitlines(keepends=True)
             return decode(Path(f"{place}/{JOURNAL}"), lines, since, ANY_OPERATOR)
 
-        return cls(str(place), read, lambda: Owner(place).holder is not None)
+        return cls(str(place), read, Watched(place))
 
     @property
     def state(self) -> str:
@@ -72,5 +72,5 @@ class Followed:
             self.record.apply(event)
         self.events += new
         if self.record.opened is None:
-            raise JournalError(f"name: no search in {self.place}, its journal has no first line.")
+            raise JournalError(f"name: no search has begun in {self.place}.")
         return bool(new)

@@ -21,7 +21,7 @@ def cells_view(condition: str) -> str:
         rank: 60,
         f"metrics.`{score}`": 160,
         "tags.`status`": 100,
-        "tags.`reason`": 200,
+        "tags.`reason`": 150,
         "metrics.`rung`": 60,
         "metrics.`params`": 90,
         "metrics.`madds`": 110,

@@ -39,6 +39,11 @@ def child_run_cell(run: str, uri: str) -> tuple[list[Any], str | None]:
     return cell, data.params.get("digest")
 
 
+def percentage(miou: float) -> float:
+    """mIoU as people read it in a dashboard, which shows all the digits of a number."""
+    return round(100 * miou, 4)
+
+
 def cell_params(cell: CellSpec) -> dict[str, str]:
     branches = {f"branch_{index}": str(branch) for index, branch in enumerate(cell.branches, start=1)}
     return {"digest": cell.digest, "branches": str(len(cell))} | branches

@@ -15,7 +15,7 @@ from search.journal.events import RungReached, SearchOpened
 from search.journal.record import SearchRecord, TrialRecord
 from search.tracking.client import Point, Tracker
 from search.tracking.dashboard_table import cells_view
-from search.tracking.params import CELL_TAG, cell_params, cell_tag, flat_params
+from search.tracking.params import CELL_TAG, cell_params, cell_tag, flat_params, percentage
 
 if TYPE_CHECKING:  # for the names of types alone
     from mlflow.entities import Run
@@ -31,7 +31,7 @@ CLOCK_S = 1e-3
 """Of MLflow's clock."""
 DESCRIBED = 10
 """Cells in the description of a search's run, whose own runs have a picture."""
-RANKED_AS_IT_GOES, RANKED = 100, 1000
+RANKED_AS_IT_GOES, RANKED = 100, 500
 """Places of the leaderboard that runs carry, while a search runs (a better cell moves all below it) and at its end."""
 PICTURE, PICTURE_TAG = "cell.png", "picture"
 
@@ -98,7 +98,7 @@ class SearchRuns:
             costs = {"params": proposed.params, "madds": proposed.madds, "rung": 0}
             points.insert(0, Point(proposed.time_s, 0, costs))
         if ended:
-            score = {} if trial.miou is None else {"final_miou_percent": 100 * trial.miou}
+            score = {} if trial.miou is None else {"final_miou_percent": percentage(trial.miou)}
             final = {"elapsed_s": trial.elapsed_s} | score
             points.append(Point(ended.time_s, trial.rungs[-1].iteration if trial.rungs else 0, final))
             tags = {"status": ended.status, "reason": ended.reason}
@@ -137,7 +137,7 @@ class SearchRuns:
         points = []
         for finished, end in enumerate(ends[self._ends_told :], start=self._ends_told + 1):
             best_miou = end.best.miou if end.best else None
-            values = {} if best_miou is None else {"best_miou_percent": 100 * best_miou}
+            values = {} if best_miou is None else {"best_miou_percent": percentage(best_miou)}
             points.append(Point(end.time_s, finished, values | {"trials_finished": finished}))
         tags = {"status": "complete" if record.closed else "running"}
         tags |= {key: str(record.settings[key]) for key in RENEWED if key in record.settings}
@@ -232,7 +232,7 @@ class SearchRuns:
 
 
 def _rung_point(rung: RungReached) -> Point:
-    return Point(rung.time_s, rung.iteration, {"miou_percent": 100 * rung.miou, "loss": rung.loss, "rung": rung.rung})
+    return Point(rung.time_s, rung.iteration, {"miou_percent": percentage(rung.miou), "loss": rung.loss, "rung": rung.rung})
 
 
 def _is_in_other_unit(metrics: Mapping[str, float]) -> bool:

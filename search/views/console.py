@@ -35,5 +35,8 @@ class Wide:
 
 
 def _as_wide(table: Table, console: Console, options: ConsoleOptions) -> ConsoleOptions:
-    needed = table.__rich_measure__(console, options.update(width=WIDEST)).maximum
-    return options.update(width=max(options.max_width, needed))
+    """Options for a table that is not cut. Its columns move together before its lines would have to be wrapped."""
+    as_wide = options.update(width=WIDEST)
+    if console.is_terminal and table.__rich_measure__(console, as_wide).maximum > options.max_width:
+        table.padding = (0, 1, 0, 0)
+    return options.update(width=max(options.max_width, table.__rich_measure__(console, as_wide).maximum))

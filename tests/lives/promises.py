@@ -12,6 +12,7 @@ from search.journal.lines import _decode, is_whole
 from search.journal.record import SearchRecord, TrialRecord
 from search.journal.replay import replay
 from search.journal.study import Study
+from search.tracking.params import percentage
 from tests.lives.disk import Disks, SimPath
 from tests.lives.draw import Drawn
 from tests.lives.store import Bucket, objects_below
@@ -243,9 +244,9 @@ class Promises:
         assert ended is not None
         points = [(proposed.time_s, 0, {"params": proposed.params, "madds": proposed.madds, "rung": 0})]
         for rung in trial.rungs:
-            scores = {"miou_percent": 100 * rung.miou, "loss": rung.loss, "rung": rung.rung}
+            scores = {"miou_percent": percentage(rung.miou), "loss": rung.loss, "rung": rung.rung}
             points.append((rung.time_s, rung.iteration, scores))
-        score = {} if trial.miou is None else {"final_miou_percent": 100 * trial.miou}
+        score = {} if trial.miou is None else {"final_miou_percent": percentage(trial.miou)}
         final = {"elapsed_s": trial.elapsed_s} | score
         points.append((ended.time_s, trial.rungs[-1].iteration if trial.rungs else 0, final))
         metrics = {

@@ -76,12 +76,6 @@ class Owner:
         except (JournalError, StoreError):
             return
 
-    @property
-    def holder(self) -> str | None:
-        """Which driver has the search, by its own word; one that was killed may still be named. None where none has."""
-        held = self._store.read(FILE)
-        return None if held is None else _named(held)
-
     def _changes(self, held: bytes, watch_s: float) -> bool:
         """Whether another driver writes its file within ``watch_s``; False at once where it gives the search up."""
         deadline_s = time.monotonic() + watch_s
@@ -105,6 +99,22 @@ class Owner:
             raise JournalError(f"{self._store}: another driver has taken this search over, and given it up again.")
         if self._token not in held.decode(errors="replace"):
             raise JournalError(f"{self._store}: {_named(held)} has taken this search over.")
+
+
+class Watched:
+    """Whether a driver has the search in ``store``, for who only looks at it, again and again."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: bytes | None = None
+        self._since_s = time.monotonic()
+
+    def __call__(self) -> bool:
+        """At the first look any file counts; one that then stays as it is was left behind by a driver that was killed."""
+        held, now_s = self._store.read(FILE), time.monotonic()
+        if held != self._held:
+            self._held, self._since_s = held, now_s
+        return held is not None and now_s - self._since_s <= WATCH_S
 
 
 def _has_died_here(held: bytes) -> bool:

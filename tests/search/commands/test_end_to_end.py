@@ -17,6 +17,7 @@ from safetensors import safe_open
 from search.findings.leaderboard import COLUMNS
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
+from search.tracking.params import percentage
 
 from .conftest import LONGER, TINY, dpc, record_of, refusal, started, wait_until
 
@@ -67,7 +68,9 @@ def test_mlflow_holds_one_run_for_the_search_and_one_for_each_cell(searched):
         trial = record_of(folder).trials[int(run.data.params["trial"])]
         assert run.data.params["branch_1"] == str(trial.cell.branches[0])
         history = client.get_metric_history(run.info.run_id, "miou_percent")
-        assert [(point.step, point.value) for point in history] == [(rung.iteration, 100 * rung.miou) for rung in trial.rungs]
+        assert [(point.step, point.value) for point in history] == [
+            (rung.iteration, percentage(rung.miou)) for rung in trial.rungs
+        ]
         assert run.data.metrics["madds"] == trial.proposed.madds
 
 

@@ -97,7 +97,7 @@ def test_a_folder_without_a_search_is_one_line(tmp_path, journal):
     journal.parent.mkdir()
     assert "name: no search 'search'" in refusal(tmp_path, "show", "name=search")
     journal.touch()
-    assert "its journal has no first line" in refusal(tmp_path, "show", "name=search")
+    assert "name: no search has begun in" in refusal(tmp_path, "show", "name=search")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,18 @@ def test_a_search_in_a_store_is_seen_from_another_machine(tmp_path, journal):
     assert record.best.cell.digest in text
     (place / "search").write(FILE, b"{}")
     assert shown(tmp_path / "elsewhere", f"store={place.uri}").startswith("test: running")
-    assert "no search" in refusal(tmp_path, "show", "name=nobody", f"store={place.uri}")
+    assert "no search has begun" in refusal(tmp_path, "show", "name=nobody", f"store={place.uri}")
+
+
+def test_a_search_in_a_store_is_watched_until_its_driver_gives_no_sign_of_life_any_more(tmp_path, journal, monkeypatch):
+    monkeypatch.setattr(show, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("search.journal.remote.owner.WATCH_S", 0.05)
+    journalled(journal, plan(5), die_after=3)
+    place = stored(tmp_path / "bucket", journal)
+    (place / "search").write(FILE, b"{}")  # of a driver that was killed
+    text = shown(tmp_path / "elsewhere", f"store={place.uri}", "watch=true")
+    assert text.startswith("test: running")
+    assert "test: stopped" in text
 
 
 def test_a_store_is_read_on_from_where_the_last_look_ended(tmp_path, journal, monkeypatch):

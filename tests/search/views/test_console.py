@@ -31,6 +31,7 @@ def test_numbers_and_digests_of_a_leaderboard_are_never_cut(columns):
     print_table(leaderboard_table(RECORD), console)
     shown = console.file.getvalue()
     assert shown.splitlines()[-1].split() == ["1", "81.50", "356K", "3.00B", "1", "completed", CELL.digest]
+    assert columns == 40 or max(map(len, shown.splitlines())) <= columns
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
