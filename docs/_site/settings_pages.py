@@ -1,8 +1,11 @@
-"""A page for each command and each group of choices, from conf/: its comments are the descriptions."""
+"""A page for each command and each group of choices, from conf/: its comments are the descriptions, and else docstrings."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+
+from descriptions import described
+from yaml import safe_load
 
 from search.config import CONF
 from search.help import COMMANDS, groups, sources
@@ -42,23 +45,47 @@ def _command_page(name: str) -> Iterator[str]:
             "",
         )
     yield from ("## Settings", "")
-    yield from _table([row for text in sources(name) for row in _rows(text)])
+    yield from _table([row for text in sources(name) for row in _filled(_rows(text), described(safe_load(text)))])
 
 
 def _choice_page(group: str, commands: list[str]) -> Iterator[str]:
     used = ", ".join(f"[{name}](../settings/{name}.md)" for name in commands)
-    yield from (f"# {group}=", "", f"Files of `conf/{group}/`. Of {used}.", "")
+    yield from (f"# {group}=", "", f"Files of `conf/{group}/`. Commands that take it: {used}.", "")
     for file in sorted((CONF / group).glob("*.yaml")):
         text = file.read_text()
         about = [line[2:] for line in _head(text) if line != "# @package _global_"]
-        parents = [name for name in re.findall(r"^  - (\w+)$", text, re.MULTILINE) if name != "_self_"]
+        parents = _parents(text)
         overridden = re.findall(r"^  - override /(\w+): (\w+)$", text, re.MULTILINE)
         yield from (f"## {group}={file.stem}", "", " ".join(about), "")
         if parents:
             yield from (f"As {_code(parents)}, but for:", "")
         if overridden:
             yield from ("Chooses " + ", ".join(f"[`{key}={value}`]({key}.md)" for key, value in overridden) + ".", "")
-        yield from _table(list(_rows(text, "" if group == "experiment" else f"{group}.")))
+        yield from _table(_filled(_rows(text, _prefix(group)), _known(group, file.stem)))
+
+
+def _prefix(group: str) -> str:
+    return "" if group == "experiment" else f"{group}."
+
+
+def _known(group: str, name: str) -> dict[str, str]:
+    """What a choice's files, and those that they begin with, say of each setting."""
+    text = (CONF / group / f"{name}.yaml").read_text()
+    known = {}
+    for parent in _parents(text):
+        known |= _known(group, parent)
+    known |= described(safe_load(text), _prefix(group))
+    return known | {key: comment for key, _, comment in _rows(text, _prefix(group)) if comment}
+
+
+def _filled(rows: Iterable[tuple[str, str, str]], known: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """With what is known where there is no comment, and without lines that only head others."""
+    told = [(key, value, comment or known.get(key, "")) for key, value, comment in rows]
+    return [row for row in told if row[1] or row[2]]
+
+
+def _parents(text: str) -> list[str]:
+    return [name for name in re.findall(r"^  - (\w+)$", text, re.MULTILINE) if name != "_self_"]
 
 
 def _head(text: str) -> list[str]:

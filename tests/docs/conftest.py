@@ -1,3 +1,5 @@
+from unittest.mock import MagicMock
+
 import pytest
 
 from search.findings.leaderboard import write_leaderboard
@@ -7,31 +9,13 @@ from tests.search.conftest import without_ray
 __all__ = ["without_ray"]
 
 
-class Untracked:
-    """Stands for a retraining's MLflow run."""
-
-    refused = False
-
-    def __init__(self, *_, **__):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def log(self, *_, **__):
-        pass
-
-    artifacts = register = log
-
-
 @pytest.fixture
 def commands(one_thread, tmp_path, monkeypatch):
     """Runs blocks in an empty folder: cells are trained in this process, MLflow hears nothing, a cluster's job is a call."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("search.commands.retrain.RetrainRun", Untracked)
+    tracked = MagicMock(refused=False)
+    tracked.__enter__.return_value, tracked.__exit__.return_value = tracked, False
+    monkeypatch.setattr("search.commands.retrain.RetrainRun", lambda *_, **__: tracked)
     monkeypatch.setattr("search.commands.retrain.export_model", lambda *_: None)  # what it registers; pages export it as well
     monkeypatch.setattr(
         "search.session.results.write_results", lambda record, settings: write_leaderboard(record, settings.folder)
