@@ -45,20 +45,20 @@ class RungScore:
         rung: from 1.
         iteration: training iterations done.
         miou: on the whole validation split, 0 to 1.
-        loss: mean training loss since the rung before.
+        loss: mean training loss since the rung before; None where nobody tells it.
         elapsed_s: training and validation so far, across interruptions.
     """
 
     rung: int
     iteration: int
     miou: float
-    loss: float
+    loss: float | None
     elapsed_s: float
 
     def __post_init__(self) -> None:
         if not 0 <= self.miou <= 1:
             raise ValueError(f"RungScore: miou must be from 0 to 1, got {self.miou}.")
-        if not math.isfinite(self.loss):
+        if self.loss is not None and not math.isfinite(self.loss):
             raise ValueError(f"RungScore: loss must be a finite number, got {self.loss}.")
 
 

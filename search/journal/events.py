@@ -50,7 +50,7 @@ class RungReached:
 
     Attributes:
         rung: from 1.
-        loss: mean training loss since the rung before.
+        loss: mean training loss since the rung before; None where nobody told it.
         elapsed_s: the trial's training and validation so far.
         goes_on: False where the trial ends here: stopped, or done with its full budget.
         reason: why, in words.
@@ -60,7 +60,7 @@ class RungReached:
     rung: int
     iteration: int
     miou: float
-    loss: float
+    loss: float | None
     elapsed_s: float
     goes_on: bool
     reason: str
@@ -102,7 +102,7 @@ class TrialInherited:
     seed: int
     params: int
     madds: int
-    rungs: Sequence[tuple[int, float, float, float]]
+    rungs: Sequence[tuple[int, float, float | None, float]]
     status: Status
     reason: str
     elapsed_s: float

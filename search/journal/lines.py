@@ -187,6 +187,8 @@ def _decode(line: bytes, operators: tuple[type[Operator], ...]) -> tuple[Event, 
         body["accepted"] = {code: tuple(digests) for code, digests in body["accepted"].items()}
     if "rungs" in body:
         body["rungs"] = tuple(map(tuple, body["rungs"]))
+    if body["event"] == "rung_reached":
+        body.setdefault("loss", None)
     if "trials" in body:
         body["trials"] = tuple(body["trials"])
     return _EVENTS[body.pop("event")](**body), written

@@ -65,7 +65,7 @@ def _each(given: Any) -> Iterator[Any]:
 
 def _at(rung: int, iteration: int, score: Any, elapsed_s: float) -> RungScore:
     if not isinstance(score, RungScore):
-        return RungScore(rung, iteration, as_miou(score), 0.0, elapsed_s)
+        return RungScore(rung, iteration, as_miou(score), None, elapsed_s)
     if score.iteration != iteration:
         raise ObjectiveError(f"objective: scored at iteration {score.iteration}, the search has a rung at {iteration}.")
     return replace(score, rung=rung)

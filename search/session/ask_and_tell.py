@@ -73,7 +73,7 @@ class AskTell:
             return False
         iteration = self._study.plan.rungs[rung]
         self._asked[asked.trial] = rung + 1, began_s
-        goes_on = self._study.reached(asked.trial, RungScore(rung + 1, iteration, miou, 0.0, time.monotonic() - began_s))
+        goes_on = self._study.reached(asked.trial, RungScore(rung + 1, iteration, miou, None, time.monotonic() - began_s))
         if not goes_on:
             del self._asked[asked.trial]
             self._study.close()

@@ -1,6 +1,7 @@
 """``dpc.search``: a search of one's own, run by Ray Tune."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from search.journal.study import Callback
 from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Resources
 from search.session.described import described
+from search.session.machine import machine
 from search.session.planned import planned
 from search.session.results import write_results
 from search.session.scoring import by_objective
@@ -113,7 +115,7 @@ def search(
     check_workplace(workplace)
     scoring = by_objective(objective, rungs, filters, features)
     scored_by = {"task": described(objective), "scoring_code": scoring.fingerprint["scoring_code"]}
-    beginning = planned(
+    asked = planned(
         space,
         rungs,
         trials,
@@ -132,6 +134,8 @@ def search(
         scored_by,
         accept,
     )
+    opened = asked.opened
+    beginning = replace(asked, opened=replace(opened, settings={**opened.settings, "machine": machine()}))
     report = ReportSettings(
         name=name, output_dir=folder, space=space, rows=20, good_share=0.1, landmarks={}, overrides=Overrides()
     )

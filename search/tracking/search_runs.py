@@ -232,7 +232,8 @@ class SearchRuns:
 
 
 def _rung_point(rung: RungReached) -> Point:
-    return Point(rung.time_s, rung.iteration, {"miou_percent": percentage(rung.miou), "loss": rung.loss, "rung": rung.rung})
+    loss = {} if rung.loss is None else {"loss": rung.loss}
+    return Point(rung.time_s, rung.iteration, {"miou_percent": percentage(rung.miou), **loss, "rung": rung.rung})
 
 
 def _is_in_other_unit(metrics: Mapping[str, float]) -> bool:

@@ -38,6 +38,14 @@ def test_cells_that_were_asked_for_and_not_told_are_asked_for_again(tmp_path):
     assert (tmp_path / "default" / "best.json").is_file()
 
 
+def test_a_loss_that_nobody_told_is_absent_from_the_journal_and_none_when_it_is_read(tmp_path):
+    with study(tmp_path, trials=2) as begun:
+        score_all(begun)
+    assert '"rung_reached"' in (tmp_path / "default" / JOURNAL).read_text()
+    assert '"loss"' not in (tmp_path / "default" / JOURNAL).read_text()
+    assert {rung.loss for trial in dpc.load(tmp_path / "default").trials.values() for rung in trial.rungs} == {None}
+
+
 def test_a_cell_can_fail_or_diverge_without_a_score(tmp_path):
     with study(tmp_path, trials=2) as begun:
         begun.fail(begun.ask(), "no room\non the node")

@@ -31,6 +31,8 @@ def test_it_gives_the_cells_best_first_and_the_same_call_scores_none_twice(tmp_p
     found = search(tmp_path)
     assert found.best.miou == max(worth(trial.cell) for trial in found.finished if trial.status == "completed")
     assert {trial.status for trial in found.finished} == {"completed", "stopped"}
+    assert found.settings["machine"]["torch"]
+    assert {rung.loss for trial in found.finished for rung in trial.rungs} == {None}
     before = (tmp_path / "default" / "journal.jsonl").read_bytes()
     again = search(tmp_path, trials=14)
     assert (tmp_path / "default" / "journal.jsonl").read_bytes().startswith(before)
