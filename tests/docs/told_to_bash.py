@@ -31,16 +31,11 @@ SMALL = {
 }
 SMALL["retrain"] = SMALL["rerank"]
 SMALL["fidelity"] = SMALL["search"]
-SMALL["cache"] = SMALL["search"][:1]
-SMALL["replay"] = SMALL["search"]
 IMAGES = ("dataset.num_train=4", "dataset.num_val=2")
 """Of the embedded data set, for every command that reads it."""
 FEW = {
-    "search": {"trials": "3"},
-    "replay": {"trials": "3"},
-    "rerank": {"top": "2", "confirm": "1"},
-    "fidelity": {"cells.count": "3"},
-    "simulate": {"trials": "30"},
+    "rerank": ("top=2", "confirm=1"),
+    "fidelity": ("cells.count=3",),
 }
 """Instead of what a page gives: the same command, and less of it."""
 NEITHER = {"backbone.weights=hub": "backbone.weights=null", "output_dir=/shared/outputs": "output_dir=outputs"}
@@ -118,13 +113,9 @@ def main(arguments) -> int:
     if command.startswith("-") or command == "submit":
         return search.cli.main(arguments)
     given = [NEITHER.get(text, text) for text in given]
-    reads_shapes = command in (*SMALL, "evaluate", "report", "check-data") and not any(
-        text.startswith("dataset=") for text in given
-    )
-    small = [*(IMAGES if reads_shapes else ()), *SMALL.get(command, ())]
-    few = [f"{key}={value}" for key, value in FEW.get(command, {}).items() if command != "search" or _counts(given)]
-    return search.cli.main([command, *small, *given, *few, *([] if few or command != "search" else ["trials=2"])])
-
-
-def _counts(given) -> bool:
-    return any(text.startswith("trials=") for text in given)
+    keys = {text.partition("=")[0] for text in given}
+    images = IMAGES if command in (*SMALL, "evaluate", "report") and "dataset" not in keys else ()
+    few = FEW.get(command, ())
+    if command == "search":  # one that goes on has more to do
+        few = ("trials=3",) if "trials" in keys else ("trials=2",)
+    return search.cli.main([command, *images, *SMALL.get(command, ()), *given, *few])
