@@ -55,7 +55,7 @@ SABOTAGES = (
     ),
     Sabotage("a score that is known is told again", STUDY, "if score.rung <= len(known):", NEVER),
     Sabotage("interrupted trials are forgotten", STUDY, "deque(trial.proposed for trial in self.record.running)", "deque()"),
-    Sabotage("a last score without its end is left open", STUDY, "if trial.rungs and not trial.rungs[-1].goes_on:", NEVER),
+    Sabotage("a last score without its end is left open", STUDY, "trial.rungs and not trial.rungs[-1].goes_on", "False"),
     Sabotage(
         "an interrupted search is closed", STUDY, "if self.is_over and not self.trouble and not self.stopped:", "if True:"
     ),
@@ -71,7 +71,7 @@ SABOTAGES = (
         "self.record.num_proposed < self.plan.trials",
         "self.record.num_proposed <= self.plan.trials",
     ),
-    Sabotage("trials tried again still count as ended", RECORD, "self.ends[Status(self.trials[number].status)] -= 1", NOTHING),
+    Sabotage("trials tried again still count as ended", RECORD, "self.ends[Status(trial.status)] -= 1", NOTHING),
     Sabotage("a window sees later trials", "search.deciding.policy", "if other <= last)", "if True)"),
     Sabotage(
         "a segment leaves a gap",
