@@ -61,8 +61,9 @@ def run(settings: RetrainCommandSettings) -> int:
         alone_in(folder),
         RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
     ):
-        look = Glimpses(settings.images.dataset, settings.training.val_split, partial(tracked.picture, "validation"))
-        with TrainingDisplay(console, settings.training.iterations) as display:
+        training, keep = settings.training, partial(tracked.picture, "validation")
+        look = Glimpses(settings.images.dataset, training.val_split, training.iterations, keep)
+        with TrainingDisplay(console, training.iterations) as display:
             for reached in _reached(settings, chosen.cell, backbone, data, folder, display, tracked):
                 tracked.log({"miou_percent": percentage(reached.scores.miou), "loss": reached.loss}, step=reached.iteration)
                 mark = " (best so far)" if reached.is_best else ""

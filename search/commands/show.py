@@ -10,12 +10,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from search.config import Overrides
 from search.findings.leaderboard import leaderboard
 from search.journal.followed import Followed
+from search.session.conf_choices import shared_arguments
 from search.session.hints import from_here, print_lines, program
 from search.session.tracking import dashboard
-from search.settings.groups import SHARED
 from search.settings.show import ShowSettings
 from search.views.console import Wide, plain_console, print_table
 from search.views.report.course import course
@@ -75,20 +74,21 @@ def _lines(search: Followed, settings: ShowSettings) -> dict[str, str]:
         lines["report"] = from_here(page)
     if tracking.sqlite_file is None or tracking.sqlite_file.is_file():
         lines |= dashboard(tracking, "")
-    given, is_complete = search.record.settings.get("arguments"), search.record.closed is not None
-    if given is not None and search.state != "running":
-        lines["next"] = shlex.join([program("dpc"), *_next(given, settings, is_complete)])
+    if following := _next(search, settings):
+        lines["next"] = shlex.join([program("dpc"), *following])
     return lines
 
 
-def _next(given: list[str], settings: ShowSettings, is_complete: bool) -> list[str]:
-    """Go on with the search as it was started, or train its best cell."""
-    own = Overrides(tuple(text for text in given if not text.startswith("output_dir=")))
-    options = [text for text in given if text.startswith("--")]
-    here = settings.overrides.of("output_dir")
-    if is_complete:
-        return ["retrain", *options, *own.of(*SHARED), *here, f"from={settings.name}", "rank=1"]
-    return ["search", *own.texts, *here]
+def _next(search: Followed, settings: ShowSettings) -> list[str]:
+    """Train the best cell, or go on with the search as it was started; nothing where that is not known, or a process has it."""
+    record, here = search.record, settings.overrides.of("output_dir")
+    given = [text for text in record.settings.get("arguments", ()) if not text.startswith("output_dir=")]
+    if search.state == "running" or record.opened is None:
+        return []
+    if record.closed is not None:
+        options = [text for text in given if text.startswith("--")]
+        return ["retrain", *options, *shared_arguments(here, record.opened), f"from={settings.name}", "rank=1"]
+    return ["search", *given, *here] if given else []
 
 
 def _as_json(search: Followed) -> dict[str, Any]:

@@ -20,17 +20,19 @@ class Glimpses:
     """Draws the split's first image, its labels and the prediction at validations, as often as ``SHARE`` allows.
 
     Args:
+        last: the iteration whose validation is drawn in any case.
         keep: is given a picture and the iteration that it is of.
     """
 
-    def __init__(self, dataset: SegmentationDataset, split: str, keep: Callable[[Image.Image, int], None]) -> None:
-        self._dataset, self._split, self._keep = dataset, split, keep
+    def __init__(self, dataset: SegmentationDataset, split: str, last: int, keep: Callable[[Image.Image, int], None]) -> None:
+        self._dataset, self._split, self._last, self._keep = dataset, split, last, keep
         self._next_s = 0.0
 
     def __call__(self, validation: Validation) -> None:
         """Draw one, if it is time to and the model is here: a resumed training only repeats the scores of what came before."""
         began_s = time.monotonic()
-        if validation.model is None or began_s < self._next_s:
+        is_due = began_s >= self._next_s or validation.iteration == self._last
+        if validation.model is None or not is_due:
             return
         self._keep(self._picture(validation.model), validation.iteration)
         ended_s = time.monotonic()

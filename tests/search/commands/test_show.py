@@ -103,7 +103,7 @@ def test_a_folder_without_a_search_is_one_line(tmp_path, journal):
 @pytest.mark.parametrize(
     ("die_after", "expected"),
     [
-        (None, "dpc retrain experiment=demo output_dir={} from=search rank=1"),
+        (None, "dpc retrain output_dir={} experiment=demo from=search rank=1"),
         (1, "dpc search experiment=demo name=search seed=1 trials=3 output_dir={}"),
     ],
 )

@@ -34,20 +34,20 @@ def clock(monkeypatch):
     return now_s
 
 
-def test_pictures_take_a_hundredth_of_the_time_and_none_where_the_model_is_not_here(clock):
+def test_pictures_take_a_hundredth_of_the_time_and_the_last_is_of_the_end(clock):
     kept = []
-    look = Glimpses(Shapes(num_train=2, num_val=1), "val", lambda picture, iteration: kept.append(iteration))
+    look = Glimpses(Shapes(num_train=2, num_val=1), "val", 320, lambda picture, iteration: kept.append(iteration))
     look(validation(10, model=None))
-    for iteration in range(20, 320, 10):
+    for iteration in range(20, 330, 10):
         look(validation(iteration))
         clock[0] += 19.0
-    assert kept == [20, 130, 240]
+    assert kept == [20, 130, 240, 320]
 
 
 def test_the_image_is_always_the_same_and_stands_beside_its_labels_and_the_prediction(clock):
     kept = []
     data = Shapes(num_train=2, num_val=1)
-    look = Glimpses(data, "val", lambda picture, iteration: kept.append(picture))
+    look = Glimpses(data, "val", 320, lambda picture, iteration: kept.append(picture))
     look(validation(10))
     clock[0] += 1000.0
     look(validation(20))
