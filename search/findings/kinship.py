@@ -10,9 +10,9 @@ from search.journal.record import SearchRecord, TrialRecord
 
 ELDERS = 50
 """Of the best cells that had ended by then, so many may be an ancestor."""
-MOST_CHANGED = 3
+MOST_CHANGED = 2
 """Branches in which a cell differs from its ancestor."""
-LONGEST = 6
+LONGEST = 5
 """Cells of a line."""
 
 

@@ -40,6 +40,8 @@ from search.views.report.searched import feature_shape
 
 DRAWN = 3
 """Cells from the top of the leaderboard that have diagrams."""
+DRAWN_AT_RANDOM = ("Uniform", "Listed")
+"""Algorithms whose cells have no parents."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def drawings(
             "scores", "scores", "Scores at each rung", partial(draw_scores, record), readings.of_scores(record, rungs)
         )
     yield from _cells(ranked)
-    yield from _ancestry(record)
+    yield from _ancestry(search)
     yield from _reranked(folder, ranked, space)
     yield from _costs(record, known)
     yield from _choices(record)
@@ -156,8 +158,10 @@ def _operators(record: SearchRecord, good_share: float) -> Iterator[Drawing]:
         yield Drawing("operators", "operators", "Operators of good cells", draw, readings.of_operators(usage))
 
 
-def _ancestry(record: SearchRecord) -> Iterator[Drawing]:
-    line = ancestry(record)
+def _ancestry(search: KeptSearch) -> Iterator[Drawing]:
+    """None of a search that derives no cell from another."""
+    kind = str(search.opened.fingerprint.get("algorithm", {}).get("kind", ""))
+    line = [] if kind.endswith(DRAWN_AT_RANDOM) else ancestry(search.record)
     if len(line) > 1:
         reading = readings.of_ancestry(line)
         yield Drawing("ancestry", "ancestry", "How the best came about", partial(draw_ancestry, line), reading)

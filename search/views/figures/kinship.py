@@ -18,7 +18,7 @@ from search.views.figures.operator_card import window_of
 from search.views.figures.style import GREY, INK, NARROW, SMALL, TEXT, WIDTH, new_figure, save_figure
 
 # In inches.
-GAP, CAPTION, NOTE = 0.35, 0.3, 0.3
+GAP, CAPTION, NOTE = 0.35, 0.34, 0.3
 TALLEST = 2.2
 """A cell of a line."""
 
@@ -45,7 +45,7 @@ def draw_pair(cells: Mapping[str, CellSpec], path: Path) -> None:
 def draw_ancestry(line: Sequence[TrialRecord], path: Path, width: float = WIDTH) -> None:
     """Draw the cells of a line, the eldest first, and grey what each has of the one before."""
     kept, window = differences(line), window_of([trial.cell for trial in line])
-    columns = min(len(line), 3 if width < NARROW else 6)
+    columns = min(len(line), 2 if width < NARROW else 5)
     column = (width - GAP * (columns + 1)) / columns
     diagrams = [Diagram(trial.cell, SMALL_CARDS, kept[trial.proposed.trial], window) for trial in line]
     heights = [min(TALLEST, one.height * min(1.0, column / one.width)) for one in diagrams]
@@ -57,10 +57,10 @@ def draw_ancestry(line: Sequence[TrialRecord], path: Path, width: float = WIDTH)
         row, place = divmod(number, columns)
         top += talls[row - 1] + CAPTION + GAP if number and place == 0 else 0.0
         left = GAP + place * (column + GAP)
-        _caption(figure, f"{percent(trial.miou)} %, trial {trial.proposed.trial:,}", left, top)
+        _caption(figure, f"{percent(trial.miou)} %\ntrial {trial.proposed.trial:,}", left, top)
         diagram.paint(figure, left, top + CAPTION, column, heights[number])
         if number + 1 < len(line):
-            _arrow(figure, left + column + 0.12, top + CAPTION / 3)
+            _arrow(figure, left + column + GAP / 2, top + CAPTION / 2)
     save_figure(figure, path)
 
 
@@ -72,4 +72,4 @@ def _caption(figure: Figure, text: str, left: float, top: float) -> None:
 
 def _arrow(figure: Figure, left: float, top: float) -> None:
     width, height = figure.get_size_inches()
-    figure.text(left / width, 1 - top / height, "→", fontsize=TEXT, color=GREY, va="center")
+    figure.text(left / width, 1 - top / height, "→", fontsize=TEXT + 2, color=GREY, ha="center", va="center")

@@ -34,7 +34,7 @@ def draw_training(steps: Sequence[Step], path: Path, title: str = "", width: flo
     """Draw it; the best validation, whose model is kept, is ringed."""
     is_narrow = width < NARROW
     figure = new_figure(width, 1.35 * width if is_narrow else 0.42 * width, title)
-    mosaic: Any = [["loss", "miou"], ["classes", "classes"]] if is_narrow else [["loss", "miou", "classes"]]
+    mosaic: Any = [["loss", "miou"], ["classes", "names"]] if is_narrow else [["loss", "miou", "classes"]]
     panels = figure.subplot_mosaic(mosaic, **({"height_ratios": (1, 1.5)} if is_narrow else {"width_ratios": (1, 1, 1.6)}))
     places = [step.iteration for step in steps]
     mious = [100 * step.miou for step in steps]
@@ -44,18 +44,20 @@ def draw_training(steps: Sequence[Step], path: Path, title: str = "", width: flo
     best = max(range(len(steps)), key=mious.__getitem__)
     ring: dict[str, Any] = {"s": 60, "facecolor": "none", "edgecolor": VERMILLION, "linewidth": 1.4, "zorder": 4}
     panels["miou"].scatter([places[best]], [mious[best]], **ring)
-    _draw_classes(panels["classes"], steps)
+    _draw_classes(panels["classes"], steps, is_narrow)
+    if is_narrow:
+        panels["names"].set_axis_off()  # their room
     for name, text in (("loss", "training loss"), ("miou", "mIoU (%)"), ("classes", "IoU by class (%)")):
         axes = panels[name]
         axes.set_ylabel(text)
         axes.set_xlabel("iterations")
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(2 if is_narrow else 4, integer=True))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         plain_axes(axes)
     save_figure(figure, path)
 
 
-def _draw_classes(axes: Axes, steps: Sequence[Step]) -> None:
+def _draw_classes(axes: Axes, steps: Sequence[Step], is_narrow: bool) -> None:
     """A line a class; the names of those that end highest and lowest stand at their ends, apart from each other."""
     names = list(steps[0].iou)
     known = [name for name in names if steps[-1].iou[name] is not None]
@@ -73,8 +75,10 @@ def _draw_classes(axes: Axes, steps: Sequence[Step]) -> None:
     shown = dict(zip(names, short_names(names), strict=True))
     for name, value, y in zip(named, ends, _apart(ends, 7.0), strict=True):
         colour = COLOURS[named.index(name) % len(COLOURS)]
-        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": SMALL, "color": colour}
-        axes.annotate(f"{shown[name]} {value:.1f}", (1.02, y), parse_math=False, **place)
+        size = SMALL - 1 if is_narrow else SMALL
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": size, "color": colour}
+        note = axes.annotate(f"{shown[name]} {value:.1f}", (1.03, y), parse_math=False, **place)
+        note.set_in_layout(not is_narrow)
     if len(ordered) > NAMED:
         axes.set_title(f"the best and worst {half} of {len(names)} named", fontsize=SMALL, loc="left")
 

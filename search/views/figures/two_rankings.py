@@ -1,5 +1,6 @@
 """Scores of cells by one training against those by a longer one, as a picture (Chen et al. 2018, figure 4b)."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -68,12 +69,12 @@ def draw_two_rankings(
         width_ratios=None if is_narrow else (1.5, 1),
     )
     ordered = sorted(cells, key=lambda cell: -cell.final)
-    _draw_scores(panels[0], ordered, labels)
+    _draw_scores(panels[0], ordered, labels, letters=int(width / (0.065 if is_narrow else 0.11)))
     _draw_ranks(panels[1], ordered, first)
     save_figure(figure, path)
 
 
-def _draw_scores(axes: Axes, ordered: Sequence[Rescored], labels: tuple[str, str]) -> None:
+def _draw_scores(axes: Axes, ordered: Sequence[Rescored], labels: tuple[str, str], letters: int) -> None:
     plain_axes(axes)
     axes.set_xlabel(labels[0], fontsize=TEXT)
     axes.set_ylabel(labels[1], fontsize=TEXT)
@@ -98,7 +99,8 @@ def _draw_scores(axes: Axes, ordered: Sequence[Rescored], labels: tuple[str, str
     bars = "bars: 95 %; " if sd else ""
     is_far = max(limits[0][0], limits[1][0]) > min(limits[0][1], limits[1][1])
     line = "equal scores lie outside" if is_far else "dashed: equal scores"
-    axes.set_title(f"{_verdict([cell.first for cell in ordered], finals)}\n{bars}{line}", fontsize=SMALL, loc="left", color=INK)
+    lines = [*textwrap.wrap(_verdict([cell.first for cell in ordered], finals), letters), f"{bars}{line}"]
+    axes.set_title("\n".join(lines), fontsize=SMALL, loc="left", color=INK)
 
 
 def _draw_ranks(axes: Axes, ordered: Sequence[Rescored], first: str) -> None:
