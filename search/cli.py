@@ -69,7 +69,8 @@ def _refused(error: UserError | OSError) -> int:
     if isinstance(error, LaterError):
         return _complain(str(error), TRY_AGAIN)
     if isinstance(error, OSError) and is_full(error):
-        return _complain(f"{error.filename}: {error.strerror}. Once there is room, the same command goes on.", FAILED)
+        place = error.filename or "output"
+        return _complain(f"{place}: {error.strerror}. Once there is room, the same command goes on.", FAILED)
     return _complain(str(error), USAGE_ERROR)
 
 

@@ -1,8 +1,11 @@
 """``dpc list``: what each search of a folder has come to."""
 
 import json
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
 
 from models.spec import Conv1x1
+from search.cli import main
 from search.deciding.outcomes import Status
 from search.deciding.space import CellSpace
 from search.journal.folder import JOURNAL
@@ -69,6 +72,14 @@ def test_the_table_is_for_people_and_nothing_is_written(tmp_path):
     assert header.split()[:3] == ["search", "state", "trials"]
     assert row.split()[:3] == ["whole", "complete", "3"]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_an_output_that_takes_no_more_is_one_line(tmp_path, capsys):
+    with suppress(OSError), Path("/dev/full").open("w") as full:  # it is full when it is closed, too
+        with redirect_stdout(full):
+            code = main(["list", f"output_dir={tmp_path}"])
+        assert code == 1
+    assert capsys.readouterr().err.startswith("dpc: output: No space left on device.")
 
 
 def test_a_torn_last_line_is_left_out_and_a_damaged_one_named(tmp_path):
