@@ -2,6 +2,7 @@
 
 import json
 import threading
+from uuid import uuid4
 
 import pytest
 
@@ -115,28 +116,30 @@ def test_the_next_command_is_that_of_how_the_search_was_started(tmp_path, journa
     assert line.endswith(expected.format(tmp_path))
 
 
-def stored(bucket, journal):
-    place = Store(f"file://{bucket}")
+def stored(uri, journal):
+    place = Store(uri)
     StoredJournal(place / "search" / "journal", journal).sync()
     return place
 
 
-def test_a_search_in_a_store_is_seen_from_another_machine(tmp_path, journal):
+@pytest.mark.parametrize("kind", ["file", "s3"])
+def test_a_search_in_a_store_is_seen_from_another_machine(tmp_path, journal, s3_server, kind):
     record = journalled(journal, plan(5)).record
-    place = stored(tmp_path / "bucket", journal)
-    text = shown(tmp_path / "elsewhere", f"store={place.uri}")
+    place = stored(f"file://{tmp_path}/bucket" if kind == "file" else s3_server.uri(uuid4().hex), journal)
+    text = shown(tmp_path / "elsewhere", f"store='{place.uri}'")
     assert text.startswith("test: complete, 5 trials done")
     assert record.best.cell.digest in text
+    assert f"results    {place / 'search'}" in text
     (place / "search").write(FILE, b"{}")
-    assert shown(tmp_path / "elsewhere", f"store={place.uri}").startswith("test: running")
-    assert "no search has begun" in refusal(tmp_path, "show", "name=nobody", f"store={place.uri}")
+    assert shown(tmp_path / "elsewhere", f"store='{place.uri}'").startswith("test: running")
+    assert "no search has begun" in refusal(tmp_path, "show", "name=nobody", f"store='{place.uri}'")
 
 
 def test_a_search_in_a_store_is_watched_until_its_driver_gives_no_sign_of_life_any_more(tmp_path, journal, monkeypatch):
     monkeypatch.setattr(show, "LOOK_EVERY_S", 0.02)
     monkeypatch.setattr("search.journal.remote.owner.WATCH_S", 0.05)
     journalled(journal, plan(5), die_after=3)
-    place = stored(tmp_path / "bucket", journal)
+    place = stored(f"file://{tmp_path}/bucket", journal)
     (place / "search").write(FILE, b"{}")  # of a driver that was killed
     text = shown(tmp_path / "elsewhere", f"store={place.uri}", "watch=true")
     assert text.startswith("test: running")
