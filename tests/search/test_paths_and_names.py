@@ -61,6 +61,13 @@ def test_a_cell_of_a_file_is_sent_by_its_path_and_one_of_conf_by_its_name(here):
     assert not [text for text in _command("retrain", "cell=aspp") if text.startswith("cell='")]
 
 
+def test_a_prior_cell_and_a_table_of_latencies_are_sent_by_their_paths(here):
+    (here / "mine.json").write_text("[]")
+    sent = _command("search", "prior.cell=mine.json", "latency.table=t.json")
+    assert {f"prior.cell='{here}/mine.json'", f"latency.table='{here}/t.json'"} <= set(sent)
+    assert not [text for text in _command("search", "prior.cell=aspp") if text.startswith("prior.cell='")]
+
+
 def test_options_of_a_command_that_is_submitted_go_with_it(here):
     (here / "mine").mkdir()
     sent = _command("search", "--debug", "--config-dir=mine", "trials=3")
