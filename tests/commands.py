@@ -14,6 +14,7 @@ from tests import ray_workers
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload(
     [
+        "tests.undrawn_ray",
         "search.cli",
         "search.commands.search",
         "search.commands.submit",

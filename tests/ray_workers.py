@@ -16,7 +16,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 FOLDER = "DPC_TESTS_RAY_WORKERS"
 """Variable with the folder of the run's socket, which is named after the process that the run is."""
@@ -42,7 +41,8 @@ def main() -> None:
 
 def serve(address: Path, owner: int) -> None:
     """Forks a worker for each that asks, as long as ``owner`` runs."""
-    import_ray_tune()
+    import undrawn_ray  # noqa: F401  this file's folder is the first where a script looks
+
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a worker
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(address.with_suffix(".new")))
@@ -56,31 +56,6 @@ def serve(address: Path, owner: int) -> None:
                     listener.close()
                     _work(client)
                 client.close()
-
-
-def import_ray_tune() -> None:
-    """Imports it without a random number of Ray's, or all workers would draw the same after it, and be taken for each other."""
-    import ray
-    from ray import actor
-
-    drawn = actor.ActorClassID
-    actor.ActorClassID = SimpleNamespace(from_random=lambda: drawn(os.urandom(drawn.size())))  # of each class that is remote
-    import ray.tune
-
-    actor.ActorClassID = drawn
-    assert _identity(ray) != _identity(ray), "Ray has drawn a random number before it is forked"
-
-
-def _identity(ray: ModuleType) -> bytes:
-    """What a forked process would take for an identity of its own."""
-    ours, theirs = os.pipe()
-    if os.fork() == 0:
-        os.write(theirs, ray.ObjectID.from_random().binary())
-        os._exit(0)
-    os.close(theirs)
-    os.wait()
-    with os.fdopen(ours, "rb") as drawn:
-        return drawn.read()
 
 
 def _connected(address: Path) -> socket.socket:
