@@ -23,7 +23,7 @@ from search.views.report.searched import fingerprint_lines, recorded_space, scop
 
 COLUMN, PAGE = 4.2, 7.2
 """Inches of a figure on the page: of a column, which is what a phone shows, and of the whole width."""
-WIDE = ("signature", "ancestry")
+WIDE = ("signature", "ancestry", "reranked")
 """Sections whose figures are drawn twice: for the page's whole width, and for a phone."""
 NATURAL = ("cells",)
 """Sections whose figures are as wide as they are."""

@@ -14,8 +14,8 @@ from search.views.figures.style import BLUE, BROWN, GREEN, GREY, INK, PURPLE, VE
 
 Floats = npt.NDArray[np.float64]
 
-BARS = 5
-"""Intervals along a curve."""
+BARS = 2
+"""Intervals along the second half of a curve, where it matters which is ahead: more would be a thicket."""
 _COLOURS = (INK, BLUE, VERMILLION, GREEN, PURPLE, BROWN, GREY)
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 _UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
@@ -42,11 +42,11 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], names: Sequence[str], ways:
     """Each on top of those before and thinner than they, so that one that runs along another shows; their intervals as bars,
     those of each a little further on than those of the one before."""
     for number, (curve, name, (colour, dashes)) in enumerate(zip(curves, names, ways, strict=True)):
-        thickness = 1.3 + 2.2 * (len(curves) - 1 - number) / max(len(curves) - 1, 1)
+        thickness = 1.1 + 1.7 * (len(curves) - 1 - number) / max(len(curves) - 1, 1)
         axes.plot(curve.places, curve.means, color=colour, linestyle=dashes, linewidth=thickness, label=name)  # type: ignore[arg-type]
         if curve.low is None or curve.high is None:
             continue
-        share = (np.arange(BARS) + (number + 0.5) / len(curves)) / BARS
+        share = 0.5 + 0.5 * (np.arange(BARS) + (number + 0.5) / len(curves)) / BARS
         at = np.unique((share * (len(curve.places) - 1)).astype(int))
         ends = np.abs(np.stack([curve.low, curve.high])[:, at] - curve.means[at])
         axes.errorbar(curve.places[at], curve.means[at], ends, fmt="none", color=colour, linewidth=1.1, capsize=2, zorder=3)

@@ -53,7 +53,8 @@ def draw_signature(found: Signature, path: Path, title: str = "", width: float =
     lettered = found.lettered
     window = window_of([trial.cell for trial in lettered.values()])
     diagrams = {letter: Diagram(trial.cell, SMALL_CARDS, window=window) for letter, trial in lettered.items()}
-    column = width - 2 * GAP if is_narrow else (width - GAP * (len(diagrams) + 1)) / max(len(diagrams), 1)
+    beside = max(len(diagrams), 2)  # one alone stands below its letter, not in the middle
+    column = width - 2 * GAP if is_narrow else (width - GAP * (beside + 1)) / beside
     heights = [min(TALLEST, one.height * min(1.0, column / one.width)) + CAPTION for one in diagrams.values()]
     columns = 1 if is_narrow else 3
     legend = LEGEND_ROW * ceil(_legend_entries(found) / columns)
@@ -113,7 +114,7 @@ def _fit(axes: Axes, found: Signature) -> None:
     low, high = scores[len(scores) // 50], max([scores[-1], *(100 * one.miou for one in found.landmarks if one.miou)])
     margin = max(0.3 * (high - low), 0.5)
     floor = max(0.0, low - margin)
-    axes.set_ylim(floor, high + 0.25 * margin)
+    axes.set_ylim(floor, high + 0.45 * margin)
     below = [trial for trial in (*found.completed, *found.stopped) if 100 * (trial.miou or 0.0) < floor]
     if below:
         lowest = percent(min(trial.miou or 0.0 for trial in below))

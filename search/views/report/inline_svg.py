@@ -7,6 +7,8 @@ from xml.etree import ElementTree as Tree
 from markupsafe import Markup
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+PX = 1.55
+"""Pixels a point, about as in a column of the page: text of figures has one size wherever it stands."""
 _FONT = re.compile(r"(?:(?P<weight>\d+|bold) )?(?P<size>[\d.]+)px .*")
 """As older versions of matplotlib write it."""
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
@@ -29,8 +31,8 @@ def inline(svg: bytes, name: str, label: str, hovers: Mapping[str, str]) -> Mark
                 parent.remove(child)
     for element in root.iter():
         _plain(element, name, hovers)
-    for size in ("width", "height"):
-        del root.attrib[size]
+    root.attrib["width"] = f"{PX * float(root.attrib['width'].removesuffix('pt')):.0f}"
+    del root.attrib["height"]
     root.attrib |= {"role": "group" if hovers else "img", "aria-label": label}
     Tree.register_namespace("", _SVG)
     return Markup(Tree.tostring(root, encoding="unicode"))  # escaped by ElementTree

@@ -1,6 +1,7 @@
 """The colours of all figures: seen on white paper, and told apart by every reader."""
 
 import re
+from importlib.resources import files
 from itertools import combinations
 
 import pytest
@@ -31,6 +32,20 @@ def as_bytes(colour: str) -> tuple[int, int, int]:
 @pytest.mark.parametrize("colour", COLOURS.values(), ids=COLOURS)
 def test_a_colour_stands_out_from_white_paper(colour):
     assert 1.05 / (luminance(colour) + 0.05) >= 3
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_a_page_is_readable_in_the_light_and_in_the_dark(mode):
+    style = files("search.views.report").joinpath("page.css").read_text()
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)[:2]
+    )
+    colours = light | (dark if mode == "dark" else {})
+    assert light.keys() == dark.keys()
+    for name, least in {"ink": 7, "soft": 4.5, "accent": 4.5, "k": 3, "a": 3, "p": 3}.items():
+        for ground in ("paper", "tile", "mark"):
+            bright, dim = sorted((luminance(colours[name]), luminance(colours[ground])), reverse=True)
+            assert (bright + 0.05) / (dim + 0.05) >= least, (name, ground)
 
 
 @pytest.mark.parametrize("pair", combinations(COLOURS, 2), ids="-".join)
