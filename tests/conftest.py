@@ -1,10 +1,8 @@
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
@@ -43,16 +41,6 @@ LONGEST = (
     "test_gpu_first.py",
 )
 """Files that begin first: processes that share the others end at about the same time."""
-
-
-def pytest_configure():
-    if ray_workers.FOLDER not in os.environ:  # else this is one of several processes, which share it
-        os.environ[ray_workers.FOLDER] = tempfile.mkdtemp(suffix=f"-{os.getpid()}")
-
-
-def pytest_unconfigure(config):
-    if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ[ray_workers.FOLDER])
 
 
 def pytest_collection_modifyitems(items):
