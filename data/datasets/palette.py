@@ -1,4 +1,4 @@
-"""Colours for classes that come without: as far apart as their number allows, for colour-blind readers too."""
+"""Colours of classes: for those that come without, as far apart as their number allows, for colour-blind readers too."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 Colour = tuple[int, int, int]
 Floats = npt.NDArray[np.float64]
@@ -54,6 +55,13 @@ def distinct_palette(num_classes: int) -> tuple[Colour, ...]:
         chosen.append(candidates[place])
         nearest = np.minimum(nearest, _differences(seen, seen[:, place : place + 1])[:, 0])
     return tuple(chosen[:num_classes])
+
+
+def palette_image(labels_HW: npt.NDArray[np.uint8], palette: Sequence[Colour]) -> Image.Image:
+    """Labels whose pixel values are class ids; viewers show them in the colours of ``palette``."""
+    picture = Image.fromarray(labels_HW).convert("L")
+    picture.putpalette([channel for colour in palette for channel in colour])
+    return picture
 
 
 def least_difference(colours: Sequence[Colour]) -> float:

@@ -10,6 +10,7 @@ from PIL import Image
 from data.datasets.cityscapes import LABEL_IDS, Cityscapes
 from data.datasets.contract import DatasetInfo, UInt8Array, palette_of
 from data.datasets.file_split import FileSplit
+from data.datasets.palette import palette_image
 from data.datasets.pascal import Voc2012
 
 Server = Literal["cityscapes", "voc2012"]
@@ -47,9 +48,7 @@ class Submission:
         """Of class ids: Cityscapes' numbers are its own, VOC's the class ids under its colours."""
         if self.server == "cityscapes":
             return Image.fromarray(np.array(LABEL_IDS, np.uint8)[labels_HW])
-        picture = Image.fromarray(labels_HW).convert("L")
-        picture.putpalette([channel for colour in palette_of(256) for channel in colour])
-        return picture
+        return palette_image(labels_HW, palette_of(256))
 
 
 def submission_to(server: Server, root: Path) -> Submission:

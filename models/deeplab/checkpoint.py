@@ -42,17 +42,16 @@ class Checkpoint:
     """The float32 tensors of a checkpoint, read one by one.
 
     Args:
-        path: with or without ``.index``.
+        path: without ``.index``, such as model.ckpt-30000.
 
     Raises:
-        CheckpointError: there is none, or its index is damaged.
+        CheckpointError: its index is damaged.
+        OSError: there is none.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_suffix("") if path.suffix == ".index" else path
-        index = self._path.with_name(f"{self._path.name}.index")
-        if not index.is_file():
-            raise CheckpointError(f"checkpoint: no file {index}; expected is the name before .index, such as model.ckpt-30000.")
+        self._path = path
+        index = path.with_name(f"{path.name}.index")
         try:
             self.entries, self._shards = _read_index(index.read_bytes())
         except (IndexError, KeyError, ValueError, struct.error) as error:

@@ -27,7 +27,7 @@ def convert(path: Path, folder: Path, dpc: CellSpec, aspp: CellSpec) -> Path:
     """Write a checkpoint's model to ``folder``, or its backbone where it has no head.
 
     Args:
-        path: of the checkpoint, with or without ``.index``.
+        path: of the checkpoint, without ``.index``.
         dpc: that the head is, if it is a Dense Prediction Cell: checkpoints do not say their rates.
         aspp: that it is, if it is ASPP with atrous branches.
 

@@ -7,7 +7,7 @@ import torch
 
 from data.datasets.contract import UnreadableError
 from data.datasets.image_files import MEGA, read_image
-from data.datasets.palette import distinct_palette
+from data.datasets.palette import distinct_palette, palette_image
 from data.system.errors import UserError
 from data.system.outputs import note_begun, note_made
 from models.segmenter import Segmenter
@@ -15,7 +15,7 @@ from search.findings.leaderboard import counted
 from search.session.saved_model import load_model
 from search.settings.predict import PredictSettings
 from search.views.console import plain_console
-from search.views.figures.overlay import draw_overlay, palette_image, save_png
+from search.views.figures.overlay import draw_overlay, save_png
 from search.views.progress_bar import progress_bar
 from training.prediction import predict_labels
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from search.findings.leaderboard import leaderboard
 from search.journal.followed import Followed
-from search.session.conf_choices import shared_arguments
+from search.session.conf_choices import retrain_best
 from search.session.hints import from_here, print_lines, program
 from search.session.tracking import dashboard
 from search.settings.show import ShowSettings
@@ -86,8 +86,7 @@ def _next(search: Followed, settings: ShowSettings) -> list[str]:
     if search.state == "running" or record.opened is None:
         return []
     if record.closed is not None:
-        options = [text for text in given if text.startswith("--")]
-        return ["retrain", *options, *shared_arguments(here, record.opened), f"from={settings.name}", "rank=1"]
+        return retrain_best(here, record.opened, settings.name)
     return ["search", *given, *here] if given else []
 
 

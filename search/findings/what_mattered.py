@@ -94,7 +94,7 @@ class WhatMattered:
         most = max(self.choices, key=lambda one: abs(one.in_best.value))
         return (
             f"The best tenth of {self.cells:,} cells stand out by {'; '.join(told[:NAMED])}{more}. All choices explain "
-            f" {100 * self.explained:.0f} % of the differences at rung {self.rung}; of the best cell's distance from the "
+            f"{100 * self.explained:.0f} % of the differences at rung {self.rung}; of the best cell's distance from the "
             f"mean, {most.in_best.text(points)} points are from {most.name}."
         )
 
@@ -155,8 +155,13 @@ def _independent(asked: Sequence[Choice], cells: Sequence[CellSpec]) -> list[tup
 
 
 def _groups(choice: Choice, values: Values) -> Groups:
-    """The cells that chose alike have one number: all of a count, or a quarter of the others in ascending order."""
+    """The cells that chose alike have one number: all of a count, or a quarter of the others in ascending order.
+
+    Where more than three quarters have the least value, they are one group, and all others the second.
+    """
     edges = np.unique(values if choice.is_count else np.quantile(values, np.linspace(0, 1, QUARTERS + 1)[:-1]))
+    if len(edges) == 1:
+        edges = np.append(edges, values[values > edges[0]].min())
     return np.searchsorted(edges, values, side="right")
 
 
@@ -171,7 +176,7 @@ def _importances(groups: Mapping[str, Groups]) -> dict[str, tuple[float, bool]]:
     """Each choice's share of all importance, and whether it is chance; groups stand best cell first. Optuna is loaded here.
 
     It is more than chance above all that orders by chance give any choice, each in multiples of its own mean by chance: of
-    seven choices and twenty orders that errs in 7 of 147 searches.
+    seven choices and twenty orders that errs in 7 of 147 searches. One that is the same for all these cells has none.
     """
     import optuna  # noqa: PLC0415
 
@@ -187,9 +192,10 @@ def _importances(groups: Mapping[str, Groups]) -> dict[str, tuple[float, bool]]:
             rng.shuffle(order)
             by_chance.append(evaluator.evaluate(study, target=lambda trial: float(order[trial.number])))
     usual = {name: fmean(one[name] for one in by_chance) for name in found}
-    most = max(one[name] / usual[name] for one in by_chance for name in found)
-    total = sum(found.values())
-    return {name: (found[name] / total, found[name] / usual[name] <= most) for name in found}
+    varied = [name for name in found if usual[name] > 0]
+    most = max((one[name] / usual[name] for one in by_chance for name in varied), default=0.0)
+    total = sum(found.values()) or 1.0
+    return {name: (found[name] / total, name not in varied or found[name] / usual[name] <= most) for name in found}
 
 
 def _as_trials(groups: Mapping[str, Groups]) -> "list[FrozenTrial]":

@@ -35,16 +35,23 @@ def _renamed(given: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
+def retrain_best(given: Sequence[str], opened: SearchOpened, name: str) -> list[str]:
+    """The command that trains the best cell of the search ``name``; ``given`` as in ``shared_arguments``."""
+    return ["retrain", *shared_arguments(given, opened), f"from={name}", "rank=1"]
+
+
 def shared_arguments(given: Sequence[str], opened: SearchOpened) -> list[str]:
     """The settings that a later command needs as the search had them.
 
     Args:
         given: what was said on the command line; it stands, and the journal adds what it does not choose: the search's own
-            arguments, where it has them, else the data set and backbone that it records.
+            arguments, where it has them, else the data set and backbone that it records; and its conf folder.
     """
     known = {**opened.fingerprint, **opened.settings}
+    arguments = tuple(known.get("arguments") or ())
+    given = [*(text for text in arguments if text.startswith("--") and text not in given), *given]
     is_chosen = any(text.startswith("experiment=") for text in given)
-    own = Overrides(tuple(known.get("arguments") or ())).of(*(group for group in SHARED if group != "output_dir"))
+    own = Overrides(arguments).of(*(group for group in SHARED if group != "output_dir"))
     if own and not any(text.split("=")[0] in GROUPS for text in given) and not is_chosen:
         return [*given, *own]
     missing = [group for group in GROUPS if not is_chosen and not any(text.startswith(f"{group}=") for text in given)]

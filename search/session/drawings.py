@@ -25,7 +25,7 @@ from search.journal.record import SearchRecord, TrialRecord
 from search.settings.report import ReportSettings
 from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.contributions import draw_contributions
-from search.views.figures.cost_front import draw_cost_fronts
+from search.views.figures.cost_front import draw_cost_front
 from search.views.figures.kinship import draw_ancestry
 from search.views.figures.operator_usage import draw_operator_usage
 from search.views.figures.progress import draw_progress
@@ -133,7 +133,7 @@ def _costs(record: SearchRecord, known: Sequence[Landmark]) -> Iterator[Drawing]
         front = cost_front(record, cost)
         if front.completed:
             reading = f"{len(front.front)} of {len(front.completed):,} completed cells are on the front of mIoU and {name}."
-            yield Drawing("costs", name, f"mIoU against {name}", partial(draw_cost_fronts, [front], known), reading)
+            yield Drawing("costs", name, f"mIoU against {name}", partial(draw_cost_front, front, known), reading)
 
 
 def _landmarks(settings: ReportSettings, search: KeptSearch) -> list[Landmark]:

@@ -9,7 +9,7 @@ from data.system.files import write_text
 from search.findings.control import Control, control
 from search.findings.search_noise import search_noise
 from search.journal.folder import KeptSearch, open_search
-from search.session.conf_choices import by_choice, shared_arguments
+from search.session.conf_choices import by_choice, retrain_best
 from search.session.drawings import Drawing, by_section, drawings
 from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
@@ -74,8 +74,8 @@ def write_figures(settings: ReportSettings, folder: Path, suffix: str, width: fl
 
 
 def _next(settings: ReportSettings, search: KeptSearch) -> str:
-    shared = shared_arguments(settings.overrides.arguments(*SHARED), search.opened)
-    return shlex.join(["dpc", "retrain", *shared, f"from={settings.name}", "rank=1"])
+    given = settings.overrides.arguments(*SHARED)
+    return shlex.join(["dpc", *retrain_best(given, search.opened, settings.name)])
 
 
 def _control(search: KeptSearch) -> Control | None:

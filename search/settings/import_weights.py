@@ -15,6 +15,7 @@ from search.settings.places import OutputFolder
 
 
 def _there(path: Path) -> Path:
+    """The checkpoint that is named with or without ``.index``."""
     path = path.with_suffix("") if path.suffix == ".index" else path
     if not path.with_name(f"{path.name}.index").is_file():
         raise ValueError(f"no file {path}.index; expected is the name before .index, such as model.ckpt-30000.")

@@ -33,7 +33,7 @@ class LazyBar:
 
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[LazyBar]:
-    """A progress bar for a function that reports images done and in all."""
+    """A progress bar for a function that reports how much is done and how much there is."""
     bar = Progress(*bar_columns(), console=console)
     try:
         yield LazyBar(bar, title)

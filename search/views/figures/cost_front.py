@@ -12,7 +12,6 @@ from search.findings.leaderboard import quantity
 from search.views.figures.landmarks import draw_landmarks
 from search.views.figures.style import (
     BLUE,
-    GREY,
     INK,
     MANY,
     NARROW,
@@ -32,38 +31,27 @@ NAMES = {
 }
 
 
-def draw_cost_fronts(
-    fronts: Sequence[CostFront], landmarks: Sequence[Landmark], path: Path, title: str = "", width: float = WIDTH
-) -> None:
-    """Draw completed cells by cost and mIoU, one panel a cost.
+def draw_cost_front(front: CostFront, landmarks: Sequence[Landmark], path: Path, title: str = "", width: float = WIDTH) -> None:
+    """Draw completed cells, of which there is one at least, by cost and mIoU.
 
     A landmark is a star where its mIoU was measured, else a vertical line at its exact cost.
     """
-    beside = 1 if width < NARROW else len(fronts)
-    figure = new_figure(width, 0.9 + 2.8 * (len(fronts) // beside), title)
-    panels = figure.subplots(len(fronts) // beside, beside, sharey=True, squeeze=False).ravel()
-    for axes, front in zip(panels, fronts, strict=True):
-        _draw_front(axes, front)
-        if front.cost != "latency_ms":  # those of landmarks are not known
-            draw_landmarks(axes, landmarks, front.cost)
-    for axes in panels[::beside]:
-        axes.set_ylabel("mIoU on the proxy task (%)", fontsize=TEXT)
-    handles, labels = panels[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=2 if width < NARROW else 4, fontsize=TEXT, frameon=False
-        )
+    figure = new_figure(width, 3.7, title)
+    axes = figure.add_subplot()
+    _draw_front(axes, front)
+    if front.cost != "latency_ms":  # those of landmarks are not known
+        draw_landmarks(axes, landmarks, front.cost)
+    columns = 2 if width < NARROW else 4
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=TEXT, frameon=False)
     save_figure(figure, path)
 
 
 def _draw_front(axes: Axes, front: CostFront) -> None:
     plain_axes(axes)
     axes.set_xlabel(NAMES[front.cost])
+    axes.set_ylabel("mIoU on the proxy task (%)", fontsize=TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
-    if not front.completed:
-        axes.text(0.5, 0.5, "no trial has completed yet", transform=axes.transAxes, ha="center", color=GREY)
-        return
     places = [getattr(one, front.cost) for one in front.completed]
     scores = [100 * (one.miou or 0.0) for one in front.completed]
     cut_below(axes, places, scores)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from search.views.figures.class_names import inches
 from search.views.figures.fonts import families
-from search.views.figures.style import BLUE, GREY, SMALL, TEXT, VERMILLION, new_figure, plain_axes, save_figure
+from search.views.figures.style import BLUE, GREY, INK, SMALL, TEXT, VERMILLION, new_figure, plain_axes, save_figure
 from training.metrics import ConfusionMatrix
 
 ROWS = 50
@@ -63,7 +63,7 @@ def _draw_bars(axes: Axes, names: Sequence[str], percents: Sequence[float], abse
     axes.barh(range(len(names)), [0 if math.isnan(one) else one for one in percents], height=0.7, color=BLUE)
     for row, percent in enumerate(percents):
         text = absent if math.isnan(percent) else f"{percent:.1f}"
-        axes.text(118, row, text, ha="right", va="center", fontsize=SMALL - 1, color=GREY if math.isnan(percent) else "#222222")
+        axes.text(118, row, text, ha="right", va="center", fontsize=SMALL - 1, color=GREY if math.isnan(percent) else INK)
     axes.set_yticks(range(len(names)), names, fontsize=SMALL - 1, family=families("".join(names)), parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 120)

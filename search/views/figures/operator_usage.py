@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from models.spec import AtrousConv, Operator, PyramidPooling
-from search.findings.operator_usage import FEWEST, OperatorUsage, Usage
+from search.findings.operator_usage import OperatorUsage, Usage
 from search.views.figures.style import (
     BLUE,
     GREY,
@@ -33,7 +33,7 @@ MOST_WRITTEN = 12
 """Rows of a map whose cells still have room for numbers."""
 
 
-def draw_operator_usage(usage: OperatorUsage | None, path: Path, title: str = "", width: float = WIDTH) -> None:
+def draw_operator_usage(usage: OperatorUsage, path: Path, title: str = "", width: float = WIDTH) -> None:
     """Draw how much more often good cells use each rate, grid and kind of operator than all cells do.
 
     In a square stand the good cells' branches that use it, over those that would if they were as all cells' are. Coloured,
@@ -42,10 +42,6 @@ def draw_operator_usage(usage: OperatorUsage | None, path: Path, title: str = ""
     """
     is_narrow = width < NARROW
     figure = new_figure(width, 1.55 * width if is_narrow else 5.0, title)
-    if usage is None or not usage.is_telling:
-        figure.text(0.5, 0.5, f"fewer than {FEWEST} good cells: too few to say", ha="center", color=GREY, fontsize=TEXT)
-        save_figure(figure, path)
-        return
     large, small, kinds = _panels(figure, is_narrow)
     _draw_map(large, "atrous rates", "rate", _pairs(usage.operators, AtrousConv, lambda one: one.rate))
     _draw_map(small, "pooling grids", "grid", _pairs(usage.operators, PyramidPooling, lambda one: one.grid))

@@ -1,4 +1,4 @@
-"""Predicted labels as pictures: over their image with a legend, and as they are, in a palette PNG."""
+"""Predicted labels as a picture: over their image, with a legend."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,13 +47,6 @@ def painted(image_HWC: UInt8Array, labels_HW: UInt8Array, palette: Palette, opac
         mixed_HWC = ((1 - opacity) * image_HWC[rows] + opacity * colours_HWC).round().astype(np.uint8)
         np.copyto(blended_HWC[rows], mixed_HWC, where=is_painted_HW1)
     return blended_HWC
-
-
-def palette_image(labels_HW: UInt8Array, palette: Palette) -> Image.Image:
-    """Labels whose pixel values are class ids; viewers show them in the colours of ``palette``."""
-    picture = Image.fromarray(labels_HW).convert("L")
-    picture.putpalette([channel for colour in palette for channel in colour])
-    return picture
 
 
 def save_png(picture: Image.Image, path: Path) -> None:

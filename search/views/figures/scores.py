@@ -14,7 +14,6 @@ from search.deciding.outcomes import Status
 from search.journal.record import SearchRecord
 from search.views.figures.style import (
     BLUE,
-    GREY,
     INK,
     NARROW,
     TEXT,
@@ -33,7 +32,7 @@ MOST_BINS = 60
 
 
 def draw_scores(record: SearchRecord, path: Path, title: str = "", width: float = WIDTH) -> None:
-    """Draw, for each rung, the mIoU there of every trial that reached it; those that ended there are filled.
+    """Draw, for each rung that any cell has reached, the mIoU there of all that reached it; those that ended there are filled.
 
     So a stopped trial counts at its own rung, among the scores that it was compared with, and completed ones alone fill the
     last. Trials that diverged, failed or still run are not among them. Scores far below all others share the first bin.
@@ -42,12 +41,6 @@ def draw_scores(record: SearchRecord, path: Path, title: str = "", width: float 
     shown = rungs[-PANELS:]
     is_narrow = width < NARROW
     figure = new_figure(width, 1.1 + (1.05 if is_narrow else 1.15) * max(len(shown), 2), title)
-    if not shown:
-        axes = figure.add_subplot()
-        plain_axes(axes)
-        axes.text(0.5, 0.5, "no finished trial has a score yet", transform=axes.transAxes, ha="center", color=GREY)
-        save_figure(figure, path)
-        return
     all_axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     edges = _edges([score for rung in shown for score in rung.reached])
     for axes, rung in zip(all_axes, shown, strict=True):

@@ -30,6 +30,7 @@ from search.views.figures.style import (
     new_figure,
     plain_axes,
     save_figure,
+    tell_below,
     tint,
 )
 
@@ -44,7 +45,7 @@ TALLEST = 2.3
 
 
 def draw_signature(found: Signature, path: Path, title: str = "", width: float = WIDTH, links: Links | None = None) -> None:
-    """Draw it.
+    """Draw the picture of a search that has a score.
 
     Bars are the 95 % interval of what a lettered cell is expected to score under a fresh seed, and thin ones join the scores
     of a cell that was trained under several.
@@ -80,9 +81,6 @@ def _draw_scores(axes: Axes, found: Signature, links: Links) -> None:
     axes.set_ylabel("mIoU on the proxy task (%)")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
-    if not found.completed and not found.stopped:
-        axes.text(0.5, 0.5, "no trial has a score yet", transform=axes.transAxes, ha="center", color=GREY, fontsize=TEXT)
-        return
     stopped = f"stopped early ({len(found.stopped):,})"
     scatter(axes, found.stopped, links, tint(GREY, 0.6), "v", stopped, 0.7)
     scatter(axes, found.completed, links, tint(BLUE, 0.65), "o", f"completed ({len(found.completed):,})")
@@ -117,14 +115,8 @@ def _fit(axes: Axes, found: Signature) -> None:
     axes.set_ylim(floor, high + 0.45 * margin)
     below = [trial for trial in (*found.completed, *found.stopped) if 100 * (trial.miou or 0.0) < floor]
     if below:
-        lowest = percent(min(trial.miou or 0.0 for trial in below))
-        note = f"▽ {len(below):,} below this axis, down to {lowest}"
-        low_marks: dict[str, Any] = {"s": 12, "marker": "v", "facecolor": "white", "edgecolor": GREY, "linewidth": 0.6}
-        at_edge = axes.get_xaxis_transform()
-        places, is_many = [trial.proposed.madds for trial in below], len(below) > MANY
-        axes.scatter(places, [0.025] * len(below), transform=at_edge, zorder=3, rasterized=is_many, **low_marks)
-        style: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "bottom", "fontsize": SMALL, "color": INK}
-        axes.annotate(note, (0.99, 0.05), bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6}, zorder=6, **style)
+        places, scores = _places(below)
+        tell_below(axes, places, min(scores))
 
 
 def _draw_seeds(axes: Axes, found: Signature) -> None:

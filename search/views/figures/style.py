@@ -46,13 +46,13 @@ def plain_axes(axes: Axes) -> None:
         axis.label.set_fontsize(TEXT)
 
 
-def place_legend(figure: Figure, axes: Axes, width: float, columns: int = 3) -> Any:
+def place_legend(figure: Figure, axes: Axes, width: float) -> Any:
     """Where it covers nothing: beside the axes, or below them where the figure is narrow."""
     handles, labels = axes.get_legend_handles_labels()
     style: dict[str, Any] = {"fontsize": TEXT, "frameon": False}
     if width >= NARROW:
         return figure.legend(handles, labels, loc="outside right upper", **style)
-    return figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, 2), **style)
+    return figure.legend(handles, labels, loc="outside lower center", ncols=2, **style)
 
 
 def far_below(percents: Sequence[float]) -> float | None:
@@ -80,9 +80,15 @@ def cut_below(axes: Axes, places: Sequence[float], percents: Sequence[float]) ->
     low = [(place, percent) for place, percent in zip(places, percents, strict=True) if percent < floor]
     margin = 0.06 * (max(kept) - min(kept))
     axes.set_ylim(min(kept) - 2 * margin, max(kept) + margin)
+    tell_below(axes, [place for place, _ in low], min(percent for _, percent in low))
+
+
+def tell_below(axes: Axes, places: Sequence[float], lowest: float) -> None:
+    """Mark scores below the y axis at its lower edge, and say how many they are and how low the lowest is, in percent."""
     style: dict[str, Any] = {"marker": "v", "s": 14, "facecolor": "white", "edgecolor": INK, "linewidth": 0.8, "zorder": 5}
-    axes.scatter([place for place, _ in low], [0.025] * len(low), transform=axes.get_xaxis_transform(), **style)
-    note = f"▽ {len(low):,} below this axis, down to {min(percent for _, percent in low):.1f}"
+    at_places, is_many = axes.get_xaxis_transform(), len(places) > MANY
+    axes.scatter(places, [0.025] * len(places), transform=at_places, rasterized=is_many, **style)
+    note = f"▽ {len(places):,} below this axis, down to {lowest:.1f}"
     at_edge: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "bottom", "fontsize": SMALL, "color": INK}
     axes.annotate(note, (0.99, 0.05), zorder=6, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6}, **at_edge)
 

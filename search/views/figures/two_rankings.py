@@ -79,9 +79,6 @@ def _draw_scores(axes: Axes, ordered: Sequence[Rescored], labels: tuple[str, str
     axes.set_xlabel(labels[0], fontsize=TEXT)
     axes.set_ylabel(labels[1], fontsize=TEXT)
     axes.margins(0.12)
-    if not ordered:
-        axes.text(0.5, 0.5, "no cell has been re-ranked yet", transform=axes.transAxes, ha="center", color=GREY, fontsize=TEXT)
-        return
     firsts, finals = [100 * cell.first for cell in ordered], [100 * cell.final for cell in ordered]
     if sd := within_sd([cell.by_seed for cell in ordered]):
         half = 100 * sd * t_quantile(sum(len(cell.by_seed) - 1 for cell in ordered))
@@ -106,8 +103,6 @@ def _draw_scores(axes: Axes, ordered: Sequence[Rescored], labels: tuple[str, str
 def _draw_ranks(axes: Axes, ordered: Sequence[Rescored], first: str) -> None:
     """A line from each cell's old rank to its new one, those of the best in colour."""
     axes.set_axis_off()
-    if not ordered:
-        return
     before = sorted(range(len(ordered)), key=lambda place: -ordered[place].first)
     old = {place: rank for rank, place in enumerate(before, start=1)}
     shown = min(len(ordered), MOST_RANKS)

@@ -17,7 +17,8 @@ class Row:
     """A cell's row.
 
     Attributes:
-        hidden: whether it is shown when all cells are asked for, and whether when those of its status are, of the first ones.
+        is_late: whether it is shown only when every row is asked for.
+        is_late_of_status: the same, where the rows of its status alone are shown.
     """
 
     rank: int

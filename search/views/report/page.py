@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from search.findings.leaderboard import percent, quantity
+from search.findings.leaderboard import counted, percent, quantity
 from search.findings.search_noise import SearchNoise
 from search.views.report.course import Course, RungCourse, in_time, moment
 from search.views.report.glyph import glyph
@@ -46,7 +46,7 @@ class Report:
         board: the leaderboard's rows.
         noise: what the search says of its own scores; None where it scored no cells twice.
         next_command: what trains the best cell; "" where there is none.
-        pictures: by section: progress, scores, cells, reranked, costs, choices, operators, contributions; any may be empty.
+        pictures: by section, as ``search.session.drawings`` names them; a section without any is absent.
         checklist: of what a publication must say.
         fingerprint: everything that decided, a line each.
         folder: the search's, by which a command finds it.
@@ -68,11 +68,6 @@ class Report:
     limits: Sequence[str]
     fingerprint: Sequence[str]
     folder: str
-
-
-def counted(number: int, what: str) -> str:
-    """Such as 1 trial, or 2,000 trials."""
-    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def render(report: Report) -> str:

@@ -108,10 +108,8 @@ def of_costs(front: CostFront, landmarks: Sequence[Landmark]) -> str:
     return f"{text}. {' and '.join(unscored)}: only the costs are known here." if unscored else f"{text}."
 
 
-def of_operators(usage: OperatorUsage | None) -> str:
+def of_operators(usage: OperatorUsage) -> str:
     """Which operators stand out."""
-    if usage is None:
-        return "No finished trial has a score."
     known = {str(operator): used for operator, used in usage.operators.items() if not used.is_noise}
     often = _named({name: used for name, used in known.items() if used.lift > 1}, reverse=True)
     seldom = _named({name: used for name, used in known.items() if used.lift < 1}, reverse=False)
@@ -152,7 +150,7 @@ def of_training(steps: Sequence[Step]) -> str:
     known = {name: value for name, value in last.iou.items() if value is not None}
     text = f"The best of {len(steps)} validations is {percent(best.miou)} % mIoU at iteration {best.iteration:,}"
     if best is last:
-        text += ", the last one: it may not have ended rising"
+        text += ", the last one: it may still have been rising"
     worst = min(known, key=known.__getitem__) if known else ""
     return f"{text}. Worst class at the end: {worst}, {percent(known[worst])} %." if worst else f"{text}."
 
@@ -174,7 +172,7 @@ def limits(record: SearchRecord, course: Course, noise: SearchNoise | None) -> l
         + ("How much is measured above." if noise else "No cell was scored twice (noise=8), so how much is not known.")
         + " What is drawn, and written as mIoU, is what was found: the score that the ranking selected on.",
         "How much an operator helps cannot be read from how often good cells have it: the algorithm chose what was tried.",
-        "Hours are those of the machines that were used; the journal does not say which.",
+        "Hours are those of the machines that were used; the journal names the driver's hardware alone.",
     ]
     if course.ends[Status.STOPPED]:
         said.append("A stopped cell might have come out better than a completed one: it was not trained to the end.")

@@ -49,6 +49,7 @@ def searched(opened: SearchOpened, accepted: Mapping[str, tuple[str, str]]) -> l
         "Prior cell": known.get("prior"),
         "Early stopping": known.get("scheduler"),
         "Budget of a cell": known.get("budget"),
+        "Latency table": known.get("latency"),
         "Seed": known.get("seed"),
         "Deterministic": known.get("deterministic"),
         "Code that scores": known.get("scoring_code"),

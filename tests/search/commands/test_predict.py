@@ -75,7 +75,7 @@ def test_what_is_no_image_to_label_is_said(checkpoint, photos, capsys):
     assert f"1 files are hidden and are left out, the first is {photos}/._a.png." in printed
     assert f"2 files end in none of {', '.join(SUFFIXES)} and are left out, the first is {photos}/b.gif." in printed
     assert f"1 files lie below output={output} and are left out, the first is {output}/labels/a.png." in printed
-    assert "1 of 1 images labelled" in printed
+    assert "1 of 1 image labelled" in printed
 
 
 def test_images_of_any_size_and_depth_are_labelled_on_request(checkpoint, photos, capsys):

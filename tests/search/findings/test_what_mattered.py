@@ -77,6 +77,7 @@ def test_the_choice_that_makes_cells_good_is_first_beyond_chance_and_worth_what_
     assert first.in_best.value == pytest.approx(record.best.miou - 0.4 - 0.02 * 2.2833, abs=0.01)
     assert [level.choice for level in first.levels if level.has_best] == [str(readers(record.best.cell))]
     assert f"stand out by backbone readers (one more branch: {first.effect.text(points)} points)" in found.text()
+    assert "  " not in found.text()
 
 
 def test_scores_that_are_chance_leave_every_choice_to_chance():
@@ -102,6 +103,30 @@ def test_of_two_branches_depth_follows_from_what_reads_the_backbone_and_is_left_
     names = {one.name for one in found.choices}
     assert "backbone readers" in names
     assert "depth" not in names
+
+
+def square_but_for(every: int, count: int) -> list[tuple[CellSpec, float]]:
+    """Cells whose atrous rates are square, but for one branch of each ``every``-th cell."""
+    rng, found = Random(0), []
+    for number in range(count):
+        rates = [(rng.randint(1, 21),) * 2 for _ in range(4)]
+        rates[0] = (1, 6) if number % every == 1 else rates[0]
+        inputs = [rng.choice([BACKBONE, *range(place)]) for place in range(4)]
+        found.append((CellSpec(tuple(map(Branch, inputs, map(AtrousConv, rates)))), 1 - number / count))
+    return found
+
+
+def test_a_choice_in_which_most_cells_are_alike_sets_them_beside_all_others():
+    found = what_mattered(search_of(square_but_for(10, count=100)))
+    (oblong,) = [one for one in found.choices if one.name == "oblong rates"]
+    assert [level.miou.count for level in oblong.levels] == [90, 10]
+
+
+def test_a_choice_that_no_compared_cell_made_otherwise_has_no_importance(monkeypatch):
+    monkeypatch.setattr("search.findings.what_mattered.MOST", FEWEST)
+    found = what_mattered(search_of(square_but_for(2 * FEWEST, count=2 * FEWEST)))
+    (oblong,) = [one for one in found.choices if one.name == "oblong rates"]
+    assert (oblong.importance, oblong.is_chance) == (0, True)
 
 
 def test_of_a_long_search_cells_from_all_over_the_leaderboard_are_compared():

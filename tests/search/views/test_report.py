@@ -25,7 +25,7 @@ from search.findings.leaderboard import ordinal
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
-from search.session.conf_choices import by_choice, shared_arguments
+from search.session.conf_choices import by_choice, retrain_best, shared_arguments
 from search.views.report import readings
 from search.views.report.course import course, in_time, rung_courses
 from search.views.report.leaderboard import board
@@ -249,6 +249,14 @@ def test_the_next_command_has_what_the_search_was_told():
     opened = SearchOpened("one", {}, {"arguments": arguments, "dataset": {"kind": "data.datasets.camvid.CamVid"}}, 0.0)
     assert shared_arguments(["output_dir=here"], opened) == ["output_dir=here", "experiment=camvid", "dataset.root=/data"]
     assert shared_arguments(["experiment=demo"], opened) == ["experiment=demo"]
+
+
+def test_the_next_command_finds_the_conf_folder_of_the_search():
+    opened = SearchOpened("one", {}, {"arguments": ["--config-dir=mine", "dataset=own", "trials=9"]}, 0.0)
+    for given in ([], ["--config-dir=mine"]):
+        assert sorted(retrain_best(given, opened, "one")) == sorted(
+            ["retrain", "--config-dir=mine", "dataset=own", "from=one", "rank=1"]
+        )
 
 
 def test_the_next_command_has_the_backbone_of_the_search():
