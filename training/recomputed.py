@@ -10,13 +10,22 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from data.system.errors import UserError
+
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def recompute_blocks(encoder: nn.Module) -> None:
-    """Keep what each of the encoder's blocks is given alone (Chen et al. 2016, 1604.06174). Gradients and statistics stay."""
+    """Keep what each of the encoder's blocks is given alone (Chen et al. 2016, 1604.06174). Gradients and statistics stay.
+
+    Raises:
+        UserError: it has none.
+    """
     network = dict(encoder.named_children()).get("model", encoder)
-    for block in _blocks(network, isinstance(network, _CONTAINERS)):
+    blocks = list(_blocks(network, isinstance(network, _CONTAINERS)))
+    if not blocks:
+        raise UserError("training.activation_checkpointing: must be false, this backbone has no blocks in a row.")
+    for block in blocks:
         block.forward = partial(_recomputed, block, block.forward)  # type: ignore[method-assign]
 
 

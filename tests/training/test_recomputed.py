@@ -39,6 +39,11 @@ def test_a_step_that_recomputes_has_the_same_gradients_and_statistics_and_keeps_
     assert kept < all_kept / 2
 
 
+def test_an_encoder_without_blocks_is_refused():
+    with pytest.raises(ValueError, match="training.activation_checkpointing: must be false, this backbone has no blocks"):
+        recompute_blocks(torch.nn.Conv2d(3, 3, kernel_size=1))
+
+
 def test_without_gradients_nothing_is_recomputed():
     encoder = build_backbone(BackboneSettings("local")).train()
     images_BCHW = torch.ones(1, 3, 65, 65)
