@@ -42,11 +42,12 @@ class Budget:
         return all(getattr(cost, name) <= limit for name, limit in self.limits.items())
 
     def check(self, space: CellSpace, cost_of: CostOf) -> None:
-        """Raise a ValueError if a limit is below the space's cheapest cell."""
+        """Raise a UserError if a limit is below the space's cheapest cell."""
         for name, limit in self.limits.items():
             least = min(getattr(cost_of(cell), name) for cell in _cheap_cells(space))
             if limit < least:
-                raise UserError(f"budget.{name}: the space's cheapest cell has {least:,}, got a limit of {limit:,g}.")
+                said = f"the space's cheapest cell has {_written(least)}, got a limit of {_written(limit)}"
+                raise UserError(f"budget.{name}: {said}.")
 
 
 def check_latency(budget: Budget, algorithm: Algorithm, cost_of: CostOf, space: CellSpace) -> None:
@@ -57,6 +58,11 @@ def check_latency(budget: Budget, algorithm: Algorithm, cost_of: CostOf, space: 
         cell = CellSpec((Branch(BACKBONE, operator), *[Branch(0, operator)] * (space.num_branches - 1)))
         if not isinstance(cost_of(cell), TimedCost):
             raise UserError(f"{asked[0]}: needs latency.table=..., which `dpc latency` makes.")
+
+
+def _written(cost: float) -> str:
+    """Millions to the last one, milliseconds to a hundredth."""
+    return f"{cost:,.2f}".removesuffix(".00")
 
 
 def _cheap_cells(space: CellSpace) -> list[CellSpec]:
