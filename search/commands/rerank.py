@@ -142,8 +142,7 @@ def _write(ranking: Ranking, confirmed: Sequence[float], folder: Path, source: s
     from search.views.figures.two_rankings import Rescored, draw_two_rankings
 
     write_text(folder / "rerank.csv", as_csv(ranking))
-    cells = [Rescored(row.proxy_miou, list(row.by_seed.values()), row.cell.digest[:8]) for row in ranking.compared]
-    draw_two_rankings(cells, folder / "rerank.png", f"The best cells of {source}")
+    draw_two_rankings(Rescored.of(ranking), folder / "rerank.png", f"The best cells of {source}")
     best = ranking.compared[0]
     found: dict[str, object] = {"digest": best.cell.digest, "miou": best.miou, "seeds": len(ranking.seeds)}
     if ranking.shrunk[0] is not None:

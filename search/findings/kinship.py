@@ -59,17 +59,17 @@ def ancestry(record: SearchRecord) -> Sequence[TrialRecord]:
     return line[::-1]
 
 
-def _had_ended(trial: TrialRecord, later: TrialRecord) -> bool:
-    return trial.ended is not None and trial is not later and trial.ended.time_s <= later.proposed.time_s
-
-
-def _alike(one: CellSpec, mine: int, other: CellSpec, theirs: int) -> bool:
-    return one.branches[mine].operator == other.branches[theirs].operator
-
-
 def differences(line: Sequence[TrialRecord]) -> Mapping[int, frozenset[int]]:
     """By trial, the branches that the cell before it in the line has; of the first none are."""
     kept = {line[0].proposed.trial: frozenset[int]()} if line else {}
     for elder, trial in pairwise(line):
         kept[trial.proposed.trial] = shared_branches(trial.cell, elder.cell)[0]
     return kept
+
+
+def _had_ended(trial: TrialRecord, later: TrialRecord) -> bool:
+    return trial.ended is not None and trial is not later and trial.ended.time_s <= later.proposed.time_s
+
+
+def _alike(one: CellSpec, mine: int, other: CellSpec, theirs: int) -> bool:
+    return one.branches[mine].operator == other.branches[theirs].operator

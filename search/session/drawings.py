@@ -119,8 +119,7 @@ def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> 
         trained = {trial.cell.digest for seed in seeds for trial in seed.finished}
         chosen = [(rank, trial) for rank, trial in enumerate(ranked, start=1) if trial.cell.digest in trained]
         ranking = reranked(chosen, seeds)
-        cells = [Rescored(row.proxy_miou, list(row.by_seed.values()), row.cell.digest[:8]) for row in ranking.compared]
-        if cells:
+        if cells := Rescored.of(ranking):
             draw, reading = partial(draw_two_rankings, cells), readings.of_reranked(ranking)
             yield Drawing("reranked", f"reranked_{label.name}", "Ranked again, end to end", draw, reading)
 

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from search.findings.estimates import rank_correlation, t_quantile, within_sd
+from search.findings.two_rankings import Ranking
 from search.views.figures.style import (
     BLUE,
     GREY,
@@ -42,6 +43,11 @@ class Rescored:
     @property
     def final(self) -> float:
         return fmean(self.by_seed)
+
+    @classmethod
+    def of(cls, ranking: Ranking) -> "list[Rescored]":
+        """The cells of a re-ranking that all its seeds have trained."""
+        return [cls(row.proxy_miou, list(row.by_seed.values()), row.cell.digest[:8]) for row in ranking.compared]
 
 
 def draw_two_rankings(

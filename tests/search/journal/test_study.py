@@ -313,13 +313,19 @@ def test_failed_trials_are_tried_again_when_asked_and_the_whole_journal_replays(
     assert (replayed.proposals, replayed.differences) == (40, ())
 
 
-def test_a_trial_that_is_tried_again_keeps_the_rungs_that_it_reached(tmp_path):
-    path = tmp_path / "journal.jsonl"
+def failed_after_its_first_rung(path):
+    """The only cell of a search of one trial."""
     with Journal(path) as journal:
         study = open_study(journal, plan(1))
         cell = study.propose().cell
         study.reached(0, score(cell, 1))
         study.failed(0, Status.FAILED, "no space")
+    return cell
+
+
+def test_a_trial_that_is_tried_again_keeps_the_rungs_that_it_reached(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    cell = failed_after_its_first_rung(path)
     with Journal(path) as journal:
         study = open_study(journal, plan(1), retry_failed=True)
         assert study.propose().cell == cell
@@ -363,11 +369,7 @@ def test_a_trial_that_was_stopped_or_failed_goes_on_to_the_full_budget_when_aske
 
 def test_a_resumed_trial_that_had_its_last_score_before_a_kill_is_ended_and_not_run_again(tmp_path):
     path = tmp_path / "journal.jsonl"
-    with Journal(path) as journal:
-        study = open_study(journal, plan(1))
-        cell = study.propose().cell
-        study.reached(0, score(cell, 1))
-        study.failed(0, Status.FAILED, "no space")
+    cell = failed_after_its_first_rung(path)
     with Journal(path) as journal:
         study = open_study(journal, plan(1), resume=[0])
         study.reached(0, score(cell, 2))
