@@ -154,7 +154,7 @@ class SearchDisplay:
         speed, to_begin = self._pace.per_hour(now_s), self._planned + self._repeats - record.num_ended - done - running
         left_s = self._pace.left_s(max(to_begin, 0), now_s)
         if speed is not None and left_s is not None and not self._is_over:
-            facts["speed"] = f"{speed:.0f} trials/h"
+            facts["speed"] = f"{speed:{'.0f' if speed >= 10 else '.2g'}} trials/h"
             facts["left"] = f"about {clock(left_s)}"
         return facts
 

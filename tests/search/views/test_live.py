@@ -98,6 +98,17 @@ def test_once_no_trial_runs_any_more_nothing_is_said_of_running_and_of_what_is_l
     assert not {"running", "waiting", "left", "#0001"} & words
 
 
+def test_a_search_whose_trials_take_hours_has_a_speed_above_0(clock):
+    record = search_of(2)
+    display = SearchDisplay(record, plan(10), terminal())
+    display.run([0, 1])
+    ended = TrialEnded(0, Status.COMPLETED, "full budget", 5.0, 1.0)
+    record.apply(ended)
+    clock[0] = 4 * 3600.0
+    display(ended)
+    assert "0.25 trials/h" in shown(display, 80)
+
+
 def test_a_trial_that_runs_has_a_line_with_its_rung_and_its_last_score(clock):
     record = search_of(2)
     display = SearchDisplay(record, plan(10), terminal())
