@@ -338,7 +338,7 @@ def test_a_training_seed_depends_on_the_network_alone():
         (partial(LocalSearch, breadth=0), "algorithm.breadth must be at least 1, got 0"),
         (partial(Tpe, num_candidates=0), "algorithm.num_candidates must be at least 1, got 0"),
         (partial(Tpe, history=1), "algorithm.history must be at least 10, got 1"),
-        (partial(Pareto, cost="time"), "algorithm.cost must be madds or params, got 'time'"),
+        (partial(Pareto, cost="time"), "algorithm.cost must be madds, params or latency_ms, got 'time'"),
         (partial(Pareto, population_size=1), "algorithm.population_size must be at least 2, got 1"),
         (partial(Pareto, mutation=2), "algorithm.mutation must be from 0 to 1, got 2"),
         (partial(Predictor, trees=0), "algorithm.trees must be at least 1, got 0"),
