@@ -39,6 +39,10 @@ LONGEST = (
     "training/test_distributed.py",
     "search/running/nodes/test_cache_tasks.py",
     "test_gpu_first.py",
+    "docs/test_commands_of_pages.py",
+    "search/commands/test_wrong_inputs.py",
+    "search/views/test_report.py",
+    "test_loading.py",
 )
 """Files that begin first: processes that share the others end at about the same time."""
 
