@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Colour = tuple[int, int, int]
+from data.datasets.labelling import Color
+
 Floats = npt.NDArray[np.float64]
 
 _STEPS = range(0, 256, 17)
 _DARKEST, _LIGHTEST = 0.35, 0.93
 """Lightness in OKLab: darker hides a photo, lighter is too near to white, which is ignored."""
-_FIRST: Colour = (0, 114, 178)
+_FIRST: Color = (0, 114, 178)
 
 # Machado, Oliveira and Fernandes (2009), table 1, severity 1.0, on linear RGB: what prot-, deuter- and tritanopes see.
 _SEEN: Floats = np.array(
@@ -43,7 +44,7 @@ _OPPONENTS: Floats = np.array(
 
 
 @cache
-def distinct_palette(num_classes: int) -> tuple[Colour, ...]:
+def distinct_palette(num_classes: int) -> tuple[Color, ...]:
     """So many colours, each as far from those before as can be: a class keeps its colour whatever follows."""
     candidates = [(red, green, blue) for red, green, blue in product(_STEPS, repeat=3)]
     seen = _as_seen(candidates)
@@ -57,21 +58,21 @@ def distinct_palette(num_classes: int) -> tuple[Colour, ...]:
     return tuple(chosen[:num_classes])
 
 
-def palette_image(labels_HW: npt.NDArray[np.uint8], palette: Sequence[Colour]) -> Image.Image:
+def palette_image(labels_HW: npt.NDArray[np.uint8], palette: Sequence[Color]) -> Image.Image:
     """Labels whose pixel values are class ids; viewers show them in the colours of ``palette``."""
     picture = Image.fromarray(labels_HW).convert("L")
     picture.putpalette([channel for colour in palette for channel in colour])
     return picture
 
 
-def least_difference(colours: Sequence[Colour]) -> float:
+def least_difference(colours: Sequence[Color]) -> float:
     """Between any two of ``colours``, for the reader who tells them apart least; 1 is about black and white."""
     seen = _as_seen(colours)
     between = _differences(seen, seen)
     return float(between[np.triu_indices(len(colours), 1)].min())
 
 
-def _as_seen(colours: Sequence[Colour]) -> Floats:
+def _as_seen(colours: Sequence[Color]) -> Floats:
     """OKLab (reader, colour, 3)."""
     parts = np.asarray(colours, dtype=float) / 255
     linear_C3 = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
