@@ -10,9 +10,9 @@ from typing import Any
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, printable, unknown_split
 from data.datasets.file_split import FileSplit, require_folder
 from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
-from data.datasets.labelling import Color, Colors, Labelling, class_ids, mapped_values
+from data.datasets.labelling import Colors, Labelling, class_ids, mapped_values
 from data.datasets.lists import IGNORE, ClassList, read_class_list, read_list
-from data.datasets.palette import distinct_palette
+from data.datasets.palette import Color, distinct_palette
 from data.folds import check_folds, check_group, groups_by_name
 from data.system.paths import FolderText
 

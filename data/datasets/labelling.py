@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from data.datasets.contract import DatasetInfo, LabelRangeError, UInt8Array
 from data.datasets.label_files import read_label_colors, read_label_image
+from data.datasets.palette import Color
 
 Array = npt.NDArray[Any]
-Color = tuple[int, int, int]
-"""Red, green and blue, 0 to 255."""
 
 
 class Labelling(Protocol):

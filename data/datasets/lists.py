@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.datasets.contract import DatasetError, UnreadableError
-from data.datasets.labelling import Color
+from data.datasets.palette import Color
 
 IGNORE = "ignore"
 """Stands for the ignore label where classes are named."""

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from data.datasets.labelling import Color
+Color = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
 
 Floats = npt.NDArray[np.float64]
 
