@@ -1,8 +1,11 @@
+import gc
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
@@ -26,6 +29,9 @@ os.environ |= {
 }
 
 
+gc.disable()  # a third of the time in which tests are collected: what they import stays
+
+
 LONGEST = (
     "search/running/test_attempts.py",
     "search/commands/test_end_to_end.py",
@@ -45,6 +51,25 @@ LONGEST = (
     "test_loading.py",
 )
 """Files that begin first: processes that share the others end at about the same time."""
+
+
+def pytest_configure():
+    if ray_workers.FOLDER not in os.environ:  # else this is one of several processes, which share it
+        os.environ[ray_workers.FOLDER] = tempfile.mkdtemp(suffix=f"-{os.getpid()}")
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ[ray_workers.FOLDER])
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish():
+    gc.unfreeze()  # or Triton takes what it finds at the end for leaks
 
 
 def pytest_collection_modifyitems(items):
