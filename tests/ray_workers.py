@@ -1,4 +1,4 @@
-"""Ray's workers, forked from a process that has imported PyTorch and what Ray needs: imports are most of what a small search costs.
+"""Ray's workers, forked from a process that has imported PyTorch and what Ray needs: most of what a small search costs.
 
 A raylet of the tests runs this file in the place of Ray's ``setup_worker.py``, once for each worker (``use``). It imports
 nothing that takes time, and hands its arguments, environment and streams to the process that forks. The first one starts that
@@ -87,7 +87,7 @@ def serve(address: Path, owner: int) -> None:
 
 
 class ImportedAlready(MetaPathFinder, Loader):
-    """Gives a module when it is imported which was taken out of sight: PyTorch, which then heeds OMP_NUM_THREADS as it would."""
+    """Gives a module that was taken out of sight when it is imported: PyTorch, which then heeds OMP_NUM_THREADS."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module, self._spec = module, module.__spec__

@@ -45,8 +45,32 @@ def make_sqlite(file: Path, make: Callable[[str], object]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with Lock(file.with_name(f"{file.name}.lock"), wait=True):
         if not file.exists() or _is_half_made(file):
-            with whole_file(file) as partial:
+            with whole_file(file) as partial, _unsynced(partial):
                 make(f"sqlite:///{partial}")
+
+
+@contextmanager
+def _unsynced(file: Path) -> Iterator[None]:
+    """Within, a SQLite file is written when the system likes: MLflow changes its tables 40 times, and waited for the disk each time.
+
+    The file is written for good when it is whole.
+    """
+    from sqlalchemy import event  # noqa: PLC0415 - MLflow's, loaded with it
+    from sqlalchemy.engine import Engine  # noqa: PLC0415
+
+    def leave_to_system(connection: object, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection) and _file_of(connection) == str(file):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", leave_to_system)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", leave_to_system)
+
+
+def _file_of(connection: sqlite3.Connection) -> str:
+    return next(str(file) for _, name, file in connection.execute("PRAGMA database_list") if name == "main")
 
 
 def _is_half_made(file: Path) -> bool:

@@ -6,9 +6,10 @@ from contextlib import closing, nullcontext
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from search.tracking.client import Tracker
-from search.tracking.database import check_tables, one_maker
+from search.tracking.database import check_tables, make_sqlite, one_maker
 from search.tracking.settings import Tracking, TrackingError
 
 
@@ -47,6 +48,20 @@ def test_tables_that_a_kill_left_half_made_are_made_anew(tmp_path, left):
     file.touch()
     assert Tracker(Tracking(f"sqlite:///{file}", "cells")).create("a search", 0.0, {})
     assert "alembic_version" in tables(file)
+
+
+def test_tables_that_are_made_wait_for_no_disk_and_other_files_do(tmp_path):
+    asked = []
+
+    def make(uri):
+        for engine in map(create_engine, (uri, f"sqlite:///{tmp_path}/other.db")):
+            with engine.connect() as connection:
+                asked.append(connection.execute(text("PRAGMA synchronous")).scalar())
+            engine.dispose()
+
+    make_sqlite(tmp_path / "mlflow.db", make)
+    off, full = 0, 2
+    assert asked == [off, full]
 
 
 def test_tables_of_somebody_elses_stay(tmp_path):
