@@ -51,7 +51,7 @@ def make_sqlite(file: Path, make: Callable[[str], object]) -> None:
 
 @contextmanager
 def _unsynced(file: Path) -> Iterator[None]:
-    """Within, a SQLite file is written when the system likes: MLflow changes its tables 40 times, and waited for the disk each time.
+    """Within, a SQLite file is written when the system likes: MLflow changes its tables 40 times, and waits for the disk else.
 
     The file is written for good when it is whole.
     """
