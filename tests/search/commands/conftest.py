@@ -1,5 +1,6 @@
 """Whole commands: some in a process of their own, most in the test's, which has imported all that they need."""
 
+import gc
 import io
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -63,6 +64,7 @@ def dpc(folder, command, *overrides):
 
 def refusal(folder, command, *overrides, code=2):
     """The line that a command ends with which cannot go on, and never asked for Ray."""
+    gc.collect()  # what a command before it left asks for Ray as it goes
     with patch.object(ray, "is_initialized", side_effect=AssertionError("a refusal needs no Ray")):
         done = dpc(folder, command, *overrides)
     assert done.returncode == code, done
