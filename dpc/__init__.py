@@ -105,7 +105,8 @@ def _loaded(module: str) -> Any:
         ImportError: a package of that name from elsewhere is loaded already.
     """
     package = module.partition(".")[0]
-    there = getattr(sys.modules.get(package), "__file__", None) or str(ROOT)
+    loaded = sys.modules.get(package)
+    there = str(next(iter(getattr(loaded, "__path__", ())), None) or getattr(loaded, "__file__", None) or ROOT)
     if not Path(there).resolve().is_relative_to(ROOT):
         raise ImportError(f"dpc: its package {package!r} is hidden by {there}, which is loaded already; use dpc first.")
     sys.path.insert(0, str(ROOT))

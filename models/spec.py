@@ -266,5 +266,6 @@ def _pair(value: object) -> tuple[int, int]:
 
 
 def _check_pair(field: str, pair: Sequence[Any]) -> None:
-    if not (len(pair) == 2 and type(pair[0]) is int and type(pair[1]) is int and min(pair) >= 1):
-        raise ValueError(f"{field} must be two integers of at least 1 (rows, columns), got {list(pair)}.")
+    is_pair = isinstance(pair, Sequence) and len(pair) == 2
+    if not (is_pair and type(pair[0]) is int and type(pair[1]) is int and min(pair) >= 1):
+        raise ValueError(f"{field} must be two integers of at least 1 (rows, columns), got {list(pair) if is_pair else pair}.")

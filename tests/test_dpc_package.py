@@ -66,3 +66,11 @@ print({"torch", "ray", "mlflow", "matplotlib"} & {*sys.modules})
 """
     said = python(tmp_path, code, str(tmp_path / "out"))
     assert said.stdout == "set()\n", said.stderr
+
+
+def test_a_folder_of_that_name_without_an_init_is_named_too(monkeypatch, tmp_path):
+    package = type(sys)("models")
+    package.__path__ = [str(tmp_path / "models")]
+    monkeypatch.setitem(sys.modules, "models", package)
+    with pytest.raises(ImportError, match="its package 'models' is hidden by .*/models, which is loaded already"):
+        _ = dpc.CellSpec

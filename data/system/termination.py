@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130
@@ -28,6 +30,21 @@ def handle_sigterm() -> None:
         signal.signal(signal.SIGTERM, _on_sigterm)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, _on_sigterm)
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Afterwards this process's signals do what they did before: of a program that only calls us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # else something outside of Python had put it there
+                signal.signal(number, handler)
 
 
 def interrupted_code() -> int:

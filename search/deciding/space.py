@@ -87,8 +87,9 @@ def check_sizes(name: str, sizes: Sequence[int]) -> None:
     Raises:
         ValueError: there are no sizes, one is below 1, or there twice.
     """
-    if not sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
-        raise ValueError(f"{name} must be one or more different whole numbers of at least 1, got {list(sizes)}.")
+    is_list = isinstance(sizes, Sequence) and all(type(size) is int for size in sizes)
+    if not is_list or not sizes or min(sizes) < 1 or len(set(sizes)) < len(sizes):
+        raise ValueError(f"{name} must be one or more different whole numbers of at least 1, got {sizes}.")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.journal.events import Event, TrialEnded
+from search.journal.events import Event, TrialEnded, TrialInherited
 from search.journal.record import SearchRecord
 
 
@@ -27,11 +27,13 @@ class Anytime:
 
 
 def anytime(events: Sequence[Event]) -> Anytime:
-    """Of a journal. Cells scored again cost, and find nothing."""
+    """Of a journal. Cells scored again cost, and find nothing; those of a parent cost a fork what they cost the parent."""
     record, spent_s = SearchRecord(), 0.0
     hours, found = [], []
     for event in events:
         record.apply(event)
+        if isinstance(event, TrialInherited) and event.is_comparable:
+            spent_s += event.elapsed_s
         if isinstance(event, TrialEnded):
             spent_s += event.elapsed_s
             hours.append(spent_s / 3600)

@@ -39,11 +39,18 @@ class Control:
 def control(record: SearchRecord, space: CellSpace, near_best: float, seed: int) -> Control | None:
     """Of a search by ``NearBest``; None where either kind has fewer than ``FEWEST`` scores.
 
+    Cells that somebody chose, as ``first`` or for a fork to score first, are of neither kind.
+
     Args:
         near_best: its share of mutants.
         seed: of its proposals.
     """
-    own = [trial for number, trial in record.trials.items() if not trial.source and number not in record.repeats]
+    chosen = {
+        *(record.opened.fingerprint.get("first", ()) if record.opened else ()),
+        *(trial.cell.digest for trial in record.trials.values() if trial.comes_first),
+    }
+    drawn = [trial for number, trial in record.trials.items() if not trial.source and number not in record.repeats]
+    own = [trial for trial in drawn if trial.cell.digest not in chosen]
     scored = [trial for trial in own if trial.rungs and trial.miou is not None]
     rung = fair_rung(scored)
     reached = [trial for trial in scored if len(trial.rungs) >= rung]

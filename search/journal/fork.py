@@ -10,7 +10,7 @@ from search.journal.events import TrialInherited, now_s
 from search.journal.fingerprints import differences
 from search.journal.folder import KeptSearch
 
-SCORING = ("proxy", "task", "features", "scoring_code")
+SCORING = ("proxy", "task", "features", "settings", "scoring_code")
 """The parts of a fingerprint that decide what a score means."""
 
 

@@ -55,32 +55,32 @@ def _glance(journal: Path) -> Glance | None:
     is_complete, last_s = False, 0.0
     lines = journal.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
-        event = line[11 : line.find(b'"', 11)].decode()  # each line begins with {"event": "
+        event = line[11 : line.find(b'"', 11)].decode(errors="replace")  # each line begins with {"event": "
         if event == "cell_proposed" and b'"repeats": ' not in line:
             continue  # most of a journal's bytes
         try:
             body = json.loads(line)
-        except ValueError as error:
+            last_s = body.get("time_s", last_s)
+            match event:
+                case "search_opened":
+                    planned, is_complete = body["settings"].get("trials", planned), False
+                case "cell_proposed":
+                    repeats.add(body["trial"])
+                case "trial_inherited" if body["is_comparable"] and body["status"] in (Status.COMPLETED, Status.STOPPED):
+                    inherited[body["trial"]] = [miou for _, miou, _, _ in body["rungs"]]
+                case "rung_reached":
+                    mious[body["trial"]].append(body["miou"])
+                case "trial_ended":
+                    ends[body["trial"]] = Status(body["status"]), body["elapsed_s"]
+                case "trials_reopened":
+                    ends = {trial: end for trial, end in ends.items() if trial not in body["trials"]}
+                    is_complete = False
+                case "search_closed":
+                    is_complete = True
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             if number == len(lines) and not is_whole(line):
                 break
             raise JournalError(f"{journal}: line {number} is damaged.") from error
-        last_s = body.get("time_s", last_s)
-        match event:
-            case "search_opened":
-                planned, is_complete = body["settings"].get("trials", planned), False
-            case "cell_proposed":
-                repeats.add(body["trial"])
-            case "trial_inherited" if body["is_comparable"] and body["status"] in (Status.COMPLETED, Status.STOPPED):
-                inherited[body["trial"]] = [miou for _, miou, _, _ in body["rungs"]]
-            case "rung_reached":
-                mious[body["trial"]].append(body["miou"])
-            case "trial_ended":
-                ends[body["trial"]] = Status(body["status"]), body["elapsed_s"]
-            case "trials_reopened":
-                ends = {trial: end for trial, end in ends.items() if trial not in body["trials"]}
-                is_complete = False
-            case "search_closed":
-                is_complete = True
     if not lines or not last_s:
         return None
     own = {trial: end for trial, (end, _) in ends.items() if trial not in repeats}

@@ -86,7 +86,9 @@ class Journal:
             raise JournalError(self._given_up)
         if os.fstat(self._file.fileno()).st_nlink == 0:
             raise JournalError(f"{self.path}: was deleted or replaced while this search ran; what it does now would be lost.")
-        end = self._file.seek(0, os.SEEK_END)
+        end = self._end.offset
+        if self._file.seek(0, os.SEEK_END) > end:  # an interrupt broke off a write: nobody was told that it is there
+            os.ftruncate(self._file.fileno(), end)
         try:
             if self._file.write(lines) != len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))

@@ -191,7 +191,7 @@ class SearchRecord:
     def _reopen(self, event: TrialsReopened) -> None:
         for trial in (self.trials[number] for number in event.trials):
             self.ends[Status(trial.status)] -= 1
-            trial.ended, trial.trains_through = None, event.to_full_budget
+            trial.ended, trial.trains_through = None, trial.trains_through or event.to_full_budget
         self._ranked, self.closed = Finished(), None
         for trial in self.finished:
             self._rank(trial)

@@ -172,7 +172,7 @@ class Study:
 
     def close(self) -> None:
         """Say that the search is complete, if it is over."""
-        if self.is_over and not self.trouble and not self.stopped:
+        if self.is_over and not self.is_complete and not self.trouble and not self.stopped:
             repeated = f", {len(self.record.repeats)} of them scored twice" if self.record.repeats else ""
             all_trials = "1 trial" if self.plan.trials == 1 else f"{self.plan.trials} trials"
             self._append(SearchClosed((self._exhausted or all_trials) + repeated, now_s()))

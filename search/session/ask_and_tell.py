@@ -1,8 +1,10 @@
 """``dpc.study``: a search whose cells somebody else scores, one by one."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 from data.system.errors import UserError
@@ -25,7 +27,7 @@ from training.score import DivergedError, RungScore, as_miou
 
 
 class AskTell:
-    """A study to ask for cells and to tell scores, in any order and from one process; ``dpc.study`` makes it.
+    """A study to ask for cells and to tell scores, in any order, from any thread of one process; ``dpc.study`` makes it.
 
     Each answer is in the journal when a call returns. What was asked for and not told to its end is asked for again after a
     restart, under its number and seed, and told from its first rung.
@@ -43,18 +45,20 @@ class AskTell:
             self._journal.close()
             raise
         self._asked: dict[int, tuple[int, float]] = {}
+        self._lock = Lock()
 
     def ask(self) -> CellProposed | None:
         """The next cell to score: its number ``trial``, ``cell``, ``seed``, exact ``params`` and ``madds``.
 
         None where there is none: all are asked for, or a study with a ``window`` waits for a score.
         """
-        proposed = self._study.propose()
-        if proposed is None:
-            self._study.close()
-            return None
-        self._asked[proposed.trial] = 0, time.monotonic()
-        return proposed
+        with self._alone():
+            proposed = self._study.propose()
+            if proposed is None:
+                self._study.close()
+                return None
+            self._asked[proposed.trial] = 0, time.monotonic()
+            return proposed
 
     def tell(self, asked: CellProposed, score: float) -> bool:
         """The score of a cell at its next rung, from 0 to 1; NaN where its training diverged.
@@ -65,19 +69,21 @@ class AskTell:
         Raises:
             ValueError: the score is none, or the cell has ended or was not asked for.
         """
-        rung, began_s = self._of(asked)
-        try:
-            miou = as_miou(score)
-        except DivergedError as error:
-            self._end(asked, Status.DIVERGED, str(error))
-            return False
-        iteration = self._study.plan.rungs[rung]
-        self._asked[asked.trial] = rung + 1, began_s
-        goes_on = self._study.reached(asked.trial, RungScore(rung + 1, iteration, miou, None, time.monotonic() - began_s))
-        if not goes_on:
-            del self._asked[asked.trial]
-            self._study.close()
-        return goes_on
+        with self._alone():
+            rung, began_s = self._of(asked)
+            try:
+                miou = as_miou(score)
+            except DivergedError as error:
+                self._end(asked, Status.DIVERGED, str(error))
+                return False
+            iteration = self._study.plan.rungs[rung]
+            goes_on = self._study.reached(asked.trial, RungScore(rung + 1, iteration, miou, None, time.monotonic() - began_s))
+            if goes_on:
+                self._asked[asked.trial] = rung + 1, began_s
+            else:
+                del self._asked[asked.trial]
+                self._study.close()
+            return goes_on
 
     def fail(self, asked: CellProposed, reason: str) -> None:
         """A cell that cannot be scored: it ends without a score, and the study goes on.
@@ -85,13 +91,15 @@ class AskTell:
         Raises:
             ValueError: the cell has ended or was not asked for.
         """
-        self._of(asked)
-        self._end(asked, Status.FAILED, " ".join(reason.split()))
+        with self._alone():
+            self._of(asked)
+            self._end(asked, Status.FAILED, " ".join(reason.split()))
 
     def close(self) -> None:
         """Write ``leaderboard.csv`` and ``best.json``, and let another process open the study."""
-        write_leaderboard(self.record, self._journal.path.parent)
-        self._journal.close()
+        with self._alone():
+            write_leaderboard(self.record, self._journal.path.parent)
+            self._journal.close()
 
     def __enter__(self) -> Self:
         return self
@@ -99,14 +107,24 @@ class AskTell:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread at a time. After an interrupt the journal alone knows how far it came, and nothing more is written."""
+        with self._lock:
+            try:
+                yield
+            except KeyboardInterrupt:
+                self._journal.give_up("the study was interrupted as it wrote; open it again, it goes on from its journal.")
+                raise
+
     def _of(self, asked: CellProposed) -> tuple[int, float]:
         if asked.trial not in self._asked:
             raise UserError(f"tell: trial {asked.trial} has ended, or was not asked for.")
         return self._asked[asked.trial]
 
     def _end(self, asked: CellProposed, status: Status, reason: str) -> None:
-        del self._asked[asked.trial]
         self._study.failed(asked.trial, status, reason)
+        del self._asked[asked.trial]
         self._study.close()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.system.errors import UserError
+from data.system.termination import INTERRUPTED, TRY_AGAIN, own_signals
 from models.cost import TABLE_1, FeatureShape
 from models.spec import CellSpec
 from search.config import Overrides
@@ -21,7 +22,7 @@ from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Resources
 from search.session.described import described
 from search.session.machine import machine
-from search.session.planned import planned
+from search.session.planned import ascending, planned
 from search.session.results import write_results
 from search.session.scoring import by_objective
 from search.session.session import Session, check_workplace
@@ -104,6 +105,7 @@ def search(
 
     Raises:
         ValueError: an argument is wrong, the name is that of a search with other settings, or no cell got a score; one line.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM: what had ended is in the journal, and the same call goes on.
     """
     console, folder = plain_console(), Path(output_dir).resolve()
     workplace = Workplace(
@@ -113,6 +115,7 @@ def search(
         ray=RayCluster(address=ray_address, max_pending=32, max_concurrent=max_concurrent),
     )
     check_workplace(workplace)
+    rungs = ascending(rungs)
     scoring = by_objective(objective, rungs, filters, features)
     scored_by = {"task": described(objective), "scoring_code": scoring.fingerprint["scoring_code"]}
     asked = planned(
@@ -153,12 +156,14 @@ def search(
         resume,
         lambda record: write_results(record, report),
     )
-    study, _ = session.run()
+    with own_signals():
+        study, _ = session.run()
     if study.trouble:
         raise UserError(
             f"objective: {give_up_after} cells in a row failed alike ({study.trouble}); mended, the same call goes on."
         )
-    session.exit_code(study)
+    if session.exit_code(study) in (INTERRUPTED, TRY_AGAIN):
+        raise KeyboardInterrupt
     if study.is_complete and no_score_code([study.record]):
         raise UserError(f"objective: no cell has a score: {failures([study.record])}.")
     return study.record

@@ -18,9 +18,10 @@ from search.deciding.space import CellSpace
 from search.journal.events import SearchOpened, now_s
 from search.session.beginning import Beginning
 from search.session.code_version import search_code
-from search.session.described import described
-from search.settings.groups import read_trusted
+from search.session.described import described, described_settings
+from search.settings.groups import AcceptedCode, Count, Seed, read_trusted
 from search.settings.places import check_name
+from search.typed_values import typed
 
 
 def planned(
@@ -54,8 +55,14 @@ def planned(
         check_name(name)
     except ValueError as error:
         raise UserError(f"name: {error}") from error
-    if not rungs or list(rungs) != sorted(set(rungs)) or rungs[0] < 1:
-        raise UserError(f"rungs must be ascending whole numbers of at least 1, got {list(rungs)}.")
+    rungs = ascending(rungs)
+    trials, filters, seed = typed(trials, Count, "trials"), typed(filters, Count, "filters"), typed(seed, Seed, "seed")
+    window, accept = typed(window, Count | None, "window"), typed(accept, AcceptedCode, "accept")
+    _check_kinds(
+        space=(space, CellSpace), algorithm=(algorithm, Algorithm), scheduler=(scheduler, Scheduler), budget=(budget, Budget)
+    )
+    if isinstance(first, str | Path | CellSpec):
+        raise UserError(f"first: give a list of cells, such as [{first!r}].")
     cells = [one if isinstance(one, CellSpec) else read_trusted(str(one), space, "first") for one in first]
     algorithm = algorithm or NearBest()
     if prior:
@@ -89,9 +96,37 @@ def planned(
         "first": [cell.digest for cell in cells],
         **({"prior": prior.recorded} if prior else {}),
         **({"latency": table.recorded} if table else {}),
-        "settings": described(settings),
+        "settings": described_settings(settings),
         **scored_by,
         "search_code": search_code(),
     }
     opened = SearchOpened(name, fingerprint, {**fingerprint, "trials": trials}, now_s())
     return Beginning(plan, opened, "another name", accept)
+
+
+def ascending(rungs: Sequence[int]) -> list[int]:
+    """Rungs that cells can be scored at.
+
+    Raises:
+        UserError: they are none.
+    """
+    numbers: list[int] = typed(rungs, list[int], "rungs")
+    if not numbers or numbers != sorted(set(numbers)) or numbers[0] < 1:
+        raise UserError(f"rungs must be ascending whole numbers of at least 1, got {numbers}.")
+    return numbers
+
+
+def _check_kinds(**given: tuple[object, type]) -> None:
+    """Refuse what is of another kind: a class where an object is meant, or a name."""
+    for name, (value, kind) in given.items():
+        if value is not None and (isinstance(value, type) or not isinstance(value, kind)):
+            what = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+            raise UserError(f"{name}: give a dpc.{kind.__name__}, such as dpc.{_SUCH_AS[kind]}, got {what}.")
+
+
+_SUCH_AS = {
+    CellSpace: 'CellSpace(3, {"conv": dpc.PointwiseConvs()})',
+    Algorithm: "NearBest()",
+    Scheduler: "Asha()",
+    Budget: "Budget(params=1e6)",
+}

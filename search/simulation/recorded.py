@@ -48,9 +48,10 @@ class RecordedTable:
 
     @classmethod
     def of(cls, events: Iterable[Event], allows: Callable[[CellSpec], bool] = lambda cell: True) -> "RecordedTable":
-        """All cells of a journal that ``allows`` lets through."""
+        """All cells of a journal that ``allows`` lets through, with what the search scored twice."""
         trials: dict[str, list[TrialRecord]] = defaultdict(list)
-        for trial in SearchRecord(events).leaderboard():
+        record = SearchRecord(events)
+        for trial in [*record.leaderboard(), *record.repeats.values()]:
             if trial.status == Status.COMPLETED and trial.miou is not None and allows(trial.cell):
                 trials[trial.cell.digest].append(trial)
         return cls(trials)

@@ -9,7 +9,7 @@ from PIL import Image
 from search.deciding.algorithms.near_best import NearBest
 from search.deciding.algorithms.uniform import Uniform
 from search.findings.anytime import anytime
-from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
+from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited
 from search.journal.journal import Journal
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
@@ -70,6 +70,15 @@ def test_what_was_found_by_then_is_the_best_of_the_trials_that_had_ended():
         events.append(TrialEnded(trial, "completed", "", 3600.0, 0.0))
     found = anytime(events)
     assert [found.at(hours) for hours in (0.5, 1.0, 2.5, 3.0, 99.0)] == [0.0, 0.3, 0.3, 0.5, 0.5]
+
+
+def test_what_a_fork_begins_with_cost_its_parents_hours():
+    known = TrialInherited(
+        0, "parent", True, SPACE.members[0], 0, 1, 1, ((10, 0.4, 1.0, 7200.0),), "completed", "", 7200.0, 0.0
+    )
+    own = [CellProposed(1, SPACE.members[1], 0, 1, 1, 0.0), RungReached(1, 1, 10, 0.3, 1.0, 3600.0, False, "", 0.0)]
+    found = anytime([known, SearchOpened("", {}, {}, 0.0), *own, TrialEnded(1, "completed", "", 3600.0, 0.0)])
+    assert [found.at(hours) for hours in (0.0, 1.0, 2.9, 3.0)] == [0.0, 0.0, 0.0, 0.4]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def test_a_torn_last_line_is_left_out_and_a_damaged_one_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     assert listed(tmp_path)["whole"]["state"] == "stopped"
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:3], lines[3][:40] + b"\n", *lines[4:]]))
-    refused = dpc(tmp_path, "list")
-    assert refused.returncode == 2
-    assert "line 4 is damaged" in refused.stderr
+    for damaged in (lines[3][:40] + b"\n", b"\xff" * 40 + b"\n", b"[1]\n"):
+        path.write_bytes(b"".join([*lines[:3], damaged, *lines[4:]]))
+        refused = dpc(tmp_path, "list")
+        assert refused.returncode == 2
+        assert "line 4 is damaged" in refused.stderr

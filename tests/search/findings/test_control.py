@@ -52,11 +52,13 @@ class _Watching(CellSpace):
         return self.drawn[-1]
 
 
-def searched(trials, score, scheduler=NoStopping()):  # noqa: B008
+def searched(trials, score, scheduler=NoStopping(), first=()):  # noqa: B008
     """A search one trial at a time."""
     Watched.drawn.clear()
-    plan = Plan(SPACE, Watched(near_best=0.7), scheduler, (10, 20), trials, 3, cost_of=lambda cell: CellCost(1, 1, 1, 1))
-    study = Study(Unwritten(), SearchRecord(), plan, SearchOpened("test", {}, {}, 0.0))
+    plan = Plan(
+        SPACE, Watched(near_best=0.7), scheduler, (10, 20), trials, 3, cost_of=lambda cell: CellCost(1, 1, 1, 1), first=first
+    )
+    study = Study(Unwritten(), SearchRecord(), plan, SearchOpened("test", {"first": [cell.digest for cell in first]}, {}, 0.0))
     while (proposed := study.propose()) is not None:
         for rung in (1, 2):
             if not study.reached(proposed.trial, RungScore(rung, 10 * rung, score(proposed.cell), 1.0, 1.0)):
@@ -80,6 +82,20 @@ def test_uniform_samples_are_told_from_mutants_and_mutants_of_a_landscape_score_
 
 def test_where_scores_are_luck_the_interval_holds_no_difference():
     found = control(searched(80, lambda cell: (int(cell.digest, 16) % 1000) / 1000), SPACE, 0.7, 3)
+    assert found.difference.low < 0 < found.difference.high
+
+
+def test_cells_that_somebody_chose_are_no_mutants():
+    rng = Random(5)
+    first = [SPACE.sample(rng).canonical() for _ in range(15)]
+    good = {cell.digest for cell in first}
+    found = control(
+        searched(80, lambda cell: 0.9 if cell.digest in good else (int(cell.digest, 16) % 1000) / 2000, first=first),
+        SPACE,
+        0.7,
+        3,
+    )
+    assert found.mutants.count + found.uniform.count == 80 - len(good)
     assert found.difference.low < 0 < found.difference.high
 
 

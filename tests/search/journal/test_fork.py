@@ -80,6 +80,7 @@ def test_of_a_cell_that_a_table_holds_under_several_seeds_the_last_trial_is_take
         ({"algorithm": "uniform", "seed": 3}, True),
         ({"proxy": {"rungs": [20]}}, False),
         ({"features": {}}, False),
+        ({"settings": {"images": 200}}, False),
         ({"scoring_code": "0ther"}, False),
     ],
     ids=str,

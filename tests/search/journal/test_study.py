@@ -458,3 +458,20 @@ def test_cells_that_come_first_are_proposed_in_their_order_and_the_journal_repla
     assert [event.cell.digest for event in events if isinstance(event, CellProposed)][:4] == [one.digest for one in first]
     assert replay(events, of_plan).differences == ()
     assert "trial 0: proposed" in replay(events, plan(12, window=window)).differences[0]
+
+
+def test_a_trial_that_goes_on_to_the_full_budget_does_so_where_it_failed_on_the_way(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        run(open_study(journal, plan(30)))
+    stopped = next(
+        number for number, trial in SearchRecord(read_events(path)[0]).trials.items() if trial.status == Status.STOPPED
+    )
+    with Journal(path) as journal:
+        study = open_study(journal, plan(30), resume=[stopped])
+        assert study.propose().trial == stopped
+        study.failed(stopped, Status.FAILED, "out of memory")
+    with Journal(path) as journal:
+        study = open_study(journal, plan(30), retry_failed=True)
+        run(study)
+        assert study.record.trials[stopped].status == Status.COMPLETED

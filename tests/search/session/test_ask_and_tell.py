@@ -1,5 +1,9 @@
 """``dpc.study``: ask for cells, tell their scores, stop anywhere and go on."""
 
+import errno
+from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
+
 import pytest
 
 import dpc
@@ -88,3 +92,45 @@ def test_a_prior_cell_is_asked_for_first_and_another_one_is_another_study(tmp_pa
         score_all(again)
     with pytest.raises(ValueError, match="prior.cell: this space has cells of 2 branches, got 1"):
         study(tmp_path, prior=dpc.Prior(dpc.CellSpec((dpc.Branch(-1, dpc.Conv1x1()),))))
+
+
+def test_a_full_disk_loses_nothing_that_is_told_again(tmp_path, monkeypatch):
+    with study(tmp_path) as begun:
+        asked = begun.ask()
+        with monkeypatch.context() as full:
+            full.setattr("os.fsync", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+            with pytest.raises(OSError, match="No space left"):
+                begun.tell(asked, 0.9)
+            with pytest.raises(OSError, match="No space left"):
+                begun.fail(asked, "no room")
+        assert begun.tell(asked, 0.9)
+        assert not begun.tell(asked, 0.8)
+    assert [rung.miou for rung in dpc.load(tmp_path / "default").trials[0].rungs] == [0.9, 0.8]
+
+
+def test_after_an_interrupt_within_a_write_the_study_is_opened_again(tmp_path, monkeypatch):
+    with study(tmp_path) as begun:
+        asked = begun.ask()
+        with monkeypatch.context() as interrupted:
+            interrupted.setattr("os.fsync", Mock(side_effect=KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                begun.tell(asked, 0.9)
+        with pytest.raises(ValueError, match="open it again"):
+            begun.ask()
+    with study(tmp_path) as again:
+        score_all(again)
+    assert len(dpc.load(tmp_path / "default").finished) == 12
+
+
+def test_threads_may_tell(tmp_path):
+    with study(tmp_path, rungs=(1,), trials=60) as begun, ThreadPoolExecutor(20) as threads:
+        asked = [begun.ask() for _ in range(60)]
+        list(threads.map(begun.tell, asked, [0.5] * 60))
+    assert len(dpc.load(tmp_path / "default").finished) == 60
+
+
+def test_the_search_is_closed_once(tmp_path):
+    with study(tmp_path) as begun:
+        score_all(begun)
+        assert begun.ask() is begun.ask() is None
+    assert (tmp_path / "default" / JOURNAL).read_text().count('"search_closed"') == 1

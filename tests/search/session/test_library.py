@@ -1,5 +1,6 @@
 """``dpc.search``: an objective of one's own, and what is wrong with it told in a line."""
 
+import signal
 import sys
 
 import pytest
@@ -126,6 +127,26 @@ def test_settings_that_scores_depend_on_are_refused_where_they_differ(tmp_path):
         search(tmp_path, settings={"images": 200})
 
 
+def test_signals_do_afterwards_what_they_did_before(tmp_path):
+    def of_the_program(number, frame):
+        raise AssertionError
+
+    before = signal.signal(signal.SIGTERM, of_the_program)
+    try:
+        search(tmp_path, trials=1)
+        assert signal.getsignal(signal.SIGTERM) is of_the_program
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_ctrl_c_which_ray_tune_takes_for_itself_ends_the_program_too_and_the_same_call_goes_on(tmp_path, monkeypatch):
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("search.session.session.run_study", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path)
+    assert search(tmp_path).num_ended == 12
+
+
 def test_a_timeout_ends_it_in_order_and_the_same_call_goes_on(tmp_path, capsys):
     found = search(tmp_path, timeout_s=1e-9)
     assert found.num_ended == 0
@@ -163,7 +184,19 @@ def test_cells_that_are_known_come_first_as_values_or_files(tmp_path):
         ({"first": list(SPACE.members[:3]), "trials": 2}, "trials must be at least 3 for the cells that come first, got 2."),
         ({"first": [LARGEST], "budget": dpc.Budget(params=2.9e5)}, "is over the budget: 303,488 params"),
         ({"rungs": (3, 1)}, "rungs must be ascending whole numbers of at least 1, got [3, 1]."),
-        ({"trials": 0}, "trials must be at least 1, got 0."),
+        ({"first": "aspp"}, "first: give a list of cells, such as ['aspp']."),
+        ({"rungs": 5}, "rungs: input should be a valid list, got 5."),
+        ({"rungs": (1.5, 2)}, "rungs: input should be a valid integer, got a number with a fractional part, got 1.5."),
+        ({"trials": 0}, "trials: must be at least 1, got 0."),
+        ({"trials": "many"}, "trials: input should be a valid integer"),
+        ({"filters": 0}, "filters: must be at least 1, got 0."),
+        ({"seed": -1}, "seed: must be at least 0, got -1."),
+        ({"window": 0}, "window: must be at least 1, got 0."),
+        ({"accept": ["all"]}, "accept: accepted are scoring_code and search_code, got 'all'."),
+        ({"algorithm": dpc.NearBest}, "algorithm: give a dpc.Algorithm, such as dpc.NearBest(), got the class NearBest."),
+        ({"scheduler": "asha"}, "scheduler: give a dpc.Scheduler, such as dpc.Asha(), got 'asha'."),
+        ({"budget": 5}, "budget: give a dpc.Budget, such as dpc.Budget(params=1e6), got 5."),
+        ({"settings": {"data": object()}}, "settings.data: builtins.object cannot be told from another"),
         ({"name": "a/b"}, "name: must be one plain folder name"),
     ],
 )

@@ -9,6 +9,7 @@ from itertools import permutations
 from pathlib import Path
 from random import Random
 from statistics import fmean, stdev
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -305,6 +306,19 @@ def recorded(tmp_path):
                 study.reached(proposed.trial, RungScore(rung, rung, miou, 1.0, 10.0 * rung))
         study.close()
     return path
+
+
+def test_what_a_search_scored_twice_is_recorded_twice():
+    of_plan = replace(plan(10, space=TINY), scheduler=NoStopping(), rungs=(10,), repeats=4)
+    events = []
+    study = Study(
+        SimpleNamespace(append=lambda *new: events.extend(new)), SearchRecord(), of_plan, SearchOpened("", {}, {}, 0.0)
+    )
+    while (proposed := study.propose()) is not None:
+        study.reached(proposed.trial, RungScore(1, 10, 0.3 if proposed.repeats is None else 0.5, 1.0, 1.0))
+    table = RecordedTable.of(events)
+    assert table.num_repeated == len(study.record.repeats) > 0
+    assert {table.quality(cell) for cell in table.cells} == {0.3, 0.4}
 
 
 def test_a_recorded_search_answers_with_its_own_scores_and_its_best_cell_is_found(recorded):
