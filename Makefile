@@ -37,7 +37,7 @@ docs: $(INSTALLED) ## build the documentation into build/site, offline; a warnin
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo 'build/site is built; to read it with its search: $(BIN)/python -m http.server --directory build/site'
 
-bench: $(INSTALLED) ## measure, each figure against a baseline in the same run; outputs/bench has them as JSON
+bench: $(INSTALLED) ## measure, each figure against a baseline in the same run
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 dashboard: $(INSTALLED) ## open the MLflow dashboard on 127.0.0.1:5000

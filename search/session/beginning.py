@@ -63,4 +63,10 @@ class Beginning:
         parent, now = open_search(self.parent, self.plan.space.operator_kinds, "from"), self.opened.fingerprint
         harmless = accepted(parent.record.fingerprint, now, self.accept)
         scored_as = {**now, **{code: was for code, (was, _) in harmless.items()}}
-        return inherit(parent, scored_as, self.plan, self.rescore), replace(self.opened, accepted=harmless)
+        inherited = inherit(parent, scored_as, self.plan, self.rescore)
+        if parent.record.finished and not inherited:
+            count = len(parent.record.finished)
+            raise ConfigError(
+                f"from: none of the {count} finished cells of {self.parent.name} has a score and is in this space."
+            )
+        return inherited, replace(self.opened, accepted=harmless)

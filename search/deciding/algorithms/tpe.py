@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimators, by Optuna: the only file that knows it."""
+"""Tree-structured Parzen estimators, by Optuna."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,6 +3,7 @@
 import pytest
 
 from search.config import ConfigError
+from search.deciding.space import CellSpace, PointwiseConvs
 from search.journal.events import SearchOpened
 from search.journal.folder import JOURNAL, open_search
 from search.journal.journal import Journal
@@ -70,3 +71,14 @@ def test_a_fork_ranks_its_parents_cells_where_their_scoring_code_is_accepted_and
     assert len(inherited) == parent.num_ended
     assert {trial.is_comparable for trial in inherited} == {bool(accept)}
     assert child.accepted == ({"scoring_code": ("0ld", "new")} if accept else {})
+
+
+def test_a_fork_of_cells_none_of_which_is_in_its_space_is_refused(tmp_path):
+    searched_in(tmp_path / "parent")
+    opened = SearchOpened("child", BEGUN, {"from": "parent"}, 0.0)
+    elsewhere = Beginning(plan(6, space=CellSpace(1, {"pointwise": PointwiseConvs()})), opened, "", parent=tmp_path / "parent")
+    with (
+        Journal(tmp_path / "child" / JOURNAL) as journal,
+        pytest.raises(ConfigError, match="none of the 6 finished cells of parent"),
+    ):
+        elsewhere.begin(journal)

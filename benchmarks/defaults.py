@@ -1,7 +1,7 @@
 """Which algorithm, which scheduler: every pair of them at equal hours, on two recorded tables and on eight landscapes.
 
-    python benchmarks/bench_defaults.py --orders 200 runs.jsonl
-    python benchmarks/bench_defaults.py --tables runs.jsonl
+    python benchmarks/defaults.py --orders 200 runs.jsonl
+    python benchmarks/defaults.py --tables runs.jsonl
 
 The first command adds to the file what is missing there, order by order, and may be stopped at any time; the second prints what
 the file holds. An order is a seed of the search: what is drawn by it is the same for all pairs. Every
