@@ -28,8 +28,8 @@ class OptimizerSettings:
         schedule: ``poly``, lr x (1 - i / iterations)^power, or ``cosine``, lr x (1 + cos(pi i / iterations)) / 2 (Loshchilov
             and Hutter 2017).
         warmup: iterations in which the rate rises to that of the schedule, in equal steps; 0 for none (Goyal et al. 2017).
-        decayed: the parameters that have weight decay: ``all``, or ``convolutions``, as in DeepLab's code: not batch norm,
-            biases and depthwise kernels.
+        decayed: the parameters that have weight decay: ``all``, or ``convolutions``, as in DeepLab's code: convolutions and
+            linear layers, but not normalisation, biases and depthwise kernels.
         max_norm: of all gradients together: longer ones are shortened to it (Pascanu et al. 2013); None for none.
     """
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from models.backbones import build_backbone
+from models.settings import BackboneSettings
 from training.class_weights import weights_by_rule
 from training.optim import build_optimizer
 from training.settings import OptimizerSettings
@@ -46,6 +48,16 @@ def test_decay_of_convolutions_leaves_out_batch_norm_biases_and_depthwise_kernel
     assert [name for name, p in model.named_parameters() if id(p) in decayed] == ["encoder.0.weight", "head.1.weight"]
     (every,) = build_optimizer(OptimizerSettings(weight_decay=0.1), Tiny()).param_groups
     assert len(every["params"]) == len(list(Tiny().parameters()))
+
+
+def test_decay_of_convolutions_has_the_linear_layers_of_a_transformer():
+    model = build_backbone(BackboneSettings("mit_b0"))
+    groups = build_optimizer(OptimizerSettings(weight_decay=0.1, decayed="convolutions"), model).param_groups
+    decayed = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert linear
+    assert all(id(layer.weight) in decayed and id(layer.bias) not in decayed for layer in linear)
+    assert not any(id(layer.weight) in decayed for layer in model.modules() if isinstance(layer, nn.LayerNorm))
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
