@@ -11,6 +11,7 @@ from search.config import HERE, At, ConfigError, Overrides, load
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.tpe import Tpe
 from search.running.resources import Resources
+from training.settings import ProxySettings, RetrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +84,10 @@ def test_what_breaks_a_rule_is_told_with_the_rule(override, message):
 def test_a_choice_names_what_is_accepted():
     with pytest.raises(ConfigError, match="trials: accepted are few and many, got 50"):
         load("search", []).value("trials", Literal["few", "many"])
+
+
+@pytest.mark.parametrize(("choice", "decayed"), [("paper", "convolutions"), ("camvid", "all"), ("demo", "all")])
+@pytest.mark.parametrize(("group", "kind"), [("proxy", ProxySettings), ("training", RetrainSettings)])
+def test_the_papers_trainings_decay_as_deeplab_does_and_those_of_recorded_results_as_they_did(group, kind, choice, decayed):
+    command = "search" if group == "proxy" else "retrain"
+    assert load(command, [f"{group}={choice}"]).value(group, kind).optimizer.decayed == decayed
