@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,16 @@ from data.system.errors import UserError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
 
+RESIZING = ("CropAndPad", "LongestMaxSize", "RandomResizedCrop", "RandomScale", "RandomSizedCrop", "Resize", "SmallestMaxSize")
+"""Albumentations' transforms that resize by OpenCV, whose plain nearest neighbour shifts labels by up to half a pixel."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
     """The paper's training protocol: random scale, crop padded with the mean colour and the ignore label, random flip.
 
-    Labels are never interpolated. The outcome is a function of the sample and the seed alone.
+    Labels are never interpolated: each is that of the pixel with the nearest centre, so that their edges stay on the image's.
+    The outcome is a function of the sample and the seed alone.
 
     Attributes:
         height_px, width_px: of the crop.
@@ -62,24 +67,27 @@ class Augmentation:
         jitter = self.color_jitter
         return A.Compose(
             [
-                A.OneOf([A.RandomScale((scale - 1, scale - 1), p=1) for scale in self.scales], p=1),
+                A.OneOf([_scaled_by(scale) for scale in self.scales], p=1),
                 A.PadIfNeeded(
                     self.height_px,
                     self.width_px,
-                    fill=[round(255 * channel) for channel in self.mean],
+                    fill=_colour(self.mean),
                     fill_mask=self.ignore_label,
                     position="random",
                 ),
                 A.RandomCrop(self.height_px, self.width_px),
                 A.HorizontalFlip(p=self.flip),
                 *([A.ColorJitter(jitter, jitter, jitter, jitter / 10, p=1)] if jitter else []),
-                *(named_transform(transform) for transform in self.further),
+                *(named_transform(transform, self.mean, self.ignore_label) for transform in self.further),
             ]
         )
 
 
-def named_transform(given: Mapping[str, Any]) -> Any:
+def named_transform(given: Mapping[str, Any], mean: Sequence[float], ignore_label: int) -> Any:
     """A transform of albumentations by its name and arguments; it must keep the size of image and labels.
+
+    Where it shows what lies beyond the image, that has the ``mean`` colour and ``ignore_label``, and where it resizes labels
+    it does so as random scales do, unless ``given`` says otherwise.
 
     Raises:
         UserError: albumentations has none of the name, or it takes other arguments.
@@ -96,9 +104,36 @@ def named_transform(given: Mapping[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # it only warns of arguments that it does not know
-            return kind(**arguments)
+            return kind(**{**_defaults(kind, mean, ignore_label), **arguments})
     except (TypeError, ValueError, UserWarning) as error:
         raise UserError(f"training.augment: {name}: {' '.join(str(error).split())}") from error
+
+
+def _defaults(kind: type, mean: Sequence[float], ignore_label: int) -> dict[str, Any]:
+    """Arguments in place of albumentations' own: its border is black and of class 0."""
+    import albumentations as A
+    import cv2
+
+    accepted = signature(kind).parameters
+    found: dict[str, Any] = {}
+    if "fill_mask" in accepted and accepted["fill_mask"].default == 0:
+        found["fill_mask"] = ignore_label
+        if "fill" in accepted and not issubclass(kind, A.MaskDropout):  # which takes a number alone, and has no border
+            found["fill"] = _colour(mean)
+    if kind.__name__ in RESIZING:
+        found["mask_interpolation"] = cv2.INTER_NEAREST_EXACT
+    return found
+
+
+def _scaled_by(factor: float) -> Any:
+    import albumentations as A
+    import cv2
+
+    return A.RandomScale((factor - 1, factor - 1), mask_interpolation=cv2.INTER_NEAREST_EXACT, p=1)
+
+
+def _colour(mean: Sequence[float]) -> list[int]:
+    return [round(255 * channel) for channel in mean]
 
 
 def mirrored(sample: Sample) -> Sample:

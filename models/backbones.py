@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.backbone_check import BackboneError, check_backbone
+from models.dilation import dilate
 from models.geometry import misplaced
 from models.local_encoder import LocalEncoder
 from models.pretrained import require_known
@@ -73,12 +74,17 @@ def _build_encoder(settings: BackboneSettings) -> nn.Module:
     import segmentation_models_pytorch as smp
 
     require_known(settings.name)
+    is_timm = settings.name.startswith("tu-")
     weights: str | bool | None = None
     if settings.weights == HUB:
-        weights = True if settings.name.startswith("tu-") else "imagenet"
-    arguments = {"pad_type": settings.pad_type} if settings.pad_type else {}
+        weights = True if is_timm else "imagenet"
+    arguments: dict[str, Any] = {"output_stride": settings.output_stride} if is_timm else {}
+    if settings.pad_type:
+        arguments["pad_type"] = settings.pad_type
     try:
-        encoder = smp.encoders.get_encoder(settings.name, weights=weights, output_stride=settings.output_stride, **arguments)
+        encoder = smp.encoders.get_encoder(settings.name, weights=weights, **arguments)
+        if not is_timm:
+            dilate(encoder, settings.output_stride)
     except Exception as error:  # timm and smp raise whatever their hub client or the model's constructor raises
         reason = str(error) or "it has no such form"
         raise BackboneError(f"backbone {settings.name} at output stride {settings.output_stride}: {reason}") from error

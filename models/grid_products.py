@@ -27,6 +27,15 @@ def resized_by_products(maps_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
     return _as_maps((weights_PG @ _pixels_first(maps_BCHW)).to(maps_BCHW.dtype), size)
 
 
+def aligned_by_products(maps_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """``models.grid.resized``, of the maps' type: one axis after the other, because a decoder's maps have many pixels."""
+    rows_Hh, columns_Ww = (
+        _points_of_line(cells, pixels, maps_BCHW.device, maps_BCHW.dtype)
+        for cells, pixels in zip(maps_BCHW.shape[-2:], size, strict=True)
+    )
+    return ((rows_Hh @ maps_BCHW) @ columns_Ww.T).to(maps_BCHW.dtype)
+
+
 def _pixels_first(maps_BCHW: Tensor) -> Tensor:
     """(B, pixels, C): a view where channels are last."""
     return maps_BCHW.flatten(2).transpose(1, 2)
@@ -57,6 +66,13 @@ def _cells_of_pixels(grid: tuple[int, int], size: tuple[int, int], device: torch
         for parts, length in zip(grid, size, strict=True)
     )
     return _of_both_axes(rows_HG, columns_WG).to(dtype).to(device)
+
+
+@cache
+def _points_of_line(points: int, length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(length, points) weights of a line with aligned corners: quarters, which half precision holds, from stride 16 to 4."""
+    line_1pp = torch.eye(points, dtype=torch.float64)[None]
+    return F.interpolate(line_1pp, size=length, mode="linear", align_corners=True)[0].T.contiguous().to(dtype).to(device)
 
 
 def _of_both_axes(rows_IH: Tensor, columns_JW: Tensor) -> Tensor:

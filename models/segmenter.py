@@ -16,6 +16,7 @@ from data.system.errors import UserError
 from models.backbones import build_backbone
 from models.dpc import DensePredictionCell
 from models.grid import padded_px, resized
+from models.grid_products import aligned_by_products
 from models.initial import initialise
 from models.operators import build_operator
 from models.settings import PAPER_OUTPUT_STRIDE, WEIGHTS_FILE, BackboneSettings, CellSettings
@@ -216,7 +217,9 @@ class StrideFourDecoder(nn.Module):
 
     def forward(self, features_BCHW: Tensor, low_level_BCHW: Tensor) -> Tensor:
         low_level_BCHW = self.reduce(low_level_BCHW)
-        raised_BCHW = resized(features_BCHW, low_level_BCHW.shape[-2:])
+        size = low_level_BCHW.shape[2], low_level_BCHW.shape[3]
+        raise_to = aligned_by_products if self.training and features_BCHW.is_cuda else resized
+        raised_BCHW = raise_to(features_BCHW, size)
         return self.refine(torch.cat([raised_BCHW, low_level_BCHW], dim=1))
 
 

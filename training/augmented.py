@@ -38,7 +38,7 @@ def image_batches(
         further=settings.augment,
     )
     for transform in settings.augment:
-        named_transform(transform)  # refused here, and not in a process that loads
+        named_transform(transform, backbone.mean, dataset.info.ignore_label)  # refused here, and not in a process that loads
     samples = AugmentedSamples(dataset.split(settings.train_split), augmentation, seed)
     share = settings.batch_size // workers.size
     starts = range(start * settings.batch_size, settings.iterations * settings.batch_size, settings.batch_size)

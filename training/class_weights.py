@@ -1,5 +1,8 @@
 """How much each class counts in the loss."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -7,6 +10,19 @@ from data.datasets.contract import DatasetInfo, SegmentationDataset, Split
 from data.system.errors import UserError
 from training.loss_settings import LossSettings
 from training.losses import Weighing
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPixels:
+    """How often classes are seen.
+
+    Attributes:
+        own_K: the pixels of each class.
+        around_K: the labelled pixels, of whatever class, in all images that show it.
+    """
+
+    own_K: Sequence[int]
+    around_K: Sequence[int]
 
 
 def weighing_of(settings: LossSettings, dataset: SegmentationDataset, train_split: str, device: torch.device) -> Weighing:
@@ -27,19 +43,22 @@ def weighing_of(settings: LossSettings, dataset: SegmentationDataset, train_spli
     return Weighing(weights_K, settings.hard_pixels, settings.label_smoothing)
 
 
-def label_pixels(split: Split, info: DatasetInfo) -> list[int]:
+def label_pixels(split: Split, info: DatasetInfo) -> LabelPixels:
     """Of each class in a split."""
-    pixels = np.zeros(256, np.int64)
+    own, around = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for index in range(len(split)):
-        pixels += np.bincount(split[index].labels_HW.ravel(), minlength=256)
-    pixels[info.ignore_label] = 0
-    return pixels[: info.num_classes].tolist()
+        pixels = np.bincount(split[index].labels_HW.ravel(), minlength=256)
+        pixels[info.ignore_label] = 0
+        own += pixels
+        around += pixels.sum() * (pixels > 0)
+    return LabelPixels(own[: info.num_classes].tolist(), around[: info.num_classes].tolist())
 
 
-def weights_by_rule(rule: str, pixels_K: list[int]) -> list[float]:
+def weights_by_rule(rule: str, pixels: LabelPixels) -> list[float]:
     """As ``LossSettings`` has the rules; 0 for a class without a pixel, which nothing could be learnt of."""
-    there = [pixels for pixels in pixels_K if pixels]
-    total, median = sum(there), float(np.median(there)) if there else 0.0
     if rule == "median_frequency":
-        return [median / pixels if pixels else 0.0 for pixels in pixels_K]
-    return [1 / float(np.log(1.02 + pixels / total)) if pixels else 0.0 for pixels in pixels_K]
+        shares = [own / around if own else 0.0 for own, around in zip(pixels.own_K, pixels.around_K, strict=True)]
+        median = float(np.median([share for share in shares if share] or [0.0]))
+        return [median / share if share else 0.0 for share in shares]
+    total = sum(pixels.own_K)
+    return [1 / float(np.log(1.02 + own / total)) if own else 0.0 for own in pixels.own_K]

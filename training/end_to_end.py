@@ -131,7 +131,7 @@ def end_to_end(
     )
     scored, val = trained.scored, dataset.split(settings.val_split)
     shared = _shared(step, workers, trained)
-    for stop in train(trained.model, shared, seed, settings.stops, start, trained.set_mode, tell):
+    for stop in train(trained.model, shared, seed, settings.stops, start, trained.set_mode, tell, workers.rank):
         workers.adopt_buffers(scored)
         scores = evaluate(scored, val, classes, progress, workers=workers)
         if workers.rank > 0:

@@ -26,6 +26,7 @@ def train(
     start: int = 0,
     set_mode: Callable[[nn.Module], object] = lambda model: model.train(),
     tell: Callable[[Progress], object] = lambda progress: None,
+    rank: int = 0,
 ) -> Iterator[Progress]:
     """Train to the last of ``stops``, giving control back at each of them after ``start``.
 
@@ -38,13 +39,14 @@ def train(
         start: iterations already done: 0 or one of ``stops``.
         set_mode: puts the model into training mode; it is called again after each stop.
         tell: told where the training stands, every 50 iterations and before each stop.
+        rank: of this process among those that share each batch: each drops other values.
 
     Raises:
         DivergedError: the loss is not finite; noticed at a stop or within 50 iterations.
     """
     for stop in [stop for stop in stops if stop > start]:
         set_mode(model)
-        torch.manual_seed(np.random.SeedSequence([seed, start]).generate_state(1)[0])
+        torch.manual_seed(np.random.SeedSequence([seed, start, *([rank] if rank else [])]).generate_state(1)[0])
         total = torch.zeros((), device=next(model.parameters()).device)
         for iteration in range(start, stop):
             total += step(iteration)

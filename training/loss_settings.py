@@ -11,8 +11,9 @@ class LossSettings:
 
     Attributes:
         class_weights: of each class, in order; or by a rule from the labels of the training split: ``median_frequency``, the
-            median of the classes' shares over the class' own (Eigen and Fergus 2015), or ``inverse_log``, 1 / ln(1.02 + share)
-            (Paszke et al. 2016). None weighs all alike.
+            median of the classes' shares over the class' own, each of the labelled pixels in the images that show the class
+            (Eigen and Fergus 2015), or ``inverse_log``, 1 / ln(1.02 + share of all labelled pixels) (Paszke et al. 2016). None
+            weighs all alike.
         hard_pixels: share of a batch's labelled pixels that count, those of the largest loss (DeepLab's top-k pixels;
             Shrivastava et al. 2016).
         label_smoothing: of the target, spread over all classes (Szegedy et al. 2016).

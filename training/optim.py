@@ -33,5 +33,5 @@ def build_optimizer(
 
 
 def _mixes_channels(parameter: nn.Parameter) -> bool:
-    """Whether it is the weight of a convolution that is not depthwise."""
-    return parameter.ndim == 4 and parameter.shape[1] > 1
+    """Whether it is the weight of a linear layer or of a convolution that is not depthwise."""
+    return parameter.ndim >= 2 and parameter.shape[1] > 1

@@ -28,8 +28,8 @@ class OptimizerSettings:
         schedule: ``poly``, lr x (1 - i / iterations)^power, or ``cosine``, lr x (1 + cos(pi i / iterations)) / 2 (Loshchilov
             and Hutter 2017).
         warmup: iterations in which the rate rises to that of the schedule, in equal steps; 0 for none (Goyal et al. 2017).
-        decayed: the parameters that have weight decay: ``all``, or ``convolutions``, as in DeepLab's code: not batch norm,
-            biases and depthwise kernels.
+        decayed: the parameters that have weight decay: ``all``, or ``convolutions``, as in DeepLab's code: convolutions and
+            linear layers, but not normalisation, biases and depthwise kernels.
         max_norm: of all gradients together: longer ones are shortened to it (Pascanu et al. 2013); None for none.
     """
 
@@ -120,7 +120,8 @@ class GpuSettings:
     Attributes:
         graph: as one CUDA graph, in one process and with each batch in one part.
         channels_last: images and weights with channels last in memory.
-        cudnn_benchmark: convolutions by the algorithms that are fastest by the clock; a training twice may give other bits.
+        cudnn_benchmark: convolutions by the algorithms that are fastest by the clock, which may give other bits when a training
+            is repeated; else by those that give the same bits again. What a backbone's own layers do beside is theirs.
     """
 
     graph: bool = False
@@ -140,8 +141,9 @@ class RetrainSettings:
         flip: mirror every other image, left to right.
         augment: albumentations that follow crop and flip, each by its name and arguments.
         color_jitter: most by which brightness, contrast and saturation change, as a factor; the paper changes none.
-        freeze_batch_norm: keep the backbone's batch norm as it was pre-trained. Needed for weights whose batch norm was folded
-            into the convolutions: their running statistics are placeholders.
+        freeze_batch_norm: keep the running statistics of the backbone's batch norm, and normalise by them; its scale and shift
+            are trained (as with DeepLab's ``fine_tune_batch_norm=False``). Needed for weights whose batch norm was folded into
+            the convolutions: their running statistics are placeholders.
         recalibrate: batches by which the backbone's batch norm gets statistics of the data before the first step, without a
             change of what it computes; 0 for none. Weights whose statistics are placeholders need it where batch norm is not
             frozen.

@@ -52,7 +52,7 @@ class TrainedModel:
         return cast(Segmenter, self._averaged.module) if self._averaged else self.model
 
     def set_mode(self, model: nn.Module) -> None:
-        """Training mode, in which the backbone's batch norm may stay as it was."""
+        """Training mode, in which the backbone's batch norm may keep its running statistics; scale and shift are trained."""
         model.train()
         for module in self.model.encoder.modules():
             if self._freezes and isinstance(module, _BatchNorm):

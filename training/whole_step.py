@@ -23,6 +23,7 @@ def whole_step(
     iterations = settings.iterations
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = settings.gpu.cudnn_benchmark
+        torch.backends.cudnn.deterministic = not settings.gpu.cudnn_benchmark
         if settings.gpu.channels_last:
             model.to(memory_format=torch.channels_last)
             batch_at = _with_channels_last(batch_at)

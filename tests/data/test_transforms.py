@@ -1,12 +1,13 @@
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from data.datasets.contract import Sample
 from data.system.errors import UserError
-from data.transforms import Augmentation, mirrored, named_transform, normalize
+from data.transforms import RESIZING, Augmentation, mirrored, named_transform, normalize
 
 MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.5)
 PAPER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -147,5 +148,66 @@ def test_further_transforms_follow_by_name_and_change_the_image_alone():
 )
 def test_a_transform_that_albumentations_does_not_have_so_is_refused_in_a_line(given, complaint):
     with pytest.raises(UserError, match=f"^training.augment: .*{complaint}") as refused:
-        named_transform(given)
+        named_transform(given, MEAN, 255)
     assert "\n" not in str(refused.value)
+
+
+SPINNING = {"name": "Rotate", "limit": [20, 20], "p": 1.0}
+
+
+def grey_of_class_5(further):
+    """A grey image of class 5 alone, as a transform changes it."""
+    plain = Sample("grey", np.full((80, 80, 3), 90, np.uint8), np.full((80, 80), 5, np.uint8))
+    return Augmentation(80, 80, MEAN, 255, [1.0], 0.0, further=[further])(plain, 3)
+
+
+@pytest.mark.parametrize(
+    "further",
+    [SPINNING, {"name": "Affine", "rotate": [15, 15], "p": 1.0}],
+    ids=lambda further: further["name"],
+)
+def test_the_border_that_a_further_transform_shows_has_the_ignore_label_and_the_mean_colour(further):
+    turned = grey_of_class_5(further)
+    assert set(np.unique(turned.labels_HW)) == {5, 255}
+    np.testing.assert_array_equal(turned.image_HWC[0, 0], [51, 102, 153])
+
+
+def test_a_border_that_is_asked_for_is_given():
+    turned = grey_of_class_5({**SPINNING, "fill_mask": 7, "fill": 0})
+    assert set(np.unique(turned.labels_HW)) == {5, 7}
+    np.testing.assert_array_equal(turned.image_HWC[0, 0], 0)
+
+
+def test_what_a_mask_dropout_drops_has_the_ignore_label():
+    assert named_transform({"name": "MaskDropout", "p": 1.0}, MEAN, 255).fill_mask == 255
+
+
+def shift_px(scale):
+    """How far labels lie to the right of the image, in pixels after the resize: the mean over edges at every third column."""
+    shifts = []
+    for column in range(30, 220, 3):
+        labels_HW = np.zeros((64, 256), np.uint8)
+        labels_HW[:, column:] = 1
+        shown = Sample("edge", np.repeat(200 * labels_HW[..., None], 3, axis=2), labels_HW)
+        resized = Augmentation(round(64 * scale), round(256 * scale), MEAN, 255, [scale], 0.0)(shown, 0)
+        shifts.append(np.argmax(resized.labels_HW[5] == 1) - (1 - resized.image_HWC[5, :, 0] / 200).sum())
+    return np.mean(shifts)
+
+
+@pytest.mark.parametrize("scale", [0.75, 1.25, 1.5, 1.75, 2.0])
+def test_labels_lie_where_the_image_does_at_every_scale(scale):
+    assert abs(shift_px(scale)) < 0.1
+
+
+@pytest.mark.parametrize("name", RESIZING)
+def test_every_transform_that_resizes_labels_does_so_from_centre_to_centre(name):
+    arguments = {
+        "CropAndPad": {"px": 3},
+        "LongestMaxSize": {"max_size": 40},
+        "RandomResizedCrop": {"size": [20, 20]},
+        "RandomScale": {},
+        "RandomSizedCrop": {"min_max_height": [10, 20], "size": [20, 20]},
+        "Resize": {"height": 20, "width": 20},
+        "SmallestMaxSize": {"max_size": 20},
+    }[name]
+    assert named_transform({"name": name, **arguments}, MEAN, 255).mask_interpolation == cv2.INTER_NEAREST_EXACT

@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -61,6 +62,27 @@ def test_a_feature_lies_on_every_16th_or_8th_pixel_of_a_padded_image(name, outpu
     assert features_BCHW.shape == (1, *expected)
     assert features_BCHW.isfinite().all()
     assert features_BCHW.std() > 0
+
+
+@pytest.mark.parametrize("name", ["tu-mobilenetv2_100", "resnet18", "mobilenet_v2"])
+def test_every_other_feature_at_stride_8_is_one_at_16(name):
+    """A convolution that lost its stride must keep the dilation from before; timm has it so, smp by itself has not."""
+    coarse, fine = (build_backbone(BackboneSettings(name, stride)).eval() for stride in (16, 8))
+    fine.load_state_dict(coarse.state_dict())
+    images_BCHW = torch.randn(1, 3, 97, 129, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        coarse_BCHW, fine_BCHW = (features_of(backbone, images_BCHW) for backbone in (coarse, fine))
+    assert (fine_BCHW[..., ::2, ::2] - coarse_BCHW).norm() < 1e-5 * coarse_BCHW.norm()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_every_other_feature_of_smps_encoders_at_stride_16_is_one_that_they_were_trained_to_give(name):
+    dilated, trained = build_backbone(BackboneSettings(name)).eval(), smp.encoders.get_encoder(name, weights=None).eval()
+    trained.load_state_dict(dilated.state_dict())
+    images_BCHW = torch.randn(1, 3, 97, 129, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        dilated_BCHW, trained_BCHW = (features_of(backbone, images_BCHW) for backbone in (dilated, trained))
+    assert (dilated_BCHW[..., ::2, ::2] - trained_BCHW).norm() < 1e-5 * trained_BCHW.norm()
 
 
 @pytest.mark.parametrize("name", ["tu-mobilenetv2_100", "resnet18", "local"])

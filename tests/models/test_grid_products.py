@@ -1,5 +1,6 @@
 """Pooling and resizing as matrix products, as a GPU does them."""
 
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import pytest
@@ -7,8 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses import FakeTensorMode
 
-from models.grid_products import means_by_products, resized_by_products
+from models import segmenter
+from models.grid import resized
+from models.grid_products import aligned_by_products, means_by_products, resized_by_products
 from models.operators import GridPooling
+from models.segmenter import StrideFourDecoder
 from models.settings import CellSettings
 
 SIZES = [(24, 31), (7, 5), (1, 1)]
@@ -36,6 +40,8 @@ def test_products_equal_torchs_operators_and_their_gradients(size, grid):
         lambda x: F.interpolate(x, size=size, mode="bilinear", align_corners=False),
         cells_BCHW,
     )
+    finer = 3 * size[0] + 1, 4 * size[1] + 1
+    compare(lambda x: aligned_by_products(x, finer), lambda x: resized(x, finer), maps_BCHW)
 
 
 def test_channels_that_are_last_stay_so():
@@ -44,16 +50,38 @@ def test_channels_that_are_last_stay_so():
     assert raised.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_under_autocast_of_a_gpu_a_pooling_branch_keeps_its_type(dtype):
+@contextmanager
+def on_a_gpu(is_half):
+    """Shapes, types and devices alone."""
     with (
         FakeTensorMode(allow_non_fake_inputs=True),
         patch("torch.cuda.amp.common.amp_definitely_not_available", return_value=False),
         patch("torch.cuda.is_bf16_supported", return_value=True),
         torch.device("cuda"),
+        torch.autocast("cuda", torch.bfloat16, enabled=is_half),
     ):
+        yield
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_a_decoder_that_is_trained_on_a_gpu_resizes_by_products(is_trained, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        segmenter, "aligned_by_products", lambda maps, size: sizes.append(size) or aligned_by_products(maps, size)
+    )
+    with on_a_gpu(is_half=False):
+        decoder = StrideFourDecoder(5, CellSettings(filters=4)).train(is_trained)
+        for part in decoder.modules():
+            part.training = part.training and part is decoder  # layers of its own want a driver
+        refined = decoder(torch.empty(2, 4, 3, 4), torch.empty(2, 5, 9, 13))
+    assert refined.shape == (2, 4, 9, 13)
+    assert sizes == ([(9, 13)] if is_trained else [])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_under_autocast_of_a_gpu_a_pooling_branch_keeps_its_type(dtype):
+    with on_a_gpu(is_half=dtype == torch.bfloat16):
         branch = GridPooling((2, 4), 6, CellSettings(filters=4)).eval()
-        with torch.autocast("cuda", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            output = branch(torch.empty(2, 6, 9, 11, dtype=dtype))
+        output = branch(torch.empty(2, 6, 9, 11, dtype=dtype))
     assert output.dtype == dtype
     assert output.device.type == "cuda"

@@ -83,3 +83,10 @@ def test_what_breaks_a_rule_is_told_with_the_rule(override, message):
 def test_a_choice_names_what_is_accepted():
     with pytest.raises(ConfigError, match="trials: accepted are few and many, got 50"):
         load("search", []).value("trials", Literal["few", "many"])
+
+
+@pytest.mark.parametrize(("choice", "decayed"), [("paper", "convolutions"), ("camvid", "all"), ("demo", "all")])
+@pytest.mark.parametrize("group", ["proxy", "training"])
+def test_the_papers_trainings_decay_as_deeplab_does_and_those_of_recorded_results_as_they_did(group, choice, decayed):
+    command = "search" if group == "proxy" else "retrain"
+    assert load(command, [f"{group}={choice}"]).value(f"{group}.optimizer.decayed", str) == decayed

@@ -232,6 +232,14 @@ def test_progress_tells_the_validation_images(tmp_path):
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+def test_the_training_loop_is_told_which_worker_it_runs_in(monkeypatch):
+    told = []
+    monkeypatch.setattr("training.end_to_end.train", lambda *arguments: told.append(arguments[-1]) or iter(()))
+    for rank in (0, 1):
+        list(end_to_end(CELL, ToyDataset(), LOCAL, settings(), 0, workers=Alone(rank=rank)))
+    assert told == [0, 1]
+
+
 def test_the_backbone_starts_from_its_own_seed(tmp_path):
     slow = OptimizerSettings("sgd", 1e-12)
     _, model = trained(tmp_path, backbone=BackboneSettings("local", seed=5), optimizer=slow)

@@ -1,9 +1,11 @@
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from models.dropout import Dropout
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.loop import train
 from training.optim import build_optimizer
@@ -141,6 +143,25 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
         list(trained(models[-1], seed=seed))
     assert same_state(models[0], models[1])
     assert not same_state(models[0], models[2])  # dropout draws from the seed
+
+
+def test_each_of_the_processes_that_share_a_batch_drops_other_values_and_the_first_what_one_alone_drops():
+    def dropped(**rank):
+        masks, dropout = [], Dropout(0.5).train()
+
+        def step(iteration):
+            masks.append(dropout(torch.ones(64)) == 0)
+            return torch.zeros(())
+
+        list(train(small_model(), step, 7, (1, 2), **rank))
+        return torch.stack(masks)
+
+    alone, first, second, third = dropped(), dropped(rank=0), dropped(rank=1), dropped(rank=2)
+    assert torch.equal(alone, first)
+    torch.manual_seed(np.random.SeedSequence([7, 0]).generate_state(1)[0])
+    assert torch.equal(alone[0], Dropout(0.5).train()(torch.ones(64)) == 0)
+    for masks, others in ((first, second), (first, third), (second, third)):
+        assert 20 < (masks != others).sum() < 108  # of 128, by chance a half
 
 
 def test_no_span_between_stops_repeats_the_random_numbers_of_another():

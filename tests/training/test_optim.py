@@ -2,11 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from training.class_weights import weights_by_rule
+from data.datasets.contract import DatasetInfo, Sample, palette_of
+from models.backbones import build_backbone
+from models.settings import BackboneSettings
+from training.class_weights import LabelPixels, label_pixels, weights_by_rule
 from training.optim import build_optimizer
 from training.settings import OptimizerSettings
 from training.step import Step
@@ -48,6 +52,16 @@ def test_decay_of_convolutions_leaves_out_batch_norm_biases_and_depthwise_kernel
     assert len(every["params"]) == len(list(Tiny().parameters()))
 
 
+def test_decay_of_convolutions_has_the_linear_layers_of_a_transformer():
+    model = build_backbone(BackboneSettings("mit_b0"))
+    groups = build_optimizer(OptimizerSettings(weight_decay=0.1, decayed="convolutions"), model).param_groups
+    decayed = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert linear
+    assert all(id(layer.weight) in decayed and id(layer.bias) not in decayed for layer in linear)
+    assert not any(id(layer.weight) in decayed for layer in model.modules() if isinstance(layer, nn.LayerNorm))
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_rates_of_backbone_and_head_are_factors_of_every_step(name):
     settings = OptimizerSettings(name, 0.01, weight_decay=0.0)
@@ -71,8 +85,32 @@ def test_a_rate_rises_in_equal_steps_to_its_schedule_and_falls_with_it():
     assert [cosine.learning_rate_at(i, 4) for i in range(5)] == pytest.approx([2, 1 + math.sqrt(0.5), 1, 1 - math.sqrt(0.5), 0])
 
 
+class TwoImages:
+    """Class 0 fills a tenth of the first image and all of the second; 1 and 3 are in the first alone, 2 is in none."""
+
+    info = DatasetInfo("two", ("a", "b", "c", "d"), palette_of(4))
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        first = [0] * 10 + [1] * 30 + [3] * 60 + [255] * 7
+        labels_HW = np.array([first, [0] * 100 + [255] * 7][index], np.uint8)[None]
+        return Sample(str(index), np.zeros((*labels_HW.shape, 3), np.uint8), labels_HW)
+
+
+def test_a_class_is_counted_by_itself_and_with_what_else_is_labelled_in_the_images_that_show_it():
+    pixels = label_pixels(TwoImages(), TwoImages.info)
+    assert pixels == LabelPixels([110, 30, 0, 60], [200, 100, 0, 100])
+
+
 def test_class_weights_follow_from_the_labels_by_the_rules_of_their_papers():
-    pixels = [100, 300, 0, 600]
-    assert weights_by_rule("median_frequency", pixels) == [3.0, 1.0, 0.0, 0.5]
-    expected = [1 / math.log(1.02 + share) if share else 0.0 for share in (0.1, 0.3, 0.0, 0.6)]
+    pixels = label_pixels(TwoImages(), TwoImages.info)
+    assert weights_by_rule("median_frequency", pixels) == pytest.approx([0.55 / 0.55, 0.55 / 0.3, 0.0, 0.55 / 0.6])
+    expected = [1 / math.log(1.02 + share) if share else 0.0 for share in (0.55, 0.15, 0.0, 0.3)]
     assert weights_by_rule("inverse_log", pixels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rule", ["median_frequency", "inverse_log"])
+def test_no_label_at_all_gives_no_class_a_weight(rule):
+    assert weights_by_rule(rule, LabelPixels([0, 0], [0, 0])) == [0.0, 0.0]

@@ -36,12 +36,24 @@ def test_a_graph_on_batches_that_the_host_loads_takes_the_same_steps():
     assert len(set(expected)) == 4
 
 
+@pytest.mark.parametrize("is_timed", [False, True])
+def test_convolutions_on_a_gpu_give_the_same_bits_again_unless_they_are_chosen_by_the_clock(is_timed, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not is_timed)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", is_timed)
+    model = nn.Conv2d(3, 4, 3)
+    settings = replace(SETTINGS, gpu=GpuSettings(cudnn_benchmark=is_timed))
+    optimizer = build_optimizer(SETTINGS.optimizer, model)
+    whole_step(model, optimizer, settings, batch_at, nn.CrossEntropyLoss(), torch.device("cuda"))
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (is_timed, not is_timed)
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_settings_of_a_gpu_are_heeded_there_alone(device, monkeypatch):
     made = []
     monkeypatch.setattr(LoadedGraphStep, "__init__", lambda step, model, optimizer, batch_at, *_: made.append(batch_at))
     monkeypatch.setattr(torch, "tensor", lambda values, device: values)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
     model = nn.Conv2d(3, 4, 3)
     settings = replace(SETTINGS, gpu=GpuSettings(graph=True, channels_last=True, cudnn_benchmark=True))
     optimizer = build_optimizer(SETTINGS.optimizer, model)
