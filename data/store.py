@@ -58,6 +58,8 @@ class Store:
         if not _SCHEME.match(self.uri):
             raise ValueError(f"store: {accepted}; got {public_uri(self.uri)!r}.")
         parts = urlsplit(self.uri)
+        if parts.fragment:
+            raise ValueError(f"store: a # would cut the folder's name; got {public_uri(self.uri)!r}.")
         if not f"{parts.netloc}{parts.path}".strip("/") or (parts.scheme == "file" and parts.netloc):
             raise ValueError(f"store: names no bucket or folder; {accepted}; got {public_uri(self.uri)!r}.")
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
@@ -312,9 +312,17 @@ def _equal_names(content: Content) -> Iterator[Finding]:
             yield Finding("warning", f"{one}, {other}", "equal names", text, equal)
 
 
-def _apart(splits: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of splits that should share nothing: a search's own are parts of the official ones, and trainval is two of them."""
-    for one, other in combinations(splits, 2):
+def _apart(content: Content) -> Iterator[tuple[str, str]]:
+    """Pairs of splits that should share nothing, the one that is scored on last: official ones, and a search's own.
+
+    A search's own may be parts of train, or val itself, as the data set has it; whatever else they are, they are not what a
+    final check is made of. trainval is two of the official ones.
+    """
+    for one, other in combinations(content, 2):
         is_part = "trainval" in (one, other) and {one, other} <= {"trainval", "train", "val"}
         if one.startswith("search_") == other.startswith("search_") and not is_part:
             yield one, other
+    known = [set(content[name]) for name in ("train", "val") if name in content]
+    for own in ("search_train", "search_val"):
+        if own in content and not any(set(content[own]) <= samples for samples in known):
+            yield from ((own, final) for final in ("val", "test") if final in content)

@@ -12,6 +12,7 @@ from data.datasets.image_files import is_hidden
 from data.datasets.label_files import read_label_image
 from data.datasets.labelling import class_ids, mapped_values
 from data.folds import check_folds
+from data.system.errors import UserError
 from data.system.paths import FolderText
 
 INFO = DatasetInfo(
@@ -114,6 +115,10 @@ class Cityscapes:
 
     def __post_init__(self) -> None:
         check_folds(self.folds)
+        if self.coarse and self.folds is not None:
+            raise UserError(
+                "dataset.coarse: with dataset.folds a search would be scored on coarse labels; leave one of them out."
+            )
 
     def split(self, name: str) -> FileSplit:
         """One of ``train``, ``val``, ``search_train``, ``search_val``, ``test``, ``train_extra``."""

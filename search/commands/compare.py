@@ -32,8 +32,9 @@ def run(settings: CompareSettings) -> int:
         first = [one.at(at_h) for one in next(iter(ways.values()))]
         for number, ((algorithm, scheduler), of_way) in enumerate(ways.items()):
             found = [one.at(at_h) for one in of_way]
-            difference = paired_difference(found, first).text(percent) if number else "-"
-            rows.append((f"{at_h:.3g}", algorithm, scheduler, str(len(found)), mean(found).text(percent), difference))
+            miou = mean(found).text(percent) if all(found) else "-"
+            difference = paired_difference(found, first).text(percent) if number and all([*found, *first]) else "-"
+            rows.append((f"{at_h:.3g}", algorithm, scheduler, str(len(found)), miou, difference))
     header = ("hours", "algorithm", "scheduler", "searches", "mIoU", "difference")
     table = Table(title="At equal hours of trials", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in header:
@@ -43,7 +44,7 @@ def run(settings: CompareSettings) -> int:
     print_table(table, console)
     console.print(
         "\nmIoU: of the best cell found by then, selected on; mean and 95 % interval over searches (Student's t). Difference: "
-        "from the first way, in pairs of searches with the same seed.",
+        "from the first way, in pairs of searches with the same seed. -: a search had no score by then.",
         soft_wrap=True,
     )
     from search.views.figures.anytime import draw_anytime

@@ -46,11 +46,10 @@ def _score_twice(settings: FidelitySettings) -> int:
     for side in settings.sides.values():
         check_workplace(side.workplace)
     records: dict[str, list[SearchRecord]] = {name: [] for name in settings.sides}
-    for place, (name, side) in enumerate(settings.sides.items()):
+    for name, side in settings.sides.items():
         scoring = score(side.scored, side.space, side.images, side.workplace, console)
         for number in range(settings.seeds):
-            seed = side.seed + place * settings.seeds + number
-            session = _session(settings, name, side, scoring, cells, seed, number, console)
+            session = _session(settings, name, side, scoring, cells, settings.seed(name, number), number, console)
             study, _ = session.run()
             if not study.is_complete:
                 return session.exit_code(study)

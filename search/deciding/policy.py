@@ -62,12 +62,14 @@ class Plan:
             raise UserError(f"trials must be at least {len(self.first)} for the cells that come first, got {self.trials}.")
 
     def check_costs(self) -> None:
-        """Raise a UserError if the budget is below the space's cheapest cell, or below one that is to come first."""
+        """Raise a UserError if the budget is below the space's cheapest cell, or below one that somebody chose."""
         self.budget.check(self.space, self.cost_of)
-        for cell in self.first:
+        prior = getattr(self.algorithm, "prior", None)
+        chosen = [("first", cell) for cell in self.first] + ([("prior.cell", prior.cell)] if prior else [])
+        for setting, cell in chosen:
             if not self.allows(cell):
                 cost = self.cost_of(cell)
-                raise UserError(f"first: {cell} is over the budget: {cost.params:,} params, {cost.madds:,} madds.")
+                raise UserError(f"{setting}: {cell} is over the budget: {cost.params:,} params, {cost.madds:,} madds.")
 
     def allows(self, cell: CellSpec) -> bool:
         """Whether a cell is within the budget."""

@@ -98,7 +98,7 @@ def percent(miou: float | None) -> str:
 def quantity(number: float) -> str:
     """A count to three digits with its unit: 356160 is 356K, 2997134400 is 3.00B."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
-        if number >= size:
+        if number >= 0.9995 * size:  # else 999,600 were 1.00e+03K
             return f"{number / size:#.3g}".rstrip(".") + unit
     return f"{number:g}"
 

@@ -50,7 +50,7 @@ class Journal:
             if self._file.tell() == 0:  # it may be new
                 sync_folder(self.path.parent)
             if self._file.tell() > self._end.offset:
-                self._file.truncate(self._end.offset)
+                self._take_back()
             self._patience(lambda: os.fsync(self._file.fileno()))  # a process that was killed may not have come to it
         except BaseException:
             self._lock.release()
@@ -86,16 +86,18 @@ class Journal:
             raise JournalError(self._given_up)
         if os.fstat(self._file.fileno()).st_nlink == 0:
             raise JournalError(f"{self.path}: was deleted or replaced while this search ran; what it does now would be lost.")
-        end = self._end.offset
-        if self._file.seek(0, os.SEEK_END) > end:  # an interrupt broke off a write: nobody was told that it is there
-            os.ftruncate(self._file.fileno(), end)
+        if self._file.seek(0, os.SEEK_END) > self._end.offset:  # an interrupt broke off a write: nobody was told of it
+            self._take_back()
         try:
             if self._file.write(lines) != len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(self._file.fileno())
         except OSError:
-            os.ftruncate(self._file.fileno(), end)
+            self._take_back()
             raise
+
+    def _take_back(self) -> None:
+        os.ftruncate(self._file.fileno(), self._end.offset)
 
     def give_up(self, reason: str) -> None:
         """Another has it: whatever is written from now on is refused with this reason, by any thread."""

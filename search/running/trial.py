@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 from ray import cloudpickle, tune
 
+from data.cache.files import CacheError
+from data.datasets.contract import UnreadableError
 from data.system.files import SUFFIX
 from models.settings import KERNELS
 from models.spec import CellSpec, Operator
@@ -76,8 +78,8 @@ class CellTrial(tune.Trainable):
         """The next rung's score.
 
         What the cell itself is to blame for is a result, and so is what it may be to blame for: a lack of memory, a device
-        error. Then this process does nothing but hold its place until the driver ends it. Other trouble, with disk or
-        process, is raised or kills the process. On a node that drains Tune starts the trial again elsewhere.
+        error. Then this process does nothing but hold its place until the driver ends it. Other trouble, with disk, damaged
+        files or process, is raised or kills the process. On a node that drains Tune starts the trial again elsewhere.
         """
         if self._has_met_fault:
             threading.Event().wait()
@@ -98,7 +100,7 @@ class CellTrial(tune.Trainable):
             if fault := fault_of(error, self._device):
                 self._has_met_fault = True
                 return {"fault": fault}
-            if isinstance(error, OSError):
+            if isinstance(error, OSError | CacheError | UnreadableError):  # of this node, as far as is known
                 raise
             return {"failed": Status.FAILED.value, "reason": one_line(error)}
 

@@ -25,8 +25,8 @@ def restored(workplace: Workplace, journal: Journal, tell: Callable[[str], None]
         yield None
         return
     search = StoredSearch(bucket / str(journal.path.parent.relative_to(workplace.output_dir)), journal.path)
-    search.restore(journal, tell)
     try:
+        search.restore(journal, tell)
         yield search
     finally:
         search.owner.release()

@@ -61,6 +61,18 @@ class FidelitySettings:
     cells: CellList
     sides: Mapping[str, Side]
 
+    def __post_init__(self) -> None:
+        taken = [self.seed(side, number) for side in self.sides for number in range(self.seeds)]
+        if len(set(taken)) < len(taken):
+            sides = " and ".join(f"{side}.overrides" for side in self.sides)
+            raise ConfigError(
+                f"{sides}: two trainings of a cell would have one seed, of {sorted(taken)}; seed= is of both sides."
+            )
+
+    def seed(self, side: str, number: int) -> int:
+        """Of one of a side's trainings; more ``seeds`` leave those before as they were."""
+        return self.sides[side].seed + number * len(self.sides) + list(self.sides).index(side)
+
     @property
     def folder(self) -> Path:
         return self.output_dir / self.label

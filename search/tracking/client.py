@@ -133,6 +133,8 @@ class Tracker:
             self.client.log_artifacts(run_id, f"{folder}/model", "model")
         with suppress(MlflowException):  # it is registered already
             self.client.create_registered_model(name)
+        if any(version.name == name for version in self.client.search_model_versions(f"run_id = '{run_id}'")):
+            return  # an answer to an earlier try was lost
         source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
         self.client.create_model_version(name, source, run_id)
 

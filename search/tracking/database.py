@@ -73,9 +73,14 @@ def _file_of(connection: sqlite3.Connection) -> str:
     return next(str(file) for _, name, file in connection.execute("PRAGMA database_list") if name == "main")
 
 
+def _opened(file: Path) -> sqlite3.Connection:
+    """To be read; a URI is needed for that, in which a path's ``#`` or ``?`` would mean something."""
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+
+
 def _is_half_made(file: Path) -> bool:
     """Whether nothing is in it: no table yet, or no run, and the copies that MLflow works on when it changes its tables."""
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+    with closing(_opened(file)) as connection:
         try:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             has_runs = "runs" in tables and connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
@@ -93,7 +98,7 @@ def check_tables(tracking: Tracking) -> None:
     file = tracking.sqlite_file
     if file is None or not file.is_file():
         return
-    with closing(sqlite3.connect(f"file:{file.absolute()}?mode=ro", uri=True)) as connection:
+    with closing(_opened(file)) as connection:
         try:
             version = _first(connection, "SELECT version_num FROM alembic_version")
             of_name = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'deleted'"

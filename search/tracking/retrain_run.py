@@ -37,7 +37,7 @@ class RetrainRun:
         tags: what else a person should know; it makes no other run.
 
     Attributes:
-        refused: what the tracker will never take, in a line each.
+        refused: what the tracker will never take, or did not to the end, in a line each.
     """
 
     def __init__(
@@ -89,6 +89,10 @@ class RetrainRun:
         now_s = time.time()
         self._retry_at_s = 0.0
         self._do(lambda tracker, run_id: tracker.end(run_id, failed if kind else "FINISHED", now_s))
+        if self._waiting:
+            lacks = f"{self._tracking}: lacks {len(self._waiting)} entries of this training; the same command sends them."
+            self.refused.append(lacks)
+            self._warn(lacks)
 
     def _do(self, action: Callable[["Tracker", str], None]) -> None:
         self._waiting.append(action)

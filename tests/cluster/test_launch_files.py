@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from ray.autoscaler._private.aws import config as aws
+from ray.autoscaler._private.docker import docker_start_cmds
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parents[2]
@@ -78,9 +79,7 @@ def test_on_aws_every_machine_starts_from_an_image_whose_driver_the_pinned_torch
     finally:
         mocked.stop(remove_data=False)
     for node in nodes.values():
-        assert node["node_config"]["ImageId"].startswith(
-            "resolve:ssm:/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu"
-        )
+        assert node["node_config"]["ImageId"].startswith("ami-")  # an id: the head's role may not look one up
         assert node["node_config"]["SecurityGroupIds"]
     everywhere, before = config["initialization_commands"], nodes["worker"]["initialization_commands"]
     assert before[: len(everywhere)] == everywhere
@@ -242,3 +241,11 @@ def test_the_slurm_script_has_no_fault_that_shellcheck_knows():
         pytest.skip("shellcheck is not installed")
     checked = subprocess.run([shellcheck, FOLDER / "slurm.sbatch"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
+
+
+def test_ray_up_mounts_the_token_where_the_images_user_looks_for_it():
+    variables = re.search(r"^ENV (HOME=.*)$", (FOLDER / "Dockerfile").read_text(), re.M)[1].split()
+    home = dict(variable.split("=", 1) for variable in variables)["HOME"]
+    config = yaml.safe_load((FOLDER / "ray.yaml").read_text())
+    start = docker_start_cmds("ubuntu", "image", config["file_mounts"], "dpc", [], "dpc", home, "docker")
+    assert ":/home/dpc/.ray/auth_token" in start

@@ -36,9 +36,8 @@ SABOTAGES = (
         "self._patience(lambda: os.fsync(self._file.fileno()))",
         "pass",
     ),
-    Sabotage("half a line stays after an error", JOURNAL, "os.ftruncate(self._file.fileno(), end)", NOTHING),
+    Sabotage("half a line stays", JOURNAL, "os.ftruncate(self._file.fileno(), self._end.offset)", NOTHING),
     Sabotage("a short write counts as whole", JOURNAL, "!= len(lines)", "< 0"),
-    Sabotage("a torn last line is not repaired", JOURNAL, "self._file.truncate(self._end.offset)", NOTHING),
     Sabotage("the journal is not locked", JOURNAL, 'with_suffix(".lock")', 'with_suffix(f".{id(self)}")'),
     Sabotage("a lost journal is written on", JOURNAL, "if self._given_up is not None:", NEVER),
     Sabotage(
@@ -57,7 +56,10 @@ SABOTAGES = (
     Sabotage("interrupted trials are forgotten", STUDY, "deque(trial.proposed for trial in self.record.running)", "deque()"),
     Sabotage("a last score without its end is left open", STUDY, "trial.rungs and not trial.rungs[-1].goes_on", "False"),
     Sabotage(
-        "an interrupted search is closed", STUDY, "if self.is_over and not self.trouble and not self.stopped:", "if True:"
+        "an interrupted search is closed",
+        STUDY,
+        "if self.is_over and not self.is_complete and not self.trouble and not self.stopped:",
+        "if True:",
     ),
     Sabotage(
         "trials tried again are not told to the policy",

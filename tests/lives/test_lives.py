@@ -27,8 +27,8 @@ def test_what_is_sabotaged_is_there(sabotage):
 
 
 def test_a_sabotage_is_noticed_and_its_life_is_shrunk_to_the_faults_that_it_needs():
-    torn = next(sabotage for sabotage in SABOTAGES if sabotage.what == "a torn last line is not repaired")
-    with sabotaged(torn):
+    half = next(sabotage for sabotage in SABOTAGES if sabotage.what == "half a line stays")
+    with sabotaged(half):
         lived = next(lived for lived in map(live, range(100)) if lived.broken)
         few = shrunk(lived)
     assert few.broken

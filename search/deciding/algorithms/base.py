@@ -71,7 +71,8 @@ def propose_new(
     if len(known) >= space.num_distinct:
         raise SpaceExhaustedError(f"all {space.num_distinct:,} different cells of the space have been proposed")
     rng = Random(seed)
-    for proposed in islice(algorithm.propose(space, finished, pending, rng), ATTEMPTS):
+    attempts = getattr(algorithm, "attempts", ATTEMPTS)
+    for proposed in islice(algorithm.propose(space, finished, pending, rng), attempts):
         cell = proposed.canonical()
         if cell.digest not in known and allows(cell):
             return cell

@@ -19,6 +19,11 @@ class Listed:
 
     cells: tuple[CellSpec, ...]
 
+    @property
+    def attempts(self) -> int:
+        """Proposals in a row that may be known or over the budget: all, and its end."""
+        return len(self.cells) + 1
+
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
         known = finished.digests | {cell.digest for cell in pending}
         yield from (cell for cell in self.cells if cell.digest not in known)

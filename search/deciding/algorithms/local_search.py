@@ -9,6 +9,9 @@ from models.spec import CellSpec
 from search.deciding.outcomes import Finished
 from search.deciding.space import CellSpace
 
+TRIES = 10
+"""Neighbours of one cell in a row: where a budget refuses most of them, those of the next best cell follow."""
+
 
 @dataclass(frozen=True)
 class LocalSearch:
@@ -39,7 +42,7 @@ class LocalSearch:
                 digests, cells = _neighbours(space, evaluation.cell)
                 untried = sorted(digests - known)
                 rng.shuffle(untried)
-                yield from (cells[digest] for digest in untried)
+                yield from (cells[digest] for digest in untried[:TRIES])
         while True:
             yield space.sample(rng)
 

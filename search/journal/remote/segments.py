@@ -4,6 +4,7 @@ The last one grows, and is written again whole, until it is full. So a week of t
 some 180 objects, and they are never compacted.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from search.journal.lines import JournalError, is_whole
 
 SEGMENT_BYTES = 2**18
 READERS = 16
+_SEGMENT = re.compile(r"\d{12,}\.jsonl")
 _OPENING = b'"event": "search_opened"'
 
 
@@ -58,7 +60,7 @@ class StoredJournal:
         if stored[common:]:
             journal.extend(stored[common:])
         self._start, self._sent = len(stored), 0
-        for name in self.store.names():
+        for name in self._segments():
             if _first_byte(name) >= self._start:
                 confirm()
                 self.store.delete(name)
@@ -91,7 +93,7 @@ class StoredJournal:
             JournalError: one of them is damaged or missing.
             StoreError: the store fails.
         """
-        names = self.store.names()
+        names = self._segments()
         names = names[max(bisect_right([_first_byte(name) for name in names], since) - 1, 0) :]
         base = _first_byte(names[0]) if since and names else 0
         with ThreadPoolExecutor(READERS) as readers:
@@ -115,6 +117,10 @@ class StoredJournal:
                 raise JournalError(f"{place}: {at} is damaged (its checksum does not fit).")
             end += len(line)
         return bytes(lines[since - base : end])
+
+    def _segments(self) -> list[str]:
+        """Names of what is ours: a folder may hold a desktop's or a network file system's own files."""
+        return [name for name in self.store.names() if _SEGMENT.fullmatch(name)]
 
 
 def _name(first_byte: int) -> str:

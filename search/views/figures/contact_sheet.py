@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from data.datasets.contract import DatasetError, DatasetInfo, Sample, SegmentationDataset, Split
+from data.datasets.palette import Color
 from search.views.figures.overlay import painted
 from search.views.figures.style import DPI, GREY, save_figure
 
 COLUMNS = 4
 OPACITY = 0.6
-IGNORED = (255, 255, 255)
-"""Colour of ignored pixels: no palette in use has it."""
+FREE: tuple[Color, ...] = ((255, 255, 255), (255, 0, 255), (128, 128, 128))
+"""Colours of ignored pixels: the first that is no class's."""
 LEGEND_COLUMNS = 6
 
 
@@ -35,10 +36,16 @@ def draw_contact_sheet(dataset: SegmentationDataset, split_names: Sequence[str],
         _draw(all_axes[row, column], all_axes[row + 1, column], title, sample, dataset.info)
     handles = [
         Patch(facecolor="#{:02x}{:02x}{:02x}".format(*colour), edgecolor=GREY, label=name)
-        for name, colour in zip((*dataset.info.class_names, "ignored"), (*dataset.info.palette, IGNORED), strict=True)
+        for name, colour in zip(
+            (*dataset.info.class_names, "ignored"), (*dataset.info.palette, _of_ignored(dataset.info)), strict=True
+        )
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, fontsize=8, frameon=False)
     save_figure(figure, path)
+
+
+def _of_ignored(info: DatasetInfo) -> Color:
+    return next(colour for colour in FREE if colour not in map(tuple, info.palette))
 
 
 def _spread(split: Split, name: str, samples: int) -> Iterator[tuple[str, Sample | DatasetError]]:
@@ -59,6 +66,6 @@ def _draw(above: Axes, below: Axes, title: str, sample: Sample | DatasetError, i
     image_HWC, labels_HW = sample.image_HWC[::step, ::step], sample.labels_HW[::step, ::step]
     below_HWC = painted(image_HWC, labels_HW, info.palette, OPACITY)
     is_ignored_HW = labels_HW == info.ignore_label
-    below_HWC[is_ignored_HW] = ((1 - OPACITY) * image_HWC[is_ignored_HW] + OPACITY * np.array(IGNORED)).round()
+    below_HWC[is_ignored_HW] = ((1 - OPACITY) * image_HWC[is_ignored_HW] + OPACITY * np.array(_of_ignored(info))).round()
     above.imshow(image_HWC)
     below.imshow(below_HWC)

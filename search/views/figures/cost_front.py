@@ -38,7 +38,7 @@ def draw_cost_front(front: CostFront, landmarks: Sequence[Landmark], path: Path,
     """
     figure = new_figure(width, 3.7, title)
     axes = figure.add_subplot()
-    _draw_front(axes, front)
+    _draw_front(axes, front, [100 * one.miou for one in landmarks if one.miou is not None])
     if front.cost != "latency_ms":  # those of landmarks are not known
         draw_landmarks(axes, landmarks, front.cost)
     columns = 2 if width < NARROW else 4
@@ -46,7 +46,7 @@ def draw_cost_front(front: CostFront, landmarks: Sequence[Landmark], path: Path,
     save_figure(figure, path)
 
 
-def _draw_front(axes: Axes, front: CostFront) -> None:
+def _draw_front(axes: Axes, front: CostFront, stars: Sequence[float]) -> None:
     plain_axes(axes)
     axes.set_xlabel(NAMES[front.cost])
     axes.set_ylabel("mIoU on the proxy task (%)", fontsize=TEXT)
@@ -54,7 +54,7 @@ def _draw_front(axes: Axes, front: CostFront) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
     places = [getattr(one, front.cost) for one in front.completed]
     scores = [100 * (one.miou or 0.0) for one in front.completed]
-    cut_below(axes, places, scores)
+    cut_below(axes, places, scores, stars)
     size, is_many = max(3.0, min(20.0, 8000 / len(places))), len(places) > MANY
     axes.scatter(places, scores, s=size, color=[tint(BLUE, 0.5)], linewidth=0, rasterized=is_many, label="completed")
     best_places = [getattr(one, front.cost) for one in front.front]

@@ -107,9 +107,10 @@ def scatter(
 
 
 def _fit(axes: Axes, found: Signature) -> None:
-    """Let the y axis begin a little below the completed cells; how many are lower is said."""
+    """Let the y axis begin a little below the completed cells and landmarks; how many are lower is said."""
     scores = sorted(100 * (trial.miou or 0.0) for trial in found.completed or found.stopped)
-    low, high = scores[len(scores) // 50], max([scores[-1], *(100 * one.miou for one in found.landmarks if one.miou)])
+    stars = [100 * one.miou for one in found.landmarks if one.miou is not None]
+    low, high = min([scores[len(scores) // 50], *stars]), max([scores[-1], *stars])
     margin = max(0.3 * (high - low), 0.5)
     floor = max(0.0, low - margin)
     axes.set_ylim(floor, high + 0.45 * margin)

@@ -51,8 +51,9 @@ def draw_simulation(
 
 
 def _curve(places: Sequence[Floats], result: Result) -> Curve:
-    """On a grid that begins once every search has a cell and ends with the search that ends first."""
-    grid = np.geomspace(max(place[0] for place in places), min(place[-1] for place in places), POINTS)
+    """On a grid that begins once every search has a score and ends with the search that ends first."""
+    begins = [place[np.argmax(np.asarray(run.quality) > 0)] for place, run in zip(places, result.runs, strict=True)]
+    grid = np.geomspace(max(begins), min(place[-1] for place in places), POINTS)
     curves = np.stack(
         [
             100 * np.asarray(run.quality)[np.searchsorted(place, grid, side="right") - 1]

@@ -71,13 +71,20 @@ def far_below(percents: Sequence[float]) -> float | None:
     return fence if is_worth_it and len(kept) >= 0.95 * len(scores) else None
 
 
-def cut_below(axes: Axes, places: Sequence[float], percents: Sequence[float]) -> None:
-    """Let the y axis begin where ``far_below`` says; what is below stands at the lower edge, and how low it is in words."""
+def cut_below(axes: Axes, places: Sequence[float], percents: Sequence[float], shown: Sequence[float] = ()) -> None:
+    """Let the y axis begin where ``far_below`` says; what is below stands at the lower edge, and how low it is in words.
+
+    Args:
+        shown: percents of what else is drawn, and must be seen.
+    """
     floor = far_below(percents)
     if floor is None:
         return
-    kept = [percent for percent in percents if percent >= floor]
+    floor = min([floor, *shown])
+    kept = [percent for percent in (*percents, *shown) if percent >= floor]
     low = [(place, percent) for place, percent in zip(places, percents, strict=True) if percent < floor]
+    if not low:
+        return
     margin = 0.06 * (max(kept) - min(kept))
     axes.set_ylim(min(kept) - 2 * margin, max(kept) + margin)
     tell_below(axes, [place for place, _ in low], min(percent for _, percent in low))

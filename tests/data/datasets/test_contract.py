@@ -869,3 +869,8 @@ def test_every_class_has_a_name_and_a_colour_of_its_own(case, tmp_path):
 def test_impossible_classes_are_refused(names, palette, ignore_label, complaint):
     with pytest.raises(ValueError, match=complaint):
         DatasetInfo("toy", names, palette, ignore_label)
+
+
+def test_cityscapes_scores_no_search_on_coarse_labels():
+    with pytest.raises(ValueError, match=r"^dataset\.coarse: with dataset\.folds a search would be scored on coarse labels"):
+        Cityscapes("/data", coarse=True, folds=3)

@@ -8,7 +8,7 @@ from PIL import Image
 from data.datasets.folder import Folder
 from data.datasets.palette import distinct_palette
 from search.cli import main
-from search.views.figures.contact_sheet import IGNORED, draw_contact_sheet
+from search.views.figures.contact_sheet import FREE, draw_contact_sheet
 
 SIDE = 40
 
@@ -134,4 +134,12 @@ def test_the_contact_sheet_shows_each_class_in_its_colour_and_leaves_room_for_wh
     draw_contact_sheet(Folder(str(folder)), ["train"], 3, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as picture:
         colours = {colour[:3] for _, colour in picture.getcolors(1 << 24)}
-    assert {distinct_palette(3)[1], IGNORED} <= colours  # in the legend
+    assert {distinct_palette(3)[1], FREE[0]} <= colours  # in the legend
+
+
+def test_ignored_pixels_have_a_colour_that_is_no_classs(folder, tmp_path):
+    (folder / "classes.txt").write_text("a 255 255 255\nb 0 0 1\nc 0 1 0\n")
+    draw_contact_sheet(Folder(str(folder)), ["train"], 1, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as picture:
+        colours = {colour[:3] for _, colour in picture.getcolors(1 << 24)}
+    assert FREE[1] in colours

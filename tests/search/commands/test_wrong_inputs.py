@@ -206,6 +206,7 @@ WRONG = {
         cells=nobody
         cells.count=1
         second.overrides=['seed=-2']
+        first.overrides=['seed=1']
     """,
     "import-weights": """
         checkpoint={folder}/nobody.ckpt

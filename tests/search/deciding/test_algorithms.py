@@ -16,6 +16,7 @@ from search.config import CONF, load
 from search.deciding.algorithms import tpe
 from search.deciding.algorithms.base import Algorithm, SpaceExhaustedError, proposal_seed, propose_new, training_seed
 from search.deciding.algorithms.evolution import RegularizedEvolution
+from search.deciding.algorithms.listed import Listed
 from search.deciding.algorithms.local_search import LocalSearch
 from search.deciding.algorithms.near_best import NearBest
 from search.deciding.algorithms.pareto import Pareto, _fronts, pareto_front
@@ -348,3 +349,28 @@ def test_a_training_seed_depends_on_the_network_alone():
 def test_wrong_settings_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_listed_cells_over_the_budget_are_passed_over_however_many_they_are_and_none_is_sampled():
+    cells = tuple(SPACE.sample(Random(number)).canonical() for number in range(70))
+    allowed = {cell.digest for cell in cells[60:]}
+    known = set()
+
+    def following(trial):
+        cell = propose_new(Listed(cells), SPACE, Finished(), (), known, trial, lambda one: one.digest in allowed)
+        known.add(cell.digest)
+        return cell
+
+    assert [following(trial) for trial in range(10)] == list(cells[60:])
+    with pytest.raises(SpaceExhaustedError, match="all 70 listed cells"):
+        following(10)
+
+
+def test_local_search_goes_on_from_the_next_best_where_a_budget_refuses_the_neighbours_of_the_best():
+    cells = [SPACE.sample(Random(number)).canonical() for number in range(20)]
+    scored = Finished(Evaluation(number, cell, Status.COMPLETED, (landscape(cell),)) for number, cell in enumerate(cells))
+    best, second = (one.cell for one in scored.best(2))
+    of_best = {cell.digest for cell in SPACE.neighbours(best)}
+    of_second = {cell.digest for cell in SPACE.neighbours(second)} - of_best
+    found = propose_new(LocalSearch(), SPACE, scored, (), scored.digests, 7, lambda cell: cell.digest not in of_best)
+    assert found.digest in of_second

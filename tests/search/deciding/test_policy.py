@@ -1,15 +1,17 @@
 """A plan applied to what happens: which results a proposal and a decision see."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
 
 from models.cost import CellCost
+from search.deciding.algorithms.prior import NearPrior, Prior
 from search.deciding.algorithms.uniform import Uniform
+from search.deciding.budget import Budget
 from search.deciding.outcomes import Evaluation, Status
 from search.deciding.policy import Plan, Policy
-from search.deciding.schedulers import Decision
+from search.deciding.schedulers import Decision, NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
 
 SPACE = CellSpace(2, {"atrous": AtrousConvs([1, 3, 6])})
@@ -119,3 +121,12 @@ def test_a_plan_that_would_try_nothing_is_refused(changes, message):
     values = {"trials": 1} | changes
     with pytest.raises(ValueError, match=message):
         Plan(SPACE, Uniform(), Listening(), RUNGS, seed=0, cost_of=lambda cell: CellCost(1, 1, 1, 1), **values)
+
+
+def test_a_prior_cell_over_the_budget_is_refused():
+    cell = SPACE.sample(Random(0))
+    algorithm = NearPrior(Uniform(), Prior(cell))
+    plan = Plan(SPACE, algorithm, NoStopping(), RUNGS, 5, 0, cost_of=lambda one: CellCost(9 if one == cell else 1, 1, 1, 1))
+    plan.check_costs()
+    with pytest.raises(ValueError, match=r"^prior\.cell: .* is over the budget: 9 params"):
+        replace(plan, budget=Budget(params=5)).check_costs()

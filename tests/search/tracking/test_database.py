@@ -4,6 +4,7 @@ import multiprocessing
 import sqlite3
 from contextlib import closing, nullcontext
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -37,6 +38,18 @@ def test_four_at_once_on_a_fresh_folder_all_have_their_run(tmp_path):
     assert len(runs) == 4
     assert {process.exitcode for process in processes} == {0}
     assert sorted(path.name for path in (tmp_path / "new").iterdir() if path.is_file()) == ["mlflow.db", "mlflow.db.lock"]
+
+
+@pytest.mark.parametrize("folder", ["run#1", "run?x", "run%41"])
+def test_a_data_base_whose_path_means_something_in_a_uri_is_kept(tmp_path, folder):
+    file = tmp_path / folder / "mlflow.db"
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE runs (id INTEGER)")
+        connection.execute("INSERT INTO runs VALUES (1)")
+        connection.commit()
+    make_sqlite(file, Mock(side_effect=AssertionError))
+    assert tables(file) == {"runs"}
 
 
 @pytest.mark.parametrize("left", [(), ("_alembic_tmp_experiments", "experiments", "runs")])

@@ -563,13 +563,15 @@ def test_tables_of_another_mlflow_are_told_with_the_cure(message, cure, tmp_path
         raise RuntimeError(message)
 
 
-def test_a_retraining_goes_on_without_its_tracker_and_warns_once():
+def test_a_retraining_goes_on_without_its_tracker_warns_once_and_says_in_the_end_what_is_lacking():
     warnings: list[str] = []
     with RetrainRun(Tracking(f"http://127.0.0.1:{free_port()}"), "retrain", "x", {}, warn=warnings.append) as run:
         run.log({"miou": 0.1}, 1)
         run.log({"miou": 0.2}, 2)
-    assert len(warnings) == 1
+    assert len(warnings) == 2
     assert "does not answer" in warnings[0]
+    assert "lacks 4 entries of this training; the same command sends them" in warnings[1]
+    assert run.refused == warnings[1:]
 
 
 @pytest.mark.parametrize(

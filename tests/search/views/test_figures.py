@@ -276,6 +276,16 @@ def test_a_landmark_has_a_score_only_where_it_was_measured(tmp_path):
     assert "DPC, not scored here" not in text
 
 
+@pytest.mark.parametrize("miou", [0.05, 0.95])
+def test_a_landmark_that_was_measured_is_in_the_picture_however_far_it_is_from_the_cells(tmp_path, monkeypatch, miou):
+    drawn = []
+    monkeypatch.setattr("search.views.figures.cost_front.save_figure", lambda figure, path: drawn.append(figure))
+    record = search_of(60)
+    draw_cost_front(cost_front(record, "madds"), [Landmark("ASPP", 2, 3, miou)], tmp_path / "front.png")
+    low, high = drawn[0].axes[0].get_ylim()
+    assert low < 100 * miou < high
+
+
 def what_mattered_of(count: int) -> WhatMattered:
     levels = [Level("0", Estimate(0.40, 0.38, 0.42, 30), True), Level("1", Estimate(0.5, None, None, 1), False)]
     effect = Estimate(0.02, 0.01, 0.03, 31)

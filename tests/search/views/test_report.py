@@ -21,7 +21,7 @@ from search.deciding.outcomes import Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.findings.contributions import branch_contributions, model_contributions
 from search.findings.cost_front import cost_front
-from search.findings.leaderboard import ordinal
+from search.findings.leaderboard import ordinal, quantity
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
@@ -614,3 +614,8 @@ def test_a_re_ranking_is_shown_with_what_it_changed(finished, undrawn):
     page = report(folder)
     assert page.says("The best cells, trained end to end", f"The best of 6, {best[5].cell.digest[:8]}, was 6th by proxy.")
     assert page.says("rho of both scores is -1.00")
+
+
+@pytest.mark.parametrize(("number", "text"), [(999, "999"), (999_499, "999K"), (999_500, "1.00M"), (999_600_000, "1.00B")])
+def test_a_quantity_has_three_digits(number, text):
+    assert quantity(number) == text

@@ -140,3 +140,13 @@ def test_what_a_driver_adds_after_it_lost_the_search_does_not_count(place, tmp_p
         first.append(*trial(2))
         before.sync()
     assert restored(place, tmp_path / "c.jsonl") == (tmp_path / "b.jsonl").read_bytes()
+
+
+def test_files_of_others_in_the_folder_are_left_alone(place, opened, restored, tmp_path):
+    local = tmp_path / "local" / "journal.jsonl"
+    with Journal(local) as journal:
+        journal.append(opened)
+    StoredJournal(place, local).sync()
+    for name in (".nfs000001", ".DS_Store", "000000000000.jsonl copy"):
+        place.write(name, b"")
+    assert restored(place, tmp_path / "elsewhere" / "journal.jsonl") == local.read_bytes()
