@@ -79,8 +79,18 @@ def test_a_checkpoint_stays_at_the_look_that_first_sees_its_trial_ended(place, t
         assert search.checkpoints.names() == []
 
 
+def be(link, other):
+    """Let a link lead elsewhere, in one step: a store that is nowhere for a moment is one that its driver has lost."""
+    new = link.with_name("new")
+    new.symlink_to(other)
+    new.replace(link)
+
+
 def test_a_store_that_fails_is_told_once_delays_nothing_and_catches_up(place, tmp_path, opened, trial, restored, wait_until):
-    told, here = [], tmp_path / "store"
+    told = []
+    (tmp_path / "works").mkdir()
+    (tmp_path / "fails").touch()  # a file where the folder was: every use fails
+    be(tmp_path / "store", tmp_path / "works")
     with Journal(tmp_path / "a.jsonl") as journal:
         search = StoredSearch(place, journal.path)
         search.restore(journal, told.append)
@@ -88,15 +98,13 @@ def test_a_store_that_fails_is_told_once_delays_nothing_and_catches_up(place, tm
         thread.start()
         journal.append(opened)
         wait_until(lambda: search.journal.size_bytes > 0)
-        here.rename(tmp_path / "away")
-        here.touch()  # a file where the folder was: every use fails
+        be(tmp_path / "store", tmp_path / "fails")
         journal.append(*trial(0))
         wait_until(lambda: told)
         time.sleep(0.5)
         assert len(told) == 1
         assert told[0].startswith(f"The store fails and is tried again; the search goes on: {place}")
-        here.unlink()
-        (tmp_path / "away").rename(here)
+        be(tmp_path / "store", tmp_path / "works")
         wait_until(lambda: len(told) == 2)
         assert told[1] == f"{place} holds everything again"
         assert thread.close(20.0) == ""
