@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from random import Random
 
 import pytest
 from PIL import Image
@@ -70,6 +71,18 @@ def test_what_was_found_by_then_is_the_best_of_the_trials_that_had_ended():
         events.append(TrialEnded(trial, "completed", "", 3600.0, 0.0))
     found = anytime(events)
     assert [found.at(hours) for hours in (0.5, 1.0, 2.5, 3.0, 99.0)] == [0.0, 0.3, 0.3, 0.5, 0.5]
+
+
+def test_a_search_that_has_no_score_by_then_counts_as_nothing_and_not_as_0(tmp_path):
+    searched(tmp_path, "uniform-0", "uniform", 0)
+    fingerprint = {"algorithm": {"kind": "NearBest"}, "scheduler": {"kind": "Asha"}, "seed": 0}
+    with Journal(tmp_path / "near_best-0" / "journal.jsonl") as journal:
+        cell = SPACE.sample(Random(0))
+        journal.append(SearchOpened("near_best-0", fingerprint, {}, 0.0), CellProposed(0, cell, 0, 1, 1, 0.0))
+        journal.append(RungReached(0, 1, 10, 0.3, 1.0, 1e6, False, "", 0.0), TrialEnded(0, "completed", "", 1e6, 0.0))
+    assert dpc(tmp_path, "compare", "names=[uniform-0,near_best-0]").returncode == 0
+    rows = list(csv.DictReader((tmp_path / "comparison" / "comparison.csv").open()))
+    assert {(row["mIoU"], row["difference"]) for row in rows if row["algorithm"] == "NearBest"} == {("-", "-")}
 
 
 def test_what_a_fork_begins_with_cost_its_parents_hours():

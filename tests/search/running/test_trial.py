@@ -1,13 +1,18 @@
-"""Whose state a checkpoint is: that of one search, cell and seed, and no other's."""
+"""Whose state a checkpoint is: that of one search, cell and seed, and no other's. What is a cell's own fault."""
 
+import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from models.spec import CellSpec
+from data.cache.files import CacheError
+from data.datasets.contract import UnreadableError
+from models.spec import PUBLISHED_OPERATORS, CellSpec
 from search.journal.events import CellProposed, SearchOpened
 from search.journal.record import SearchRecord
-from search.running.trial import forget_checkpoints
+from search.running.faults.diagnosis import Device
+from search.running.trial import CellTrial, forget_checkpoints
 
 CELL, OTHER = (CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, rate], "input": -1}]) for rate in (6, 12))
 OPENED = SearchOpened("a", {"proxy": {"learning_rate": 0.1}, "seed": 0}, {"trials": 4}, 1.0)
@@ -53,3 +58,28 @@ def test_what_other_searches_left_goes_and_the_searchs_own_and_all_else_stays(tm
 
 def test_a_folder_that_is_not_there_has_nothing_to_forget(tmp_path):
     forget_checkpoints(tmp_path / "none")
+
+
+def step_that_raises(error, folder, monkeypatch):
+    def scores():
+        raise error
+        yield
+
+    monkeypatch.setattr("search.running.trial.is_node_draining", lambda: False)
+    trial = CellTrial.__new__(CellTrial)  # Ray's actors are made by Ray
+    trial._config = {"cell": json.dumps(CELL.to_json()), "seed": 7, "checkpoint": "state", "room": {}}
+    trial._checkpoints, trial._operators, trial._timeout_s = folder, PUBLISHED_OPERATORS, None
+    trial._device, trial._warnings, trial._has_met_fault = Device("node", "here", ()), SimpleNamespace(new=list), False
+    trial._scores = scores()
+    return trial.step()
+
+
+@pytest.mark.parametrize("kind", [OSError, CacheError, UnreadableError])
+def test_trouble_of_a_disk_or_its_files_is_raised_for_another_try(kind, tmp_path, monkeypatch):
+    with pytest.raises(kind, match="damaged"):
+        step_that_raises(kind("features.npy is damaged"), tmp_path, monkeypatch)
+
+
+def test_what_a_cell_raises_is_its_end(tmp_path, monkeypatch):
+    told = step_that_raises(RuntimeError("cannot be built"), tmp_path, monkeypatch)
+    assert told == {"failed": "failed", "reason": "RuntimeError: cannot be built"}

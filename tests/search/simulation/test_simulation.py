@@ -11,6 +11,7 @@ from random import Random
 from statistics import fmean, stdev
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 from scipy.stats import chisquare, ks_2samp, spearmanr
@@ -44,6 +45,7 @@ from search.simulation.engine import Reranking, Trouble, simulate
 from search.simulation.landscape import Landscape, LandscapeSettings
 from search.simulation.recorded import Nearest, RecordedTable
 from search.simulation.surrogate import SurrogateTable
+from search.views.figures.simulation import _curve
 from training.score import RungScore
 
 SPACE = CellSpace(
@@ -472,3 +474,11 @@ def test_with_a_prior_each_algorithm_is_compared_without_it_too_and_uniform_sear
     assert [one.algorithm for one in (plain, with_prior, uniform)] == ["near_best", "near_best with prior", "uniform"]
     assert [one.plan.algorithm for one in (plain, uniform)] == [NearBest(), Uniform()]
     assert with_prior.plan.algorithm == NearPrior(NearBest(), Prior(read_cell("aspp", AnyCell()), 3.0))
+
+
+def test_a_curve_begins_once_every_search_has_a_score():
+    runs = [SimpleNamespace(quality=quality) for quality in ([0.0, 0.6, 0.7], [0.5, 0.5, 0.8])]
+    result = SimpleNamespace(runs=runs, by_table=[runs])
+    curve = _curve([np.array([1.0, 2.0, 4.0])] * 2, result)
+    assert curve.places[0] == pytest.approx(2.0)
+    assert min(curve.means) == pytest.approx(55.0)
