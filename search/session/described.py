@@ -1,7 +1,7 @@
 """Values as plain JSON: what a journal tells of spaces, algorithms and objectives that were made in Python."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -18,26 +18,22 @@ def described(value: object) -> Any:
 
     A dataclass is there as its ``kind`` and fields, as a node of conf/ with a ``_target_`` is in a command's journal; another
     object as its kind and attributes, a method with its object, a function with what it has taken from around it. What
-    these hold is there if it is data or a dataclass, else as its kind alone.
+    these hold is there if it is data or a dataclass, else as its kind alone: a logger holds the whole world.
     """
-    return _described(value, is_inside=False)
+    return _data(value, _object)
 
 
-def described_settings(settings: Mapping[str, Any]) -> Any:
+def described_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Data that somebody says scores depend on.
 
     Raises:
         UserError: a value is none, so that another one could not be told from it.
     """
-    for name, value in settings.items():
-        if (odd := _no_data(value)) is not None:
-            raise UserError(
-                f"settings.{name}: {_name(type(odd))} cannot be told from another; give text, numbers, or a dataclass."
-            )
-    return described(settings)
+    return {name: _data(value, partial(_refuse, name)) for name, value in settings.items()}
 
 
-def _described(value: object, is_inside: bool) -> Any:
+def _data(value: object, other: Callable[[object], Any]) -> Any:
+    """Data and dataclasses as JSON, with ``other`` of what they hold that is neither."""
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, np.generic):
@@ -45,49 +41,41 @@ def _described(value: object, is_inside: bool) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _described(inner, is_inside) for key, inner in value.items()}
+        return {str(key): _data(inner, other) for key, inner in value.items()}
     if isinstance(value, Sequence):
-        return [_described(inner, is_inside) for inner in value]
+        return [_data(inner, other) for inner in value]
     if isinstance(value, AbstractSet):
-        return sorted((_described(inner, is_inside) for inner in value), key=repr)
-    return {"kind": _name(_kind(value)), **_parts(value, is_inside)}
+        return sorted((_data(inner, other) for inner in value), key=repr)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"kind": _name(type(value)), **{part.name: _data(getattr(value, part.name), other) for part in fields(value)}}
+    return other(value)
 
 
-def _parts(value: object, is_inside: bool) -> dict[str, Any]:
-    """What an object that is no data holds; of one inside another, only of a dataclass: a logger holds the whole world."""
+def _object(value: object) -> dict[str, Any]:
     if isinstance(value, partial):
-        return {"args": _described(value.args, is_inside), **_described(value.keywords, is_inside)}
-    if isinstance(value, type):
-        return {}
-    if is_dataclass(value):
-        return {part.name: _described(getattr(value, part.name), is_inside) for part in fields(value)}
-    if is_inside:
-        return {}
+        return _call(value, _object)
     if inspect.ismethod(value):
-        return {"of": _described(value.__self__, is_inside)}
+        return {**_by_kind(value), "of": _data(value.__self__, _object)}
     if inspect.isfunction(value):
         taken = inspect.getclosurevars(value).nonlocals
-        return {"with": _described(taken, is_inside=True)} if taken else {}
-    return {name: _described(inner, is_inside=True) for name, inner in getattr(value, "__dict__", {}).items()}
+        return {**_by_kind(value), **({"with": _data(taken, _by_kind)} if taken else {})}
+    attributes = {} if isinstance(value, type) else getattr(value, "__dict__", {})
+    return {**_by_kind(value), **{name: _data(inner, _by_kind) for name, inner in attributes.items()}}
 
 
-def _no_data(value: object) -> object | None:
-    """The first thing in ``value`` that JSON cannot tell of."""
-    if value is None or isinstance(value, str | int | float | np.generic | Path):
-        return None
-    if isinstance(value, Mapping):
-        return next(filter(lambda odd: odd is not None, map(_no_data, value.values())), None)
-    if isinstance(value, Sequence | AbstractSet):
-        return next(filter(lambda odd: odd is not None, map(_no_data, value)), None)
-    if is_dataclass(value) and not isinstance(value, type):
-        return _no_data({part.name: getattr(value, part.name) for part in fields(value)})
-    return value
-
-
-def _kind(value: object) -> Any:
+def _by_kind(value: object) -> dict[str, Any]:
     if isinstance(value, partial):
-        return value.func
-    return value if hasattr(value, "__qualname__") else type(value)
+        return _call(value, _by_kind)
+    return {"kind": _name(value if hasattr(value, "__qualname__") else type(value))}
+
+
+def _call(value: "partial[Any]", other: Callable[[object], Any]) -> dict[str, Any]:
+    return {"kind": _name(value.func), "args": _data(value.args, other), **_data(value.keywords, other)}
+
+
+def _refuse(name: str, value: object) -> Any:
+    odd = _name(type(value))
+    raise UserError(f"settings.{name}: {odd} cannot be told from another; give text, numbers, or a dataclass.")
 
 
 def _name(kind: Any) -> str:

@@ -34,7 +34,10 @@ class SpaceExhaustedError(Exception):
 
 @runtime_checkable
 class Algorithm(Protocol):
-    """Chooses the next cell to evaluate. A frozen dataclass of plain values, so that its settings are JSON."""
+    """Chooses the next cell to evaluate. A frozen dataclass of plain values, so that its settings are JSON.
+
+    One whose cells end may say by ``attempts`` how many in a row may be known or refused; of others that is ``ATTEMPTS``.
+    """
 
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
         """Cells of ``space`` without end. The first that is neither known nor over the budget is evaluated.

@@ -16,7 +16,7 @@ from search.views.figures.style import DPI, GREY, save_figure
 COLUMNS = 4
 OPACITY = 0.6
 FREE: tuple[Color, ...] = ((255, 255, 255), (255, 0, 255), (128, 128, 128))
-"""Colours of ignored pixels: the first that is no class's."""
+"""Colours of ignored pixels: the first that is no class's, or else the first."""
 LEGEND_COLUMNS = 6
 
 
@@ -45,7 +45,7 @@ def draw_contact_sheet(dataset: SegmentationDataset, split_names: Sequence[str],
 
 
 def _of_ignored(info: DatasetInfo) -> Color:
-    return next(colour for colour in FREE if colour not in map(tuple, info.palette))
+    return next((colour for colour in FREE if colour not in map(tuple, info.palette)), FREE[0])
 
 
 def _spread(split: Split, name: str, samples: int) -> Iterator[tuple[str, Sample | DatasetError]]:

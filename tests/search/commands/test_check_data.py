@@ -137,9 +137,16 @@ def test_the_contact_sheet_shows_each_class_in_its_colour_and_leaves_room_for_wh
     assert {distinct_palette(3)[1], FREE[0]} <= colours  # in the legend
 
 
-def test_ignored_pixels_have_a_colour_that_is_no_classs(folder, tmp_path):
-    (folder / "classes.txt").write_text("a 255 255 255\nb 0 0 1\nc 0 1 0\n")
+@pytest.mark.parametrize(
+    ("classes", "ignored"),
+    [
+        ("a 255 255 255\nb 0 0 1\nc 0 1 0\n", FREE[1]),
+        ("a 255 255 255\nb 255 0 255\nc 128 128 128\n", FREE[0]),
+    ],
+)
+def test_ignored_pixels_have_a_colour_that_is_no_classs_where_one_is_free(folder, tmp_path, classes, ignored):
+    (folder / "classes.txt").write_text(classes)
     draw_contact_sheet(Folder(str(folder)), ["train"], 1, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as picture:
         colours = {colour[:3] for _, colour in picture.getcolors(1 << 24)}
-    assert FREE[1] in colours
+    assert ignored in colours

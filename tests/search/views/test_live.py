@@ -83,14 +83,18 @@ def test_trials_that_run_and_trials_that_wait_are_counted_apart(clock):
     assert "waiting" not in shown(display, 80)
 
 
+def end_first(record, display, clock, now_s, status):
+    ended = TrialEnded(0, status, "for the test", 5.0, 1.0)
+    record.apply(ended)
+    clock[0] = now_s
+    display(ended)
+
+
 def test_once_no_trial_runs_any_more_nothing_is_said_of_running_and_of_what_is_left(clock):
     record = search_of(4)
     display = SearchDisplay(record, plan(10), terminal())
     display.run([0, 1])
-    ended = TrialEnded(0, Status.FAILED, "no disk", 5.0, 1.0)
-    record.apply(ended)
-    clock[0] = 10.0
-    display(ended)
+    end_first(record, display, clock, 10.0, Status.FAILED)
     assert {"running", "left"} <= set(shown(display, 80).split())
     display.finish("writing results")
     words = set(shown(display, 80).split())
@@ -102,10 +106,7 @@ def test_a_search_whose_trials_take_hours_has_a_speed_above_0(clock):
     record = search_of(2)
     display = SearchDisplay(record, plan(10), terminal())
     display.run([0, 1])
-    ended = TrialEnded(0, Status.COMPLETED, "full budget", 5.0, 1.0)
-    record.apply(ended)
-    clock[0] = 4 * 3600.0
-    display(ended)
+    end_first(record, display, clock, 4 * 3600.0, Status.COMPLETED)
     assert "0.25 trials/h" in shown(display, 80)
 
 
