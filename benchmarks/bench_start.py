@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from resource import RUSAGE_CHILDREN, getrusage
@@ -30,6 +32,7 @@ from search.settings.groups import Deciding, Images, Workplace
 
 ROUNDS = 3
 POLL_S = 0.02
+SETTLED_S = 8.0
 TINY = ("dataset.num_train=8", "dataset.num_val=2", "proxy.rungs=[2,4]", "proxy.cell.filters=8", "cache.workers=1")
 """A search whose training takes no time."""
 COMMANDS = {
@@ -58,7 +61,10 @@ def main() -> None:
         cpu_of("-m", "search.cli", "cache", *TINY, f"output_dir={folder}")
         until_s = min(driver_until_first_trial(Path(folder), f"start-{number}") for number in range(ROUNDS))
         tell("driver until the first trial is under way", until_s, import_s)
-        connect("local")
+        bare_s = min(processes_of_ray(lambda: ray.init(include_dashboard=False)) for _ in range(ROUNDS))
+        tell("bare: the processes of ray.init()", bare_s)
+        tell("those of the Ray of a search", min(processes_of_ray(lambda: connect(None)) for _ in range(ROUNDS)), bare_s)
+        connect(None)
         bare_s = min(bare_step() for _ in range(ROUNDS))
         tell("bare: a Ray actor's first step of PyTorch", bare_s)
         steps = [worker_steps(Path(folder)) for _ in range(ROUNDS)]
@@ -89,6 +95,23 @@ def driver_until_first_trial(folder: Path, name: str) -> float:
     driver.terminate()
     driver.wait()
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def processes_of_ray(start: Callable[[], object]) -> float:
+    """CPU seconds of the processes that Ray starts here for itself, until they have settled."""
+    start()
+    time.sleep(SETTLED_S)
+    stats = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = file.read_text().rpartition(")")[2].split()
+            stats[int(file.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    family = {os.getpid()}
+    for pid, (parent, _) in sorted(stats.items()):
+        if parent in family:
+            family.add(pid)
+    ray.shutdown()
+    return sum(stats[pid][1] for pid in family - {os.getpid()}) / os.sysconf("SC_CLK_TCK")
 
 
 @ray.remote(num_cpus=1)
@@ -129,6 +152,7 @@ def worker_steps(folder: Path) -> tuple[float, float]:
             "seed": seed,
             "trial": seed,
             "checkpoint": f"{seed}.safetensors",
+            "room": {"CPU": 1.0},
         }
         for seed in (0, 1)
     ]

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints, overload
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,7 +24,6 @@ from hydra.errors import HydraException, OverrideParseException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError, safe_load
 
 from data.system.errors import UserError
 from data.system.uris import holds_secret
@@ -309,12 +310,12 @@ def _check_files(places: Sequence[Path], overrides: Sequence[str]) -> None:
                 continue
             try:
                 with file.open(encoding="utf-8") as stream:
-                    holds = safe_load(stream)
+                    holds = yaml.safe_load(stream)
             except UnicodeDecodeError as error:
                 raise ConfigError(f"{group}: {file} is no text in UTF-8 ({error}).") from error
             except RecursionError as error:
                 raise ConfigError(f"{group}: {file} is nested too deeply for settings.") from error
-            except YAMLError as error:
+            except yaml.YAMLError as error:
                 raise ConfigError(f"{group}: {' '.join(str(error).split())}; a YAML file is indented by blanks.") from error
             if file.read_bytes().startswith(BOM_UTF8):
                 raise ConfigError(f"{group}: {file} begins with a byte order mark; save it as UTF-8 without one.")
@@ -350,13 +351,22 @@ def _check_experiment(settings: DictConfig, name: str) -> None:
     if OmegaConf.is_dict(lost := OmegaConf.select(settings, "experiment")):
         keys = ", ".join(map(str, lost))
         raise ConfigError(f"experiment: {name}.yaml needs the first line `# @package _global_`; without it {keys} are lost.")
-    files = [set(OmegaConf.load(path)) for path in CONF.glob("*.yaml")]
-    known = {str(key) for keys in files for key in keys} | {path.name for path in CONF.iterdir() if path.is_dir()}
     for key in map(str, settings):
-        if key not in known:
+        if key not in (known := _settings_of_any_command()):
             close = get_close_matches(key, known, 3)
             hint = f"did you mean {' or '.join(close)}?" if close else "no command has it."
             raise ConfigError(f"{key}: no such setting; {hint}")
+
+
+@cache
+def _settings_of_any_command() -> frozenset[str]:
+    """The top-level settings that some command has."""
+    files = [yaml.load(path.read_bytes(), Loader=_FAST_LOADER) for path in CONF.glob("*.yaml")]
+    return frozenset(key for settings in files for key in settings) | {path.name for path in CONF.iterdir() if path.is_dir()}
+
+
+_FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""PyYAML can be built without libyaml."""
 
 
 _NAMES = ("name", "from", "label", "run", "register", "job")
@@ -427,7 +437,7 @@ def _one_line(command: str | None = None) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except YAMLError as error:
+    except yaml.YAMLError as error:
         raise ConfigError(f"{' '.join(str(error).split())}; a YAML file is indented by blanks.") from error
     except OverrideParseException as error:
         raise ConfigError(f"{error.override}: not of the form key=value ({error}).") from error

@@ -22,7 +22,7 @@ from search.running.trial import forget_checkpoint
 from training.score import RungScore
 
 PATIENCE_S = 60.0
-"""How long trials wait for GPUs that are held while no other trial runs: longer than a process takes to start."""
+"""How long trials wait for places that are held while no other trial runs: longer than a process takes to start."""
 
 
 class Attempts:
@@ -149,7 +149,7 @@ class Attempts:
         self._try_again(number)
 
     def see_to_room(self, running: Sequence[tuple[int, str]]) -> None:
-        """See that GPUs which are held do not keep trials waiting for ever: for a large one, or because nodes went away.
+        """See that places which are held do not keep trials waiting for ever: for a large one, or because nodes went away.
 
         Args:
             running: number and attempt of what runs now, in vain or not.
@@ -160,7 +160,7 @@ class Attempts:
             self._use_again()
 
     def release(self) -> None:
-        """Free all GPUs that are held."""
+        """Free all places that are held."""
         self._held.release_all()
 
     def _try_again(self, number: int) -> None:
@@ -188,7 +188,7 @@ class Attempts:
 
     def _use_again(self) -> None:
         self._held.give_up()
-        self._say("Trials find no other place: GPUs that were left out are used again, and their errors count as retries.")
+        self._say("Trials find no other place: what was left out is used again, and errors there count as retries.")
 
     def _leave_out(self, device: Device, reason: str) -> None:
         self._study.left_out(str(device), reason)

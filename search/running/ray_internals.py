@@ -7,9 +7,11 @@ what has gone. What its jobs API says in words is in ``cluster/jobs_api.py``.
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from ray._private.node import Node
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state
 from ray.autoscaler.v2.utils import is_autoscaler_v2
@@ -31,6 +33,26 @@ def options_of_local_ray() -> dict[str, Any]:
         "_system_config": {"prestart_worker_first_driver": False},
         "_temp_dir": _short_folder(),
     }
+
+
+@contextmanager
+def without_servers() -> Iterator[None]:
+    """A Ray of this machine alone that starts inside has no autoscaler, reader of logs or dashboard: half of what it costs.
+
+    ``include_dashboard=False`` would only keep the pages from the dashboard's server.
+    """
+    started = {name: getattr(Node, name) for name in _SERVERS}
+    for name in _SERVERS:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, start in started.items():
+            setattr(Node, name, start)
+
+
+_SERVERS = ("start_monitor", "start_log_monitor", "start_api_server")
+"""Methods of Ray's node that start what nobody asks on one machine."""
 
 
 def _short_folder() -> str | None:

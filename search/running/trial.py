@@ -13,8 +13,6 @@ from typing import Any, TextIO
 
 from ray import cloudpickle, tune
 
-from data.cache.files import CacheError
-from data.datasets.contract import UnreadableError
 from data.system.files import SUFFIX
 from models.settings import KERNELS
 from models.spec import CellSpec, Operator
@@ -77,9 +75,9 @@ class CellTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """The next rung's score.
 
-        What the cell itself is to blame for is a result, and so is what it may be to blame for: a lack of memory, a device
-        error. Then this process does nothing but hold its place until the driver ends it. Other trouble, with disk, damaged
-        files or process, is raised or kills the process. On a node that drains Tune starts the trial again elsewhere.
+        What the cell itself is to blame for is a result, and so is what it may be to blame for: a lack of memory, an error of
+        a device, a disk or a damaged file. Then this process does nothing but hold its place until the driver ends it. Other
+        trouble kills the process. On a node that drains Tune starts the trial again elsewhere.
         """
         if self._has_met_fault:
             threading.Event().wait()
@@ -100,8 +98,6 @@ class CellTrial(tune.Trainable):
             if fault := fault_of(error, self._device):
                 self._has_met_fault = True
                 return {"fault": fault}
-            if isinstance(error, OSError | CacheError | UnreadableError):  # of this node, as far as is known
-                raise
             return {"failed": Status.FAILED.value, "reason": one_line(error)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -160,7 +160,7 @@ def surrounded(
         (attempts, "ray", ray),
         (attempts, "nodes", ray.nodes),
         (devices, "ray", ray),
-        (devices, "slots", ray.slots),
+        (devices, "nodes", ray.nodes),
         (trial, "threading", threads),
         (trial, "faulthandler", ray.faulthandler),
         (trial, "cloudpickle", SimpleNamespace(loads=copy)),

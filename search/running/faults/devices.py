@@ -1,4 +1,4 @@
-"""GPUs that fail trials: which of them are broken, and how trials are kept from those."""
+"""GPUs and nodes that fail trials: which of them are broken, and how trials are kept from those."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from search.running.faults.diagnosis import Device, DeviceError
-from search.running.nodes.cluster import slots
+from search.running.nodes.cluster import nodes
 from search.running.resources import Resources
 
 MOST_FAULTS = 2
@@ -70,7 +70,8 @@ class _Held:
 class HeldDevices:
     """Holds the place of a device error until its trial has shown whether the device or the cell is to blame.
 
-    Ray cannot be told to avoid a GPU. A place that is occupied it avoids by itself, and the trial starts again elsewhere.
+    Tune cannot be told to avoid a GPU or a node. A place that is occupied is avoided by itself, and the trial starts again
+    elsewhere.
 
     Args:
         faults: tell which devices are broken; those stay held. Of a shared one, each place learns it by an error of its own.
@@ -88,8 +89,8 @@ class HeldDevices:
         return Counter(held.error.device.node for held in self._held)
 
     def hold(self, trial: int, error: DeviceError, actor: Any) -> bool:
-        """Occupy the place of a failed attempt; False, and the place is free again, if trials had none left otherwise."""
-        if not self._is_possible or len(self._held) + 1 >= slots(self._resources):
+        """Occupy the place of a failed attempt; False, and the place is free again, if trials had none left elsewhere."""
+        if not self._is_possible or not self._is_left_room(error.device):
             ray.kill(actor)
             return False
         self._held.append(_Held(trial, error, actor))
@@ -117,6 +118,14 @@ class HeldDevices:
         for held in self._held:
             ray.kill(held.actor)
         self._held = []
+
+    def _is_left_room(self, device: Device) -> bool:
+        """Whether there is a place beside those held and one more on ``device``: on another node, if it is a node."""
+        free = {node.id: self._resources.slots_on(node) - self.places[node.id] for node in nodes()}
+        if not device.gpus:
+            free.pop(device.node, None)
+            return sum(free.values()) > 0
+        return sum(free.values()) > 1
 
     def _release(self, trial: int) -> None:
         free = [held for held in self._held if held.trial == trial and held.error.device not in self._faults.left_out]

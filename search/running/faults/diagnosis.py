@@ -1,15 +1,17 @@
-"""Trouble of a trial that its cell may not be to blame for: memory that others took, or a GPU that is broken."""
+"""Trouble of a trial that its cell may not be to blame for: memory that others took, a GPU or a node that is broken."""
 
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from errno import ENOMEM
 from pathlib import Path
 
 import ray
 
+from data.cache.files import CacheError
+from data.datasets.contract import UnreadableError
 from models.settings import KERNELS
 
 
@@ -22,12 +24,12 @@ class Short(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The GPU that a trial was given, or GPUs.
+    """The GPU that a trial was given, or GPUs; or its node, where those are not to blame.
 
     Attributes:
         node: Ray's id of the node.
         address: of the node, for people.
-        gpus: as the node names them: an index, or a UUID where its CUDA_VISIBLE_DEVICES holds those; none on a CPU.
+        gpus: as the node names them: an index, or a UUID where its CUDA_VISIBLE_DEVICES holds those; none of a node.
     """
 
     node: str
@@ -35,7 +37,7 @@ class Device:
     gpus: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.address} GPU {' and '.join(self.gpus)}"
+        return f"{self.address} GPU {' and '.join(self.gpus)}" if self.gpus else f"node {self.address}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,11 @@ class OutOfMemory:
 
 @dataclass(frozen=True, slots=True)
 class DeviceError:
-    """A GPU failed, or a cell made it fail: only other trials and other GPUs can tell. Or this project's kernels did."""
+    """A GPU failed, or a node's disk or files, or a cell made it fail: only other trials and other devices can tell.
+
+    Attributes:
+        with_kernels: this project's kernels may be to blame.
+    """
 
     device: Device
     reason: str
@@ -73,13 +79,13 @@ def fault_of(error: Exception, device: Device) -> OutOfMemory | DeviceError | No
     is_out_of_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == ENOMEM)
     if is_out_of_memory or "can't allocate memory" in str(error):
         return OutOfMemory(Short.NODE, f"on {device.address}", one_line(error))
-    if not device.gpus:
-        return None
-    if type(error).__name__ == "OutOfMemoryError" or _IS_GPU_MEMORY.search(str(error)):
+    if device.gpus and (type(error).__name__ == "OutOfMemoryError" or _IS_GPU_MEMORY.search(str(error))):
         return OutOfMemory(Short.GPU, f"on {_gpu()}", one_line(error))
-    if type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error)):
+    if device.gpus and (type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error))):
         reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
         return DeviceError(device, reason, with_kernels=_KERNELS_MODULE in sys.modules and os.environ.get(KERNELS) != "0")
+    if isinstance(error, OSError | CacheError | UnreadableError):
+        return DeviceError(replace(device, gpus=()), one_line(error))
     return None
 
 

@@ -14,7 +14,7 @@ from data.system.cpus import available_cpus
 from data.system.errors import LaterError
 from search.running.nodes.address import check_address, names_cluster
 from search.running.nodes.autoscaler import autoscales, check_growth
-from search.running.ray_internals import draining_nodes, options_of_local_ray
+from search.running.ray_internals import draining_nodes, options_of_local_ray, without_servers
 from search.running.resources import Node, Resources, ResourcesError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,7 +38,7 @@ def connect(address: str | None) -> None:
         _check_answers(address)
     with (
         chdir(ROOT),  # where workers look for modules first: a user's folder may have a package `models` or `data` of its own
-        _in_time() if is_local else nullcontext(),
+        _on_this_machine() if is_local else nullcontext(),
     ):
         ray.init(
             address=address,
@@ -52,10 +52,11 @@ def connect(address: str | None) -> None:
 
 
 @contextmanager
-def _in_time() -> Iterator[None]:
+def _on_this_machine() -> Iterator[None]:
     """Says in one line that a Ray of this machine did not start: it gives its own processes half a minute."""
     try:
-        yield
+        with without_servers():
+            yield
     except (TypeError, ValueError, OSError):
         raise
     except Exception as error:  # Ray raises many kinds, among them Exception itself

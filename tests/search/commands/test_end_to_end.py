@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 from collections import Counter
@@ -43,6 +44,13 @@ def test_a_search_ends_with_a_leaderboard_a_picture_the_dashboard_and_the_next_c
     assert "<h1>" in (folder / "tiny" / "report.html").read_text()
     with Image.open(folder / "tiny" / "best_cell.png") as picture:
         assert min(picture.size) > 300
+
+
+def test_the_ray_of_this_machine_has_no_process_that_nobody_asks():
+    children = ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "args="]
+    running = subprocess.run(children, text=True, capture_output=True, check=True).stdout
+    assert "raylet/raylet" in running
+    assert not re.search(r"monitor\.py|dashboard\.py", running), running
 
 
 def test_the_leaderboard_and_the_best_cell_are_files(searched):

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from errno import EIO
 from pathlib import Path
 from random import Random
 from threading import Thread
@@ -38,7 +39,8 @@ from training.score import RungScore
 
 SPACE = CellSpace(1, {"atrous": AtrousConvs([1, 3, 6, 9])})  # 16 cells
 SMALL, NOT_SMALL = {"pool": "small"}, {"pool": "!small"}
-DEVICE_ERROR = "CUDA error: uncorrectable ECC error encountered"
+DEVICE_ERROR = RuntimeError("CUDA error: uncorrectable ECC error encountered")
+DISK_ERROR = OSError(EIO, "Input/output error")
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -59,12 +61,14 @@ class Toy:
 
     Attributes:
         broken: the device, ``<last of the node's id>:<CUDA_VISIBLE_DEVICES>``, on which every cell fails.
+        error: what it raises there.
         faults: of cells, by digest.
         together: every cell without a fault waits until so many of these have begun.
     """
 
     folder: Path
     broken: str = ""
+    error: Exception = DEVICE_ERROR
     faults: tuple[tuple[str, str], ...] = ()
     together: int = 1
     rung_s: float = 0.2
@@ -99,7 +103,7 @@ class Toy:
         if self.broken and is_first:
             self._leave_time_to_fail(cell.digest, device)
         if device == self.broken or fault == "fails on every GPU":
-            raise RuntimeError(DEVICE_ERROR)
+            raise self.error
         if fault == "is large" or (fault == "is large beside others" and is_first):
             raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         if fault == "is large in the node" or (fault == "is large beside others in the node" and is_first):
@@ -116,7 +120,7 @@ class Toy:
             if len(failed) >= 2:
                 return
             if failed - self._marked("well"):
-                time.sleep(1)  # not all cells shall pass before a process has started for the one that is tried again
+                time.sleep(2)  # not all cells shall pass before a process has started for the one that is tried again
                 return
 
     def _mark(self, what, digest):
@@ -226,6 +230,18 @@ def test_a_gpu_that_fails_trials_which_go_well_elsewhere_is_left_out(cluster, tm
     assert said == [f"{left_out.device} is left out: trials failed there and went well elsewhere. {left_out.reason}"]
 
 
+def test_a_node_whose_disk_fails_trials_which_go_well_elsewhere_is_left_out(cluster, tmp_path):
+    said = []
+    small = next(node["NodeID"] for node in ray.nodes() if node["Alive"] and "fast_disk" in node["Resources"])
+    toy = Toy(tmp_path, broken=f"{small[-6:]}:", error=DISK_ERROR)
+    record = search(tmp_path, toy, Resources(cpu=1), trials=12, said=said)
+    assert {trial.miou for trial in record.finished} == {0.5}  # and no retry was allowed
+    assert len([visit for visit in visits(tmp_path) if visit.device == toy.broken]) == 2  # it has two places
+    (left_out,) = record.left_out
+    assert re.fullmatch(r"node [\d.]+", left_out.device)
+    assert said == [f"{left_out.device} is left out: trials failed there and went well elsewhere. OSError: {DISK_ERROR}"]
+
+
 def test_a_cell_that_fails_on_every_gpu_blames_none(cluster, tmp_path):
     record = search(tmp_path, Toy(tmp_path, faults=((some_cell(), "fails on every GPU"),)), Resources(cpu=0.5, gpu=1))
     ended = {trial.cell.digest: trial for trial in record.finished}
@@ -262,7 +278,7 @@ def test_gpus_that_are_left_out_are_used_again_when_all_others_have_gone(cluster
     taking.join()
     cluster.remove_node(broken)
     assert "is left out" in said[0]
-    assert said[-1].startswith("Trials find no other place: GPUs that were left out are used again")
+    assert said[-1].startswith("Trials find no other place: what was left out is used again")
     failed = [trial for trial in record.finished if trial.status == Status.FAILED]
     assert {trial.ended.reason for trial in failed} == {f"after 1 retries: RuntimeError: {DEVICE_ERROR}"}
     assert record.ends == {Status.COMPLETED: 10 - len(failed), Status.FAILED: len(failed)}

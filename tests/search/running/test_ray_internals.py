@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import ray
 from ray import cloudpickle, tune
+from ray._private.node import Node
 from ray.core.generated import autoscaler_pb2
 from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
@@ -39,6 +40,11 @@ def test_a_local_ray_still_takes_its_hidden_options():
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "kwargs.pop"
     }
     assert ray_internals.options_of_local_ray().keys() <= taken
+
+
+def test_a_local_ray_is_still_started_by_the_methods_that_are_left_out():
+    starting = inspect.getsource(Node.start_head_processes) + inspect.getsource(Node.start_ray_processes)
+    assert [name for name in ray_internals._SERVERS if f"self.{name}(" not in starting] == []
 
 
 def test_nodes_that_drain_are_asked_of_rays_state(monkeypatch):

@@ -11,7 +11,7 @@ from data.datasets.contract import UnreadableError
 from models.spec import PUBLISHED_OPERATORS, CellSpec
 from search.journal.events import CellProposed, SearchOpened
 from search.journal.record import SearchRecord
-from search.running.faults.diagnosis import Device
+from search.running.faults.diagnosis import Device, DeviceError
 from search.running.trial import CellTrial, forget_checkpoints
 
 CELL, OTHER = (CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, rate], "input": -1}]) for rate in (6, 12))
@@ -75,9 +75,9 @@ def step_that_raises(error, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [OSError, CacheError, UnreadableError])
-def test_trouble_of_a_disk_or_its_files_is_raised_for_another_try(kind, tmp_path, monkeypatch):
-    with pytest.raises(kind, match="damaged"):
-        step_that_raises(kind("features.npy is damaged"), tmp_path, monkeypatch)
+def test_trouble_of_a_disk_or_its_files_is_the_nodes_until_another_node_has_it_too(kind, tmp_path, monkeypatch):
+    told = step_that_raises(kind("features.npy is damaged"), tmp_path, monkeypatch)
+    assert told == {"fault": DeviceError(Device("node", "here", ()), f"{kind.__name__}: features.npy is damaged")}
 
 
 def test_what_a_cell_raises_is_its_end(tmp_path, monkeypatch):

@@ -51,9 +51,15 @@ def test_errors_of_a_device_name_it_where_the_trial_has_one(error):
     assert fault_of(error, CPU) is None
 
 
-@pytest.mark.parametrize("error", [ValueError("sizes differ"), RuntimeError("mat1 and mat2"), OSError(EIO, "read")], ids=str)
+@pytest.mark.parametrize("error", [ValueError("sizes differ"), RuntimeError("mat1 and mat2")], ids=str)
 def test_other_errors_are_no_faults(error):
     assert fault_of(error, GPU) is None
+
+
+def test_trouble_of_a_disk_or_a_damaged_file_names_the_node():
+    fault = fault_of(OSError(EIO, "read"), GPU)
+    assert (str(fault.device), fault.reason, fault.with_kernels) == ("node 10.0.0.3", "OSError: [Errno 5] read", False)
+    assert fault_of(OSError(EIO, "read"), CPU).device == fault.device
 
 
 def test_a_process_that_ray_ended_for_memory_ran_out_of_it():
