@@ -90,7 +90,7 @@ def named_transform(given: Mapping[str, Any], mean: Sequence[float], ignore_labe
     it does so as random scales do, unless ``given`` says otherwise.
 
     Raises:
-        UserError: albumentations has none of the name, or it takes other arguments.
+        UserError: albumentations has none of the name, it takes other arguments, or gives pixels without a label class 0.
     """
     import albumentations as A
 
@@ -100,6 +100,11 @@ def named_transform(given: Mapping[str, Any], mean: Sequence[float], ignore_labe
     if not (isinstance(kind, type) and issubclass(kind, A.BasicTransform)):
         raise UserError(
             f"training.augment: albumentations has no transform {name!r}; accepted are such as {{name: GaussNoise, p: 0.2}}."
+        )
+    if kind is A.GridElasticDeform:
+        raise UserError(
+            "training.augment: GridElasticDeform makes what it leaves empty black and class 0, and has no setting for that; "
+            "accepted are ElasticTransform and GridDistortion."
         )
     try:
         with warnings.catch_warnings():
