@@ -1,6 +1,6 @@
 import os
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -74,18 +74,33 @@ def _run_here(study, task, *_):
     study.close()
 
 
-@pytest.fixture(scope="module")
-def two_nodes():
-    """A real Ray cluster of two nodes of one CPU, on this machine; this process has joined it."""
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """Starts a real Ray cluster on this machine, a head to which nodes are added: `with ray_cluster(num_cpus=1) as nodes`."""
+    return _running_cluster
+
+
+@contextmanager
+def _running_cluster(**of_head):
     import ray
     from ray.cluster_utils import Cluster
 
-    from search.running.nodes.cluster import connect
+    from search.running.ray_internals import without_servers
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
-    connect(nodes.address)
-    yield nodes
+    with without_servers():
+        nodes = Cluster(initialize_head=True, head_node_args={**of_head, "include_dashboard": False})
+        yield nodes
     ray.shutdown()
     nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def two_nodes(ray_cluster):
+    """A real Ray cluster of two nodes of one CPU; this process has joined it."""
+    from search.running.nodes.cluster import connect
+
+    with ray_cluster(num_cpus=1) as nodes:
+        nodes.add_node(num_cpus=1)
+        connect(nodes.address)
+        yield nodes

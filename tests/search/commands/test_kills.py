@@ -11,7 +11,6 @@ from random import Random
 
 import pytest
 from ray import cloudpickle
-from ray.cluster_utils import Cluster
 
 from models.cost import CellCost
 from search.deciding.algorithms.near_best import NearBest
@@ -97,12 +96,10 @@ def leaderboard(record):
 
 
 @pytest.fixture(scope="module")
-def address():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)  # each life starts a worker a CPU, which is what this test costs
-    yield nodes.address
-    nodes.shutdown()
+def address(ray_cluster):
+    with ray_cluster(num_cpus=1) as nodes:
+        nodes.add_node(num_cpus=1)  # each life starts a worker a CPU, which is what this test costs
+        yield nodes.address
 
 
 def test_a_search_killed_twenty_times_evaluates_every_cell_once_and_ends_with_the_same_leaderboard(address, tmp_path):

@@ -15,7 +15,6 @@ import pytest
 import ray
 import torch
 from ray import cloudpickle
-from ray.cluster_utils import Cluster
 
 from models.cost import CellCost
 from search.deciding.algorithms.base import proposal_seed
@@ -140,16 +139,13 @@ class Toy:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+def cluster(ray_cluster, tmp_path_factory):
     os.environ["CUDA_MPS_PIPE_DIRECTORY"] = str(tmp_path_factory.mktemp("mps"))
     Path(os.environ["CUDA_MPS_PIPE_DIRECTORY"], "control").touch()
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 2, "include_dashboard": False})
-    nodes.add_node(num_cpus=2, num_gpus=1, labels=SMALL, resources={"fast_disk": 2})
-    connect(nodes.address)
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
+    with ray_cluster(num_cpus=4, num_gpus=2) as nodes:
+        nodes.add_node(num_cpus=2, num_gpus=1, labels=SMALL, resources={"fast_disk": 2})
+        connect(nodes.address)
+        yield nodes
 
 
 def search(folder, toy, resources, trials=10, retries=0, said=None):

@@ -11,10 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import ray
 import torch
 from ray import cloudpickle
-from ray.cluster_utils import Cluster
 from torch import nn
 
 from data.store import Store, StoreError
@@ -165,20 +163,17 @@ def test_the_only_copy_of_a_state_is_not_deleted_while_the_store_fails(tmp_path,
 
 
 @pytest.fixture(scope="module")
-def cluster(s3_server):
+def cluster(ray_cluster, s3_server):
     """Two nodes, of which the second looks for S3 at another place."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     here = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{s3_server.port}"}
     before = {name: os.environ.get(name) for name in here}
     os.environ.update(here)
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     with socket.create_server(("127.0.0.1", 0)) as listener:
         elsewhere = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    nodes.add_node(num_cpus=1, env_vars={"AWS_ENDPOINT_URL_S3": elsewhere})
-    connect(nodes.address)
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
+    with ray_cluster(num_cpus=2) as nodes:
+        nodes.add_node(num_cpus=1, env_vars={"AWS_ENDPOINT_URL_S3": elsewhere})
+        connect(nodes.address)
+        yield nodes
     for name, value in before.items():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
 
