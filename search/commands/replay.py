@@ -1,6 +1,5 @@
 """``dpc replay``: does this code, given a journal, propose and decide as the search did?"""
 
-from models.cost import FeatureShape
 from search.journal.replay import replay
 from search.settings.replay import ReplaySettings
 from search.views.console import plain_console
@@ -11,8 +10,7 @@ SHOWN = 10
 def run(settings: ReplaySettings) -> int:
     """Make every proposal and decision again; exit code 1 if one comes out differently."""
     search = settings.search
-    features = FeatureShape(*search.opened.fingerprint["features"]["shape"])
-    replayed = replay(search.events, settings.deciding.plan(features))
+    replayed = replay(search.events, settings.deciding.plan(search.features))
     console = plain_console()
     for difference in replayed.differences[:SHOWN]:
         console.print(difference, soft_wrap=True)

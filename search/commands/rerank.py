@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.system.files import write_text
-from models.cost import FeatureShape, cell_cost
+from models.cost import cell_cost
 from models.pretrained import settle
 from models.spec import CellSpec
 from search.config import Overrides
@@ -125,7 +125,6 @@ def _train(
 
 def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec], seed: int) -> Plan:
     """Costs are as the search counted them."""
-    features = FeatureShape(*settings.search.opened.fingerprint["features"]["shape"])
     return Plan(
         settings.space,
         Listed(tuple(cells)),
@@ -133,7 +132,7 @@ def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec],
         scoring.rungs,
         len(cells),
         seed,
-        cost_of=partial(cell_cost, features=features, filters=scoring.filters),
+        cost_of=partial(cell_cost, features=settings.search.features, filters=scoring.filters),
         paired=True,
     )
 

@@ -27,17 +27,19 @@ class CostFront:
     Attributes:
         completed: all of them; only their scores are comparable.
         front: those that no other one betters in score or cost without being worse in the other, cheapest first.
+        scored_on: what gave the scores, as ``SearchRecord`` has it.
     """
 
     cost: Cost
     completed: Sequence[Evaluation]
     front: Sequence[Evaluation]
+    scored_on: str
 
 
 def cost_front(record: SearchRecord, cost: Cost) -> CostFront:
     """The completed cells of a search and their front."""
     completed = [trial.evaluation() for trial in record.leaderboard() if trial.status == Status.COMPLETED]
-    return CostFront(cost, completed, pareto_front(completed, cost))
+    return CostFront(cost, completed, pareto_front(completed, cost), record.scored_on)
 
 
 def landmarks(

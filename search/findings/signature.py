@@ -23,6 +23,7 @@ class Signature:
         front: the completed cells that none betters in score without more multiply-adds, cheapest first.
         expected: by trial, what a cell of the front would score under a fresh seed, where the search scored cells twice.
         repeated: by trial, the further scores of a completed cell under other seeds.
+        scored_on: what gave the scores, as ``SearchRecord`` has it.
     """
 
     completed: Sequence[TrialRecord]
@@ -31,6 +32,7 @@ class Signature:
     expected: Mapping[int, Estimate]
     repeated: Mapping[int, Sequence[float]]
     landmarks: Sequence[Landmark]
+    scored_on: str
 
     @property
     def lettered(self) -> Mapping[str, TrialRecord]:
@@ -50,4 +52,4 @@ def signature(record: SearchRecord, landmarks: Sequence[Landmark] = ()) -> Signa
             repeated.setdefault(first, []).append(again.miou)
     expected = {trial.proposed.trial: noise.expected[trial.proposed.trial] for trial in front} if noise else {}
     stopped = [trial for trial in scored if trial.status == Status.STOPPED]
-    return Signature(completed, stopped, front, expected, repeated, landmarks)
+    return Signature(completed, stopped, front, expected, repeated, landmarks, record.scored_on)

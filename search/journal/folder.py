@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.cost import FeatureShape
 from models.spec import PUBLISHED_OPERATORS, Operator
 from search.journal.events import Event, SearchOpened
 from search.journal.lines import JournalError, read_events
 from search.journal.record import SearchRecord
+from search.journal.recorded import Recorded
 
 JOURNAL = "journal.jsonl"
 
@@ -29,6 +31,22 @@ class KeptSearch:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def recorded(self) -> Recorded:
+        """The settings that it was begun with."""
+        return Recorded(self.opened)
+
+    @property
+    def features(self) -> FeatureShape:
+        """What its cells read.
+
+        Raises:
+            JournalError: its first line does not say so.
+        """
+        if (features := self.recorded.features) is None:
+            raise JournalError(f"{self.folder / JOURNAL}: its first line has no features.shape, so that no cell has a cost.")
+        return features
 
 
 def journal_in(folder: Path, setting: str = "name") -> Path:

@@ -20,6 +20,7 @@ from search.journal.events import (
     TrialInherited,
     TrialsReopened,
 )
+from search.journal.recorded import Recorded
 
 
 @dataclass(slots=True)
@@ -157,6 +158,11 @@ class SearchRecord:
         """What must be as it was for the search to go on."""
         assert self.opened is not None
         return {**self.opened.fingerprint, **{code: now for code, (_, now) in self.accepted.items()}}
+
+    @property
+    def scored_on(self) -> str:
+        """What gave the scores, as the end of a sentence."""
+        return Recorded(self.opened).scored_on if self.opened else "on the proxy task"
 
     @property
     def digest(self) -> str:

@@ -36,12 +36,11 @@ from search.views.figures.two_rankings import Rescored, draw_two_rankings
 from search.views.figures.what_mattered import draw_what_mattered
 from search.views.report import readings
 from search.views.report.course import RungCourse
-from search.views.report.searched import feature_shape
 
 DRAWN = 3
 """Cells from the top of the leaderboard that have diagrams."""
-DRAWN_AT_RANDOM = ("Uniform", "Listed")
-"""Algorithms whose cells have no parents."""
+WITHOUT_PARENTS = ("Uniform", "Listed", "listed_in")
+"""Algorithms that derive no cell from another."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,7 @@ def _costs(record: SearchRecord, known: Sequence[Landmark]) -> Iterator[Drawing]
 
 def _landmarks(settings: ReportSettings, search: KeptSearch) -> list[Landmark]:
     """Well-known cells on the search's features; none where its journal does not say what those were."""
-    shape = feature_shape(search.opened)
-    filters = search.opened.fingerprint.get("proxy", {}).get("cell", {}).get("filters")
+    shape, filters = search.recorded.features, search.recorded.filters
     if shape is None or filters is None:
         return []
     cost_of = partial(cell_cost, features=shape, filters=filters)
@@ -159,8 +157,7 @@ def _operators(record: SearchRecord, good_share: float) -> Iterator[Drawing]:
 
 def _ancestry(search: KeptSearch) -> Iterator[Drawing]:
     """None of a search that derives no cell from another."""
-    kind = str(search.opened.fingerprint.get("algorithm", {}).get("kind", ""))
-    line = [] if kind.endswith(DRAWN_AT_RANDOM) else ancestry(search.record)
+    line = [] if search.recorded.algorithm in WITHOUT_PARENTS else ancestry(search.record)
     if len(line) > 1:
         reading = readings.of_ancestry(line)
         yield Drawing("ancestry", "ancestry", "How the best came about", partial(draw_ancestry, line), reading)

@@ -19,7 +19,7 @@ from search.views.report.course import course, rung_courses
 from search.views.report.inline_svg import inline
 from search.views.report.leaderboard import Board, board
 from search.views.report.page import Picture, Report, render
-from search.views.report.searched import fingerprint_lines, recorded_space, scope, searched
+from search.views.report.searched import fingerprint_lines, scope, searched
 
 COLUMN, PAGE = 4.2, 7.2
 """Inches of a figure on the page: of a column, which is what a phone shows, and of the whole width."""
@@ -45,7 +45,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
         readings.state(gone),
         readings.best_cell(record, gone),
         searched(named, record.accepted),
-        checklist(named, gone, noise, own),
+        checklist(named, gone, noise, own, search.recorded.algorithm == "Uniform"),
         gone,
         rungs,
         readings.of_rungs(rungs),
@@ -74,6 +74,8 @@ def write_figures(settings: ReportSettings, folder: Path, suffix: str, width: fl
 
 
 def _next(settings: ReportSettings, search: KeptSearch) -> str:
+    if not search.recorded.can_be_retrained:
+        return ""
     given = settings.overrides.arguments(*SHARED)
     return shlex.join(["dpc", *retrain_best(given, search.opened, settings.name)])
 
@@ -81,10 +83,10 @@ def _next(settings: ReportSettings, search: KeptSearch) -> str:
 def _control(search: KeptSearch) -> Control | None:
     """Of the default algorithm alone, in a space that can be made again."""
     known = search.opened.fingerprint
-    algorithm, space = known.get("algorithm", {}), recorded_space(known.get("space", {}))
-    if space is None or "prior" in known or not str(algorithm.get("kind", "")).endswith("NearBest"):
+    space = search.recorded.space
+    if space is None or "prior" in known or search.recorded.algorithm != "NearBest":
         return None
-    return control(search.record, space, algorithm["near_best"], known["seed"])
+    return control(search.record, space, known["algorithm"]["near_best"], known["seed"])
 
 
 def _pictures(found: Sequence[Drawing], rows: Board) -> Mapping[str, Sequence[Picture]]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from search.config import Config, ConfigError
 from search.deciding.space import CellSpace
@@ -66,8 +65,8 @@ def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSear
     named: dict[tuple[str, str], list[KeptSearch]] = {}
     in_order = sorted(by_settings.values(), key=lambda of_way: searches.index(of_way[0]))
     for of_way in in_order:
-        known = of_way[0].opened.fingerprint
-        name = _kind(known.get("algorithm", {})), _kind(known.get("scheduler", {}))
+        recorded = of_way[0].recorded
+        name = recorded.algorithm or "unknown", recorded.scheduler or "unknown"
         named[name if name not in named else (f"{name[0]} ({of_way[0].name})", name[1])] = of_way
     return named
 
@@ -77,8 +76,4 @@ def _names(searches: Sequence[KeptSearch]) -> str:
 
 
 def _seed(search: KeptSearch) -> int:
-    return int(search.opened.fingerprint.get("seed", 0))
-
-
-def _kind(settings: Mapping[str, Any]) -> str:
-    return str(settings.get("kind", "unknown")).rpartition(".")[2]
+    return search.recorded.seed or 0

@@ -7,6 +7,7 @@ from rich.table import Table
 from search.findings.leaderboard import counted, leaderboard_table
 from search.findings.search_noise import search_noise
 from search.journal.record import SearchRecord, TrialRecord
+from search.journal.recorded import Recorded
 from search.views.live import how_ended, running_row
 from search.views.report.course import Course, in_time
 
@@ -59,8 +60,8 @@ def _under_way(trials: Sequence[TrialRecord], rungs: int, title: str) -> Table:
 
 def _rungs(record: SearchRecord) -> int:
     """Of a trial, at most: as the journal says, or as any trial has reached."""
-    proxy = record.opened.fingerprint.get("proxy", {}) if record.opened else {}
-    return len(proxy.get("rungs", ())) or max((len(trial.rungs) for trial in record.trials.values()), default=0)
+    known = len(Recorded(record.opened).rungs) if record.opened else 0
+    return known or max((len(trial.rungs) for trial in record.trials.values()), default=0)
 
 
 def _titled(title: str) -> Table:

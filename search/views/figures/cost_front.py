@@ -49,7 +49,7 @@ def draw_cost_front(front: CostFront, landmarks: Sequence[Landmark], path: Path,
 def _draw_front(axes: Axes, front: CostFront, stars: Sequence[float]) -> None:
     plain_axes(axes)
     axes.set_xlabel(NAMES[front.cost])
-    axes.set_ylabel("mIoU on the proxy task (%)", fontsize=TEXT)
+    axes.set_ylabel(f"mIoU {front.scored_on} (%)", fontsize=TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
     places = [getattr(one, front.cost) for one in front.completed]

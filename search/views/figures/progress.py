@@ -45,7 +45,7 @@ def draw_progress(record: SearchRecord, path: Path, title: str = "", width: floa
     figure = new_figure(width, 0.53 * width if width >= NARROW else 0.8 * width, title)
     axes = figure.add_subplot()
     axes.set_xlabel("finished trials, in order of finishing")
-    axes.set_ylabel("mIoU on the proxy task (%)")
+    axes.set_ylabel(f"mIoU {record.scored_on} (%)")
     axes.set_xlim(0.5 - 0.02 * len(dots), 0.5 + 1.02 * max(1, len(dots)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

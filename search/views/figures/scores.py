@@ -48,7 +48,7 @@ def draw_scores(record: SearchRecord, path: Path, title: str = "", width: float 
     lowest = min(score for rung in shown for score in rung.reached)
     separator = "\n" if is_narrow else "; "
     below = f"{separator}the first bin also has all lower ones, down to {lowest:.1f}" if lowest < edges[0] else ""
-    all_axes[-1].set_xlabel(f"mIoU on the proxy task at that rung (%){below}")
+    all_axes[-1].set_xlabel(f"mIoU {record.scored_on} at that rung (%){below}")
     figure.supylabel("trials", fontsize=TEXT)
     save_figure(figure, path)
 

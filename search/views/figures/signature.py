@@ -78,7 +78,7 @@ def draw_signature(found: Signature, path: Path, title: str = "", width: float =
 def _draw_scores(axes: Axes, found: Signature, links: Links) -> None:
     plain_axes(axes)
     axes.set_xlabel("multiply-adds of the cell on one image")
-    axes.set_ylabel("mIoU on the proxy task (%)")
+    axes.set_ylabel(f"mIoU {found.scored_on} (%)")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
     stopped = f"stopped early ({len(found.stopped):,})"

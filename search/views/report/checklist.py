@@ -7,16 +7,22 @@ from search.findings.control import Control
 from search.findings.leaderboard import counted
 from search.findings.search_noise import SearchNoise
 from search.journal.events import SearchOpened
+from search.journal.recorded import Recorded
 from search.views.report.course import Course, in_time
-from search.views.report.searched import Fact, in_words, recorded_space
+from search.views.report.searched import Fact, in_words
 
 UNKNOWN = "the journal does not know: yours to say"
 
 
-def checklist(opened: SearchOpened, course: Course, noise: SearchNoise | None, control: Control | None) -> list[Fact]:
-    """Question and answer; what a journal cannot know is said to be the author's."""
-    known = {**opened.settings, **opened.fingerprint}
-    space = recorded_space(known.get("space", {}))
+def checklist(
+    opened: SearchOpened, course: Course, noise: SearchNoise | None, control: Control | None, is_random: bool
+) -> list[Fact]:
+    """Question and answer; what a journal cannot know is said to be the author's.
+
+    Args:
+        is_random: whether its cells were drawn uniformly.
+    """
+    known, space = Recorded(opened).known, Recorded(opened).space
     seed = known.get("seed", "none recorded")
     repeatable = "the same table whatever the timing" if known.get("deterministic") else "early stops follow timing"
     answers = {
@@ -31,7 +37,7 @@ def checklist(opened: SearchOpened, course: Course, noise: SearchNoise | None, c
         "Same data, space, code and training for all cells": "yes: the fingerprint below may not change",
         "Hardware and versions": in_words(known["machine"]) if "machine" in known else UNKNOWN,
         "Performance over time": "the figure of progress above",
-        "Beside random search": _beside_random(known, control),
+        "Beside random search": "this is random search" if is_random else _beside_random(control),
         "Several runs": (
             f"one search; {noise.repeated} cells scored twice, sd {100 * noise.noise.sd:.2f} points between seeds"
             if noise
@@ -51,7 +57,5 @@ def _splits(known: Mapping[str, Any]) -> str:
     return f"{in_words(known['dataset']) if 'dataset' in known else UNKNOWN}; content {', '.join(contents) or UNKNOWN}"
 
 
-def _beside_random(known: Mapping[str, Any], control: Control | None) -> str:
-    if str(known.get("algorithm", {}).get("kind", "")).lower().endswith("uniform"):
-        return "this is random search"
+def _beside_random(control: Control | None) -> str:
     return control.text() if control else "no: dpc compare beside a search with algorithm=uniform"

@@ -42,7 +42,7 @@ def best_cell(record: SearchRecord, course: Course) -> str:
         return f"None of the {finished} has a score." if course.ended > 1 else "The finished trial has no score."
     costs = f"{quantity(best.proposed.params)} params and {quantity(best.proposed.madds)} multiply-adds"
     name = "best cell" if course.closed else "best cell so far"
-    text = f"The {name} scores {percent(best.miou)} % mIoU on the proxy task, with {costs}"
+    text = f"The {name} scores {percent(best.miou)} % mIoU {record.scored_on}, with {costs}"
     return f"{text}." if best.status == Status.COMPLETED else f"{text}, at rung {len(best.rungs)}: no trial has completed yet."
 
 
@@ -163,11 +163,21 @@ def of_contributions(contributions: Contributions) -> str:
     return f"The projection reads b{most + 1} ({cell.branches[most]}) with the largest weights, {share:.0f} % of all."
 
 
+_WHOSE_SCORES = {
+    "on the proxy task": (
+        "Scores are those of the proxy task: the cell on cached features of a frozen backbone, on the data that the search "
+        "validates on. What a cell is worth after full training shows only when it is retrained."
+    ),
+    "by the objective": (
+        "Scores are what the objective returned. What they say of fully trained models, the journal does not know."
+    ),
+}
+
+
 def limits(record: SearchRecord, course: Course, noise: SearchNoise | None) -> list[str]:
     """What the page cannot tell."""
     said = [
-        "Scores are those of the proxy task: the cell on cached features of a frozen backbone, on the data that the search "
-        "validates on. What a cell is worth after full training shows only when it is retrained.",
+        _WHOSE_SCORES[record.scored_on],
         "The best of many is partly luck: with another seed it would score lower more often than higher. "
         + ("How much is measured above." if noise else "No cell was scored twice (noise=8), so how much is not known.")
         + " What is drawn, and written as mIoU, is what was found: the score that the ranking selected on.",

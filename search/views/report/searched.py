@@ -5,17 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.cost import FeatureShape
-from search.deciding.space import AtrousConvs, CellSpace, OperatorFamily, PointwiseConvs, PyramidPoolings
+from search.deciding.space import CellSpace
 from search.journal.events import SearchOpened
 from search.journal.fingerprints import flat
-
-_FAMILIES: Mapping[str, type[OperatorFamily]] = {
-    f"{module}{family.__name__}": family
-    for family in (PointwiseConvs, AtrousConvs, PyramidPoolings)
-    for module in ("", "search.deciding.space.", "search.space.")
-}
-"""By what a journal calls them: the class alone, or with the place where it lay when the search began."""
+from search.journal.recorded import Recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +25,12 @@ def searched(opened: SearchOpened, accepted: Mapping[str, tuple[str, str]]) -> l
     Args:
         accepted: digests of code that were changed on the way, of no consequence as a person said: from what to what.
     """
-    known = {**opened.settings, **opened.fingerprint}
-    features = known.get("features", {})
-    splits = {name: part for name, part in features.items() if isinstance(part, Mapping)}
-    shape = feature_shape(opened)
+    recorded = Recorded(opened)
+    known, shape = recorded.known, recorded.features
+    splits = {name: part for name, part in known.get("features", {}).items() if isinstance(part, Mapping)}
     values = {
         "Space": known.get("space"),
-        "Size": _size(known.get("space", {})),
+        "Size": _size(recorded.space),
         "Data": known.get("dataset"),
         "Content of its splits": {name: part["dataset"]["content"] for name, part in splits.items()},
         "Backbone": known.get("backbone"),
@@ -59,36 +51,17 @@ def searched(opened: SearchOpened, accepted: Mapping[str, tuple[str, str]]) -> l
     return [Fact(label, in_words(value)) for label, value in values.items() if value not in (None, {}, [])]
 
 
-def _size(space: Mapping[str, Any]) -> str | None:
-    known = recorded_space(space)
-    return f"{known.size:,} encodings, {known.num_distinct:,} different cells" if known else None
+def _size(space: CellSpace | None) -> str | None:
+    return f"{space.size:,} encodings, {space.num_distinct:,} different cells" if space else None
 
 
 def scope(opened: SearchOpened) -> str:
     """The search in a few words: how, in how large a space, on what."""
-    known = {**opened.settings, **opened.fingerprint}
+    known, space = Recorded(opened).known, Recorded(opened).space
     algorithm, scheduler, dataset = (_parts(known.get(key, {}))[0] for key in ("algorithm", "scheduler", "dataset"))
-    space = recorded_space(known.get("space", {}))
     cells = f"{space.num_distinct:,} different cells" if space else ""
     backbone = known.get("backbone", {}).get("name", "")
     return ", ".join(filter(None, [algorithm, scheduler, cells, dataset, f"backbone {backbone}" if backbone else ""]))
-
-
-def recorded_space(settings: Mapping[str, Any]) -> CellSpace | None:
-    """The space of a fingerprint, to be counted; None if it has operators of a user's own: nothing read back is looked up."""
-    families: dict[str, OperatorFamily] = {}
-    for name, recorded in settings.get("operators", {}).items():
-        family = _FAMILIES.get(recorded.get("kind", ""))
-        if family is None:
-            return None
-        families[name] = family(**{key: value for key, value in recorded.items() if key != "kind"})
-    return CellSpace(settings["num_branches"], families) if families else None
-
-
-def feature_shape(opened: SearchOpened) -> FeatureShape | None:
-    """What the cells read, if the journal says it."""
-    shape = opened.fingerprint.get("features", {}).get("shape")
-    return FeatureShape(*shape) if shape else None
 
 
 def in_words(value: Any) -> str:

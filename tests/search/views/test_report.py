@@ -25,12 +25,13 @@ from search.findings.leaderboard import ordinal, quantity
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
+from search.journal.recorded import space_of
 from search.session.conf_choices import by_choice, retrain_best, shared_arguments
 from search.views.report import readings
 from search.views.report.course import course, in_time, rung_courses
 from search.views.report.leaderboard import board
 from search.views.report.page import Picture, Report, render
-from search.views.report.searched import fingerprint_lines, in_words, recorded_space, scope, searched
+from search.views.report.searched import fingerprint_lines, in_words, scope, searched
 
 SPACE = CellSpace(
     5, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
@@ -510,9 +511,9 @@ def test_a_damaged_model_is_one_line_that_names_it(finished, capsys):
 
 def test_a_space_with_operators_of_a_users_own_is_not_counted():
     space = FINGERPRINT["space"]
-    assert recorded_space(space).num_distinct == SPACE.num_distinct
+    assert space_of(space).num_distinct == SPACE.num_distinct
     mine = {"kind": "my_module.MyFamily", "rates": [1]}
-    assert recorded_space({**space, "operators": {**space["operators"], "mine": mine}}) is None
+    assert space_of({**space, "operators": {**space["operators"], "mine": mine}}) is None
 
 
 @pytest.mark.parametrize("place", ["", "search.space."], ids=["the class alone", "where it lay before the folders moved"])
@@ -522,6 +523,36 @@ def test_a_report_is_whole_however_the_journal_names_the_kinds_of_its_space(tmp_
     write(tmp_path, [replace(OPENED, fingerprint=fingerprint), *search(20)[1:]])
     page = report(tmp_path)
     assert page.says("418,414,128,120 encodings, 37,888,452,756 different cells", "uniform, asha")
+
+
+def test_a_search_by_an_objective_of_ones_own_is_told_as_one(tmp_path, undrawn):
+    fingerprint = {**FINGERPRINT, "features": {"shape": [320, 33, 33]}, "task": {"kind": "my_module.Objective"}}
+    write(tmp_path, [replace(OPENED, fingerprint=fingerprint), *search(20)[1:]])
+    page = report(tmp_path)
+    assert page.says("% mIoU by the objective, with", "Scores are what the objective returned.")
+    assert "on the proxy task" not in page.text
+    assert "Next:" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_parents"),
+    [
+        ("search.deciding.algorithms.near_best.NearBest", True),
+        ("search.deciding.algorithms.listed.listed_in", False),
+        ("search.deciding.algorithms.uniform.Uniform", False),
+        ("my_module.NearUniform", True),
+    ],
+)
+def test_an_ancestry_is_drawn_where_cells_have_parents(tmp_path, kind, has_parents, undrawn):
+    parent = SPACE.sample(Random(0))
+    events = [replace(OPENED, fingerprint={**FINGERPRINT, "algorithm": {"kind": kind, "near_best": 0.8}})]
+    for number, (cell, miou) in enumerate([(parent, 0.4), (SPACE.mutate(parent, Random(1)), 0.5)]):
+        began_s, ended_s = 1000.0 + 10 * number, 1005.0 + 10 * number
+        events.append(CellProposed(number, cell, 0, 100, 1000, began_s))
+        events.append(RungReached(number, 1, 10, miou, 1.0, 5.0, False, "", ended_s))
+        events.append(TrialEnded(number, Status.COMPLETED, "", 5.0, ended_s))
+    write(tmp_path, events)
+    assert report(tmp_path).says("How the best came about") == has_parents
 
 
 def test_a_journal_of_an_older_version_says_what_it_knows():
