@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console
 
 from models.pretrained import settle
-from search.deciding.outcomes import Status
 from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import leaderboard_table, percent
 from search.findings.rung_correlations import rung_correlations
@@ -118,7 +117,7 @@ def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Se
 
 def _spread(record: SearchRecord) -> str:
     """Best and median of the trials that ran their full budget, which alone are comparable; and how early scores fared."""
-    mious = [trial.miou for trial in record.leaderboard() if trial.status == Status.COMPLETED and trial.miou is not None]
+    mious = [trial.miou for trial in record.completed() if trial.miou is not None]
     if not mious:
         return ""
     lines = [f"mIoU of the {len(mious)} completed: best {percent(max(mious))} (selected on), median {percent(median(mious))}"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from models.spec import CellSpec
 from search.deciding.algorithms.pareto import Cost, pareto_front
 from search.deciding.budget import CostOf
-from search.deciding.outcomes import Evaluation, Status
+from search.deciding.outcomes import Evaluation
 from search.journal.record import SearchRecord
 
 
@@ -38,7 +38,7 @@ class CostFront:
 
 def cost_front(record: SearchRecord, cost: Cost) -> CostFront:
     """The completed cells of a search and their front."""
-    completed = [trial.evaluation() for trial in record.leaderboard() if trial.status == Status.COMPLETED]
+    completed = [trial.evaluation() for trial in record.completed()]
     return CostFront(cost, completed, pareto_front(completed, cost), record.scored_on)
 
 
@@ -46,7 +46,7 @@ def landmarks(
     record: SearchRecord, cells: Mapping[str, CellSpec], cost_of: CostOf, measured: Mapping[str, float | None]
 ) -> list[Landmark]:
     """The named ``cells``, with the mIoU that the search itself gave those that it completed, else that of ``measured``."""
-    mious = {trial.cell.digest: trial.miou for trial in record.leaderboard() if trial.status == Status.COMPLETED}
+    mious = {trial.cell.digest: trial.miou for trial in record.completed()}
     found = []
     for name, cell in cells.items():
         miou = measured.get(name)

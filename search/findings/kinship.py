@@ -5,7 +5,6 @@ from functools import cache
 from itertools import pairwise
 
 from models.spec import BACKBONE, CellSpec
-from search.deciding.outcomes import Status
 from search.journal.record import SearchRecord, TrialRecord
 
 ELDERS = 50
@@ -47,7 +46,7 @@ def ancestry(record: SearchRecord) -> Sequence[TrialRecord]:
     A journal tells no parents. The likely one is, among the best cells that had ended when a cell was proposed, the one that it
     differs from in the fewest branches; of equals the better one. A line ends where that is more than ``MOST_CHANGED``.
     """
-    completed = [trial for trial in record.leaderboard() if trial.status == Status.COMPLETED and trial.miou is not None]
+    completed = record.completed()
     line = list(completed[:1])
     while line and len(line) < LONGEST:
         youngest = line[-1]

@@ -76,7 +76,7 @@ def operator_usage(record: SearchRecord, top: float = 0.1) -> OperatorUsage | No
     """
     if not 0 < top <= 1:
         raise ValueError(f"operator_usage: top must be above 0 and at most 1, got {top:g}.")
-    cells = [trial.cell for trial in record.leaderboard() if trial.miou is not None]
+    cells = [trial.cell for trial in record.scored()]
     if not cells:
         return None
     good = cells[: ceil(top * len(cells))]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.deciding.outcomes import Status
 from search.findings.estimates import FEWEST, RankCorrelation, rank_correlation
 from search.journal.record import SearchRecord
 
@@ -22,7 +21,7 @@ def rung_correlations(record: SearchRecord) -> Sequence[RungCorrelation]:
     Only trials that got through every rung have both scores. They were chosen by the early ones, which makes these
     correlations lower than those of all cells.
     """
-    completed = [trial for trial in record.leaderboard() if trial.ended and trial.ended.status == Status.COMPLETED]
+    completed = record.completed()
     if len(completed) < FEWEST:
         return ()
     last = [trial.rungs[-1].miou for trial in completed]

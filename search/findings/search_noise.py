@@ -61,7 +61,7 @@ class SearchNoise:
 
 def search_noise(record: SearchRecord) -> SearchNoise | None:
     """None while fewer than ``FEWEST`` cells were scored twice, or where no score differed."""
-    completed = [trial for trial in record.leaderboard() if trial.status == Status.COMPLETED and trial.miou is not None]
+    completed = record.completed()
     scores = {trial.proposed.trial: [trial.miou] for trial in completed if trial.miou is not None}
     for again in record.repeats.values():
         if again.status == Status.COMPLETED and again.miou is not None and again.proposed.repeats in scores:

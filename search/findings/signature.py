@@ -42,7 +42,7 @@ class Signature:
 
 def signature(record: SearchRecord, landmarks: Sequence[Landmark] = ()) -> Signature:
     """Of a search, whatever its state."""
-    scored = [trial for trial in record.leaderboard() if trial.miou is not None]
+    scored = record.scored()
     completed = [trial for trial in scored if trial.status == Status.COMPLETED]
     front = [record.trials[one.trial] for one in pareto_front([trial.evaluation() for trial in completed], "madds")]
     noise, repeated = search_noise(record), dict[int, list[float]]()

@@ -146,7 +146,7 @@ class Ranking:
 
 def best_cells(search: SearchRecord, top: int) -> Sequence[tuple[int, TrialRecord]]:
     """Rank and trial of the ``top`` best of a search that have a score, by its leaderboard."""
-    scored = [trial for trial in search.leaderboard() if trial.miou is not None]
+    scored = search.scored()
     return list(enumerate(scored[:top], start=1))
 
 

@@ -189,6 +189,14 @@ class SearchRecord:
         """
         return [self.trials[one.trial] for one in self._ranked.ranked()]
 
+    def scored(self) -> Sequence[TrialRecord]:
+        """Those of the leaderboard that have a score: completed, or stopped on the way."""
+        return [trial for trial in self.leaderboard() if trial.miou is not None]
+
+    def completed(self) -> Sequence[TrialRecord]:
+        """Those of the leaderboard that were scored after the full budget: these alone compare with each other."""
+        return [trial for trial in self.scored() if trial.status == Status.COMPLETED]
+
     def in_order_of_finishing(self) -> Sequence[TrialRecord]:
         """Those of the leaderboard, the first to finish first."""
         ended = [(trial.ended.time_s, trial.proposed.trial) for trial in self.finished if trial.ended and trial.is_comparable]

@@ -69,7 +69,7 @@ class _Rung:
 
 
 def _scores_by_rung(record: SearchRecord) -> list[_Rung]:
-    scored = [trial for trial in record.leaderboard() if trial.miou is not None]
+    scored = record.scored()
     rungs = []
     for index in range(max((len(trial.rungs) for trial in scored), default=0)):
         reached = [trial for trial in scored if len(trial.rungs) > index]

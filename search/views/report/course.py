@@ -92,7 +92,7 @@ def course(events: Sequence[Event], record: SearchRecord) -> Course:
 
 def rung_courses(record: SearchRecord) -> list[RungCourse]:
     """One for each rung that a finished trial with a score reached."""
-    scored = [trial for trial in record.leaderboard() if trial.miou is not None]
+    scored = record.scored()
     stopped = Counter(len(trial.rungs) for trial in scored if trial.status == Status.STOPPED)
     correlations = {found.rung: found for found in rung_correlations(record)}
     longest = max((trial.rungs for trial in scored), key=len, default=[])

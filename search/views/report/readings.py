@@ -67,7 +67,7 @@ def _progress(record: SearchRecord) -> str:
 
 def of_scores(record: SearchRecord, rungs: Sequence[RungCourse]) -> str:
     """How the completed trials' scores spread, and who is not among them."""
-    mious = [trial.miou for trial in record.leaderboard() if trial.status == Status.COMPLETED and trial.miou is not None]
+    mious = [trial.miou for trial in record.completed() if trial.miou is not None]
     stopped = sum(rung.stopped for rung in rungs)
     others = f"; {stopped:,} stopped ones are drawn at the rung where they ended and cannot be compared with them"
     if len(mious) < 2:
