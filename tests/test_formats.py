@@ -162,7 +162,7 @@ FORMATS = {
     "journal": Format(as_journal, read_events, "journal.jsonl", reads=TORN),
     "packed journal": Format(as_packed_journal, read_events, "journal.jsonl.gz", reads=("empty", "missing", "unreadable")),
     "cell": Format(as_text(json.dumps(CELL)), CellSpec.read, "cell.json", is_text=True),
-    "listed cells": Format(as_text(json.dumps([CELL])), lambda path: listed_in(str(path)), "cells.json", is_text=True),
+    "listed cells": Format(as_text(json.dumps([CELL])), listed_in, "cells.json", is_text=True),
     "manifest": Format(as_text(json.dumps(MANIFESTED)), lambda path: read_manifest(path.parent), MANIFEST, is_text=True),
     "classes": Format(as_text("cat\ndog\n"), read_class_list, "classes.txt", is_text=True, reads=("empty", *TEXTS)),
     "colours": Format(as_text("cat 1 2 3\ndog 4 5 6\n"), read_class_list, "classes.txt", is_text=True, reads=("empty", *TEXTS)),

@@ -26,5 +26,5 @@ def failures(records: Iterable[SearchRecord]) -> str:
 
 
 def no_score_code(records: Iterable[SearchRecord]) -> int:
-    """The exit code of what ran to its end: 1 where nothing has a score."""
-    return 0 if any(trial.miou is not None for record in records for trial in record.finished) else 1
+    """The exit code of what ran to its end: 1 where nothing has a score that counts."""
+    return 0 if any(record.scored() for record in records) else 1

@@ -67,7 +67,7 @@ def differences(line: Sequence[TrialRecord]) -> Mapping[int, frozenset[int]]:
 
 
 def _had_ended(trial: TrialRecord, later: TrialRecord) -> bool:
-    return trial.ended is not None and trial is not later and trial.ended.time_s <= later.proposed.time_s
+    return trial.ended is not None and trial is not later and trial.ended_at < later.proposed_at
 
 
 def _alike(one: CellSpec, mine: int, other: CellSpec, theirs: int) -> bool:

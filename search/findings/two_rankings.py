@@ -138,8 +138,8 @@ class Ranking:
                 f"{points(best.miou - expected)} points: {points(expected)} % is to be expected (shrunk mean)."
             )
         if self.others:
-            fewer = ", ".join(f"{row.cell.digest[:8]} ({len(row.by_seed)})" for row in self.others)
-            said.append(f"Not ranked, as they completed fewer than {len(self.seeds)} seeds: {fewer}.")
+            lacking = ", ".join(f"{row.cell.digest[:8]} ({len(row.by_seed)} completed)" for row in self.others)
+            said.append(f"Not ranked, as they have not completed the {len(self.seeds)} seeds of the others: {lacking}.")
         said.extend(_spending(self))
         return said
 

@@ -100,7 +100,7 @@ class WhatMattered:
 
 
 def what_mattered(record: SearchRecord) -> WhatMattered | None:
-    """Importance and effect of every choice; None of fewer than ``FEWEST`` cells with a score.
+    """Importance and effect of every choice; None of fewer than ``FEWEST`` cells with a score, or hardly more than choices.
 
     Importances look at the leaderboard, and so at stopped cells, too. Effects are those of a linear model of all choices
     together, at the rung that no scheduler has selected; their intervals hold for all choices together (Bonferroni). Both take
@@ -118,6 +118,8 @@ def what_mattered(record: SearchRecord) -> WhatMattered | None:
     importances = _importances({name: of_all[::every] for name, of_all in groups.items()})
     rung = fair_rung(ranked)
     reached = [place for place, trial in enumerate(ranked) if len(trial.rungs) >= rung]
+    if len(reached) < len(asked) + 2:
+        return None
     mious_N = np.array([ranked[place].rungs[rung - 1].miou for place in reached])
     values_NK = np.stack([values[reached] for _, values in asked], axis=1)
     effects, explained = linear_effects(values_NK, mious_N, 1 - (1 - LEVEL) / len(asked))

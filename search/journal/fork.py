@@ -22,13 +22,13 @@ def inherit(parent: KeptSearch, fingerprint: Mapping[str, Any], plan: Plan, resc
     as in recorded tables, the last one counts: the first may be what it was chosen by.
 
     Args:
-        rescore: so many of the best whose scores are not comparable, and which the budget allows, are scored first.
+        rescore: so many of the best that space and budget allow are scored first, where their scores are not comparable.
     """
     as_parent, as_child = ({key: how.get(key) for key in SCORING} for how in (parent.record.fingerprint, fingerprint))
     scores_alike = not differences(as_parent, as_child)
     last = {trial.cell.digest: trial for trial in parent.record.finished}
     ranked = [trial for trial in parent.record.leaderboard() if trial is last.get(trial.cell.digest)]
-    best_first = [trial for trial in ranked if trial.miou is not None and plan.allows(trial.cell)]
+    best_first = [trial for trial in ranked if trial.miou is not None and trial.cell in plan.space and plan.allows(trial.cell)]
     first = set() if scores_alike else {trial.cell.digest for trial in best_first[:rescore]}
     time_s = now_s()
     inherited: list[TrialInherited] = []

@@ -32,6 +32,7 @@ class TrialRecord:
         is_comparable: whether its scores were got as this search gets them, and its cost is within the budget.
         comes_first: whether this search scores its cell before any that it proposes itself.
         trains_through: whether somebody wished that no scheduler stops it.
+        proposed_at, ended_at: the number of the event; clocks may go back between two of them.
     """
 
     proposed: CellProposed
@@ -41,6 +42,8 @@ class TrialRecord:
     is_comparable: bool = True
     comes_first: bool = False
     trains_through: bool = False
+    proposed_at: int = 0
+    ended_at: int = 0
 
     @property
     def cell(self) -> CellSpec:
@@ -79,7 +82,7 @@ class SearchRecord:
     Attributes:
         settings: as the search was last opened with: the number of trials may change.
         trials: by number, inherited ones included.
-        accepted: of the digests of its code, those that were changed as of no consequence: from what to what.
+        accepted: of the digests of its code, those that were changed as of no consequence: from the first to the last.
         left_out: GPUs that get no further trials since the search was last opened.
         ends: how many of the search's own trials ended in which way; one that is tried again has not ended.
         repeats: trials of cells that were scored before. They tell how sure scores are, and are counted and ranked nowhere.
@@ -96,28 +99,32 @@ class SearchRecord:
         self.left_out: list[DeviceLeftOut] = []
         self.num_inherited = 0
         self.repeats: dict[int, TrialRecord] = {}
+        self._num_events = 0
         for event in events:
             self.apply(event)
 
     def apply(self, event: Event) -> None:
         """Take in the next event."""
+        self._num_events += 1
         match event:
             case SearchOpened():
                 self.opened, self.closed, self.settings = self.opened or event, None, event.settings
-                self.accepted |= event.accepted
+                self.accepted |= {
+                    code: (self.accepted.get(code, change)[0], change[1]) for code, change in event.accepted.items()
+                }
                 self.left_out = []
             case TrialInherited():
-                self.trials[event.trial] = _inherited(event)
+                self.trials[event.trial] = _inherited(event, self._num_events)
                 self.num_inherited += 1
                 self._rank(self.trials[event.trial])
             case CellProposed():
-                self.trials[event.trial] = TrialRecord(event)
+                self.trials[event.trial] = TrialRecord(event, proposed_at=self._num_events)
                 if event.repeats is not None:
                     self.repeats[event.trial] = self.trials[event.trial]
             case RungReached():
                 self.trials[event.trial].rungs.append(event)
             case TrialEnded():
-                self.trials[event.trial].ended = event
+                self.trials[event.trial].ended, self.trials[event.trial].ended_at = event, self._num_events
                 if event.trial not in self.repeats:
                     self.ends[event.status] += 1
                     self._rank(self.trials[event.trial])
@@ -199,8 +206,7 @@ class SearchRecord:
 
     def in_order_of_finishing(self) -> Sequence[TrialRecord]:
         """Those of the leaderboard, the first to finish first."""
-        ended = [(trial.ended.time_s, trial.proposed.trial) for trial in self.finished if trial.ended and trial.is_comparable]
-        return [self.trials[number] for _, number in sorted(ended)]
+        return sorted((trial for trial in self.finished if trial.is_comparable), key=lambda trial: trial.ended_at)
 
     def _reopen(self, event: TrialsReopened) -> None:
         for trial in (self.trials[number] for number in event.trials):
@@ -215,7 +221,7 @@ class SearchRecord:
             self._ranked.add(trial.evaluation())
 
 
-def _inherited(event: TrialInherited) -> TrialRecord:
+def _inherited(event: TrialInherited, place: int) -> TrialRecord:
     number, time_s = event.trial, event.time_s
     rungs = [
         RungReached(number, rung, iteration, miou, loss, elapsed_s, rung < len(event.rungs), "inherited", time_s)
@@ -228,4 +234,6 @@ def _inherited(event: TrialInherited) -> TrialRecord:
         event.source,
         event.is_comparable,
         event.comes_first,
+        proposed_at=place,
+        ended_at=place,
     )

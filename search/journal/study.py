@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from data.datasets.contract import printable
 from models.latency import latency_of
 from models.spec import CellSpec
 from search.deciding.algorithms.base import SpaceExhaustedError, repeat_seed
@@ -155,7 +156,8 @@ class Study:
         return decision.goes_on
 
     def failed(self, trial: int, status: Status, reason: str) -> None:
-        """A trial ended without a score."""
+        """A trial ended without a score. Of its reason, bytes of file names that are no UTF-8 are left out."""
+        reason = printable(reason)
         self._append(TrialEnded(trial, status, reason, self.record.trials[trial].elapsed_s, now_s()))
         if status == Status.FAILED and self._give_up_after is not None:
             self._failed_alike = [*(other for other in self._failed_alike if _alike(other, reason)), reason]
@@ -174,7 +176,8 @@ class Study:
         """Say that the search is complete, if it is over."""
         if self.is_over and not self.is_complete and not self.trouble and not self.stopped:
             repeated = f", {len(self.record.repeats)} of them scored twice" if self.record.repeats else ""
-            all_trials = "1 trial" if self.plan.trials == 1 else f"{self.plan.trials} trials"
+            count = max(self.plan.trials, self.record.num_proposed)
+            all_trials = "1 trial" if count == 1 else f"{count} trials"
             self._append(SearchClosed((self._exhausted or all_trials) + repeated, now_s()))
 
     @property

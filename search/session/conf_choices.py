@@ -51,7 +51,9 @@ def shared_arguments(given: Sequence[str], opened: SearchOpened) -> list[str]:
     arguments = tuple(known.get("arguments") or ())
     given = [*(text for text in arguments if text.startswith("--") and text not in given), *given]
     is_chosen = any(text.startswith("experiment=") for text in given)
-    own = Overrides(arguments).of(*(group for group in SHARED if group != "output_dir"))
+    said = {text.partition("=")[0] for text in given}
+    of_search = Overrides(arguments).of(*(group for group in SHARED if group != "output_dir"))
+    own = [text for text in of_search if text.partition("=")[0] not in said]
     if own and not any(text.split("=")[0] in GROUPS for text in given) and not is_chosen:
         return [*given, *own]
     missing = [group for group in GROUPS if not is_chosen and not any(text.startswith(f"{group}=") for text in given)]

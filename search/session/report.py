@@ -45,7 +45,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
         readings.state(gone),
         readings.best_cell(record, gone),
         searched(named, record.accepted),
-        checklist(named, gone, noise, own, search.recorded.algorithm == "Uniform"),
+        checklist(named, record, gone, noise, own, search.recorded.algorithm == "Uniform"),
         gone,
         rungs,
         readings.of_rungs(rungs),

@@ -132,10 +132,12 @@ class Session:
     def _headline(self, record: SearchRecord, resumed: Sequence[int]) -> str:
         parts = [self.title]
         if record.num_inherited:
-            trial = record.trials[0]
-            begins = f"it begins with {counted(record.num_inherited, 'cell')} of {trial.source}"
-            otherwise = ", which were scored otherwise: they guide proposals and are not ranked"
-            parts.append(begins if trial.is_comparable else begins + otherwise)
+            inherited = [trial for trial in record.trials.values() if trial.source]
+            begins = f"it begins with {counted(len(inherited), 'cell')} of {inherited[0].source}"
+            guides = sum(not trial.is_comparable for trial in inherited)
+            which = "which were" if guides == len(inherited) else f"of which {guides:,} {'was' if guides == 1 else 'were'}"
+            otherwise = f", {which} scored otherwise or cost too much: they guide proposals and are not ranked"
+            parts.append(begins + otherwise if guides else begins)
         if record.num_ended:
             done = f"{record.num_ended} {'is' if record.num_ended == 1 else 'are'} done already"
             if failed := record.ends[Status.FAILED]:
@@ -143,7 +145,8 @@ class Session:
                 done += f", of which {failed} failed {again}"
             parts.append(done)
         if resumed:
-            parts.append(f"to the full budget goes trial {', '.join(map(str, resumed))}")
+            goes = "trial {} continues" if len(resumed) == 1 else "trials {} continue"
+            parts.append(f"{goes.format(', '.join(map(str, resumed)))} to the full budget")
         return "; ".join(parts)
 
     def _run_study(

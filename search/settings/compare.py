@@ -1,15 +1,19 @@
 """What ``dpc compare`` is told."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.config import Config, ConfigError
 from search.deciding.space import CellSpace
-from search.journal.fingerprints import differences
+from search.journal.fingerprints import differences, flat
 from search.journal.folder import KeptSearch, open_search
 from search.journal.fork import SCORING
 from search.settings.places import FolderName, OutputFolder
+
+DECIDES = ("space", "algorithm", "scheduler", "budget", "prior", "first", "latency", "deterministic")
+"""Settings that make one way to search, beside those that decide what a score means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +21,8 @@ class CompareSettings:
     """Searches that are one experiment.
 
     Attributes:
-        ways: the searches of each way to search, by algorithm and scheduler, in the order of their seeds.
+        ways: the searches of each way to search in the order of their seeds, by its algorithm and scheduler; a second way with
+            the same ones is named after its first search.
         label: of the folder for what is written.
     """
 
@@ -52,16 +57,16 @@ def _check_scored_alike(searches: Sequence[KeptSearch]) -> None:
 
 def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSearch]]:
     """Named by what they are; by their settings, too, where several have one name."""
-    by_settings: dict[tuple[str, str], list[KeptSearch]] = {}
+    by_settings: dict[str, list[KeptSearch]] = {}
     for search in sorted(searches, key=_seed):
-        chosen = {group: search.opened.fingerprint.get(group, {}) for group in ("algorithm", "scheduler")}
-        by_settings.setdefault((str(chosen["algorithm"]), str(chosen["scheduler"])), []).append(search)
+        decided = dict(flat({group: search.opened.fingerprint.get(group) for group in DECIDES}))
+        by_settings.setdefault(json.dumps(decided, sort_keys=True), []).append(search)
     seeds = {tuple(map(_seed, of_way)) for of_way in by_settings.values()}
     if len(by_settings) > 1 and len(seeds) > 1:
         each = "; ".join(f"{_names(of_way)}: {list(map(_seed, of_way))}" for of_way in by_settings.values())
         raise ConfigError(f"names: every way to search needs the same seeds, got {each}.")
     if any(len(set(of_way)) < len(of_way) for of_way in seeds):
-        raise ConfigError(f"names: two searches have one algorithm, scheduler and seed: {_names(searches)}.")
+        raise ConfigError(f"names: two searches have the same settings and seed: {_names(searches)}.")
     named: dict[tuple[str, str], list[KeptSearch]] = {}
     in_order = sorted(by_settings.values(), key=lambda of_way: searches.index(of_way[0]))
     for of_way in in_order:

@@ -24,6 +24,7 @@ from models.settings import HUB, SEEDS, BackboneChoice
 from models.spec import CellError, CellSpec
 from search.config import At, Config, Overrides
 from search.deciding.algorithms.base import Algorithm
+from search.deciding.algorithms.listed import Listed
 from search.deciding.algorithms.prior import NearPrior, Prior
 from search.deciding.budget import Budget, check_latency
 from search.deciding.policy import Plan
@@ -224,10 +225,14 @@ class Deciding:
 
     def fingerprint(self, config: Config) -> dict[str, Any]:
         """What a search that goes on must find as it was; of what its files held, for they may change."""
+        decided = config.plain(*DECIDING)
+        if isinstance(self.algorithm, Listed):
+            cells = [cell.digest for cell in self.algorithm.cells]
+            decided["algorithm"] = {"kind": decided["algorithm"]["kind"], "cells": cells}
         first = {"first": [cell.digest for cell in self.first_cells]} if self.first else {}
         prior = {"prior": self.expected.recorded} if self.expected else {}
         latency = {"latency": self.timed.recorded} if self.timed else {}
-        return {**config.plain(*DECIDING), **first, **prior, **latency}
+        return {**decided, **first, **prior, **latency}
 
 
 def read_trusted(name: str, space: CellSpace, setting: str) -> CellSpec:

@@ -14,6 +14,8 @@ CELLS = ("cell", "prior.cell")
 """Each may be one of conf/cell/ by name."""
 READ_AS_TEXT = ("output_dir", "images", *CELLS)
 """Paths that a command reads otherwise than by the type of a field."""
+FIRST = "first"
+"""A search's list of cells, each a name or a file; of ``dpc fidelity`` it is a protocol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,16 @@ def _command(command: str, *arguments: str) -> list[str]:
         if value is not None and (key not in CELLS or Path(value).is_file()):
             paths[key] = str(absolute(value))
     given = {key: inner.optional(key, str) for key in paths}
-    return [command, *options, *overrides, *(f"{key}={quoted(path)}" for key, path in paths.items() if path != given[key])]
+    changed = [f"{key}={quoted(path)}" for key, path in paths.items() if path != given[key]]
+    return [command, *options, *overrides, *changed, *_first(inner)]
+
+
+def _first(inner: Config) -> list[str]:
+    """``first`` with absolute paths, where it has files."""
+    cells = inner.plain(FIRST)[FIRST] if FIRST in inner else []
+    if not isinstance(cells, list) or not any(Path(cell).is_file() for cell in cells):
+        return []
+    return [f"{FIRST}=[{','.join(quoted(str(absolute(cell))) if Path(cell).is_file() else quoted(cell) for cell in cells)}]"]
 
 
 def _options(given: Sequence[str]) -> tuple[list[str], str | None]:

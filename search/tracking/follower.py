@@ -57,7 +57,8 @@ class TrackingThread(threading.Thread):
     """Follows a journal and keeps the tracker up to date beside the search, which it never stops or delays.
 
     Args:
-        results: writes the files of a search that still runs, and names them; they are attached every ``RESULTS_S``.
+        results: writes the files of a search that still runs, and names them: every ``RESULTS_S``, whether the tracker answers
+            or not; they are attached once it does.
         say: told in a line when the tracker begins to fail.
         safe_bytes: how much of the journal is on the disk for good: no tracker shall show what a power cut takes back.
         draw: draws a cell into a file, for the runs of the best.
@@ -93,16 +94,18 @@ class TrackingThread(threading.Thread):
     def run(self) -> None:
         """Sync until closed; an error is kept, waited for, and tried again."""
         wait_s, backoff = POLL_S, Backoff(*RETRY_S)
+        unattached: Sequence[Path] = ()
         while not self._abandoned.is_set():
             is_last = self._closing.is_set()
             try:
                 with one_line_errors(self._tracking):
                     self._projection.sync(self._abandoned.is_set)
                     if is_last:
-                        self._projection.attach(self._files, draws=self._projection.record.closed is not None)
-                    elif time.monotonic() >= self._results_at_s:
-                        self._results_at_s = time.monotonic() + RESULTS_S
-                        self._projection.attach(self._results(self._projection.record))
+                        files = self._files or unattached
+                        self._projection.attach(files, draws=self._projection.record.closed is not None)
+                    elif unattached:
+                        self._projection.attach(unattached)
+                        unattached = ()
                 self.last_error, wait_s = None, POLL_S
                 backoff.reset()
                 self._is_complete = is_last and not self._abandoned.is_set()
@@ -112,8 +115,19 @@ class TrackingThread(threading.Thread):
                 self.last_error, wait_s = str(error), backoff.next_s()
             if is_last:
                 break
+            if time.monotonic() >= self._results_at_s:
+                self._results_at_s = time.monotonic() + RESULTS_S
+                unattached = self._renewed(unattached)
             self._closing.wait(wait_s)
         self._projection.close()
+
+    def _renewed(self, before: Sequence[Path]) -> Sequence[Path]:
+        """The files of the search as the journal now stands; those of ``before`` where they cannot be written now."""
+        try:
+            return self._results(self._projection.record)
+        except Exception as error:
+            self._say(f"The results of the search are not renewed: {error}")
+            return before
 
     def close(self, timeout_s: float, files: Sequence[Path] = ()) -> bool:
         """Tell the tracker the rest and attach ``files`` to the search's run.

@@ -55,6 +55,7 @@ class SearchRuns:
         self._tracker, self._opened = tracker, opened
         self._id = short_digest([opened.name, dict(opened.fingerprint), opened.time_s])
         self._ended_s: dict[int, float] = {}
+        self._scored = set[int]()
         self._search: Run | None = None
         self._trials: dict[int, str] = {}
         self._rungs_told: dict[int, int] = {}
@@ -81,7 +82,8 @@ class SearchRuns:
     def tell_trial(self, trial: TrialRecord) -> None:
         """Write what is new of ``trial``."""
         number, ended = trial.proposed.trial, trial.ended
-        if self._cells.pop(number, cell_tag(trial.cell)[CELL_TAG]) != cell_tag(trial.cell)[CELL_TAG]:
+        is_other_cell = self._cells.pop(number, cell_tag(trial.cell)[CELL_TAG]) != cell_tag(trial.cell)[CELL_TAG]
+        if is_other_cell or (number in self._scored and trial.ended and trial.miou is None):
             self._forget(number)
         run_id = self._trials.get(number) or self._create_trial(trial)
         told = self._rungs_told.get(number, -1)
@@ -108,6 +110,8 @@ class SearchRuns:
             has_score = ended.status in (Status.COMPLETED, Status.STOPPED)
             self._tracker.end(run_id, "FINISHED" if has_score else "FAILED", ended.time_s)
             self._ended_s[number] = ended.time_s
+            if trial.miou is not None:
+                self._scored.add(number)
 
     def show_end_of(self, trial: TrialRecord) -> bool:
         """Whether the tracker has the trial's end: the latest, where it was tried again."""
@@ -141,8 +145,7 @@ class SearchRuns:
             points.append(Point(end.time_s, finished, values | {"trials_finished": finished}))
         tags = {"status": "complete" if record.closed else "running"}
         tags |= {key: str(record.settings[key]) for key in RENEWED if key in record.settings}
-        if record.closed:
-            tags["reason"] = record.closed.reason
+        tags["reason"] = record.closed.reason if record.closed else ""
         if ends and (best := ends[-1].best):
             tags["best"] = f"{_trial_name(best)}: {best.cell}"
         self._tracker.log(self._search_run, self._params, points, tags)
@@ -202,14 +205,17 @@ class SearchRuns:
             self._rungs_told[trial] = int(run.data.metrics.get("rung", -1)) if is_known else -1
             if is_known and run.info.status in ("FINISHED", "FAILED"):
                 self._ended_s[trial] = run.info.end_time / 1000
+            if "final_miou_percent" in run.data.metrics:
+                self._scored.add(trial)
         else:  # the answer to its creation was lost, and it was created again
             self._tracker.client.delete_run(run.info.run_id)
 
     def _forget(self, trial: int) -> None:
-        """A driver whose end of the journal was lost with its disk gave this number to another cell."""
+        """Its run is of another cell, lost with a driver's disk, or has the score of an end that no longer counts."""
         self._tracker.client.delete_run(self._trials.pop(trial))
         del self._rungs_told[trial]
         self._ended_s.pop(trial, None)
+        self._scored.discard(trial)
         self._ranks.pop(trial, None)
         self._drawn.discard(trial)
 

@@ -1,5 +1,7 @@
 """Paths and names as a person writes them: absolute before anything is sent, texts whatever they look like."""
 
+import json
+
 import pytest
 
 from data.cache.settings import CacheSettings
@@ -66,6 +68,13 @@ def test_a_prior_cell_and_a_table_of_latencies_are_sent_by_their_paths(here):
     sent = _command("search", "prior.cell=mine.json", "latency.table=t.json")
     assert {f"prior.cell='{here}/mine.json'", f"latency.table='{here}/t.json'"} <= set(sent)
     assert not [text for text in _command("search", "prior.cell=aspp") if text.startswith("prior.cell='")]
+
+
+def test_cells_that_come_first_and_a_list_of_cells_are_sent_by_their_paths(here):
+    (here / "mine.json").write_text(json.dumps([{"op": "conv", "kernel": 1, "rate": [1, 1], "input": -1}]))
+    assert _command("search", "first=[mine.json,aspp]")[-1] == f"first=['{here}/mine.json','aspp']"
+    assert [text for text in _command("search", "first=[aspp]") if text.startswith("first")] == ["first=[aspp]"]
+    assert f"algorithm.file='{here}/mine.json'" in _command("search", "algorithm=listed", "algorithm.file=mine.json")
 
 
 def test_options_of_a_command_that_is_submitted_go_with_it(here):

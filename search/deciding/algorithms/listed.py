@@ -30,14 +30,14 @@ class Listed:
         raise SpaceExhaustedError(f"all {len(self.cells)} listed cells have been proposed, or are over the budget")
 
 
-def listed_in(file: str) -> Listed:
+def listed_in(file: Path) -> Listed:
     """The cells of a JSON file: a list of cells, each as ``CellSpec.to_json`` writes it.
 
     Raises:
         ValueError: there is no such file, or it holds something else.
     """
     try:
-        entries = read_json(Path(file))
+        entries = read_json(file)
     except (OSError, ValueError) as error:
         raise UserError(f"algorithm.file: {file} cannot be read as JSON ({error}).") from error
     if not isinstance(entries, list) or not entries:

@@ -48,8 +48,10 @@ class Predictor:
         for name in ("num_initial", "refit_every", "trees", "num_candidates", "elite"):
             if getattr(self, name) < 1:
                 raise ValueError(f"algorithm.{name} must be at least 1, got {getattr(self, name)}.")
-        if self.history < 10:
-            raise ValueError(f"algorithm.history must be at least 10, got {self.history}.")
+        if self.history < max(10, self.num_initial):
+            raise ValueError(
+                f"algorithm.history must be at least 10 and algorithm.num_initial, {self.num_initial}, got {self.history}."
+            )
 
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
         # Rounded down: a set that stays the same for many proposals.

@@ -7,6 +7,7 @@ from search.findings.control import Control
 from search.findings.leaderboard import counted
 from search.findings.search_noise import SearchNoise
 from search.journal.events import SearchOpened
+from search.journal.record import SearchRecord
 from search.journal.recorded import Recorded
 from search.views.report.course import Course, in_time
 from search.views.report.searched import Fact, in_words
@@ -15,7 +16,12 @@ UNKNOWN = "the journal does not know: yours to say"
 
 
 def checklist(
-    opened: SearchOpened, course: Course, noise: SearchNoise | None, control: Control | None, is_random: bool
+    opened: SearchOpened,
+    record: SearchRecord,
+    course: Course,
+    noise: SearchNoise | None,
+    control: Control | None,
+    is_random: bool,
 ) -> list[Fact]:
     """Question and answer; what a journal cannot know is said to be the author's.
 
@@ -34,21 +40,31 @@ def checklist(
         "How they were tuned, at what cost": UNKNOWN,
         "Seeds": f"search {seed}, and one for each training, in the journal; {repeatable}",
         "Data and splits": f"{_splits(known)}; the search selected on the second",
-        "Same data, space, code and training for all cells": "yes: the fingerprint below may not change",
+        "Same data, space, code and training for all cells": _sameness(record),
         "Hardware and versions": in_words(known["machine"]) if "machine" in known else UNKNOWN,
         "Performance over time": "the figure of progress above",
         "Beside random search": "this is random search" if is_random else _beside_random(control),
-        "Several runs": (
-            f"one search; {noise.repeated} cells scored twice, sd {100 * noise.noise.sd:.2f} points between seeds"
-            if noise
-            else "one search, each cell once; dpc compare puts several beside each other"
-        ),
+        "Several runs": _runs(record, noise),
         "Cost of the whole search": (
             f"{in_time(course.trial_s)} of trials in {in_time(course.wall_s)}, started {counted(course.starts, 'time')}; "
             "re-ranking, retraining and searches before this one are not in it"
         ),
     }
     return [Fact(question, answer) for question, answer in answers.items()]
+
+
+def _sameness(record: SearchRecord) -> str:
+    changed = [f"{code} from {was} to {now}" for code, (was, now) in record.accepted.items()]
+    if not changed:
+        return "yes: the fingerprint below may not change"
+    return f"but for code that was changed on the way, of no consequence as a person said: {', '.join(changed)}"
+
+
+def _runs(record: SearchRecord, noise: SearchNoise | None) -> str:
+    if noise:
+        return f"one search; {noise.repeated} cells scored twice, sd {100 * noise.noise.sd:.2f} points between seeds"
+    repeated = f"{counted(len(record.repeats), 'cell')} scored twice" if record.repeats else "each cell once"
+    return f"one search, {repeated}; dpc compare puts several beside each other"
 
 
 def _splits(known: Mapping[str, Any]) -> str:

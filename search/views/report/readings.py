@@ -43,7 +43,10 @@ def best_cell(record: SearchRecord, course: Course) -> str:
     costs = f"{quantity(best.proposed.params)} params and {quantity(best.proposed.madds)} multiply-adds"
     name = "best cell" if course.closed else "best cell so far"
     text = f"The {name} scores {percent(best.miou)} % mIoU {record.scored_on}, with {costs}"
-    return f"{text}." if best.status == Status.COMPLETED else f"{text}, at rung {len(best.rungs)}: no trial has completed yet."
+    if best.status == Status.COMPLETED:
+        return f"{text}."
+    where = "where it was stopped" if record.completed() else "and no trial has completed yet"
+    return f"{text}, at rung {len(best.rungs)}, {where}."
 
 
 def of_progress(record: SearchRecord, control: Control | None) -> str:
@@ -163,6 +166,13 @@ def of_contributions(contributions: Contributions) -> str:
     return f"The projection reads b{most + 1} ({cell.branches[most]}) with the largest weights, {share:.0f} % of all."
 
 
+def _how_lucky(record: SearchRecord, noise: SearchNoise | None) -> str:
+    if noise:
+        return "How much is measured above."
+    twice = "Too few cells were" if record.repeats else "No cell was"
+    return f"{twice} scored twice (noise=8), so how much is not known."
+
+
 _WHOSE_SCORES = {
     "on the proxy task": (
         "Scores are those of the proxy task: the cell on cached features of a frozen backbone, on the data that the search "
@@ -179,7 +189,7 @@ def limits(record: SearchRecord, course: Course, noise: SearchNoise | None) -> l
     said = [
         _WHOSE_SCORES[record.scored_on],
         "The best of many is partly luck: with another seed it would score lower more often than higher. "
-        + ("How much is measured above." if noise else "No cell was scored twice (noise=8), so how much is not known.")
+        + _how_lucky(record, noise)
         + " What is drawn, and written as mIoU, is what was found: the score that the ranking selected on.",
         "How much an operator helps cannot be read from how often good cells have it: the algorithm chose what was tried.",
         "Hours are those of the machines that were used; the journal names the driver's hardware alone.",

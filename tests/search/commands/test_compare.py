@@ -101,7 +101,7 @@ def test_what_a_fork_begins_with_cost_its_parents_hours():
         ("[uniform-0,nobody]", "names: no search 'nobody'"),
         ("[uniform-0,near_best-1]", "names: every way to search needs the same seeds, got uniform-0: [0]; near_best-1: [1]."),
         ("[uniform-0,other]", "names: other scores otherwise than uniform-0 (proxy.filters was None and is 7)."),
-        ("[uniform-0,again]", "names: two searches have one algorithm, scheduler and seed: uniform-0, again."),
+        ("[uniform-0,again]", "names: two searches have the same settings and seed: uniform-0, again."),
     ],
 )
 def test_what_cannot_be_compared_is_refused(four, names, says):
@@ -110,6 +110,16 @@ def test_what_cannot_be_compared_is_refused(four, names, says):
     refused = dpc(four, "compare", f"names={names}")
     assert refused.returncode == 2
     assert says in refused.stderr
+
+
+@pytest.mark.parametrize("setting", ["space", "budget", "prior", "first", "deterministic"])
+def test_searches_that_decide_otherwise_are_another_way(four, setting):
+    for seed in (0, 1):
+        searched(four, f"other-{seed}", "uniform", seed, **{setting: {"kind": "Other"}})
+    done = dpc(four, "compare", "names=[uniform-0,uniform-1,other-0,other-1]")
+    assert done.returncode == 0, done
+    rows = list(csv.DictReader((four / "comparison" / "comparison.csv").open()))
+    assert [(row["algorithm"], row["searches"]) for row in rows[:2]] == [("Uniform", "2"), ("Uniform (other-0)", "2")]
 
 
 def test_without_a_score_there_is_nothing_to_compare(four):

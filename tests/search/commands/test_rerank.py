@@ -7,13 +7,16 @@ from statistics import fmean
 import pytest
 
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
+from search.config import load
 from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.algorithms.listed import Listed, listed_in
 from search.deciding.outcomes import Evaluation, Finished, Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
 from search.findings.two_rankings import as_csv, best_cells, proxy_correlation, reranked
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
+from search.journal.fingerprints import differences
 from search.journal.record import SearchRecord
+from search.settings.groups import Deciding
 
 SPACE = CellSpace(1, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6])})
 CELLS = [CellSpec((Branch(-1, AtrousConv((1, rate))),)) for rate in (1, 3, 6, 9, 12, 15)]
@@ -60,7 +63,10 @@ def test_a_cell_that_completed_fewer_seeds_is_not_ranked_by_their_luck():
     ranking = reranked(best_cells(record([0.3, 0.5, 0.4]), 3), lucky)
     assert [row.cell for row in ranking.rows] == [CELLS[0], CELLS[2], CELLS[1]]
     assert [row.cell for row in ranking.others] == [CELLS[1]]
-    assert f"Not ranked, as they completed fewer than 2 seeds: {CELLS[1].digest[:8]} (1)." in ranking.verdict()
+    assert (
+        f"Not ranked, as they have not completed the 2 seeds of the others: {CELLS[1].digest[:8]} (1 completed)."
+        in ranking.verdict()
+    )
     assert [row["rank"] for row in csv.DictReader(io.StringIO(as_csv(ranking)))] == ["1", "2", ""]
 
 
@@ -145,7 +151,22 @@ def test_listed_cells_are_proposed_in_their_order_each_once():
 def test_a_file_lists_the_cells_of_a_study(tmp_path):
     file = tmp_path / "cells.json"
     file.write_text(json.dumps([cell.to_json() for cell in CELLS]))
-    assert listed_in(str(file)) == Listed(tuple(CELLS))
+    assert listed_in(file) == Listed(tuple(CELLS))
+
+
+def test_a_search_of_listed_cells_is_known_by_the_cells_and_not_by_their_file(tmp_path):
+    files = [tmp_path / name for name in ("cells.json", "moved.json")]
+    for file in files:
+        file.write_text(json.dumps([cell.to_json() for cell in CELLS]))
+
+    def recorded(file):
+        config = load("search", ["algorithm=listed", f"algorithm.file={file}"])
+        return config.read(Deciding).fingerprint(config)
+
+    before = recorded(files[0])
+    assert differences(before, recorded(files[1])) == ""
+    files[0].write_text(json.dumps([cell.to_json() for cell in CELLS[1:]]))
+    assert differences(before, recorded(files[0])).startswith("algorithm.cells was ")
 
 
 @pytest.mark.parametrize(
@@ -156,4 +177,4 @@ def test_a_file_that_lists_no_cells_is_refused(tmp_path, text, says):
     file = tmp_path / "cells.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=says):
-        listed_in(str(file))
+        listed_in(file)

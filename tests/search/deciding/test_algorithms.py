@@ -343,7 +343,7 @@ def test_a_training_seed_depends_on_the_network_alone():
         (partial(Pareto, population_size=1), "algorithm.population_size must be at least 2, got 1"),
         (partial(Pareto, mutation=2), "algorithm.mutation must be from 0 to 1, got 2"),
         (partial(Predictor, trees=0), "algorithm.trees must be at least 1, got 0"),
-        (partial(Predictor, history=1), "algorithm.history must be at least 10, got 1"),
+        (partial(Predictor, history=19), "algorithm.history must be at least 10 and algorithm.num_initial, 20, got 19"),
     ],
 )
 def test_wrong_settings_are_refused(make, message):

@@ -1,9 +1,11 @@
 """What a person is told of trials without a score."""
 
+from dataclasses import replace
+
 from models.spec import CellSpec
 from search.deciding.outcomes import Status
 from search.findings.failures import failures, no_score_code
-from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
+from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited
 from search.journal.record import SearchRecord
 
 CELL = CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, 6], "input": -1}])
@@ -40,3 +42,10 @@ def test_a_search_without_a_score_is_a_failure_and_one_with_a_single_score_is_no
     nothing, one = record((Status.FAILED, "no")), record((Status.FAILED, "no"), (Status.COMPLETED, "full budget"))
     assert (no_score_code([nothing]), no_score_code([nothing, one])) == (1, 0)
     assert failures([record((Status.COMPLETED, "full budget"))]) == ""
+
+
+def test_a_score_that_another_search_got_otherwise_is_none():
+    rungs = ((10, 0.5, 1.0, 1.0),)
+    other = TrialInherited(0, "parent", False, CELL, 7, 1, 2, rungs, Status.COMPLETED, "full budget", 1.0, 0.0)
+    assert no_score_code([SearchRecord([other])]) == 1
+    assert no_score_code([SearchRecord([replace(other, is_comparable=True)])]) == 0

@@ -1,5 +1,6 @@
 """What explains the scores: found where it is planted, silent where there is nothing, and as sure as it says."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -96,6 +97,27 @@ def test_of_few_cells_or_where_nothing_was_left_to_choose_nothing_is_said():
     assert what_mattered(search_of(scored(FEWEST - 1, lambda cell, rng: rng.random()))) is None
     alone = CellSpace(1, {"a": PointwiseConvs()})
     assert what_mattered(search_of(scored(FEWEST, lambda cell, rng: 0.5, space=alone))) is None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An operator of a kind of its own."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def to_json(self) -> dict[str, str]:
+        return {"op": self.name}
+
+
+@pytest.mark.parametrize("count", [30, 34, 60])
+def test_where_there_are_hardly_more_cells_than_choices_nothing_is_said(count):
+    rng = Random(0)
+    cells = [CellSpec((Branch(BACKBONE, Kind(f"mine{rng.randrange(40)}")),)) for _ in range(count)]
+    found = what_mattered(search_of([(cell, rng.random()) for cell in cells]))
+    assert found is None or found.compared > len(found.choices) + 1
 
 
 def test_of_two_branches_depth_follows_from_what_reads_the_backbone_and_is_left_out():

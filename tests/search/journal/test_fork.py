@@ -170,6 +170,27 @@ def test_the_parents_best_are_scored_first_where_scores_do_not_compare(tmp_path,
     assert replay(read_events(tmp_path / "child.jsonl")[0], of_child).differences == ()
 
 
+def test_of_a_parents_best_those_outside_the_childs_space_are_neither_scored_first_nor_asked_for_their_cost(tmp_path):
+    better = [
+        CellProposed(4, cell(1, 3), 7, 100, 1000, 1.0),
+        RungReached(4, 1, 10, 0.3, 1.5, 2.0, False, "full budget", 2.0),
+        TrialEnded(4, Status.COMPLETED, "full budget", 2.0, 2.0),
+        CellProposed(5, cell(6, 9), 7, 100, 1000, 1.0),
+        RungReached(5, 1, 10, 0.9, 1.5, 2.0, False, "full budget", 2.0),
+        TrialEnded(5, Status.COMPLETED, "full budget", 2.0, 2.0),
+    ]
+    with Journal(tmp_path / JOURNAL) as journal:
+        journal.append(OPENED, *TRIALS, *better)
+
+    def cost_of(asked):
+        assert asked in PLAN.space
+        return CellCost(1, 2, 3, 4)
+
+    bounded = replace(PLAN, cost_of=cost_of, budget=Budget(params=100))
+    inherited = inherit(open_search(tmp_path), {"proxy": "another"}, bounded, rescore=2)
+    assert {trial.cell: trial.comes_first for trial in inherited} == {GOOD: True, cell(1, 3): True}
+
+
 def test_a_child_that_scores_as_its_parent_did_scores_none_of_its_cells_again(tmp_path):
     journalled(tmp_path / "parent" / JOURNAL, plan(12))
     inherited = inherit(open_search(tmp_path / "parent"), {}, plan(8), rescore=5)

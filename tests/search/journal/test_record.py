@@ -1,5 +1,7 @@
 """What events add up to."""
 
+from dataclasses import replace
+
 import pytest
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
@@ -81,11 +83,16 @@ def test_inherited_trials_are_ranked_where_they_are_comparable_and_count_as_no_t
     assert [one.trial for one in ranked(trial.evaluation() for trial in record.finished)] == [0, 2, 1]
 
 
-def test_trials_finish_in_the_order_of_their_ends():
-    record = SearchRecord(
-        [*trial(0, 0.5, status=Status.COMPLETED, end_s=9.0), *trial(1, 0.4, status=Status.STOPPED, end_s=3.0)]
-    )
+def test_trials_finish_in_the_order_of_their_ends_whatever_a_clock_says():
+    began, *ended_last = trial(0, 0.5, status=Status.COMPLETED, end_s=3.0)
+    record = SearchRecord([began, *trial(1, 0.4, status=Status.STOPPED, end_s=9.0), *ended_last])
     assert [found.proposed.trial for found in record.in_order_of_finishing()] == [1, 0]
+
+
+def test_code_that_was_changed_twice_is_told_from_the_first_to_the_last():
+    changes = [("aaaa", "bbbb"), ("bbbb", "cccc")]
+    record = SearchRecord([OPENED, *(replace(OPENED, accepted={"scoring_code": change}) for change in changes)])
+    assert record.accepted == {"scoring_code": ("aaaa", "cccc")}
 
 
 def test_a_search_that_is_resumed_is_open_again_and_gives_every_gpu_another_chance():

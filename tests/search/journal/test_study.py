@@ -165,6 +165,20 @@ def test_raising_the_number_of_trials_goes_on(tmp_path):
         assert study.record.num_ended == trials
 
 
+def test_a_search_that_is_given_fewer_trials_than_it_has_says_how_many_it_has(tmp_path):
+    for trials in (6, 3):
+        study = journalled(tmp_path / "journal.jsonl", plan(trials))
+    assert study.record.closed.reason == "6 trials"
+
+
+def test_a_reason_with_bytes_of_a_file_name_that_are_no_text_can_be_written_and_printed(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        study = open_study(journal, plan(1))
+        study.failed(study.propose().trial, Status.FAILED, "bad label in caf\udce9.png")
+    (ended,) = [event for event in read_events(tmp_path / "journal.jsonl")[0] if isinstance(event, TrialEnded)]
+    assert ended.reason.encode() == "bad label in caf\N{REPLACEMENT CHARACTER}.png".encode()
+
+
 def test_a_tiny_space_ends_complete_and_says_that_it_is_exhausted(tmp_path):
     space = CellSpace(1, {"atrous": AtrousConvs([1, 6])})
     study = journalled(tmp_path / "journal.jsonl", plan(100, space))

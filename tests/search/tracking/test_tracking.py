@@ -196,7 +196,8 @@ def test_a_closed_search_is_finished_and_runs_again_when_it_is_resumed(tracking,
     assert runs_of(tracking, request.node.name)[0].info.status == "FINISHED"
     write(journal, [opened(request.node.name, 2000.0)])
     track(journal, tracking)
-    assert runs_of(tracking, request.node.name)[0].info.status == "RUNNING"
+    search, _ = runs_of(tracking, request.node.name)
+    assert (search.info.status, search.data.tags["status"], search.data.tags["reason"]) == ("RUNNING", "running", "")
 
 
 def test_the_number_of_trials_is_that_of_the_last_time_that_the_search_was_opened(tracking, journal, request):
@@ -221,6 +222,16 @@ def test_the_run_of_a_trial_that_is_tried_again_is_running_until_it_ends_once_mo
     assert trials["3"].info.run_id == again.info.run_id
     assert (trials["3"].info.status, trials["3"].data.metrics["final_miou_percent"]) == ("FINISHED", 60.0)
     assert (search.data.metrics["best_miou_percent"], search.data.tags["best"][:5]) == (60.0, "#0003")
+
+
+def test_a_stopped_trial_that_fails_on_its_way_to_the_full_budget_keeps_no_final_score(tracking, journal, request):
+    track(journal, tracking)
+    assert runs_of(tracking, request.node.name)[1]["1"].data.tags["status"] == "stopped"
+    write(journal, [TrialsReopened((1,), 2000.0), TrialEnded(1, Status.FAILED, "no disk", 1.0, 2002.0)])
+    track(journal, tracking)
+    run = runs_of(tracking, request.node.name)[1]["1"]
+    assert (run.info.status, run.data.tags["reason"]) == ("FAILED", "no disk")
+    assert "final_miou_percent" not in run.data.metrics
 
 
 def test_a_trial_that_was_tried_again_while_nobody_tracked_is_told_again(tracking, journal, request):
@@ -454,6 +465,21 @@ def test_a_tracker_that_is_down_neither_stops_nor_delays_and_is_told_later(track
     assert [line.endswith("it does not answer.); nothing waits for it, and it is told later.") for line in said] == [True]
     assert len(track(journal, tracking).record.trials) == 5
     assert len(runs_of(tracking, request.node.name)[1]) == 5
+
+
+def test_results_are_renewed_while_the_tracker_is_down(journal, tmp_path, monkeypatch):
+    monkeypatch.setattr("search.tracking.follower.RESULTS_S", 0.0)
+    leaderboard = tmp_path / "leaderboard.csv"
+
+    def write(record):
+        leaderboard.write_text(f"{len(record.trials)} trials")
+        return [leaderboard]
+
+    thread = TrackingThread(journal, Tracking(f"http://127.0.0.1:{free_port()}"), results=write)
+    thread.start()
+    wait_until(lambda: leaderboard.exists() and leaderboard.read_text() == "5 trials")
+    assert thread.last_error.endswith("it does not answer.")
+    assert not thread.close(timeout_s=60)
 
 
 def test_a_tracker_that_accepts_but_never_answers_does_not_hold_up_the_end(journal):

@@ -252,6 +252,13 @@ def test_the_next_command_has_what_the_search_was_told():
     assert shared_arguments(["experiment=demo"], opened) == ["experiment=demo"]
 
 
+def test_the_next_command_says_nothing_twice():
+    arguments = ["~space.operators.pooling", "tracking.uri=there", "name=no_pooling"]
+    opened = SearchOpened("no_pooling", {}, {"arguments": arguments}, 0.0)
+    found = shared_arguments(["~space.operators.pooling", "tracking.uri=here"], opened)
+    assert found == ["~space.operators.pooling", "tracking.uri=here"]
+
+
 def test_the_next_command_finds_the_conf_folder_of_the_search():
     opened = SearchOpened("one", {}, {"arguments": ["--config-dir=mine", "dataset=own", "trials=9"]}, 0.0)
     for given in ([], ["--config-dir=mine"]):
@@ -417,8 +424,38 @@ def test_stopped_trials_alone_are_not_called_completed(tmp_path, undrawn):
         ],
     )
     page = report(tmp_path)
-    assert page.says("at rung 1: no trial has completed yet", "No trial has completed.", "completed 0")
+    assert page.says("at rung 1, and no trial has completed yet", "No trial has completed.", "completed 0")
     assert "What a score costs" not in page.text
+
+
+def test_a_stopped_cell_that_is_first_is_told_beside_completed_ones(tmp_path, undrawn):
+    scores = {0: (0.30, 0.35, 0.40), 1: (0.44,)}
+    events = [OPENED]
+    for number, mious in scores.items():
+        events.append(CellProposed(number, SPACE.sample(Random(number)), 0, 1, 1, 1000.0))
+        events += [
+            RungReached(number, rung, 10 * rung, miou, 1.0, 9.0, rung < len(mious), "", 1001.0)
+            for rung, miou in enumerate(mious, start=1)
+        ]
+        status = Status.COMPLETED if len(mious) == 3 else Status.STOPPED
+        events.append(TrialEnded(number, status, "", 9.0, 1001.0))
+    write(tmp_path, events)
+    assert report(tmp_path).says("scores 44.00 % mIoU", "at rung 1, where it was stopped.")
+
+
+def test_one_cell_that_was_scored_twice_is_not_denied_and_accepted_code_is_said(tmp_path, undrawn):
+    events = search(6, failing=0)
+    number = next(event.trial for event in events if isinstance(event, TrialEnded) and event.status == Status.COMPLETED)
+    cell = next(event.cell for event in events if isinstance(event, CellProposed) and event.trial == number)
+    again = [
+        CellProposed(6, cell, 1, 1, 1, 1010.0, number),
+        *(RungReached(6, rung, 10 * rung, 0.5, 1.0, 9.0, rung < 3, "", 1011.0) for rung in (1, 2, 3)),
+        TrialEnded(6, Status.COMPLETED, "", 9.0, 1011.0),
+    ]
+    write(tmp_path, [*events, replace(OPENED, accepted={"scoring_code": ("aaaa", "bbbb")}), *again])
+    page = report(tmp_path)
+    assert page.says("Too few cells were scored twice", "one search, 1 cell scored twice; dpc compare")
+    assert page.says("but for code that was changed on the way", "as a person said: scoring_code from aaaa to bbbb")
 
 
 def inherited(number: int, is_comparable: bool) -> TrialInherited:
