@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -47,14 +48,36 @@ class Augmentation:
     further: Sequence[Mapping[str, Any]] = ()
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
-        """``sample`` as the seed changes it, of the crop's size."""
+        """``sample`` as the seed changes it, of the crop's size.
+
+        Raises:
+            UserError: a further transform has changed sizes or types.
+        """
         thread = threading.get_ident()
         if thread not in self._pipelines:
             self._pipelines[thread] = self._built()
         pipeline = self._pipelines[thread]
-        pipeline.set_random_seed(seed)
+        # One generator for all transforms: by ``set_random_seed`` each would draw the same numbers as all others.
+        pipeline.set_random_state(np.random.default_rng(seed), Random(seed))
         augmented = pipeline(image=sample.image_HWC, mask=sample.labels_HW)
-        return Sample(sample.name, augmented["image"], augmented["mask"])
+        image_HWC, labels_HW = augmented["image"], augmented["mask"]
+        size = self.height_px, self.width_px
+        sizes, types = (image_HWC.shape, labels_HW.shape), (image_HWC.dtype, labels_HW.dtype)
+        if sizes != ((*size, 3), size) or types != (np.uint8, np.uint8):
+            raise UserError(
+                f"training.augment: transforms must leave images of 8 bits and {size[0]} x {size[1]} pixels, and their labels, "
+                f"got {sizes[0]} of {types[0]} and {sizes[1]} of {types[1]}."
+            )
+        return Sample(sample.name, image_HWC, labels_HW)
+
+    def try_once(self) -> None:
+        """Augment a blank sample.
+
+        Raises:
+            UserError: albumentations does not have a further transform so, or it has changed sizes or types.
+        """
+        size = self.height_px, self.width_px
+        self(Sample("", np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)), 0)
 
     @cached_property
     def _pipelines(self) -> dict[int, Any]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.datasets.contract import SegmentationDataset, Split
-from data.transforms import Augmentation, named_transform
+from data.transforms import Augmentation
 from models.settings import BackboneSettings
 from training.batches import sample_at
 from training.settings import RetrainSettings
@@ -37,8 +37,7 @@ def image_batches(
         color_jitter=settings.color_jitter,
         further=settings.augment,
     )
-    for transform in settings.augment:
-        named_transform(transform, backbone.mean, dataset.info.ignore_label)  # refused here, and not in a process that loads
+    augmentation.try_once()  # so that a further transform is refused here, and not in a process that loads
     samples = AugmentedSamples(dataset.split(settings.train_split), augmentation, seed)
     share = settings.batch_size // workers.size
     starts = range(start * settings.batch_size, settings.iterations * settings.batch_size, settings.batch_size)

@@ -174,6 +174,41 @@ def test_no_further_transform_makes_a_class_of_what_it_leaves_empty():
     assert found == {}
 
 
+@pytest.mark.parametrize(
+    "further",
+    [
+        {"name": "Normalize"},
+        {"name": "ToFloat"},
+        {"name": "CenterCrop", "height": 32, "width": 32},
+        {"name": "Transpose", "p": 1.0},
+    ],
+    ids=lambda further: further["name"],
+)
+def test_a_further_transform_that_changes_sizes_or_types_is_refused(further):
+    augmentation = Augmentation(40, 56, MEAN, 255, [1.0], 0.0, further=[further])
+    with pytest.raises(UserError, match="training.augment: transforms must leave images of 8 bits and 40 x 56 pixels"):
+        augmentation.try_once()
+
+
+def test_flip_place_and_brightness_of_a_crop_are_drawn_independently():
+    """By albumentations' ``set_random_seed`` all transforms draw the same numbers: crops above the middle were never flipped."""
+    rows, columns = np.mgrid[:120, :160].astype(np.uint8)
+    image_HWC = np.stack([np.full_like(rows, 100), rows, columns], axis=2)
+    plain = Sample("ramps", image_HWC, np.zeros_like(rows))
+    inverting = [{"name": "InvertImg", "p": 0.2}]
+    augmentation = Augmentation(65, 65, MEAN, 255, [1.0], 0.5, further=inverting)
+    found = []
+    for seed in range(600):
+        crop_HWC = augmentation(plain, seed).image_HWC.astype(int)
+        is_inverted = crop_HWC[0, 0, 0] != 100
+        top_px = 255 - crop_HWC[0, 0, 1] if is_inverted else crop_HWC[0, 0, 1]
+        rises = crop_HWC[0, -1, 2] > crop_HWC[0, 0, 2]
+        found.append((rises == is_inverted, is_inverted, top_px))
+    correlations = np.corrcoef(np.array(found, dtype=float).T)
+    assert np.abs(correlations - np.eye(3)).max() < 0.15
+    assert 0.4 < np.mean([is_flipped for is_flipped, _, _ in found]) < 0.6
+
+
 SPINNING = {"name": "Rotate", "limit": [20, 20], "p": 1.0}
 
 
