@@ -1,6 +1,7 @@
 """``dpc.study``: ask for cells, tell their scores, stop anywhere and go on."""
 
 import errno
+from dataclasses import dataclass
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
@@ -92,6 +93,26 @@ def test_a_prior_cell_is_asked_for_first_and_another_one_is_another_study(tmp_pa
         score_all(again)
     with pytest.raises(ValueError, match="prior.cell: this space has cells of 2 branches, got 1"):
         study(tmp_path, prior=dpc.Prior(dpc.CellSpec((dpc.Branch(-1, dpc.Conv1x1()),))))
+
+
+@dataclass(frozen=True)
+class OwnNames:
+    """Fields that algorithms of this project have, too, and that say something else here."""
+
+    prior: float = 0.3
+    cost: str = "latency_ms"
+    attempts: float = 0.5
+
+    def propose(self, space, finished, pending, rng):
+        while True:
+            yield space.sample(rng)
+
+
+@pytest.mark.parametrize("prior", [None, dpc.Prior(SPACE.members[7])])
+def test_the_fields_of_an_algorithm_of_ones_own_may_be_called_anything(tmp_path, prior):
+    with study(tmp_path, algorithm=OwnNames(), prior=prior) as begun:
+        score_all(begun)
+    assert len(dpc.load(tmp_path / "default").finished) == 12
 
 
 def test_a_full_disk_loses_nothing_that_is_told_again(tmp_path, monkeypatch):
