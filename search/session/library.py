@@ -7,7 +7,7 @@ from typing import Any
 
 from data.system.errors import UserError
 from data.system.termination import INTERRUPTED, TRY_AGAIN, own_signals
-from models.cost import TABLE_1, FeatureShape
+from models.cost import FeatureShape
 from models.spec import CellSpec
 from search.config import Overrides
 from search.deciding.algorithms.base import Algorithm
@@ -46,7 +46,7 @@ def search(
     first: Sequence[CellSpec | str | Path] = (),
     prior: Prior | None = None,
     budget: Budget | None = None,
-    features: FeatureShape = TABLE_1,
+    features: FeatureShape | None = None,
     filters: int = 256,
     latency: str | Path | None = None,
     seed: int = 0,
@@ -80,7 +80,8 @@ def search(
         first: cells that are scored before any other: values, names such as ``"dpc_top1"`` and ``"aspp"``, or JSON files.
         prior: a cell that good ones are expected to resemble, and how surely: proposals near it are mixed with the algorithm's.
         budget: the most that a cell may cost; None for no limit.
-        features: the map that cells read, and ``filters`` of their branches: their exact cost follows.
+        features: the map that cells read, and ``filters`` of their branches: their exact cost follows. None for the objective's
+            attribute ``features``, and where it has none for the paper's map.
         latency: a table of ``dpc latency``, for ``Budget(latency_ms=...)`` and ``Pareto("latency_ms")``, of any hardware.
         seed: of proposals; a cell's own seed follows from it and from the cell.
         window: None lets proposals see all results that have arrived; a number makes the search deterministic: proposal n

@@ -127,6 +127,37 @@ def test_settings_that_scores_depend_on_are_refused_where_they_differ(tmp_path):
         search(tmp_path, settings={"images": 200})
 
 
+class Reads:
+    """An objective that says what its cells read, or means something else by that name."""
+
+    def __init__(self, features):
+        self.features = features
+
+    def __call__(self, cell, seed):
+        return scored_twice(cell, seed)
+
+
+NARROW, WIDE = dpc.FeatureShape(16, 9, 9), dpc.FeatureShape(64, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "given", "read"),
+    [(NARROW, None, NARROW), (NARROW, NARROW, NARROW), ("a file of features", WIDE, WIDE), (None, WIDE, WIDE)],
+)
+def test_the_map_that_cells_read_is_the_one_that_is_given_or_else_the_objectives(tmp_path, attribute, given, read):
+    found = search(tmp_path, Reads(attribute), features=given, trials=1)
+    assert found.trials[0].proposed.params == dpc.cell_cost(found.trials[0].cell, read).params
+
+
+def test_two_maps_for_one_objective_are_refused_in_a_line(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"^features: the objective's own attribute .*=16, .*, got .*=64, .*; give one of them\.$"
+    ):
+        search(tmp_path, Reads(NARROW), features=WIDE)
+    with pytest.raises(ValueError, match="objective: its attribute features must be a FeatureShape, got 'a file'"):
+        search(tmp_path, Reads("a file"))
+
+
 def test_signals_do_afterwards_what_they_did_before(tmp_path):
     def of_the_program(number, frame):
         raise AssertionError
