@@ -118,7 +118,7 @@ def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Se
 
 def _spread(record: SearchRecord) -> str:
     """Best and median of the trials that ran their full budget, which alone are comparable; and how early scores fared."""
-    mious = [trial.miou for trial in record.leaderboard() if trial.status == Status.COMPLETED and trial.miou is not None]
+    mious = [trial.miou for trial in record.ranked() if trial.status == Status.COMPLETED and trial.miou is not None]
     if not mious:
         return ""
     lines = [f"mIoU of the {len(mious)} completed: best {percent(max(mious))} (selected on), median {percent(median(mious))}"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -176,12 +177,17 @@ class SearchRecord:
         best = self._ranked.best(1)
         return self.trials[best[0].trial] if best else None
 
-    def leaderboard(self) -> Sequence[TrialRecord]:
+    def ranked(self) -> Sequence[TrialRecord]:
         """Finished trials, best first (``search.deciding.ranking``); those without a score come last.
 
         Inherited trials are there where their scores are comparable.
         """
         return [self.trials[one.trial] for one in self._ranked.ranked()]
+
+    def leaderboard(self) -> Sequence[TrialRecord]:
+        """The former name of ``ranked``: a leaderboard is the table, ``dpc.leaderboard``."""
+        warnings.warn("SearchRecord.leaderboard() is called ranked() now.", DeprecationWarning, stacklevel=2)
+        return self.ranked()
 
     def in_order_of_finishing(self) -> Sequence[TrialRecord]:
         """Those of the leaderboard, the first to finish first."""

@@ -33,7 +33,7 @@ class AskTell:
     restart, under its number and seed, and told from its first rung.
 
     Attributes:
-        record: the search as it stands: ``.best``, ``.leaderboard()``, ``.trials``.
+        record: the search as it stands: ``.best``, ``.ranked()``, ``.trials``.
     """
 
     def __init__(self, folder: Path, beginning: Beginning) -> None:

@@ -102,7 +102,7 @@ def search(
         tracking: the MLflow tracker; the default is a SQLite file in ``output_dir``; None for none.
 
     Returns:
-        The search as it stands: ``.best``, ``.leaderboard()``, ``.trials``.
+        The search as it stands: ``.best``, ``.ranked()``, ``.trials``.
 
     Raises:
         ValueError: an argument is wrong, the name is that of a search with other settings, or no cell got a score; one line.

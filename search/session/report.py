@@ -35,7 +35,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
     search = open_search(folder, settings.space.operator_kinds)
     record, events = search.record, search.events
     gone, rungs = course(events, record), rung_courses(record)
-    ranked, noise = [trial for trial in record.leaderboard() if trial.miou is not None], search_noise(record)
+    ranked, noise = [trial for trial in record.ranked() if trial.miou is not None], search_noise(record)
     own = _control(search)
     found = list(drawings(settings, search, ranked, rungs, own))
     rows, named = board(record, ranked, settings.rows), by_choice(search.opened)
@@ -65,7 +65,7 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
 def write_figures(settings: ReportSettings, folder: Path, suffix: str, width: float) -> list[Path]:
     """Each figure of the page as a file, so many inches wide, without titles: captions are the paper's."""
     search = open_search(settings.folder, settings.space.operator_kinds)
-    ranked = [trial for trial in search.record.leaderboard() if trial.miou is not None]
+    ranked = [trial for trial in search.record.ranked() if trial.miou is not None]
     paths = []
     for drawing in drawings(settings, search, ranked, rung_courses(search.record)):
         paths.append(folder / f"{drawing.name}.{suffix}")

@@ -108,7 +108,7 @@ def _source(config: Config) -> Chosen | InRun:
 def _ranked(config: Config, space: CellSpace | AnyCell) -> Chosen:
     name, rank = config.value("from", FolderName), config.value("rank", int)
     search = open_search(config.value("output_dir", Path).resolve() / name, space.operator_kinds, "from")
-    scored = [trial for trial in search.record.leaderboard() if trial.miou is not None]
+    scored = [trial for trial in search.record.ranked() if trial.miou is not None]
     if not 1 <= rank <= len(scored):
         raise ConfigError(f"rank: search {name} has ranks 1 to {len(scored)}, got {rank}.")
     trial = scored[rank - 1]

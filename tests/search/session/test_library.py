@@ -38,7 +38,13 @@ def test_it_gives_the_cells_best_first_and_the_same_call_scores_none_twice(tmp_p
     again = search(tmp_path, trials=14)
     assert (tmp_path / "default" / "journal.jsonl").read_bytes().startswith(before)
     assert [trial.cell for trial in again.trials.values()][:12] == [trial.cell for trial in found.trials.values()]
-    assert [row["miou"] for row in dpc.leaderboard(dpc.load(tmp_path / "default"))] == [one.miou for one in again.leaderboard()]
+    assert [row["miou"] for row in dpc.leaderboard(dpc.load(tmp_path / "default"))] == [one.miou for one in again.ranked()]
+
+
+def test_the_former_name_of_the_ranking_works_with_a_warning_that_says_the_new_one(tmp_path):
+    found = search(tmp_path, trials=2)
+    with pytest.warns(DeprecationWarning, match=r"leaderboard\(\) is called ranked\(\) now"):
+        assert found.leaderboard() == found.ranked()
 
 
 def nothing(cell, seed):
