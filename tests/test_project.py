@@ -68,7 +68,7 @@ def loaded_by(modules):
     return set(run.stdout.split())
 
 
-def test_the_wheel_holds_every_config_and_the_page_of_reports(tmp_path):
+def test_the_wheel_holds_every_config_the_page_of_reports_and_the_types(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
@@ -76,6 +76,8 @@ def test_the_wheel_holds_every_config_and_the_page_of_reports(tmp_path):
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*") if path.is_file()}
     assert configs
     assert configs | {"search/views/report/page.html", "search/views/report/page.css"} <= held
+    typed = {f"{package}/py.typed" for package in ("dpc", "search", "cluster", "training", "models", "data")}
+    assert typed | {"dpc/__init__.pyi"} <= held
 
 
 def test_every_package_that_is_imported_is_declared_and_pinned():

@@ -93,8 +93,8 @@ def search(
         resume: cells that were stopped or failed and go on to the full budget, by trial number or digest.
         timeout_s: seconds after which no more cells are begun; those that run go on to their ends.
         max_concurrent: cells at once at most; None for as many as there is room for.
-        callbacks: each is called as ``callback(study, event)`` after every event (``search.journal.events``);
-            ``study.stop("enough")`` begins no more cells.
+        callbacks: each is called as ``callback(search, event)`` after every event (``dpc.Callback``);
+            ``search.stop("enough")`` begins no more cells.
         cpu: cores of one cell, and threads. ``gpu=0.25`` packs four cells on a GPU.
         retries: how often a cell whose process dies is tried again.
         give_up_after: cells that fail alike, one after the other, until the search stops; None goes on to the end.

@@ -37,7 +37,7 @@ class Algorithm(Protocol):
     """Chooses the next cell to evaluate. A frozen dataclass of plain values, so that its settings are JSON.
 
     Nothing else is read of it, whatever its fields are called, but one member that it may have: ``attempts: int``, of one whose
-    cells end, is how many of them in a row may be known or refused until uniform samples fill in; of others that is ``ATTEMPTS``.
+    cells end, is how many in a row may be known or refused until uniform samples fill in; of others that is ``ATTEMPTS``.
     """
 
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
