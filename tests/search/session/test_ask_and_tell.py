@@ -2,8 +2,8 @@
 
 import errno
 import time
-from dataclasses import dataclass
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from unittest.mock import Mock
 
 import pytest
