@@ -17,18 +17,21 @@ Names are loaded when they are first asked for: ``import dpc`` alone takes neith
 
 Searches
     search                 any objective, run by Ray Tune: early stopping, journal, resume, MLflow
-    study, AskTell         cells that you score yourself: ``ask`` and ``tell``; without Ray
+    study, AskTell         cells that you score yourself: ``ask``, which gives a CellProposed, and ``tell``; without Ray
     load, leaderboard      what a search has found so far: its SearchRecord, and that as rows
     what_mattered          importance and effect of each choice: operator kinds, rates, depth, what branches read
     Objective, RungScore   what scores a cell, and a score with its iteration, loss and time
+    SearchRecord, TrialRecord, Status       a search, its trials, and how each ended
+    Callback               is told each Event of a search and may stop it: a RunningSearch
     Tracking               which MLflow tracker shows a search
 Cells
     CellSpec, Branch       what a cell is; ``to_json`` and ``from_json`` in DeepLab's published format
     Conv1x1, AtrousConv, PyramidPooling, Operator       what a branch applies
-    CellSpace, PointwiseConvs, AtrousConvs, PyramidPoolings     which cells there are
+    CellSpace, PointwiseConvs, AtrousConvs, PyramidPoolings     which cells there are; OperatorFamily: operators of your own
     FeatureShape, cell_cost, CellCost, Budget           exact parameters and multiply-adds, and limits on them
 What decides
     NearBest, Uniform, RegularizedEvolution, LocalSearch, Tpe, Predictor, Pareto    who is next; Algorithm: one of your own
+    Finished, Evaluation   what an algorithm learns from: the trials that ended, and one of them
     Prior                  a cell that good ones should resemble, to any of these
     Asha, MedianStopping, NoStopping                    who is stopped early; Scheduler and Decision: one of your own
 Models and data
@@ -36,6 +39,9 @@ Models and data
     Segmenter, BackboneSettings, predict_labels, Inference      a whole model, its file, and labels for an image of any size
     ProxyTask, ProxySettings                            the objective of ``dpc search``: a short training on cached features
     Shapes, CamVid, Cityscapes, Voc2012, PersonPart, Folder     data sets; SegmentationDataset: one of your own
+    DatasetInfo, Split, Sample, FileDigests, DatasetError       what that gives, is given and raises
+
+Their types are in ``__init__.pyi``, for editors and checkers.
 
 A wrong argument is a ValueError of one line. A public name that changes keeps working, with a warning, for two versions.
 """
@@ -53,13 +59,16 @@ _PUBLIC = {
     "search.journal.folder": ("load",),
     "search.findings.leaderboard": ("leaderboard",),
     "search.findings.what_mattered": ("what_mattered",),
-    "search.journal.record": ("SearchRecord",),
+    "search.journal.record": ("SearchRecord", "TrialRecord"),
+    "search.journal.events": ("CellProposed", "Event"),
+    "search.journal.study": ("Callback", "RunningSearch"),
     "search.tracking.settings": ("Tracking",),
     "training.score": ("Objective", "RungScore"),
     "models.spec": ("AtrousConv", "Branch", "CellSpec", "Conv1x1", "Operator", "PyramidPooling"),
-    "search.deciding.space": ("AtrousConvs", "CellSpace", "PointwiseConvs", "PyramidPoolings"),
+    "search.deciding.space": ("AtrousConvs", "CellSpace", "OperatorFamily", "PointwiseConvs", "PyramidPoolings"),
     "models.cost": ("CellCost", "FeatureShape", "cell_cost"),
     "search.deciding.budget": ("Budget",),
+    "search.deciding.outcomes": ("Evaluation", "Finished", "Status"),
     "search.deciding.algorithms.base": ("Algorithm",),
     "search.deciding.algorithms.near_best": ("NearBest",),
     "search.deciding.algorithms.uniform": ("Uniform",),
@@ -76,14 +85,15 @@ _PUBLIC = {
     "training.prediction": ("predict_labels",),
     "training.proxy": ("ProxyTask",),
     "training.settings": ("Inference", "ProxySettings"),
-    "data.datasets.contract": ("SegmentationDataset",),
+    "data.digests": ("FileDigests",),
+    "data.datasets.contract": ("DatasetError", "DatasetInfo", "Sample", "SegmentationDataset", "Split"),
     "data.datasets.shapes": ("Shapes",),
     "data.datasets.camvid": ("CamVid",),
     "data.datasets.cityscapes": ("Cityscapes",),
     "data.datasets.pascal": ("PersonPart", "Voc2012"),
     "data.datasets.folder": ("Folder",),
 }
-"""By the module that has them."""
+"""By the module that has them; ``__init__.pyi`` has the same."""
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - one list of names is enough
 

@@ -3,9 +3,10 @@
 python examples/ask_and_tell.py
 """
 
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import dpc
 
@@ -18,11 +19,11 @@ def score(cell: dpc.CellSpec, seed: int, rung: int) -> float:
     return int(cell.digest, 16) / 2**64 * (1 - Random(seed + rung).random() / 2 / RUNGS[rung])
 
 
-def search(output_dir: str | Path = "outputs", trials: int = 30, places: int = 4) -> list[dict]:
+def search(output_dir: str | Path = "outputs", trials: int = 30, places: int = 4) -> list[dict[str, Any]]:
     """Keep all places busy; what is interrupted goes on with the same call."""
     study = dpc.study(SPACE, rungs=RUNGS, trials=trials, name="ask_and_tell", output_dir=output_dir)
     with study, ThreadPoolExecutor(places) as pool:
-        running = {}
+        running: dict[Future[float], tuple[dpc.CellProposed, int]] = {}  # each with its rung
         while True:
             while len(running) < places and (asked := study.ask()):
                 running[pool.submit(score, asked.cell, asked.seed, 0)] = asked, 0

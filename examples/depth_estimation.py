@@ -66,7 +66,7 @@ def delta_1(model: nn.Module, images_BCHW: Tensor, depth_BHW: Tensor) -> float:
     model.eval()
     log_depth_Bhw = model(images_BCHW).squeeze(1)
     is_right_Bhw = (log_depth_Bhw - depth_BHW[:, ::STRIDE, ::STRIDE].log()).abs() < np.log(1.25)
-    return is_right_Bhw.float().mean().item()
+    return float(is_right_Bhw.float().mean())
 
 
 def search(output_dir: str = "outputs", trials: int = 12) -> dpc.SearchRecord:

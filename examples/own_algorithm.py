@@ -19,7 +19,7 @@ class Annealing:
     half_life: int = 25  # trials until ``width`` is half of what it was
 
     def propose(
-        self, space: dpc.CellSpace, finished: Sequence, pending: Sequence[dpc.CellSpec], rng: Random
+        self, space: dpc.CellSpace, finished: dpc.Finished, pending: Sequence[dpc.CellSpec], rng: Random
     ) -> Iterator[dpc.CellSpec]:
         best = finished.best(max(1, round(self.width * 0.5 ** (len(finished) / self.half_life))))
         while True:  # the first that is new is scored
@@ -40,10 +40,12 @@ def best_of(algorithm: dpc.Algorithm, output_dir: str, trials: int = 100) -> flo
     with dpc.study(SPACE, trials=trials, algorithm=algorithm, name=type(algorithm).__name__, output_dir=output_dir) as study:
         while asked := study.ask():
             study.tell(asked, smooth(asked.cell))
-        return study.record.best.miou
+        best = study.record.best
+        return best.miou if best and best.miou else 0.0
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        for algorithm in (dpc.Uniform(), Annealing()):
+        algorithms: tuple[dpc.Algorithm, ...] = (dpc.Uniform(), Annealing())
+        for algorithm in algorithms:
             print(f"{type(algorithm).__name__:<10} {best_of(algorithm, folder):.3f}")

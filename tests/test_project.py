@@ -1,11 +1,14 @@
 """What holds for the project as a whole."""
 
+import ast
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -65,7 +68,7 @@ def loaded_by(modules):
     return set(run.stdout.split())
 
 
-def test_the_wheel_holds_every_config_and_the_page_of_reports(tmp_path):
+def test_the_wheel_holds_every_config_the_page_of_reports_and_the_types(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
@@ -73,6 +76,40 @@ def test_the_wheel_holds_every_config_and_the_page_of_reports(tmp_path):
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*") if path.is_file()}
     assert configs
     assert configs | {"search/views/report/page.html", "search/views/report/page.css"} <= held
+    typed = {f"{package}/py.typed" for package in ("dpc", "search", "cluster", "training", "models", "data")}
+    assert typed | {"dpc/__init__.pyi"} <= held
+
+
+def test_every_package_that_is_imported_is_declared_and_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {
+        plain(re.match(r"[\w.-]+", one)[0]) for one in (*project["dependencies"], *project["optional-dependencies"]["export"])
+    }
+    pinned = {plain(line.partition("==")[0]) for line in (ROOT / "constraints.txt").read_text().split()}
+    distributions = packages_distributions()
+    undeclared = {
+        package: names
+        for package in imported() - {"IPython", "triton"}  # a notebook brings the one, torch the other where there are GPUs
+        if not (names := {plain(name) for name in distributions[package]}) & declared
+    }
+    assert undeclared == {}
+    assert declared <= pinned
+
+
+def imported():
+    """Top-level names of other projects' packages that the shipped code imports, wherever it does."""
+    shipped = ("dpc", "search", "cluster", "training", "models", "data")
+    nodes = [
+        node for floor in shipped for file in (ROOT / floor).rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))
+    ]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in names} - {*shipped, *sys.stdlib_module_names}
+
+
+def plain(name):
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @pytest.mark.parametrize(

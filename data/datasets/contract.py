@@ -169,11 +169,15 @@ class SegmentationDataset(Protocol):
     Further ones, such as ``test``, may have no labels: there every pixel is ignored.
 
     Attributes:
+        info: its classes.
         folds: a search holds out so many parts of ``train`` in turn, instead of its two splits; None where it does not.
     """
 
-    info: DatasetInfo
-    folds: int | None
+    @property
+    def info(self) -> DatasetInfo: ...
+
+    @property
+    def folds(self) -> int | None: ...
 
     def split(self, name: str) -> Split:
         """The split called ``name``: one of ``SPLITS``, or a further one that the data set knows.

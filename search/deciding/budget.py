@@ -8,6 +8,7 @@ from models.cost import CellCost
 from models.latency import TimedCost
 from models.spec import BACKBONE, Branch, CellSpec
 from search.deciding.algorithms.base import Algorithm
+from search.deciding.algorithms.pareto import Pareto
 from search.deciding.space import CellSpace
 
 CostOf = Callable[[CellSpec], CellCost]
@@ -53,7 +54,7 @@ class Budget:
 def check_latency(budget: Budget, algorithm: Algorithm, cost_of: CostOf, space: CellSpace) -> None:
     """Raise a UserError if a latency is asked for that ``cost_of`` does not know of every operator."""
     asked = ["budget.latency_ms"] if budget.latency_ms is not None else []
-    asked += ["algorithm.cost=latency_ms"] if getattr(algorithm, "cost", None) == "latency_ms" else []
+    asked += ["algorithm.cost=latency_ms"] if isinstance(algorithm, Pareto) and algorithm.cost == "latency_ms" else []
     for operator in space.choices if asked else ():
         cell = CellSpec((Branch(BACKBONE, operator), *[Branch(0, operator)] * (space.num_branches - 1)))
         if not isinstance(cost_of(cell), TimedCost):

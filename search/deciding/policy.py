@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from data.system.errors import UserError
 from models.spec import CellError, CellSpec
 from search.deciding.algorithms.base import Algorithm, proposal_seed, propose_new, training_seed
+from search.deciding.algorithms.prior import NearPrior
 from search.deciding.budget import Budget, CostOf
 from search.deciding.outcomes import Evaluation, Finished
 from search.deciding.schedulers import Decision, Scheduler
@@ -64,8 +65,9 @@ class Plan:
     def check_costs(self) -> None:
         """Raise a UserError if the budget is below the space's cheapest cell, or below one that somebody chose."""
         self.budget.check(self.space, self.cost_of)
-        prior = getattr(self.algorithm, "prior", None)
-        chosen = [("first", cell) for cell in self.first] + ([("prior.cell", prior.cell)] if prior else [])
+        chosen = [("first", cell) for cell in self.first]
+        if isinstance(self.algorithm, NearPrior):
+            chosen.append(("prior.cell", self.algorithm.prior.cell))
         for setting, cell in chosen:
             if not self.allows(cell):
                 cost = self.cost_of(cell)

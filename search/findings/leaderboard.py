@@ -41,7 +41,7 @@ def _rows(record: SearchRecord, noise: SearchNoise | None) -> list[dict[str, Any
             "cell": trial.cell,
             **({"latency_ms": trial.proposed.latency_ms} if timed else {}),
         }
-        for rank, trial in enumerate(record.leaderboard(), start=1)
+        for rank, trial in enumerate(record.ranked(), start=1)
     ]
 
 
@@ -75,7 +75,7 @@ def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
     expected, timed = ["expected"] if noise else [], ["ms"] if is_timed(record) else []
     for name in ("rank", "mIoU", *expected, "params", "madds", *timed, "rung", "status", "cell"):
         table.add_column(name, justify="left" if name in ("status", "cell") else "right", no_wrap=True)
-    for rank, trial in enumerate(record.leaderboard()[:rows], start=1):
+    for rank, trial in enumerate(record.ranked()[:rows], start=1):
         table.add_row(
             str(rank),
             percent(trial.miou),

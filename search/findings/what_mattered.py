@@ -107,7 +107,7 @@ def what_mattered(record: SearchRecord) -> WhatMattered | None:
     cells for independent. Those of a search that learns are not: it tries again what did well.
     """
     last = {trial.cell.digest: trial for trial in record.finished if trial.miou is not None}
-    ranked = [trial for trial in record.leaderboard() if trial is last.get(trial.cell.digest)]
+    ranked = [trial for trial in record.ranked() if trial is last.get(trial.cell.digest)]
     if len(ranked) < FEWEST:
         return None
     cells, every = [trial.cell for trial in ranked], ceil(len(ranked) / MOST)

@@ -142,6 +142,7 @@ class DeviceLeftOut:
 
 
 Event = SearchOpened | TrialInherited | CellProposed | RungReached | TrialEnded | TrialsReopened | DeviceLeftOut | SearchClosed
+"""Something that happened to a search: one of the kinds that docs/reference/journal.md lists, with their fields."""
 
 
 def now_s() -> float:

@@ -90,7 +90,7 @@ def load(folder: str | Path, operators: tuple[type[Operator], ...] = PUBLISHED_O
         operators: the kinds of operator that its cells may hold: ``space.operator_kinds`` where it has some of your own.
 
     Returns:
-        ``.best``, ``.leaderboard()``, ``.trials`` by number; each trial has ``.cell``, ``.miou``, ``.rungs``, ``.status``.
+        ``.best``, ``.ranked()``, ``.trials`` by number; each trial has ``.cell``, ``.miou``, ``.rungs``, ``.status``.
 
     Raises:
         ValueError: there is no search, or its journal is damaged.

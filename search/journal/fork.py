@@ -27,7 +27,7 @@ def inherit(parent: KeptSearch, fingerprint: Mapping[str, Any], plan: Plan, resc
     as_parent, as_child = ({key: how.get(key) for key in SCORING} for how in (parent.record.fingerprint, fingerprint))
     scores_alike = not differences(as_parent, as_child)
     last = {trial.cell.digest: trial for trial in parent.record.finished}
-    ranked = [trial for trial in parent.record.leaderboard() if trial is last.get(trial.cell.digest)]
+    ranked = [trial for trial in parent.record.ranked() if trial is last.get(trial.cell.digest)]
     best_first = [trial for trial in ranked if trial.miou is not None and trial.cell in plan.space and plan.allows(trial.cell)]
     first = set() if scores_alike else {trial.cell.digest for trial in best_first[:rescore]}
     time_s = now_s()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -189,7 +190,7 @@ class SearchRecord:
         best = self._ranked.best(1)
         return self.trials[best[0].trial] if best else None
 
-    def leaderboard(self) -> Sequence[TrialRecord]:
+    def ranked(self) -> Sequence[TrialRecord]:
         """Finished trials, best first (``search.deciding.ranking``); those without a score come last.
 
         Inherited trials are there where their scores are comparable.
@@ -198,11 +199,16 @@ class SearchRecord:
 
     def scored(self) -> Sequence[TrialRecord]:
         """Those of the leaderboard that have a score: completed, or stopped on the way."""
-        return [trial for trial in self.leaderboard() if trial.miou is not None]
+        return [trial for trial in self.ranked() if trial.miou is not None]
 
     def completed(self) -> Sequence[TrialRecord]:
         """Those of the leaderboard that were scored after the full budget: these alone compare with each other."""
         return [trial for trial in self.scored() if trial.status == Status.COMPLETED]
+
+    def leaderboard(self) -> Sequence[TrialRecord]:
+        """The former name of ``ranked``: a leaderboard is the table, ``dpc.leaderboard``."""
+        warnings.warn("SearchRecord.ranked() is called ranked() now.", DeprecationWarning, stacklevel=2)
+        return self.ranked()
 
     def in_order_of_finishing(self) -> Sequence[TrialRecord]:
         """Those of the leaderboard, the first to finish first."""

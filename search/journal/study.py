@@ -34,8 +34,28 @@ class EventLog(Protocol):
     def append(self, *events: Event) -> None: ...
 
 
-Callback = Callable[["Study", Event], None]
-"""Told what happens in a study, once it is on the disk. What it raises ends the search, which may go on later."""
+class RunningSearch(Protocol):
+    """What a callback sees of a search: ``Study`` is one.
+
+    Attributes:
+        record: the search as it stands: ``.best``, ``.ranked()``, ``.trials``.
+        stopped: why no more trials are begun, where somebody wished it; else empty.
+    """
+
+    record: SearchRecord
+    stopped: str
+
+    def stop(self, reason: str) -> None:
+        """Begin no more trials this time; those that run go on to their ends."""
+        ...
+
+
+class Callback(Protocol):
+    """A function that is told what happens in a search."""
+
+    def __call__(self, search: RunningSearch, event: Event, /) -> None:
+        """Called after every event, once that is on the disk. What it raises ends the search, which may go on later."""
+        ...
 
 
 class Study:

@@ -33,7 +33,7 @@ class AskTell:
     restart, under its number and seed, and told from its first rung.
 
     Attributes:
-        record: the search as it stands: ``.best``, ``.leaderboard()``, ``.trials``.
+        record: the search as it stands: ``.best``, ``.ranked()``, ``.trials``.
     """
 
     def __init__(self, folder: Path, beginning: Beginning) -> None:
@@ -47,10 +47,17 @@ class AskTell:
         self._asked: dict[int, tuple[int, float]] = {}
         self._lock = Lock()
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there will be another cell to ask for: now, or once one that was asked for has been told to its end."""
+        with self._alone():
+            return self._study.has_more
+
     def ask(self) -> CellProposed | None:
         """The next cell to score: its number ``trial``, ``cell``, ``seed``, exact ``params`` and ``madds``.
 
-        None where there is none: all are asked for, or a study with a ``window`` waits for a score.
+        None where there is none: all are asked for, or a study with a ``window`` waits for the end of one that was asked for.
+        ``has_more`` tells these apart.
         """
         with self._alone():
             proposed = self._study.propose()
@@ -70,7 +77,7 @@ class AskTell:
             ValueError: the score is none, or the cell has ended or was not asked for.
         """
         with self._alone():
-            rung, began_s = self._of(asked)
+            rung, began_s = self._of(asked, "tell")
             try:
                 miou = as_miou(score)
             except DivergedError as error:
@@ -92,7 +99,7 @@ class AskTell:
             ValueError: the cell has ended or was not asked for.
         """
         with self._alone():
-            self._of(asked)
+            self._of(asked, "fail")
             self._end(asked, Status.FAILED, " ".join(reason.split()))
 
     def close(self) -> None:
@@ -117,9 +124,9 @@ class AskTell:
                 self._journal.give_up("the study was interrupted as it wrote; open it again, it goes on from its journal.")
                 raise
 
-    def _of(self, asked: CellProposed) -> tuple[int, float]:
+    def _of(self, asked: CellProposed, call: str) -> tuple[int, float]:
         if asked.trial not in self._asked:
-            raise UserError(f"tell: trial {asked.trial} has ended, or was not asked for.")
+            raise UserError(f"{call}: trial {asked.trial} has ended, or was not asked for.")
         return self._asked[asked.trial]
 
     def _end(self, asked: CellProposed, status: Status, reason: str) -> None:

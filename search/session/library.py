@@ -7,7 +7,7 @@ from typing import Any
 
 from data.system.errors import UserError
 from data.system.termination import INTERRUPTED, TRY_AGAIN, own_signals
-from models.cost import TABLE_1, FeatureShape
+from models.cost import FeatureShape
 from models.spec import CellSpec
 from search.config import Overrides
 from search.deciding.algorithms.base import Algorithm
@@ -46,7 +46,7 @@ def search(
     first: Sequence[CellSpec | str | Path] = (),
     prior: Prior | None = None,
     budget: Budget | None = None,
-    features: FeatureShape = TABLE_1,
+    features: FeatureShape | None = None,
     filters: int = 256,
     latency: str | Path | None = None,
     seed: int = 0,
@@ -80,7 +80,8 @@ def search(
         first: cells that are scored before any other: values, names such as ``"dpc_top1"`` and ``"aspp"``, or JSON files.
         prior: a cell that good ones are expected to resemble, and how surely: proposals near it are mixed with the algorithm's.
         budget: the most that a cell may cost; None for no limit.
-        features: the map that cells read, and ``filters`` of their branches: their exact cost follows.
+        features: the map that cells read, and ``filters`` of their branches: their exact cost follows. None for the objective's
+            attribute ``features``, and where it has none for the paper's map.
         latency: a table of ``dpc latency``, for ``Budget(latency_ms=...)`` and ``Pareto("latency_ms")``, of any hardware.
         seed: of proposals; a cell's own seed follows from it and from the cell.
         window: None lets proposals see all results that have arrived; a number makes the search deterministic: proposal n
@@ -92,8 +93,8 @@ def search(
         resume: cells that were stopped or failed and go on to the full budget, by trial number or digest.
         timeout_s: seconds after which no more cells are begun; those that run go on to their ends.
         max_concurrent: cells at once at most; None for as many as there is room for.
-        callbacks: each is called as ``callback(study, event)`` after every event (``search.journal.events``);
-            ``study.stop("enough")`` begins no more cells.
+        callbacks: each is called as ``callback(search, event)`` after every event (``dpc.Callback``);
+            ``search.stop("enough")`` begins no more cells.
         cpu: cores of one cell, and threads. ``gpu=0.25`` packs four cells on a GPU.
         retries: how often a cell whose process dies is tried again.
         give_up_after: cells that fail alike, one after the other, until the search stops; None goes on to the end.
@@ -101,7 +102,7 @@ def search(
         tracking: the MLflow tracker; the default is a SQLite file in ``output_dir``; None for none.
 
     Returns:
-        The search as it stands: ``.best``, ``.leaderboard()``, ``.trials``.
+        The search as it stands: ``.best``, ``.ranked()``, ``.trials``.
 
     Raises:
         ValueError: an argument is wrong, the name is that of a search with other settings, or no cell got a score; one line.

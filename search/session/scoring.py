@@ -81,15 +81,16 @@ def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplac
     )
 
 
-def by_objective(objective: Objective, rungs: Sequence[int], filters: int, features: FeatureShape = TABLE_1) -> Scoring:
-    """By a callable of one's own. Its attribute ``features``, where it has one, is the map that its cells read.
+def by_objective(objective: Objective, rungs: Sequence[int], filters: int, features: FeatureShape | None = None) -> Scoring:
+    """By a callable of one's own.
+
+    Args:
+        features: the map that its cells read; None for its attribute ``features``, and where it has none ``TABLE_1``.
 
     Raises:
-        UserError: it cannot be sent to workers.
+        UserError: it cannot be sent to workers, or both name a map, and not the same.
     """
-    features = getattr(objective, "features", features)
-    if not isinstance(features, FeatureShape):
-        raise UserError(f"objective: its attribute features must be a FeatureShape, got {features!r}.")
+    features = _features(objective, features)
     return Scoring(
         ObjectiveTask.of(objective, rungs),
         rungs,
@@ -100,6 +101,17 @@ def by_objective(objective: Objective, rungs: Sequence[int], filters: int, featu
             "scoring_code": objective_code(objective),
         },
     )
+
+
+def _features(objective: Objective, given: FeatureShape | None) -> FeatureShape:
+    own = getattr(objective, "features", None)
+    if given is None:
+        if own is not None and not isinstance(own, FeatureShape):
+            raise UserError(f"objective: its attribute features must be a FeatureShape, got {own!r}.")
+        return own or TABLE_1
+    if isinstance(own, FeatureShape) and own != given:
+        raise UserError(f"features: the objective's own attribute of that name is {own}, got {given}; give one of them.")
+    return given
 
 
 def _where_caches_are(workplace: Workplace, task: CellTask, folders: Sequence[Path], console: Console) -> CellTask:

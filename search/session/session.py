@@ -22,7 +22,7 @@ from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.journal.remote.keeper import StoredSearch
 from search.journal.resumed import to_resume
-from search.journal.study import Callback, Study
+from search.journal.study import Callback, RunningSearch, Study
 from search.running.kept_checkpoint import KeptTask
 from search.running.nodes.cluster import slots
 from search.running.nodes.gpus import check_gpus
@@ -217,7 +217,7 @@ def stop_after(timeout_s: float) -> Callback:
     """Stops a study at its first event after so long, from now on."""
     until_s = time.monotonic() + timeout_s
 
-    def stop(study: Study, event: Event) -> None:
+    def stop(study: RunningSearch, event: Event) -> None:
         if not study.stopped and time.monotonic() >= until_s:
             study.stop(f"timeout_s={timeout_s:g}")
 

@@ -120,7 +120,7 @@ class SearchRuns:
 
     def moved(self, record: SearchRecord) -> Sequence[tuple[int, int]]:
         """Trials whose run shows another rank than theirs, and that rank. Below the first places none is shown."""
-        ranks = {trial.proposed.trial: rank for rank, trial in enumerate(record.leaderboard(), start=1)}
+        ranks = {trial.proposed.trial: rank for rank, trial in enumerate(record.ranked(), start=1)}
         shown = RANKED if record.closed else RANKED_AS_IT_GOES
         return [
             (trial, rank)
@@ -159,7 +159,7 @@ class SearchRuns:
 
     def describe(self, record: SearchRecord) -> None:
         """A table that the dashboard shows on the run's page."""
-        best = [trial for trial in record.leaderboard()[:DESCRIBED] if trial.miou is not None]
+        best = [trial for trial in record.ranked()[:DESCRIBED] if trial.miou is not None]
         rows = [
             f"| {rank} | {percent(trial.miou)} | {len(trial.rungs)} | {quantity(trial.proposed.params)} | "
             f"{quantity(trial.proposed.madds)} | {_trial_name(trial)} | {trial.cell} |"
@@ -170,7 +170,7 @@ class SearchRuns:
 
     def draw(self, record: SearchRecord, draw: Callable[[CellSpec, Path], None]) -> None:
         """Put a picture of its cell into the run of each of the best that has none yet."""
-        for trial in record.leaderboard()[:DESCRIBED]:
+        for trial in record.ranked()[:DESCRIBED]:
             number = trial.proposed.trial
             if trial.miou is not None and number not in self._drawn:
                 with TemporaryDirectory() as folder:

@@ -67,7 +67,7 @@ def write_search(path: Path, name: str, trials: int, repeats: int = 0) -> None:
 def write_reranking(folder: Path, record: SearchRecord, seeds: int, top: int) -> None:
     """A re-ranking of the best cells of a search, under so many seeds."""
     rng = Random(1)
-    best = [trial for trial in record.leaderboard() if trial.miou is not None][:top]
+    best = [trial for trial in record.ranked() if trial.miou is not None][:top]
     gains = [0.08 + 0.02 * rng.random() for _ in best]
     for seed in range(seeds):
         events: list[Event] = [SearchOpened("re-ranked", {}, {}, 0.0)]

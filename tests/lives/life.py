@@ -186,7 +186,7 @@ class Life:
 
     def _write_results(self, record: SearchRecord) -> None:
         self.promises.check_leaderboard(record)
-        write_text(FOLDER / "leaderboard.csv", "\n".join(trial.cell.digest for trial in record.leaderboard()))
+        write_text(FOLDER / "leaderboard.csv", "\n".join(trial.cell.digest for trial in record.ranked()))
 
     @contextmanager
     def _display(self, record: SearchRecord, *_: object) -> Iterator[Any]:

@@ -228,7 +228,7 @@ class Promises:
         for number, run in by_trial.items():
             self._check_run(run, record.trials[number], number in tried_again)
         ranks = {number: run.data.metrics.get("rank") for number, run in by_trial.items() if "rank" in run.data.metrics}
-        board = {trial.proposed.trial: rank for rank, trial in enumerate(record.leaderboard(), start=1)}
+        board = {trial.proposed.trial: rank for rank, trial in enumerate(record.ranked(), start=1)}
         if ranks != board and not self._has_lost:
             self.world.fail(f"MLflow shows the ranks {ranks}, and the leaderboard is {board}")
         searches = [run for run in self.mlflow.shown if "dpc.trial" not in run.tags]
@@ -267,7 +267,7 @@ class Promises:
 
 def board_of(record: SearchRecord) -> list[tuple[int, float | None]]:
     """A leaderboard as a person reads it."""
-    return [(trial.proposed.trial, trial.miou) for trial in record.leaderboard()]
+    return [(trial.proposed.trial, trial.miou) for trial in record.ranked()]
 
 
 def events_in(content: bytes) -> list[Event]:

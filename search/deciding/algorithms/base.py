@@ -36,7 +36,8 @@ class SpaceExhaustedError(Exception):
 class Algorithm(Protocol):
     """Chooses the next cell to evaluate. A frozen dataclass of plain values, so that its settings are JSON.
 
-    One whose cells end may say by ``attempts`` how many in a row may be known or refused; of others that is ``ATTEMPTS``.
+    Nothing else is read of it, whatever its fields are called, but one member that it may have: ``attempts: int``, of one whose
+    cells end, is how many in a row may be known or refused until uniform samples fill in; of others that is ``ATTEMPTS``.
     """
 
     def propose(self, space: CellSpace, finished: Finished, pending: Sequence[CellSpec], rng: Random) -> Iterator[CellSpec]:
@@ -74,8 +75,7 @@ def propose_new(
     if len(known) >= space.num_distinct:
         raise SpaceExhaustedError(f"all {space.num_distinct:,} different cells of the space have been proposed")
     rng = Random(seed)
-    attempts = getattr(algorithm, "attempts", ATTEMPTS)
-    for proposed in islice(algorithm.propose(space, finished, pending, rng), attempts):
+    for proposed in islice(algorithm.propose(space, finished, pending, rng), _attempts(algorithm)):
         cell = proposed.canonical()
         if cell.digest not in known and allows(cell):
             return cell
@@ -89,6 +89,11 @@ def propose_new(
         if cell.digest not in known and allows(cell):
             return cell
     raise SpaceExhaustedError(f"{SAMPLES:,} samples in a row were known cells or over the budget")
+
+
+def _attempts(algorithm: Algorithm) -> int:
+    attempts = getattr(algorithm, "attempts", None)
+    return attempts if type(attempts) is int and attempts > 0 else ATTEMPTS
 
 
 def proposal_seed(search_seed: int, trial: int) -> int:

@@ -107,7 +107,7 @@ def test_a_fork_goes_on_with_other_settings_from_the_cells_of_its_parent(searche
         assert f"it begins with {parent.num_ended} cells of tiny\n" in forked.stdout.replace("; 1 is done already", "")
     record = SearchRecord(read_events(folder / "child" / "journal.jsonl")[0])
     assert (record.num_inherited, record.num_ended) == (parent.num_ended, 1)
-    assert len(record.leaderboard()) == parent.num_ended + 1
+    assert len(record.ranked()) == parent.num_ended + 1
 
 
 def test_a_replay_makes_the_same_proposals_and_decisions(searched):

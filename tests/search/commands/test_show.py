@@ -36,7 +36,7 @@ def journal(tmp_path):
 def test_the_leaderboard_is_that_of_the_search(tmp_path, journal):
     record = journalled(journal, plan(30)).record
     rows = [line.split() for line in shown(tmp_path, "rows=30").splitlines() if line[:4].strip().isdigit()]
-    assert [row[-1] for row in rows] == [trial.cell.digest for trial in record.leaderboard()]
+    assert [row[-1] for row in rows] == [trial.cell.digest for trial in record.ranked()]
     assert shown(tmp_path).startswith("test: complete, 30 trials done (")
     assert f"Best cell: {record.best.cell}" in shown(tmp_path)
 
@@ -76,7 +76,7 @@ def test_as_json_it_is_for_programs(tmp_path, journal):
     record = journalled(journal, plan(5)).record
     found = json.loads(shown(tmp_path, "format=json"))
     assert (found["state"], sum(found["ended"].values())) == ("complete", 5)
-    assert [row["digest"] for row in found["leaderboard"]] == [trial.cell.digest for trial in record.leaderboard()]
+    assert [row["digest"] for row in found["leaderboard"]] == [trial.cell.digest for trial in record.ranked()]
     assert found["leaderboard"][0]["miou"] == record.best.miou
 
 

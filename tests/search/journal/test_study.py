@@ -62,7 +62,7 @@ def test_repeats_follow_when_all_cells_are_scored_and_train_through_under_anothe
         assert first.status == Status.COMPLETED
     assert len({again.cell.digest for again in record.repeats.values()}) == 3
     assert (record.num_proposed, record.num_ended, record.closed.reason) == (20, 20, "20 trials, 3 of them scored twice")
-    assert len(record.leaderboard()) == len(record.finished) == record.ends.total() == 20
+    assert len(record.ranked()) == len(record.finished) == record.ends.total() == 20
 
 
 def test_a_search_whose_repeats_were_cut_goes_on_to_the_same_table_and_its_replay_agrees(tmp_path):
@@ -320,8 +320,8 @@ def test_failed_trials_are_tried_again_when_asked_and_the_whole_journal_replays(
         run(study, timing=Random(1), slots=4)
         assert study.is_complete
         assert study.record.ends[Status.FAILED] == 0
-        assert len(study.record.leaderboard()) == study.record.num_ended == 40
-        assert all(trial.miou is not None for trial in study.record.leaderboard())
+        assert len(study.record.ranked()) == study.record.num_ended == 40
+        assert all(trial.miou is not None for trial in study.record.ranked())
     events, _ = read_events(path)
     replayed = replay(events, more)
     assert (replayed.proposals, replayed.differences) == (40, ())

@@ -154,7 +154,7 @@ def test_a_search_whose_journal_is_deleted_stops_at_its_next_event(two_nodes, tm
 def test_early_stopping_keeps_the_best_cell(two_nodes, tmp_path):
     record = search(tmp_path, plan(30, Asha(1))).record
     best = max(record.finished, key=lambda trial: true_miou(trial.cell))
-    assert record.leaderboard()[0].cell == best.cell
+    assert record.ranked()[0].cell == best.cell
 
 
 def test_trials_run_on_every_node(two_nodes, tmp_path):

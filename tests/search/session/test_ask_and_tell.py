@@ -1,7 +1,9 @@
 """``dpc.study``: ask for cells, tell their scores, stop anywhere and go on."""
 
 import errno
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from unittest.mock import Mock
 
 import pytest
@@ -69,6 +71,34 @@ def test_what_is_told_must_be_a_score_of_a_cell_that_was_asked_for(tmp_path):
         assert [begun.tell(asked, 0.5), begun.tell(asked, 0.5)] == [True, False]
         with pytest.raises(ValueError, match="tell: trial 0 has ended, or was not asked for"):
             begun.tell(asked, 0.5)
+        with pytest.raises(ValueError, match="^fail: trial 0 has ended, or was not asked for"):
+            begun.fail(asked, "too late")
+
+
+def test_a_study_that_waits_for_a_score_has_more_and_one_that_is_over_has_not(tmp_path):
+    with study(tmp_path, rungs=(1,), window=1, trials=2) as begun:
+        asked = begun.ask()
+        assert (begun.ask(), begun.has_more) == (None, True)
+        begun.tell(asked, 0.5)
+        last = begun.ask()
+        assert (begun.ask(), begun.has_more) == (None, False)
+        begun.tell(last, 0.5)
+    with study(tmp_path, rungs=(1,), window=1, trials=2) as again:
+        assert not again.has_more
+
+
+def test_workers_that_wait_in_a_window_score_all_cells(tmp_path):
+    def work(begun):
+        while begun.has_more:
+            if asked := begun.ask():
+                time.sleep(0.01)
+                begun.tell(asked, 0.5)
+            else:
+                time.sleep(0.001)
+
+    with study(tmp_path, rungs=(1,), window=2) as begun, ThreadPoolExecutor(4) as workers:
+        list(workers.map(work, [begun] * 4))
+    assert len(dpc.load(tmp_path / "default").finished) == 12
 
 
 def test_one_process_at_a_time_has_a_study_and_other_settings_need_another_name(tmp_path):
@@ -92,6 +122,26 @@ def test_a_prior_cell_is_asked_for_first_and_another_one_is_another_study(tmp_pa
         score_all(again)
     with pytest.raises(ValueError, match="prior.cell: this space has cells of 2 branches, got 1"):
         study(tmp_path, prior=dpc.Prior(dpc.CellSpec((dpc.Branch(-1, dpc.Conv1x1()),))))
+
+
+@dataclass(frozen=True)
+class OwnNames:
+    """Fields that algorithms of this project have, too, and that say something else here."""
+
+    prior: float = 0.3
+    cost: str = "latency_ms"
+    attempts: float = 0.5
+
+    def propose(self, space, finished, pending, rng):
+        while True:
+            yield space.sample(rng)
+
+
+@pytest.mark.parametrize("prior", [None, dpc.Prior(SPACE.members[7])])
+def test_the_fields_of_an_algorithm_of_ones_own_may_be_called_anything(tmp_path, prior):
+    with study(tmp_path, algorithm=OwnNames(), prior=prior) as begun:
+        score_all(begun)
+    assert len(dpc.load(tmp_path / "default").finished) == 12
 
 
 def test_a_full_disk_loses_nothing_that_is_told_again(tmp_path, monkeypatch):

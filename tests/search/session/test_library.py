@@ -38,7 +38,13 @@ def test_it_gives_the_cells_best_first_and_the_same_call_scores_none_twice(tmp_p
     again = search(tmp_path, trials=14)
     assert (tmp_path / "default" / "journal.jsonl").read_bytes().startswith(before)
     assert [trial.cell for trial in again.trials.values()][:12] == [trial.cell for trial in found.trials.values()]
-    assert [row["miou"] for row in dpc.leaderboard(dpc.load(tmp_path / "default"))] == [one.miou for one in again.leaderboard()]
+    assert [row["miou"] for row in dpc.leaderboard(dpc.load(tmp_path / "default"))] == [one.miou for one in again.ranked()]
+
+
+def test_the_former_name_of_the_ranking_works_with_a_warning_that_says_the_new_one(tmp_path):
+    found = search(tmp_path, trials=2)
+    with pytest.warns(DeprecationWarning, match=r"leaderboard\(\) is called ranked\(\) now"):
+        assert found.leaderboard() == found.ranked()
 
 
 def nothing(cell, seed):
@@ -125,6 +131,37 @@ def test_settings_that_scores_depend_on_are_refused_where_they_differ(tmp_path):
     search(tmp_path, trials=2, settings={"images": 100})
     with pytest.raises(ConfigError, match="settings.images was 100 and is 200"):
         search(tmp_path, settings={"images": 200})
+
+
+class Reads:
+    """An objective that says what its cells read, or means something else by that name."""
+
+    def __init__(self, features):
+        self.features = features
+
+    def __call__(self, cell, seed):
+        return scored_twice(cell, seed)
+
+
+NARROW, WIDE = dpc.FeatureShape(16, 9, 9), dpc.FeatureShape(64, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "given", "read"),
+    [(NARROW, None, NARROW), (NARROW, NARROW, NARROW), ("a file of features", WIDE, WIDE), (None, WIDE, WIDE)],
+)
+def test_the_map_that_cells_read_is_the_one_that_is_given_or_else_the_objectives(tmp_path, attribute, given, read):
+    found = search(tmp_path, Reads(attribute), features=given, trials=1)
+    assert found.trials[0].proposed.params == dpc.cell_cost(found.trials[0].cell, read).params
+
+
+def test_two_maps_for_one_objective_are_refused_in_a_line(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"^features: the objective's own attribute .*=16, .*, got .*=64, .*; give one of them\.$"
+    ):
+        search(tmp_path, Reads(NARROW), features=WIDE)
+    with pytest.raises(ValueError, match="objective: its attribute features must be a FeatureShape, got 'a file'"):
+        search(tmp_path, Reads("a file"))
 
 
 def test_signals_do_afterwards_what_they_did_before(tmp_path):

@@ -327,7 +327,7 @@ def test_a_recorded_search_answers_with_its_own_scores_and_its_best_cell_is_foun
     events, _ = read_events(recorded)
     table = RecordedTable.of(events)
     assert len(table.cells) == TINY.num_distinct - 1
-    best = SearchRecord(events).leaderboard()[0]
+    best = SearchRecord(events).ranked()[0]
     of_plan = table.searched_by(replace(plan(1000, NearBest(), space=TINY), rungs=table.rungs))
     simulated = simulate(table, of_plan, workers=2)
     assert len(simulated.quality) == len(table.cells)

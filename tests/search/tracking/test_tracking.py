@@ -331,7 +331,7 @@ def test_best_first_in_the_dashboard_is_the_order_of_the_leaderboard(tracking, t
         write(journal, events[len(events) * part // halves : len(events) * (part + 1) // halves])
         record = track(journal, tracking).record
     search, trials = runs_of(tracking, name)
-    board = [one.proposed.trial for one in record.leaderboard()]
+    board = [one.proposed.trial for one in record.ranked()]
     assert board != [one.proposed.trial for one in sorted(record.finished, key=lambda one: -one.miou)]
     assert ranks_of(trials) == {number: rank for rank, number in enumerate(board, start=1)}
     client, tags = MlflowClient(tracking.uri), MlflowClient(tracking.uri).get_experiment(search.info.experiment_id).tags
@@ -347,7 +347,7 @@ def test_while_a_search_runs_only_the_first_places_are_told_and_they_are_right(t
     journal, events = write(tmp_path / "journal.jsonl", [opened(request.node.name)]), ended_trials()
     for event in events:
         write(journal, [event])
-        board = [one.proposed.trial for one in track(journal, tracking).record.leaderboard()]
+        board = [one.proposed.trial for one in track(journal, tracking).record.ranked()]
         first = {number: rank for number, rank in ranks_of(runs_of(tracking, request.node.name)[1]).items() if rank <= 2}
         assert first == {number: rank for rank, number in enumerate(board[:2], start=1)}
     write(journal, [SearchClosed("5 trials", 1100.0)])
@@ -390,7 +390,7 @@ def test_the_runs_of_the_best_cells_have_a_picture_of_them_which_is_drawn_once(t
 
     record = track(journal, tracking, draw=draw).record
     track(journal, tracking, draw=draw)
-    assert drawn == [one.cell for one in record.leaderboard() if one.miou is not None]
+    assert drawn == [one.cell for one in record.ranked() if one.miou is not None]
     _, trials = runs_of(tracking, request.node.name)
     listed = MlflowClient(tracking.uri).list_artifacts(trials["0"].info.run_id)
     assert [file.path for file in listed] == ["cell.png"]
@@ -410,7 +410,7 @@ def test_the_best_cells_stand_in_the_description_of_the_search(tracking, journal
     record = track(journal, tracking).record
     search, _ = runs_of(tracking, request.node.name)
     lines = search.data.tags["mlflow.note.content"].splitlines()
-    scored = [trial for trial in record.leaderboard() if trial.miou is not None]
+    scored = [trial for trial in record.ranked() if trial.miou is not None]
     assert len(lines) == 2 + len(scored)
     assert lines[2].startswith(f"| 1 | {100 * scored[0].miou:.2f} |")
     assert str(scored[0].cell) in lines[2]

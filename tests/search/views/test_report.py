@@ -150,7 +150,7 @@ def test_the_page_has_the_leaderboard_with_costs_and_what_to_run_next(finished, 
     page = report(folder, "rows=5")
     cells = r"<th scope=\"row\">(\d+)</th><td class=\"number\">([\d.]+)</td>.*?<code>(\w+)</code>"
     rows = re.findall(rf"<tr id=\"t(\d+)\" class=\"(\w+)([\w -]*)\">{cells}", page.html)
-    ranked = [trial for trial in record.leaderboard() if trial.miou is not None]
+    ranked = [trial for trial in record.ranked() if trial.miou is not None]
     assert rows == [
         (
             str(trial.proposed.trial),
@@ -207,7 +207,7 @@ def test_a_mark_of_a_figure_says_its_cell_and_leads_to_its_row(whole):
 
 def test_of_a_thousand_cells_the_front_and_the_best_hundred_have_a_row():
     record = SearchRecord(search(1500, failing=0))
-    ranked = record.leaderboard()
+    ranked = record.ranked()
     rows = board(record, ranked, shown=20).rows
     front = {one.trial for one in cost_front(record, "madds").front}
     assert [row.rank for row in rows][:100] == list(range(1, 101))
@@ -353,7 +353,7 @@ def test_markup_in_a_journal_is_text(tmp_path):
 def test_markup_in_a_cell_and_a_command_is_text():
     events = search(1, rungs=1, failing=0)
     record = SearchRecord(events)
-    (trial,) = record.leaderboard()
+    (trial,) = record.ranked()
     trial.proposed = replace(trial.proposed, cell=CellSpec((Branch(BACKBONE, Evil()),)))
     page = Page(
         render(
@@ -669,7 +669,7 @@ def test_a_search_that_scored_cells_twice_shows_what_its_cells_are_expected_to_s
 def test_a_re_ranking_is_shown_with_what_it_changed(finished, undrawn):
     folder, record = finished
     assert "trained end to end" not in report(folder).text
-    best = [trial for trial in record.leaderboard() if trial.status == Status.COMPLETED][:6]
+    best = [trial for trial in record.ranked() if trial.status == Status.COMPLETED][:6]
     events = [SearchOpened("demo re-ranked, seed 0", {}, {}, 0.0)]
     for number, trial in enumerate(best):
         miou = 0.5 + 0.01 * number  # the other way round

@@ -1,0 +1,73 @@
+"""The public names with their types, for checkers and editors: each from where ``_PUBLIC`` of ``__init__.py`` has it."""
+
+from pathlib import Path
+
+from data.datasets.camvid import CamVid as CamVid
+from data.datasets.cityscapes import Cityscapes as Cityscapes
+from data.datasets.contract import DatasetError as DatasetError
+from data.datasets.contract import DatasetInfo as DatasetInfo
+from data.datasets.contract import Sample as Sample
+from data.datasets.contract import SegmentationDataset as SegmentationDataset
+from data.datasets.contract import Split as Split
+from data.datasets.folder import Folder as Folder
+from data.datasets.pascal import PersonPart as PersonPart
+from data.datasets.pascal import Voc2012 as Voc2012
+from data.datasets.shapes import Shapes as Shapes
+from data.digests import FileDigests as FileDigests
+from models.cost import CellCost as CellCost
+from models.cost import FeatureShape as FeatureShape
+from models.cost import cell_cost as cell_cost
+from models.dpc import DensePredictionCell as DensePredictionCell
+from models.segmenter import Segmenter as Segmenter
+from models.settings import BackboneSettings as BackboneSettings
+from models.settings import CellSettings as CellSettings
+from models.spec import AtrousConv as AtrousConv
+from models.spec import Branch as Branch
+from models.spec import CellSpec as CellSpec
+from models.spec import Conv1x1 as Conv1x1
+from models.spec import Operator as Operator
+from models.spec import PyramidPooling as PyramidPooling
+from search.deciding.algorithms.base import Algorithm as Algorithm
+from search.deciding.algorithms.evolution import RegularizedEvolution as RegularizedEvolution
+from search.deciding.algorithms.local_search import LocalSearch as LocalSearch
+from search.deciding.algorithms.near_best import NearBest as NearBest
+from search.deciding.algorithms.pareto import Pareto as Pareto
+from search.deciding.algorithms.predictor import Predictor as Predictor
+from search.deciding.algorithms.prior import Prior as Prior
+from search.deciding.algorithms.tpe import Tpe as Tpe
+from search.deciding.algorithms.uniform import Uniform as Uniform
+from search.deciding.budget import Budget as Budget
+from search.deciding.outcomes import Evaluation as Evaluation
+from search.deciding.outcomes import Finished as Finished
+from search.deciding.outcomes import Status as Status
+from search.deciding.schedulers import Asha as Asha
+from search.deciding.schedulers import Decision as Decision
+from search.deciding.schedulers import MedianStopping as MedianStopping
+from search.deciding.schedulers import NoStopping as NoStopping
+from search.deciding.schedulers import Scheduler as Scheduler
+from search.deciding.space import AtrousConvs as AtrousConvs
+from search.deciding.space import CellSpace as CellSpace
+from search.deciding.space import OperatorFamily as OperatorFamily
+from search.deciding.space import PointwiseConvs as PointwiseConvs
+from search.deciding.space import PyramidPoolings as PyramidPoolings
+from search.findings.leaderboard import leaderboard as leaderboard
+from search.findings.what_mattered import what_mattered as what_mattered
+from search.journal.events import CellProposed as CellProposed
+from search.journal.events import Event as Event
+from search.journal.folder import load as load
+from search.journal.record import SearchRecord as SearchRecord
+from search.journal.record import TrialRecord as TrialRecord
+from search.journal.study import Callback as Callback
+from search.journal.study import RunningSearch as RunningSearch
+from search.session.ask_and_tell import AskTell as AskTell
+from search.session.ask_and_tell import study as study
+from search.session.library import search as search
+from search.tracking.settings import Tracking as Tracking
+from training.prediction import predict_labels as predict_labels
+from training.proxy import ProxyTask as ProxyTask
+from training.score import Objective as Objective
+from training.score import RungScore as RungScore
+from training.settings import Inference as Inference
+from training.settings import ProxySettings as ProxySettings
+
+ROOT: Path
