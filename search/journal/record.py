@@ -207,7 +207,7 @@ class SearchRecord:
 
     def leaderboard(self) -> Sequence[TrialRecord]:
         """The former name of ``ranked``: a leaderboard is the table, ``dpc.leaderboard``."""
-        warnings.warn("SearchRecord.ranked() is called ranked() now.", DeprecationWarning, stacklevel=2)
+        warnings.warn("SearchRecord.leaderboard() is called ranked() now.", DeprecationWarning, stacklevel=2)
         return self.ranked()
 
     def in_order_of_finishing(self) -> Sequence[TrialRecord]:
