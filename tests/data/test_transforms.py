@@ -191,7 +191,7 @@ def test_a_further_transform_that_changes_sizes_or_types_is_refused(further):
 
 
 def test_flip_place_and_brightness_of_a_crop_are_drawn_independently():
-    """By ``set_random_seed`` all of albumentations' transforms draw the same numbers: of crops above the middle none was flipped."""
+    """By ``set_random_seed`` all transforms draw the same numbers: of crops above the middle none was flipped."""
     rows, columns = np.mgrid[:120, :160].astype(np.uint8)
     image_HWC = np.stack([np.full_like(rows, 100), rows, columns], axis=2)
     plain = Sample("ramps", image_HWC, np.zeros_like(rows))
