@@ -5,12 +5,11 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 from data.system.errors import UserError
+from data.system.project import ROOT
 from training.source_code import source_digest
 
-ROOT = Path(__file__).resolve().parents[2]
 PROPOSING_PACKAGES = ("optuna", "scikit-learn")
 """Their models propose cells: those of another version may propose others."""
 
