@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.config import Config, ConfigError
+from search.config import Config
+from search.config_errors import ConfigError
 from search.deciding.space import CellSpace
 from search.journal.fingerprints import differences
 from search.journal.folder import KeptSearch, open_search

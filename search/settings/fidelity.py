@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from search.config import HERE, Config, ConfigError, load
+from search.annotations import HERE
+from search.config import Config, load
+from search.config_errors import ConfigError
 from search.deciding.reduced import CellList
 from search.deciding.space import CellSpace
 from search.settings.groups import AcceptedCode, Count, Images, Seed, Workplace

@@ -22,13 +22,15 @@ from models.cost import FeatureShape
 from models.latency import LatencyTable, cost_with
 from models.settings import HUB, SEEDS, BackboneChoice
 from models.spec import CellError, CellSpec
-from search.config import At, Config, Overrides
+from search.annotations import At
+from search.config import Config
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.prior import NearPrior, Prior
 from search.deciding.budget import Budget, check_latency
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
+from search.overrides import Overrides
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.address import check_address, names_cluster
 from search.running.resources import Node, Resources

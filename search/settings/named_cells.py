@@ -4,7 +4,7 @@ from pathlib import Path
 
 from data.system.paths import absolute
 from models.spec import PUBLISHED_OPERATORS, CellError, CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 from search.deciding.space import AnyCell, CellSpace
 
 

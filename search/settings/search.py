@@ -9,7 +9,10 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt
 from pydantic import BeforeValidator
 
-from search.config import HERE, At, Config, ConfigError, Overrides
+from search.annotations import HERE, At
+from search.config import Config
+from search.config_errors import ConfigError
+from search.overrides import Overrides
 from search.settings import report
 from search.settings.groups import AcceptedCode, Deciding, Images, Workplace
 from search.settings.places import FolderName

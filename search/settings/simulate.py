@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from models.cost import FeatureShape
-from search.config import HERE, Config, ConfigError, load
+from search.annotations import HERE
+from search.config import Config, load
+from search.config_errors import ConfigError
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.policy import Plan
 from search.journal.folder import JOURNAL
