@@ -53,7 +53,10 @@ def _check_scored_alike(searches: Sequence[KeptSearch]) -> None:
 
 
 def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSearch]]:
-    """Named by what they are; by their settings, too, where several have one name."""
+    """The searches of each way to search, in the order of their seeds.
+
+    A way is named by its algorithm and scheduler, and by their settings where several ways would have one name.
+    """
     by_settings: dict[tuple[str, str], list[KeptSearch]] = {}
     for search in sorted(searches, key=_seed):
         chosen = {group: search.opened.fingerprint.get(group, {}) for group in ("algorithm", "scheduler")}

@@ -51,7 +51,7 @@ AcceptedCode = Annotated[
 
 
 Processes = Annotated[int, Ge(1), BeforeValidator(lambda number: available_cpus() if number is None else number)]
-"""Of this machine; null is one a CPU."""
+"""How many processes of this machine share the work; null is one for each CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class Images:
 
     @property
     def paths(self) -> Mapping[str, str]:
-        """What processes that read images open, by setting; a generated data set and weights of a hub lie nowhere."""
+        """The data set's folder and the file of weights, by setting; what is generated or downloaded has none."""
         given = {"dataset.root": self.root, "backbone.weights": self.backbone.weights}
         return {name: path for name, path in given.items() if path not in (None, HUB)}
 
@@ -217,7 +217,7 @@ class Deciding:
 
     @cached_property
     def expected(self) -> Prior | None:
-        """Raises a CellError where the prior cell cannot be read, or is outside the space."""
+        """The prior cell, if one is chosen. Raises a CellError where it cannot be read, or is outside the space."""
         if self.prior.cell is None:
             return None
         expected = Prior(read_trusted(self.prior.cell, self.space, "prior.cell"), self.prior.strength)
@@ -225,7 +225,7 @@ class Deciding:
         return expected
 
     def fingerprint(self, config: Config) -> dict[str, Any]:
-        """What a search that goes on must find as it was; of what its files held, for they may change."""
+        """The settings that must be the same for a search to go on; of files, what they hold, since the files may change."""
         first = {"first": [cell.digest for cell in self.first_cells]} if self.first else {}
         prior = {"prior": self.expected.recorded} if self.expected else {}
         latency = {"latency": self.timed.recorded} if self.timed else {}

@@ -29,7 +29,7 @@ def read_cell(name: str, space: CellSpace | AnyCell, setting: str = "cell") -> C
 
 
 def cell_file(name: str, setting: str) -> Path:
-    """Of the cell in conf/cell/ called ``name``, or that file itself.
+    """The JSON file of the cell in conf/cell/ called ``name``; else ``name`` is the file.
 
     Raises:
         CellError: there is neither.

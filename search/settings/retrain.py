@@ -32,7 +32,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class InRun:
-    """The cell of an MLflow run, to be asked for: one of ``space``."""
+    """The cell of an MLflow run, which the tracker is asked for once the command runs; it must be in ``space``."""
 
     run: str
     space: CellSpace | AnyCell

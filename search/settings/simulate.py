@@ -76,7 +76,7 @@ class SimulateSettings:
 
     @property
     def searches(self) -> int:
-        """Of each kind on each table."""
+        """How many searches each contender makes on each landscape or table."""
         return self.seeds or (20 if self.table and not self.subsets else 1)
 
     @property
