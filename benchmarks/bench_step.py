@@ -32,7 +32,7 @@ from models.grid import resized
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 from training.allocator import keep_freed_memory
 from training.losses import segmentation_loss
 from training.optim import build_optimizer

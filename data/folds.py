@@ -95,7 +95,7 @@ def groups_by_name(pattern: str, names: Sequence[str]) -> list[str]:
 
 
 def folds_digest(folds: Sequence[Fold]) -> str:
-    """Of what each fold holds out."""
+    """16 hexadecimal digits of which samples each fold holds out."""
     whole = hashlib.blake2b(digest_size=8)
     for fold in folds:
         whole.update(str(fold.val.tolist()).encode())

@@ -77,7 +77,7 @@ class LatencyTable:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that it says of cells."""
+        """16 hexadecimal digits of the whole table but its ``settings``."""
         return hashlib.sha256(json.dumps({**self._json, "settings": None}, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -136,7 +136,7 @@ def timed_cost(cell: CellSpec, table: LatencyTable, features: FeatureShape, filt
 
 
 def latency_of(cost: CellCost) -> float | None:
-    """That of a cost that has one."""
+    """The milliseconds of a cost that was taken with a table; None of any other."""
     return cost.latency_ms if isinstance(cost, TimedCost) else None
 
 

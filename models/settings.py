@@ -30,7 +30,7 @@ class BackboneChoice:
     Attributes:
         name, output_stride, weights, seed: as in ``BackboneSettings``.
         pad_type, mean, std: likewise; None takes what is known of the weights: timm's or segmentation-models-pytorch's own
-            description of ``hub``, the metadata of a file. ``models.backbones.settled`` looks them up.
+            description of ``hub``, the metadata of a file. ``models.pretrained.settle`` looks them up.
     """
 
     name: str

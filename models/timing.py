@@ -81,7 +81,7 @@ def measure_cells(
 def medians_ms(
     works: Sequence[Work], rounds: int, device: torch.device, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[float]:
-    """Of each, over ``rounds``, each of which measures all: what disturbs a machine for a while hits few of each."""
+    """The median milliseconds of each work. Each round measures all: what disturbs a machine for a while hits few of each."""
     calls = [_calls(work, device) for work in works]
     times_ms: list[list[float]] = [[] for _ in works]
     for number in range(rounds):
@@ -92,13 +92,13 @@ def medians_ms(
 
 
 def _calls(work: Work, device: torch.device) -> int:
-    """So many that they take ``SHORTEST_S``; the first call, which sets things up, is not counted."""
+    """How many calls take ``SHORTEST_S`` together; the first call, which sets things up, is not counted."""
     _seconds(work, 1, device)
     return max(1, round(SHORTEST_S / max(_seconds(work, 1, device), 1e-6)))
 
 
 def _seconds(work: Work, calls: int, device: torch.device) -> float:
-    """On a GPU by its events, of one thread by its CPU time, of several by the clock: see docs/decisions.md."""
+    """The time of all calls: on a GPU by its events, of one thread by its CPU time, of several by the clock."""
     if device.type != "cuda":
         clock_s = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
         began_s = clock_s()

@@ -13,8 +13,10 @@ from data.system.disk import is_full
 from data.system.errors import LaterError, UserError
 from data.system.termination import TRY_AGAIN, handle_sigterm, interrupted_code
 from search.completion import candidates, script_for
-from search.config import ONE_EACH, ConfigError, load
+from search.config import load
+from search.config_errors import ConfigError
 from search.help import COMMANDS, command_help, overview
+from search.overrides import ONE_EACH
 from search.versions import versions
 from training.score import DivergedError
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from yaml import safe_load
 
-from search.config import CONF, ConfigError, load
+from search.conf_files import CONF
+from search.config import load
+from search.config_errors import ConfigError
 from search.help import COMMANDS, OPTIONS, groups
 
 SHELLS = {

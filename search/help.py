@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from search.config import CONF
+from search.conf_files import CONF
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from search.config import CONF
+from search.conf_files import CONF
 
 _PACKAGES = (
     "torch",

@@ -108,7 +108,7 @@ class CacheBuild:
         return missing
 
     def images_in(self, shards: Sequence[int]) -> int:
-        """Of the shards of some numbers."""
+        """How many images the shards with these numbers hold."""
         return sum(len(self.shards[index]) for index in shards)
 
     def fill(

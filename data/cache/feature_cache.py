@@ -157,7 +157,7 @@ class FeatureCache:
 
     @cached_property
     def _label_pixels(self) -> npt.NDArray[np.int64]:
-        """Of each value from 0 to 255."""
+        """How many cached labels have each value from 0 to 255."""
         return np.sum([shard["label_pixels"] for shard in self._manifest["shards"]], axis=0, dtype=np.int64)
 
     @cached_property

@@ -7,7 +7,7 @@ from functools import cache
 from descriptions import described
 from yaml import safe_load
 
-from search.config import CONF
+from search.conf_files import CONF
 from search.help import COMMANDS, groups, sources
 
 

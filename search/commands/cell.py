@@ -11,12 +11,12 @@ from models.cost import cell_cost
 from models.spec import CellSpec
 from search.findings.kinship import shared_branches
 from search.findings.leaderboard import quantity
-from search.settings.cell import CellSettings
+from search.settings.cell import CellCommandSettings
 from search.views.console import plain_console
 from search.views.diagram import cell_tree
 
 
-def run(settings: CellSettings) -> int:
+def run(settings: CellCommandSettings) -> int:
     """Show one cell or two as text or JSON, and as a picture where wanted."""
     cells, picture = settings.cells, settings.picture
     if picture:
@@ -37,7 +37,7 @@ def run(settings: CellSettings) -> int:
     return 0
 
 
-def _draw(settings: CellSettings) -> None:
+def _draw(settings: CellCommandSettings) -> None:
     assert settings.picture is not None
     if len(settings.cells) > 1:
         from search.views.figures.kinship import draw_pair
@@ -50,12 +50,12 @@ def _draw(settings: CellSettings) -> None:
     draw_cell(cell, settings.picture)
 
 
-def _record(cell: CellSpec, settings: CellSettings) -> dict[str, Any]:
+def _record(cell: CellSpec, settings: CellCommandSettings) -> dict[str, Any]:
     cost = cell_cost(cell, settings.features, settings.filters)
     return {**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}
 
 
-def _tell(cell: CellSpec, settings: CellSettings, console: Console, name: str) -> None:
+def _tell(cell: CellSpec, settings: CellCommandSettings, console: Console, name: str) -> None:
     features = settings.features
     cost = cell_cost(cell, features, settings.filters)
     if name:

@@ -28,7 +28,7 @@ from search.session.beginning import Beginning
 from search.session.code_version import search_code
 from search.session.folder import alone_in
 from search.session.hints import from_here, print_lines
-from search.session.scoring import Scoring, score
+from search.session.scoring import Scoring, scoring_for
 from search.session.session import Session, check_workplace
 from search.settings.fidelity import SIDES, FidelitySettings, Side
 from search.views.console import plain_console
@@ -47,7 +47,7 @@ def _score_twice(settings: FidelitySettings) -> int:
         check_workplace(side.workplace)
     records: dict[str, list[SearchRecord]] = {name: [] for name in settings.sides}
     for name, side in settings.sides.items():
-        scoring = score(side.scored, side.space, side.images, side.workplace, console)
+        scoring = scoring_for(side.scored, side.space, side.images, side.workplace, console)
         for number in range(settings.seeds):
             session = _session(settings, name, side, scoring, cells, settings.seed(name, number), number, console)
             study, _ = session.run()

@@ -13,7 +13,6 @@ from data.system.files import write_text
 from models.cost import cell_cost
 from models.pretrained import settle
 from models.spec import CellSpec
-from search.config import Overrides
 from search.deciding.algorithms.listed import Listed
 from search.deciding.policy import Plan
 from search.findings.estimates import mean
@@ -23,11 +22,12 @@ from search.findings.search_noise import search_noise
 from search.findings.two_rankings import Ranking, as_csv, proxy_correlation, reranked
 from search.journal.events import SearchOpened, now_s
 from search.journal.study import Study
+from search.overrides import Overrides
 from search.session.beginning import Beginning
 from search.session.code_version import search_code
 from search.session.folder import alone_in
 from search.session.hints import from_here, print_lines, program, relative
-from search.session.scoring import Scoring, end_to_end
+from search.session.scoring import Scoring, by_training
 from search.session.session import Session, check_workplace
 from search.settings.groups import SHARED
 from search.settings.rerank import RerankSettings
@@ -47,7 +47,7 @@ def _rank_again(settings: RerankSettings) -> int:
     console = plain_console()
     source, folder, workplace = settings.source, settings.folder, settings.workplace
     check_workplace(workplace)
-    scoring = end_to_end(settings.training, settings.space, settings.images, workplace, console)
+    scoring = by_training(settings.training, settings.space, settings.images, workplace, console)
     cells = [trial.cell for _, trial in settings.chosen]
     best = f"the best cell of {source}" if len(cells) == 1 else f"the {len(cells)} best cells of {source}"
     records = []

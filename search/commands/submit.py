@@ -1,7 +1,7 @@
 """``dpc submit -- <command>``: run any command on a Ray cluster; and ``status=``, ``logs=``, ``stop=`` of its job."""
 
 from cluster.submit import logs, status, stop, submit
-from search.config import CONF
+from search.conf_files import CONF
 from search.settings.submit import SubmitSettings
 
 

@@ -78,7 +78,7 @@ class Plan:
         return not self.budget.limits or self.budget.allows(self.cost_of(cell))
 
     def seed_of(self, cell: CellSpec) -> int:
-        """Of a cell's training."""
+        """The seed of the training that scores ``cell``."""
         return self.seed if self.paired else training_seed(self.seed, cell)
 
 
@@ -110,10 +110,10 @@ class Policy:
         """The next trial begins.
 
         Args:
-            is_comparable: whether it is scored as this search scores: else its cell may be proposed again.
-            comes_first: whether it is, before the algorithm is asked.
-            is_repeat: whether its cell was scored before. Nothing follows from it: neither proposals nor stops.
-            trains_through: whether somebody wished that it is not stopped.
+            is_comparable: whether its scores are got as this search gets them; if not, its cell may be proposed again.
+            comes_first: whether this search scores its cell before any that the algorithm proposes.
+            is_repeat: whether its cell was scored before, under another seed: no proposal or stop depends on its scores.
+            trains_through: whether a person asked that no scheduler stops it.
         """
         if trains_through:
             self._through.add(trial)
@@ -128,7 +128,7 @@ class Policy:
         self._num_begun += 1
 
     def score(self, trial: int, iterations: Sequence[int], mious: Sequence[float]) -> None:
-        """A trial has reached a rung: the last of these, one a rung."""
+        """A trial was scored: at these iterations, one a rung, of which the last is new."""
         if trial in self._repeats:
             return
         self._board.add(trial, iterations, mious)

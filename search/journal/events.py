@@ -15,7 +15,7 @@ class SearchOpened:
 
     Attributes:
         fingerprint: all that must not change under one name.
-        accepted: digests of code that differed, and of which a person said that they change no result: from what to what.
+        accepted: digests of code that changed, where a person said that results did not: old and new, by name.
     """
 
     name: str
@@ -30,7 +30,7 @@ class CellProposed:
     """The algorithm chose a cell, or one is scored again. Costs are those of ``models.cost``; ``seed`` is its training's.
 
     Attributes:
-        repeats: the trial of the same cell under another seed, which is told from luck by this one; None of a new cell.
+        repeats: the earlier trial of the same cell, whose score this one repeats under another seed; None of a new cell.
         latency_ms: by the search's table (``models.latency``); None where it has none.
     """
 
@@ -113,7 +113,7 @@ class TrialInherited:
 
 @dataclass(frozen=True, slots=True)
 class TrialsReopened:
-    """Trials that ended go on because somebody wished it. Each keeps number, cell, seed and the rungs it reached.
+    """Trials that had ended go on because a person asked for it. Each keeps number, cell, seed and the rungs it reached.
 
     Attributes:
         to_full_budget: whether no scheduler stops them any more.

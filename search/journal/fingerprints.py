@@ -19,7 +19,7 @@ CODE = ("scoring_code", "search_code")
 
 
 def accepted(old: Mapping[str, Any], new: Mapping[str, Any], accept: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Those of the digests to ``accept`` that differ: from what to what."""
+    """The digests named in ``accept`` that differ between two fingerprints: old and new, by name."""
     return {code: (str(old.get(code)), str(new.get(code))) for code in accept if old.get(code) != new.get(code)}
 
 

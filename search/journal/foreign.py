@@ -10,7 +10,11 @@ from models.spec import PUBLISHED_OPERATORS
 
 @dataclass(frozen=True, slots=True)
 class ForeignOperator:
-    """One, as JSON."""
+    """An operator of a kind that this program does not know.
+
+    Attributes:
+        text: its JSON as the journal holds it, without the branch's ``input``; keys are sorted.
+    """
 
     text: str
 

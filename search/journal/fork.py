@@ -22,7 +22,8 @@ def inherit(parent: KeptSearch, fingerprint: Mapping[str, Any], plan: Plan, resc
     as in recorded tables, the last one counts: the first may be what it was chosen by.
 
     Args:
-        rescore: so many of the best that space and budget allow are scored first, where their scores are not comparable.
+        rescore: how many cells this search scores anew before any other: the best in its space and budget, where their scores
+            are not comparable.
     """
     as_parent, as_child = ({key: how.get(key) for key in SCORING} for how in (parent.record.fingerprint, fingerprint))
     scores_alike = not differences(as_parent, as_child)

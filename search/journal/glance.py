@@ -99,7 +99,12 @@ def _glance(journal: Path) -> Glance | None:
 
 
 def state(is_held: bool, is_complete: bool) -> str:
-    """Of a search, in a word."""
+    """The state of a search in a word: ``running``, ``complete`` or ``stopped``.
+
+    Args:
+        is_held: whether a process has its journal.
+        is_complete: whether its journal says that nothing is left to run.
+    """
     return "running" if is_held else "complete" if is_complete else "stopped"
 
 

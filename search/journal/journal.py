@@ -100,7 +100,7 @@ class Journal:
         os.ftruncate(self._file.fileno(), self._end.offset)
 
     def give_up(self, reason: str) -> None:
-        """Another has it: whatever is written from now on is refused with this reason, by any thread."""
+        """Refuse, with ``reason``, all that any thread writes from now on: another process has taken the search over."""
         self._given_up = reason
 
     def clear(self) -> None:

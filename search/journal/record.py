@@ -32,7 +32,7 @@ class TrialRecord:
         source: the search that it was inherited from, or "" for one of this search's own.
         is_comparable: whether its scores were got as this search gets them, and its cost is within the budget.
         comes_first: whether this search scores its cell before any that it proposes itself.
-        trains_through: whether somebody wished that no scheduler stops it.
+        trains_through: whether a person asked that no scheduler stops it before its full budget.
         proposed_at, ended_at: the number of the event; clocks may go back between two of them.
     """
 
@@ -83,7 +83,8 @@ class SearchRecord:
     Attributes:
         settings: as the search was last opened with: the number of trials may change.
         trials: by number, inherited ones included.
-        accepted: of the digests of its code, those that were changed as of no consequence: from the first to the last.
+        accepted: digests of code that changed since it began, where a person said that results did not: the first and the
+            last, by name.
         left_out: GPUs that get no further trials since the search was last opened.
         ends: how many of the search's own trials ended in which way; one that is tried again has not ended.
         repeats: trials of cells that were scored before. They tell how sure scores are, and are counted and ranked nowhere.
@@ -174,13 +175,13 @@ class SearchRecord:
 
     @property
     def digest(self) -> str:
-        """Of what must not change under one name: another search has another."""
+        """12 hexadecimal digits of the fingerprint that it began with; a search with other settings has others."""
         assert self.opened is not None
         text = json.dumps(self.opened.fingerprint, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def checkpoint_name(self, trial: int) -> str:
-        """Of the file for the state of a trial. It names all that the state follows from: any other file is none of it."""
+        """The name of the file that keeps a trial's state. It holds all that decides the state: cell, seed and fingerprint."""
         proposed = self.trials[trial].proposed
         return f"{proposed.cell.digest}-{proposed.seed:08x}-{self.digest}.safetensors"
 

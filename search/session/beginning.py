@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.config import ConfigError
+from search.config_errors import ConfigError
 from search.deciding.policy import Plan
 from search.journal.events import SearchOpened, TrialInherited
 from search.journal.fingerprints import CODE, accepted, differences

@@ -5,18 +5,17 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 from data.system.errors import UserError
+from data.system.project import ROOT
 from training.source_code import source_digest
 
-ROOT = Path(__file__).resolve().parents[2]
 PROPOSING_PACKAGES = ("optuna", "scikit-learn")
 """Their models propose cells: those of another version may propose others."""
 
 
 def scoring_code(*scoring: object) -> str:
-    """Of what scores a cell and all that it imports.
+    """A digest of the source of what scores a cell, and of all that it imports.
 
     Args:
         scoring: a task, and the data set, operators and other things that it uses; or their classes.
@@ -26,7 +25,7 @@ def scoring_code(*scoring: object) -> str:
 
 
 def objective_code(objective: Callable[..., object]) -> str:
-    """Of an objective of one's own: its module and what that imports; its own text where a script or a notebook defines it.
+    """A digest of an objective of one's own: of its module and what that imports; in a script or notebook, of its own text.
 
     Raises:
         UserError: its text cannot be read, as of what was typed at a prompt.
@@ -43,7 +42,7 @@ def objective_code(objective: Callable[..., object]) -> str:
 
 
 def search_code() -> str:
-    """Of what is tried next and who goes on: all of the floor ``search/deciding``, and what it imports."""
+    """A digest of the source of what proposes and stops cells: of search/deciding/ and what it imports; with versions."""
     files = sorted((ROOT / "search" / "deciding").rglob("*.py"))
     modules = (".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files)
     return "-".join([source_digest(*modules), *(version(name) for name in PROPOSING_PACKAGES)])

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from models.settings import HUB
-from search.config import CONF, Overrides
+from search.conf_files import CONF
 from search.journal.events import SearchOpened
+from search.overrides import Overrides
 from search.settings.groups import SHARED
 
 GROUPS = ("dataset", "backbone")

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from data.system.files import write_text
 from data.system.locks import Lock, LockedError
-from search.config import ConfigError
+from search.config_errors import ConfigError
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from data.system.errors import UserError
 from data.system.termination import INTERRUPTED, TRY_AGAIN, own_signals
 from models.cost import FeatureShape
 from models.spec import CellSpec
-from search.config import Overrides
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.prior import Prior
 from search.deciding.budget import Budget
@@ -18,6 +17,7 @@ from search.deciding.space import CellSpace
 from search.findings.failures import failures, no_score_code
 from search.journal.record import SearchRecord
 from search.journal.study import Callback
+from search.overrides import Overrides
 from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Resources
 from search.session.described import described

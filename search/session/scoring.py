@@ -47,17 +47,17 @@ class Scoring:
     fingerprint: Mapping[str, Any]
 
 
-def score(
+def scoring_for(
     settings: ProxySettings | RetrainSettings, space: CellSpace, images: Images, workplace: Workplace, console: Console
 ) -> Scoring:
-    """By the protocol that the settings are of."""
+    """How the cells of ``space`` are scored with ``settings``: those of a proxy task, or of a training end to end."""
     if isinstance(settings, ProxySettings):
         return by_proxy(settings, space, images, workplace, console)
-    return end_to_end(settings, space, images, workplace, console)
+    return by_training(settings, space, images, workplace, console)
 
 
 def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplace: Workplace, console: Console) -> Scoring:
-    """On cached features, which are extracted where they are missing."""
+    """Cells are trained for a short while on cached features, which are extracted where they are missing."""
     dataset = images.dataset
     folds, splits = search_folds(dataset, images.cache), search_splits(dataset)
     caches = build_caches(images, splits, workplace, console, written={"output_dir": workplace.output_dir})
@@ -126,8 +126,8 @@ def _where_caches_are(workplace: Workplace, task: CellTask, folders: Sequence[Pa
     return FetchedTask(on_shared(workplace, task, ()), caches, folders)
 
 
-def end_to_end(settings: RetrainSettings, space: CellSpace, images: Images, workplace: Workplace, console: Console) -> Scoring:
-    """Backbone and cell together, on images. A trial loads them in no more processes than it has CPUs: no score changes."""
+def by_training(settings: RetrainSettings, space: CellSpace, images: Images, workplace: Workplace, console: Console) -> Scoring:
+    """Backbone and cell are trained together, on images. Where ``workers`` is above a trial's CPUs it is lowered to them."""
     if settings.workers is not None and settings.workers > (threads := workplace.resources.threads):
         console.print(f"training.workers: a trial loads images in {threads}, not {settings.workers}: resources.cpu={threads}.")
         settings = replace(settings, workers=threads)

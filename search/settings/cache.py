@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from data.datasets.contract import check_split
-from search.config import HERE, Config
+from search.annotations import HERE
+from search.config import Config
 from search.settings.groups import Images, Workplace
 
 

@@ -15,7 +15,7 @@ from search.settings.places import Picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellSettings:
+class CellCommandSettings:
     """One cell or two, and what they read.
 
     Attributes:
@@ -37,9 +37,9 @@ class CellSettings:
             raise ValueError(f"cell: must be one cell, or two different ones to compare, got {len(self.cells)}.")
 
 
-def read(config: Config) -> CellSettings:
+def read(config: Config) -> CellCommandSettings:
     """Raises a ConfigError for what is wrong."""
     space = config.build("space", CellSpace | AnyCell)
     given = config.value("cell", str | list[str])  # type: ignore[arg-type]
     names = [given] if isinstance(given, str) else given
-    return config.read(CellSettings, cells={name: read_cell(name, space) for name in names})
+    return config.read(CellCommandSettings, cells={name: read_cell(name, space) for name in names})

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.config import Config, ConfigError
+from search.config import Config
+from search.config_errors import ConfigError
 from search.deciding.space import CellSpace
 from search.journal.fingerprints import differences, flat
 from search.journal.folder import KeptSearch, open_search
@@ -56,7 +57,10 @@ def _check_scored_alike(searches: Sequence[KeptSearch]) -> None:
 
 
 def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSearch]]:
-    """Named by what they are; by their settings, too, where several have one name."""
+    """The searches of each way to search, in the order of their seeds.
+
+    A way is named by its algorithm and scheduler, and after its first search where another way has that name.
+    """
     by_settings: dict[str, list[KeptSearch]] = {}
     for search in sorted(searches, key=_seed):
         decided = dict(flat({group: search.opened.fingerprint.get(group) for group in DECIDES}))

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from search.config import HERE, Config, ConfigError, load
+from search.annotations import HERE
+from search.config import Config, load
+from search.config_errors import ConfigError
 from search.deciding.reduced import CellList
 from search.deciding.space import CellSpace
 from search.settings.groups import AcceptedCode, Count, Images, Seed, Workplace
@@ -16,7 +18,7 @@ from training.settings import ProxySettings, RetrainSettings
 
 SIDES = ("first", "second")
 
-Protocol = Literal["proxy", "end_to_end"]
+ProtocolName = Literal["proxy", "end_to_end"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Side:
         recorded: what its journal tells people.
     """
 
-    protocol: Protocol
+    protocol: ProtocolName
     scored: ProxySettings | RetrainSettings
     space: CellSpace
     seed: Seed
@@ -70,7 +72,7 @@ class FidelitySettings:
             )
 
     def seed(self, side: str, number: int) -> int:
-        """Of one of a side's trainings; more ``seeds`` leave those before as they were."""
+        """The seed of training ``number``, from 0, of any cell on ``side``; more ``seeds`` change no earlier one."""
         return self.sides[side].seed + number * len(self.sides) + list(self.sides).index(side)
 
     @property
@@ -93,7 +95,7 @@ def _side(config: Config, name: str) -> Side:
 
 
 def _changed_side(changed: Config, name: str) -> Side:
-    protocol: Protocol = changed.value(f"{name}.protocol", Protocol)  # type: ignore[arg-type]
+    protocol: ProtocolName = changed.value(f"{name}.protocol", ProtocolName)  # type: ignore[arg-type]
     by_proxy = protocol == "proxy"
     return changed.read(
         Side,

@@ -22,7 +22,8 @@ from models.cost import FeatureShape
 from models.latency import LatencyTable, cost_with
 from models.settings import HUB, SEEDS, BackboneChoice
 from models.spec import CellError, CellSpec
-from search.config import At, Config, Overrides
+from search.annotations import At
+from search.config import Config
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.listed import Listed
 from search.deciding.algorithms.prior import NearPrior, Prior
@@ -30,6 +31,7 @@ from search.deciding.budget import Budget, check_latency
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
+from search.overrides import Overrides
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.address import check_address, names_cluster
 from search.running.resources import Node, Resources
@@ -50,7 +52,7 @@ AcceptedCode = Annotated[
 
 
 Processes = Annotated[int, Ge(1), BeforeValidator(lambda number: available_cpus() if number is None else number)]
-"""Of this machine; null is one a CPU."""
+"""How many processes of this machine share the work; null is one for each CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,7 @@ class Images:
 
     @property
     def paths(self) -> Mapping[str, str]:
-        """What processes that read images open, by setting; a generated data set and weights of a hub lie nowhere."""
+        """The data set's folder and the file of weights, by setting; what is generated or downloaded has none."""
         given = {"dataset.root": self.root, "backbone.weights": self.backbone.weights}
         return {name: path for name, path in given.items() if path not in (None, HUB)}
 
@@ -216,7 +218,7 @@ class Deciding:
 
     @cached_property
     def expected(self) -> Prior | None:
-        """Raises a CellError where the prior cell cannot be read, or is outside the space."""
+        """The prior cell, if one is chosen. Raises a CellError where it cannot be read, or is outside the space."""
         if self.prior.cell is None:
             return None
         expected = Prior(read_trusted(self.prior.cell, self.space, "prior.cell"), self.prior.strength)
@@ -224,7 +226,7 @@ class Deciding:
         return expected
 
     def fingerprint(self, config: Config) -> dict[str, Any]:
-        """What a search that goes on must find as it was; of what its files held, for they may change."""
+        """The settings that must be the same for a search to go on; of files, what they hold, since the files may change."""
         decided = config.plain(*DECIDING)
         if isinstance(self.algorithm, Listed):
             cells = [cell.digest for cell in self.algorithm.cells]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from data.system.paths import absolute
 from models.spec import PUBLISHED_OPERATORS, CellError, CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 from search.deciding.space import AnyCell, CellSpace
 
 
@@ -29,7 +29,7 @@ def read_cell(name: str, space: CellSpace | AnyCell, setting: str = "cell") -> C
 
 
 def cell_file(name: str, setting: str) -> Path:
-    """Of the cell in conf/cell/ called ``name``, or that file itself.
+    """The JSON file of the cell in conf/cell/ called ``name``; else ``name`` is the file.
 
     Raises:
         CellError: there is neither.

@@ -38,7 +38,7 @@ def _picture(file: Path) -> Path:
 
 
 def check_made(folder: Path) -> None:
-    """Whether ``folder`` is there or can be made, and files in it."""
+    """Raise a ValueError unless ``folder`` is there or can be made, and files can be written in it."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir():
         raise ValueError(f"must be a folder, {there} is a file.")
@@ -47,7 +47,7 @@ def check_made(folder: Path) -> None:
 
 
 def check_searches(folder: Path) -> None:
-    """Whether ``output_dir`` is there, where it is only looked at."""
+    """Raise a ValueError unless ``folder``, an ``output_dir`` that is only read, is there."""
     if not folder.is_dir():
         raise ValueError(f"output_dir: must be a folder with searches, there is none at {folder}.")
 

@@ -9,7 +9,8 @@ from data.datasets.contract import printable
 from data.datasets.image_files import AS_STORED, SUFFIXES, ImageReading, is_hidden
 from data.datasets.submission import Server, Submission, submission_to
 from data.system.outputs import check_free
-from search.config import Config, ConfigError
+from search.config import Config
+from search.config_errors import ConfigError
 from search.settings.checkpoint import SavedModel
 from search.settings.places import OutputFolder
 from training.settings import Inference

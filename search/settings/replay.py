@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from search.config import HERE, Config, ConfigError
+from search.annotations import HERE
+from search.config import Config
+from search.config_errors import ConfigError
 from search.deciding.space import CellSpace
 from search.journal.fingerprints import differences
 from search.journal.folder import KeptSearch, open_search

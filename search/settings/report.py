@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 
 from models.spec import CellSpec
-from search.config import Config, Overrides, load
+from search.config import Config, load
 from search.deciding.space import AnyCell, CellSpace
 from search.journal.folder import journal_in
+from search.overrides import Overrides
 from search.settings.groups import SHARED, Count
 from search.settings.named_cells import read_cell
 from search.settings.places import FolderName, OutputFolder

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from search.config import HERE, At, Config, Overrides
+from search.annotations import HERE, At
+from search.config import Config
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
 from search.findings.two_rankings import best_cells
 from search.journal.folder import KeptSearch, open_search
 from search.journal.record import TrialRecord
+from search.overrides import Overrides
 from search.settings import report
 from search.settings.groups import AcceptedCode, Count, Images, Seed, Workplace
 from search.settings.places import FolderName

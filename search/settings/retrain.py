@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 from data.datasets.contract import check_split
 from models.spec import CellSpec
-from search.config import HERE, Config, ConfigError
+from search.annotations import HERE
+from search.config import Config
+from search.config_errors import ConfigError
 from search.deciding.space import AnyCell, CellSpace
 from search.findings.leaderboard import percent
 from search.journal.folder import open_search
@@ -30,7 +32,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class InRun:
-    """The cell of an MLflow run, to be asked for: one of ``space``."""
+    """The cell of an MLflow run, which the tracker is asked for once the command runs; it must be in ``space``."""
 
     run: str
     space: CellSpace | AnyCell

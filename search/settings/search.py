@@ -9,7 +9,10 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt
 from pydantic import BeforeValidator
 
-from search.config import HERE, At, Config, ConfigError, Overrides
+from search.annotations import HERE, At
+from search.config import Config
+from search.config_errors import ConfigError
+from search.overrides import Overrides
 from search.settings import report
 from search.settings.groups import AcceptedCode, Deciding, Images, Workplace
 from search.settings.places import FolderName
@@ -18,14 +21,14 @@ from search.tracking.settings import Tracking
 from training.score import Objective
 
 LONG = 100
-"""Trials of which eight more are a small price."""
+"""A search of as many trials scores ``REPEATS`` cells again by default: there it is a small price."""
 MOST_TRIALS = 10**9
 REPEATS = 8
-"""Standard deviations of so many differences are known to a third."""
+"""So many pairs of scores tell the standard deviation of their differences to about a third."""
 
 
 def _trial_name(value: object) -> str:
-    """A digest of sixteen digits is read as a number."""
+    """``value`` as a trial's number or a cell's digest. A digest whose sixteen digits are all decimal was read as a number."""
     name = f"{value:016d}" if isinstance(value, int) and value >= MOST_TRIALS else str(value)
     if not re.fullmatch(r"\d{1,9}|[0-9a-f]{16}", name):
         raise ValueError(f"must name trials by number, or cells by digest (quote one that looks like a number), got {value!r}.")
@@ -45,7 +48,7 @@ class SearchSettings:
     Attributes:
         source: the search whose cells a fork begins with.
         noise: cells that are scored twice at the end; None for ``REPEATS`` of a search that is long enough.
-        fork_rescore: so many of its best are scored first, where its scores do not compare with this search's.
+        fork_rescore: how many of its best cells this search scores first, where its scores do not compare with this search's.
         retry_failed: whether trials that failed before are tried again.
         resume: trials that go on to the full budget, by number or by their cell's digest.
         timeout_s: after so long no more trials are begun; None for no limit.

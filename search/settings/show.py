@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from data.store import Store
-from search.config import Config, Overrides
+from search.config import Config
 from search.journal.folder import journal_in
+from search.overrides import Overrides
 from search.settings.groups import Count
 from search.settings.places import FolderName, check_searches
 from search.tracking.settings import Tracking

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from models.cost import FeatureShape
-from search.config import HERE, Config, ConfigError, load
+from search.annotations import HERE
+from search.config import Config, load
+from search.config_errors import ConfigError
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.policy import Plan
 from search.journal.folder import JOURNAL
@@ -74,7 +76,7 @@ class SimulateSettings:
 
     @property
     def searches(self) -> int:
-        """Of each kind on each table."""
+        """How many searches each contender makes on each landscape or table."""
         return self.seeds or (20 if self.table and not self.subsets else 1)
 
     @property

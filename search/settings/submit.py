@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import get_type_hints
 
 from data.system.paths import absolute
-from search.config import CONF, Config, ConfigError, load, quoted
+from search.conf_files import CONF
+from search.config import Config, load
+from search.config_errors import ConfigError
+from search.overrides import quoted
 
 CELLS = ("cell", "prior.cell")
 """Each may be one of conf/cell/ by name."""

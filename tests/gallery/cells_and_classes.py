@@ -7,7 +7,7 @@ from statistics import fmean
 import torch
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
-from search.config import CONF
+from search.conf_files import CONF
 from search.findings.training_course import Step
 from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.confusion import draw_confusion

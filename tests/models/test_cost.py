@@ -6,7 +6,7 @@ from models.cost import FeatureShape, cell_cost
 from models.dpc import DensePredictionCell
 from models.settings import CellSettings
 from models.spec import CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 
 CITYSCAPES = {"height": 65, "width": 129}  # 1025 x 2049 pixels at stride 16

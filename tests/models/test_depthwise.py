@@ -8,7 +8,7 @@ from models.depthwise import AtrousDepthwise
 from models.dpc import classifier_on
 from models.settings import CellSettings
 from models.spec import CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 
 RATES = (1, 3, 6, 9, 12, 15, 18, 21)
 

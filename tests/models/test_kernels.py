@@ -14,7 +14,7 @@ from models.dpc import classifier_on
 from models.fused import check_layer_kernels, kernels_that_work
 from models.settings import CellSettings
 from models.spec import CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 from training.losses import check_loss_kernels
 
 pytest.importorskip("triton")

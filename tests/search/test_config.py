@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 import pytest
 from annotated_types import Ge, Gt, Le
 
-from search.config import HERE, At, ConfigError, Overrides, load
+from search.annotations import HERE, At
+from search.config import load
+from search.config_errors import ConfigError
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.tpe import Tpe
+from search.overrides import Overrides
 from search.running.resources import Resources
 
 

@@ -7,7 +7,8 @@ import pytest
 from data.cache.settings import CacheSettings
 from data.datasets.contract import SegmentationDataset
 from models.settings import BackboneChoice
-from search.config import ConfigError, load
+from search.config import load
+from search.config_errors import ConfigError
 from search.help import COMMANDS
 from search.settings.submit import _command
 

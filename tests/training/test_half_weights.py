@@ -6,7 +6,7 @@ import torch
 from models.dpc import classifier_on
 from models.settings import CellSettings
 from models.spec import CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 from training.half_weights import HalfWeights
 from training.losses import segmentation_loss
 from training.optim import build_optimizer

@@ -16,7 +16,7 @@ from models import fused
 from models.dpc import classifier_on
 from models.settings import CellSettings
 from models.spec import CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 from training import losses
 from training.features import ResidentFeatures
 from training.graph_step import GraphStep

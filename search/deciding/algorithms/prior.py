@@ -52,10 +52,13 @@ class Prior:
 class NearPrior:
     """Another algorithm's proposals, mixed with cells near a prior one: itself first, then mutants.
 
+    After n trials that have a score or are pending, s / (n + s) of the proposals are near the prior cell, where
+    s = strength * max(2p - 1, 0) and p = (strength + wins) / (strength + near). ``near`` counts the cells near the prior one
+    that have a comparable score; ``wins`` adds up, over these, the share of the other cells that each scored above. So p is how
+    often a near cell beats another, after ``strength`` imagined ones that beat all: it begins at 1; at 1/2 nothing is near.
+
     As PriorBand (Mallik et al. 2023) it samples from the prior beside an algorithm, less the better others are; as in piBO
-    (Hvarfner et al. 2022) the prior counts for as much as ``strength`` observations: s of n + s proposals are near it after n.
-    s is ``strength`` times how much oftener a cell near the prior one scores above one that is not than below it, as
-    ``strength`` imagined cells and those of the search have it: they begin at always, and what scores no better gets none.
+    (Hvarfner et al. 2022) the prior counts for as much as so many observations.
     """
 
     algorithm: Algorithm
@@ -70,7 +73,7 @@ class NearPrior:
             yield cell
 
     def share(self, finished: Finished, num_pending: int) -> float:
-        """Of the proposals that are near the prior cell, after these evaluations."""
+        """The share of proposals, 0 to 1, that are near the prior cell; 0 once ``strength`` has ``FADED`` among the trials."""
         strength, begun = self.prior.strength, len(finished.scored) + num_pending
         if strength < FADED * (strength + begun):
             return 0.0

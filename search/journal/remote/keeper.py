@@ -118,7 +118,10 @@ class KeeperThread(threading.Thread):
         self._forget_checkpoints(is_last)
 
     def _forget_checkpoints(self, is_last: bool) -> None:
-        """Of trials that had ended at the last look: a worker may upload one while its trial ends. At the end, of all."""
+        """Delete those of trials that had ended at the last look already: a worker may upload one while its trial ends.
+
+        At the end of a complete search, delete all.
+        """
         for trial in self._finished - self._forgotten:
             self._search.checkpoints.delete(self._record.checkpoint_name(trial))
             self._forgotten |= {trial}

@@ -5,19 +5,17 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
-from pathlib import Path
 from textwrap import shorten
 
 import ray
 
 from data.system.cpus import available_cpus
 from data.system.errors import LaterError
+from data.system.project import ROOT
 from search.running.nodes.address import check_address, names_cluster
 from search.running.nodes.autoscaler import autoscales, check_growth
 from search.running.ray_internals import draining_nodes, options_of_local_ray, without_servers
 from search.running.resources import Node, Resources, ResourcesError
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def connect(address: str | None) -> None:

@@ -12,7 +12,7 @@ from models.deeplab.checkpoint import CheckpointError
 from models.deeplab.convert import Weights, convert
 from models.settings import BackboneSettings
 from models.spec import CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 from tests.models.deeplab.checkpoints import ENTRY_65, ENTRY_71, Made, write_bundle
 from tests.models.test_backbones import REAL_WEIGHTS, needs_real_weights
 

@@ -11,7 +11,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from search import config as config_module
+from search import config, overrides
+from search.conf_files import CONF
 from search.config import Config
 
 
@@ -40,7 +41,7 @@ def composed_once() -> Iterator[Callable[[], None]]:
 
     Gives a function that takes them back.
     """
-    real_compose, real_build = config_module.compose, Config.build
+    real_compose, real_build = config.compose, Config.build
     parsed = cache(OverridesParser.create().parse_override)
     compositions, built = {}, {}
 
@@ -71,8 +72,8 @@ def composed_once() -> Iterator[Callable[[], None]]:
 
     parser = SimpleNamespace(parse_override=parsed, parse_overrides=lambda texts: list(map(parsed, texts)))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(config_module, "compose", compose)
-        patched.setattr(config_module, "OverridesParser", SimpleNamespace(create=lambda: parser))
+        patched.setattr(config, "compose", compose)
+        patched.setattr(overrides, "OverridesParser", SimpleNamespace(create=lambda: parser))
         patched.setattr(Config, "build", build)
         yield lambda: [one.take_back() for one in compositions.values()]
 
@@ -84,5 +85,5 @@ def _at(raw, key, default=None):
 
 
 def _is_value(override) -> bool:
-    is_choice = (config_module.CONF / str(override.key_or_group)).is_dir()
+    is_choice = (CONF / str(override.key_or_group)).is_dir()
     return not (override.is_add() or override.is_delete() or override.is_sweep_override() or is_choice)

@@ -12,7 +12,8 @@ import pytest
 
 from models.spec import CellSpec
 from search.cli import main
-from search.config import CONF, load
+from search.conf_files import CONF
+from search.config import load
 from search.help import COMMANDS
 from search.running.nodes.cluster import connect
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from omegaconf import OmegaConf
 from pydantic import BeforeValidator
 
-from search.config import CONF
+from search.conf_files import CONF
 
 WORD, LIST, MAPPING = "banana", "[1,2]", "{a:1}"
 

@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
-from search.config import CONF, load
+from search.conf_files import CONF
+from search.config import load
 from search.deciding.algorithms import tpe
 from search.deciding.algorithms.base import Algorithm, SpaceExhaustedError, proposal_seed, propose_new, training_seed
 from search.deciding.algorithms.evolution import RegularizedEvolution

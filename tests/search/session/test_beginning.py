@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.config import ConfigError
+from search.config_errors import ConfigError
 from search.deciding.space import CellSpace, PointwiseConvs
 from search.journal.events import SearchOpened
 from search.journal.folder import JOURNAL, open_search

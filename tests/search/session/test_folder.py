@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.config import ConfigError
+from search.config_errors import ConfigError
 from search.session.folder import alone_in, id_of
 
 

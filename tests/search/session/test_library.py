@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import dpc
-from search.config import ConfigError
+from search.config_errors import ConfigError
 from search.running.objective import ObjectiveTask
 
 pytestmark = pytest.mark.usefixtures("without_ray")

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 
 from data.datasets.palette import least_difference
 from models.spec import CellSpec
-from search.config import CONF
+from search.conf_files import CONF
 from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.style import BLUE, BROWN, GREEN, GREY, INK, PURPLE, VERMILLION
 

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1
-from search.config import CONF
+from search.conf_files import CONF
 from search.deciding.outcomes import Status
 from search.findings.operator_usage import operator_usage
 from search.findings.training_course import Step

@@ -16,7 +16,7 @@ from models.segmenter import Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
 from search.cli import main
-from search.config import CONF
+from search.conf_files import CONF
 from search.deciding.outcomes import Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.findings.contributions import branch_contributions, model_contributions
