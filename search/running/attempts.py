@@ -18,7 +18,7 @@ from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Sh
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import nodes
 from search.running.resources import Resources
-from search.running.trial import forget_checkpoint
+from search.running.trial_files import forget_checkpoint
 from training.score import RungScore
 
 PATIENCE_S = 60.0

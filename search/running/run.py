@@ -28,7 +28,9 @@ from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
 from search.running.ray_internals import actor_of, keep_secrets, live_trials
 from search.running.resources import Resources
-from search.running.trial import CellTask, CellTrial, forget_checkpoints, hang_path
+from search.running.task import CellTask
+from search.running.trial import CellTrial
+from search.running.trial_files import forget_checkpoints, hang_path
 from training.score import RungScore
 
 MAX_REASON = 240

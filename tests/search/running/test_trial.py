@@ -12,7 +12,8 @@ from models.spec import PUBLISHED_OPERATORS, CellSpec
 from search.journal.events import CellProposed, SearchOpened
 from search.journal.record import SearchRecord
 from search.running.faults.diagnosis import Device, DeviceError
-from search.running.trial import CellTrial, forget_checkpoints
+from search.running.trial import CellTrial
+from search.running.trial_files import forget_checkpoints
 
 CELL, OTHER = (CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, rate], "input": -1}]) for rate in (6, 12))
 OPENED = SearchOpened("a", {"proxy": {"learning_rate": 0.1}, "seed": 0}, {"trials": 4}, 1.0)
