@@ -172,14 +172,14 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         if not self._attempts.is_current(number, trial.trial_id):
             return str(FIFOScheduler.STOP)
         if "fault" in result:
-            self._attempts.met(number, result["fault"], actor_of(trial))
+            self._attempts.handle(number, result["fault"], actor_of(trial))
             return str(FIFOScheduler.CONTINUE)  # it waits, and is ended by whoever needs its place
         if "failed" in result:
-            self._attempts.failed(number, Status(result["failed"]), result["reason"])
+            self._attempts.fail(number, Status(result["failed"]), result["reason"])
             return str(FIFOScheduler.STOP)
         self._attempts.say_once(result.get("said", ()))
         values = {key.removeprefix("score/"): value for key, value in result.items() if key.startswith("score/")}
-        goes_on = self._attempts.scored(number, RungScore(**values), result["device"])
+        goes_on = self._attempts.report(number, RungScore(**values), result["location"])
         return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
@@ -205,13 +205,13 @@ class _StudyFailures(_NotSaved, tune.Callback):
         trace = hang_path(self._checkpoints, self._study.record.trials[number].cell)
         limit_s = self._tolerance.rung_timeout_s
         if limit_s is not None and trace.exists() and trace.stat().st_size:  # without a limit it is of an earlier run
-            self._attempts.died(number, f"hung: no score within {limit_s:g} s, see {trace}")
+            self._attempts.retry(number, f"hung: no score within {limit_s:g} s, see {trace}")
             return
         trace.unlink(missing_ok=True)
         if death := death_of(text):
-            self._attempts.ran_out(number, death)
+            self._attempts.try_alone(number, death)
         else:
-            self._attempts.died(number, shorten(text.splitlines()[-1], MAX_REASON))
+            self._attempts.retry(number, shorten(text.splitlines()[-1], MAX_REASON))
 
 
 _DRIVER_ENVIRONMENT = {

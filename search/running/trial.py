@@ -16,7 +16,7 @@ from ray import cloudpickle, tune
 from models.settings import KERNELS
 from models.spec import CellSpec, Operator
 from search.deciding.outcomes import Status
-from search.running.faults.diagnosis import fault_of, is_shared_in_turns, one_line, this_device
+from search.running.faults.diagnosis import fault_of, is_shared_in_turns, one_line, this_location
 from search.running.nodes.cluster import is_node_draining
 from search.running.ray_internals import preempted
 from search.running.task import CellTask, NodeDrainingError
@@ -52,7 +52,7 @@ class CellTrial(tune.Trainable):
         self._pickled_task, self._timeout_s = pickled_task, timeout_s
         self._checkpoints, self._operators = checkpoints, operators
         self._task: CellTask | None = None
-        self._device = this_device()
+        self._location = this_location()
         self._warnings = Warnings()
         logging.getLogger().addHandler(self._warnings)
         self._has_met_fault = False
@@ -81,14 +81,14 @@ class CellTrial(tune.Trainable):
         try:
             with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):
                 score = asdict(next(self._running(cell)))
-                said = [(kind, f"{self._device.address}: {line}") for kind, line in self._warnings.new()]
-                if is_shared_in_turns(self._device, self._config["room"].get("GPU", 0.0)):
+                said = [(kind, f"{self._location.address}: {line}") for kind, line in self._warnings.new()]
+                if is_shared_in_turns(self._location, self._config["room"].get("GPU", 0.0)):
                     said.append((IN_TURNS, IN_TURNS))
-                return {"score": score, "device": self._device, "said": said}
+                return {"score": score, "location": self._location, "said": said}
         except DivergedError as error:
             return {"failed": Status.DIVERGED.value, "reason": str(error)}
         except Exception as error:
-            if fault := fault_of(error, self._device):
+            if fault := fault_of(error, self._location):
                 self._has_met_fault = True
                 return {"fault": fault}
             return {"failed": Status.FAILED.value, "reason": one_line(error)}

@@ -8,13 +8,13 @@ import pytest
 from models.spec import BACKBONE, Branch, CellSpec, Conv1x1
 from search.running import attempts
 from search.running.attempts import Attempts
-from search.running.faults.diagnosis import Device, DeviceError
+from search.running.faults.diagnosis import LocalFault, Location
 from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Resources
 from search.running.trial import IN_TURNS, Warnings
 
-GPU = Device("node", "10.0.0.3", ("0",))
-ERROR = DeviceError(GPU, "AcceleratorError: CUDA error: an illegal memory access was encountered", with_kernels=True)
+GPU = Location("node", "10.0.0.3", ("0",))
+ERROR = LocalFault(GPU, "AcceleratorError: CUDA error: an illegal memory access was encountered", with_kernels=True)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_device_error_with_kernels_is_followed_by_an_attempt_without_and_blame
     said = []
     one = attempts_at_one_trial(tmp_path, said)
     assert one.next("first")["kernels"]
-    one.met(1, ERROR, "actor")
+    one.handle(1, ERROR, "actor")
     assert killed == ["actor"]
     assert not one.next("second")["kernels"]
     assert said == [f"Trial 1 is tried again with torch's own operators on its GPU: {ERROR.reason}"]
