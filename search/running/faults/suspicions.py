@@ -36,7 +36,7 @@ class Suspicions:
     def resolve(self, trial: int, location: Location) -> list[Location]:
         """Blame the locations that a trial failed at before it was scored at another; returns those found broken by that."""
         for suspected in self._suspected.pop(trial, ()):
-            if suspected != location:
+            if suspected not in (location, location.whole_node):
                 self._confirmed[suspected] += 1
         found = [one for one, faults in self._confirmed.items() if faults >= MOST_FAULTS and one not in self.broken]
         self.broken.update(found)
