@@ -3,8 +3,8 @@
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from search.journal.study import Study
 from search.running.faults.diagnosis import LocalFault, Location, OutOfMemory, Short
 from search.running.faults.held_places import HeldPlaces, Verdict
 from search.running.faults.tolerance import FaultTolerance
+from search.running.nodes.autoscaler import autoscales
 from search.running.nodes.cluster import nodes
 from search.running.resources import Resources
 from search.running.trial_files import forget_checkpoint
 from training.score import RungScore
 
 PATIENCE_S = 60.0
-"""How long trials wait for places that are held while no other trial runs: longer than a process takes to start."""
+"""How long trials wait for places that are held, or for a node that has gone, while none runs: longer than a process starts."""
 
 
 @dataclass(slots=True)
@@ -33,12 +34,14 @@ class _Live:
     Attributes:
         kernels: whether it uses this project's kernels where it has a GPU.
         attempt: the latest at it, by its name; None while it waits for another.
+        room: what that reserves.
         retries: of attempts whose process ended, or that met what may pass.
         alone: what its attempts have to themselves, as one ran out of it.
     """
 
     kernels: bool
     attempt: str | None = None
+    room: dict[str, float] = field(default_factory=dict)
     retries: int = 0
     alone: Short | None = None
 
@@ -83,13 +86,13 @@ class Attempts:
             return None
         number = proposed.trial
         live = self._live.setdefault(number, _Live(self._kernels))
-        live.attempt = attempt
+        live.attempt, live.room = attempt, self._room(live.alone)
         return {
             "trial": number,
             "cell": json.dumps(proposed.cell.to_json()),
             "seed": proposed.seed,
             "checkpoint": self._study.record.checkpoint_name(number),
-            "room": self._room(live.alone),
+            "room": live.room,
             "kernels": live.kernels,
         }
 
@@ -151,16 +154,28 @@ class Attempts:
         live.retries += 1
         self._try_again(number)
 
-    def see_to_room(self, running: Sequence[tuple[int, str]]) -> None:
-        """See that places which are held do not keep trials waiting for ever: for a large one, or because nodes went away.
+    def see_to_room(self, running: Sequence[tuple[int, str]], waiting: Sequence[tuple[int, str]]) -> Collection[str]:
+        """See that no trial waits for ever because places are held, or nodes went away.
 
         Args:
             running: number and attempt of what runs now, in vain or not.
+            waiting: the same of what has no place yet.
+
+        Returns:
+            Attempts to end, as no node is as large as they ask for; each is followed by one that asks for less.
         """
-        if not self._held.on_nodes or any(self.is_current(*attempt) for attempt in running):
-            self._last_run_s = time.monotonic()
-        elif time.monotonic() - self._last_run_s > PATIENCE_S:
+        now_s = time.monotonic()
+        current = [number for number, attempt in waiting if self.is_current(number, attempt)]
+        alone = [number for number in current if self._live[number].alone == Short.NODE]
+        if not (self._held.on_nodes or alone) or any(self.is_current(*attempt) for attempt in running):
+            self._last_run_s = now_s
+        if now_s - self._last_run_s <= PATIENCE_S:
+            return ()
+        self._last_run_s = now_s
+        if self._held.on_nodes:
             self._use_again()
+            return ()
+        return [self._ask_for_less(number) for number in alone if self._is_too_large(number) and not autoscales()]
 
     def release(self) -> None:
         """Free all places that are held."""
@@ -195,10 +210,26 @@ class Attempts:
         if alone and self._resources.gpu:
             bundle["GPU"] = ceil(self._resources.gpu)
         if alone == Short.NODE:
-            able = [node for node in nodes() if self._resources.slots_on(node)]
-            free = [node.resources["CPU"] - self._resources.cpu * self._held.on_nodes[node.id] for node in able]
-            bundle["CPU"] = max(free, default=self._resources.cpu)
+            bundle["CPU"] = max(self._free_cpus(), default=self._resources.cpu)
         return bundle
+
+    def _free_cpus(self) -> list[float]:
+        """Of each node that can hold a trial, those that no place which is held has."""
+        able = [node for node in nodes() if self._resources.slots_on(node)]
+        return [node.resources["CPU"] - self._resources.cpu * self._held.on_nodes[node.id] for node in able]
+
+    def _is_too_large(self, number: int) -> bool:
+        """Whether its attempt asks for more than any node has, though there are some that could hold a trial."""
+        free = self._free_cpus()
+        return bool(free) and max(free) < self._live[number].room["CPU"]
+
+    def _ask_for_less(self, number: int) -> str:
+        """Make another attempt in the place of the one that waits; returns that one."""
+        attempt = self._live[number].attempt
+        assert attempt is not None
+        self._say(f"Trial {number} waits for a node as large as none is any more: it gets the largest that is left.")
+        self._try_again(number)
+        return attempt
 
     def _forget(self, number: int) -> None:
         self._live.pop(number, None)

@@ -26,7 +26,7 @@ from search.running.attempts import Attempts
 from search.running.faults.diagnosis import death_of
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
-from search.running.ray_internals import actor_of, keep_secrets, live_trials
+from search.running.ray_internals import actor_of, keep_secrets, live_trials, stop_waiting
 from search.running.resources import Resources
 from search.running.task import CellTask
 from search.running.trial import CellTrial
@@ -185,8 +185,14 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The oldest live trial that waits: Tune's own scans every trial ever run, at every event."""
         trials = live_trials(tune_controller)
-        running = [(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == "RUNNING"]
-        self._attempts.see_to_room(running)
+        running, waiting = (
+            [(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == status]
+            for status in ("RUNNING", "PENDING")
+        )
+        in_vain = self._attempts.see_to_room(running, waiting)
+        for trial in trials:
+            if trial.trial_id in in_vain:
+                stop_waiting(tune_controller, trial)
         self._show_running([number for number, attempt in running if self._attempts.is_current(number, attempt)])
         return next((trial for trial in trials if trial.status == "PENDING"), None)
 
