@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,36 @@ import ray
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed
 from search.journal.study import Study
-from search.running.faults.devices import DeviceFaults, HeldDevices
-from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Short
+from search.running.faults.diagnosis import LocalFault, Location, OutOfMemory, Short
+from search.running.faults.held_places import HeldPlaces, Verdict
 from search.running.faults.tolerance import FaultTolerance
+from search.running.nodes.autoscaler import autoscales
 from search.running.nodes.cluster import nodes
 from search.running.resources import Resources
-from search.running.trial import forget_checkpoint
+from search.running.trial_files import forget_checkpoint
 from training.score import RungScore
 
 PATIENCE_S = 60.0
-"""How long trials wait for places that are held while no other trial runs: longer than a process takes to start."""
+"""How long trials wait for places that are held, or for a node that has gone, while none runs: longer than a process starts."""
+
+
+@dataclass(slots=True)
+class _Live:
+    """A trial that has begun and not ended.
+
+    Attributes:
+        kernels: whether it uses this project's kernels where it has a GPU.
+        attempt: the latest at it, by its name; None while it waits for another.
+        room: what that reserves.
+        retries: of attempts whose process ended, or that met what may pass.
+        alone: what its attempts have to themselves, as one ran out of it.
+    """
+
+    kernels: bool
+    attempt: str | None = None
+    room: dict[str, float] = field(default_factory=dict)
+    retries: int = 0
+    alone: Short | None = None
 
 
 class Attempts:
@@ -45,23 +66,18 @@ class Attempts:
         say: Callable[[str], None],
         max_concurrent: int | None = None,
     ) -> None:
-        self._max_concurrent = max_concurrent
-        self._study, self._retries, self._resources, self._checkpoints = study, tolerance.retries, resources, checkpoints
-        self._say = say
+        self._study, self._resources, self._checkpoints, self._say = study, resources, checkpoints, say
+        self._retries, self._kernels, self._max_concurrent = tolerance.retries, tolerance.kernels, max_concurrent
+        self._live: dict[int, _Live] = {}
         self._again: deque[CellProposed] = deque()
         self._last: deque[CellProposed] = deque()
-        self._current: dict[int, str] = {}
         self._said = set[str]()
-        self._retried: Counter[int] = Counter()
-        self._kernels, self._without_kernels = tolerance.kernels, set[int]()
-        self._alone: dict[int, Short] = {}
         self._last_run_s = time.monotonic()
-        self._devices = DeviceFaults(max(2, tolerance.retries + 1))
-        self._held = HeldDevices(self._devices, resources, self._leave_out)
+        self._held = HeldPlaces(max(2, tolerance.retries + 1), resources, self._leave_out)
 
     def next(self, attempt: str) -> dict[str, Any] | None:
         """What the next attempt, to be known by that name, shall do; None while it must wait."""
-        if self._max_concurrent is not None and len(self._current) >= self._max_concurrent:
+        if self._max_concurrent is not None and self._num_current() >= self._max_concurrent:
             return None
         proposed = self._again.popleft() if self._again else self._study.propose()
         if proposed is None and self._last:
@@ -69,26 +85,27 @@ class Attempts:
         if proposed is None:
             return None
         number = proposed.trial
-        self._current[number] = attempt
+        live = self._live.setdefault(number, _Live(self._kernels))
+        live.attempt, live.room = attempt, self._room(live.alone)
         return {
             "trial": number,
             "cell": json.dumps(proposed.cell.to_json()),
             "seed": proposed.seed,
             "checkpoint": self._study.record.checkpoint_name(number),
-            "room": self._room(self._alone.get(number)),
-            "kernels": self._kernels and number not in self._without_kernels,
+            "room": live.room,
+            "kernels": live.kernels,
         }
 
     def is_current(self, number: int, attempt: str) -> bool:
         """Whether no later attempt has been made at the trial, and it has not ended."""
-        return self._current.get(number) == attempt
+        return number in self._live and self._live[number].attempt == attempt
 
-    def scored(self, number: int, score: RungScore, device: Device | None) -> bool:
-        """An attempt reached a rung; returns whether it goes on."""
+    def report(self, number: int, score: RungScore, location: Location) -> bool:
+        """Take the score of a rung that an attempt reached; returns whether it goes on."""
         is_new = score.rung > len(self._study.record.trials[number].rungs)
         goes_on = self._study.reached(number, score)
-        if is_new and device is not None:
-            self._held.went_well(number, device)
+        if is_new:
+            self._held.settle(number, location)
         if not goes_on:
             self._forget(number)
         return goes_on
@@ -100,72 +117,88 @@ class Attempts:
                 self._said.add(kind)
                 self._say(line)
 
-    def failed(self, number: int, status: Status, reason: str) -> None:
-        """The trial has no score, and no attempt would bring one."""
+    def fail(self, number: int, status: Status, reason: str) -> None:
+        """End a trial without a score: no attempt would bring one."""
         self._study.failed(number, status, reason)
-        self._held.ended(number)
+        self._held.drop(number)
         self._forget(number)
 
-    def met(self, number: int, fault: OutOfMemory | DeviceError, actor: Any) -> None:
-        """An attempt met what its cell may not be to blame for; its ``actor`` still holds its place."""
+    def handle(self, number: int, fault: OutOfMemory | LocalFault, actor: Any) -> None:
+        """See to a fault that the cell may not be to blame for; the attempt's ``actor`` still holds its place."""
         if isinstance(fault, OutOfMemory):
             ray.kill(actor)
-            self.ran_out(number, fault)
-            return
-        if fault.with_kernels and number not in self._without_kernels:
+            self.try_alone(number, fault)
+        elif fault.with_kernels and self._live[number].kernels:
             ray.kill(actor)  # what it can do on its GPU is over
-            self._without_kernels.add(number)
+            self._live[number].kernels = False
             self._say(f"Trial {number} is tried again with torch's own operators on its GPU: {fault.reason}")
             self._try_again(number)
-            return
-        is_left_out = fault.device in self._devices.left_out
-        is_held = self._held.hold(number, fault, actor)
-        if is_left_out:
-            self._try_again(number)
-            if not is_held:
-                self._use_again()
-        elif not is_held:
-            self.died(number, fault.reason)
-        elif self._devices.failed(number, fault.device):
-            self.failed(number, Status.FAILED, f"device errors wherever it was tried: {fault.reason}")
         else:
-            self._try_again(number)
+            self._follow(self._held.hold(number, fault, actor), number, fault.reason)
 
-    def ran_out(self, number: int, fault: OutOfMemory) -> None:
-        """An attempt ran out of memory: the next one is alone, and the last."""
-        alone = self._alone.get(number)
-        if alone in (fault.short, Short.NODE):
-            self.failed(number, Status.FAILED, f"out of memory even alone {fault.place}: {fault.reason}")
+    def try_alone(self, number: int, fault: OutOfMemory) -> None:
+        """After an attempt that ran out of memory the next one is alone, and the last."""
+        live = self._live[number]
+        if live.alone in (fault.short, Short.NODE):
+            self.fail(number, Status.FAILED, f"out of memory even alone {fault.place}: {fault.reason}")
             return
-        self._alone[number] = fault.short
+        live.alone = fault.short
         self._try_again(number)
 
-    def died(self, number: int, reason: str) -> None:
-        """An attempt's process ended, or what it met may pass."""
-        if self._retried[number] >= self._retries:
-            self.failed(number, Status.FAILED, f"after {self._retries} retries: {reason}")
+    def retry(self, number: int, reason: str) -> None:
+        """After an attempt whose process ended, or that met what may pass, make another if that is not one too many."""
+        live = self._live[number]
+        if live.retries >= self._retries:
+            self.fail(number, Status.FAILED, f"after {self._retries} retries: {reason}")
             return
-        self._retried[number] += 1
+        live.retries += 1
         self._try_again(number)
 
-    def see_to_room(self, running: Sequence[tuple[int, str]]) -> None:
-        """See that places which are held do not keep trials waiting for ever: for a large one, or because nodes went away.
+    def see_to_room(self, running: Sequence[tuple[int, str]], waiting: Sequence[tuple[int, str]]) -> Collection[str]:
+        """See that no trial waits for ever because places are held, or nodes went away.
 
         Args:
             running: number and attempt of what runs now, in vain or not.
+            waiting: the same of what has no place yet.
+
+        Returns:
+            Attempts to end, as no node is as large as they ask for; each is followed by one that asks for less.
         """
-        if not self._held.places or any(self.is_current(*attempt) for attempt in running):
-            self._last_run_s = time.monotonic()
-        elif time.monotonic() - self._last_run_s > PATIENCE_S:
+        now_s = time.monotonic()
+        current = [number for number, attempt in waiting if self.is_current(number, attempt)]
+        alone = [number for number in current if self._live[number].alone == Short.NODE]
+        if not (self._held.on_nodes or alone) or any(self.is_current(*attempt) for attempt in running):
+            self._last_run_s = now_s
+        if now_s - self._last_run_s <= PATIENCE_S:
+            return ()
+        self._last_run_s = now_s
+        if self._held.on_nodes:
             self._use_again()
+            return ()
+        return [self._ask_for_less(number) for number in alone if self._is_too_large(number) and not autoscales()]
 
     def release(self) -> None:
         """Free all places that are held."""
-        self._held.release_all()
+        self._held.free_all()
+
+    def _num_current(self) -> int:
+        return sum(live.attempt is not None for live in self._live.values())
+
+    def _follow(self, verdict: Verdict, number: int, reason: str) -> None:
+        """Do with a trial what the verdict on its fault asks for."""
+        if verdict == Verdict.CELL:
+            self.fail(number, Status.FAILED, f"device errors wherever it was tried: {reason}")
+        elif verdict == Verdict.MAY_PASS:
+            self.retry(number, reason)
+        else:
+            self._try_again(number)
+            if verdict == Verdict.NEEDED:
+                self._use_again()
 
     def _try_again(self, number: int) -> None:
-        del self._current[number]
-        needs_more = self._room(self._alone.get(number)) != self._resources.bundle
+        live = self._live[number]
+        live.attempt = None
+        needs_more = self._room(live.alone) != self._resources.bundle
         (self._last if needs_more else self._again).append(self._study.record.trials[number].proposed)
 
     def _room(self, alone: Short | None) -> dict[str, float]:
@@ -177,19 +210,35 @@ class Attempts:
         if alone and self._resources.gpu:
             bundle["GPU"] = ceil(self._resources.gpu)
         if alone == Short.NODE:
-            able = [node for node in nodes() if self._resources.slots_on(node)]
-            free = [node.resources["CPU"] - self._resources.cpu * self._held.places[node.id] for node in able]
-            bundle["CPU"] = max(free, default=self._resources.cpu)
+            bundle["CPU"] = max(self._free_cpus(), default=self._resources.cpu)
         return bundle
 
+    def _free_cpus(self) -> list[float]:
+        """Of each node that can hold a trial, those that no place which is held has."""
+        able = [node for node in nodes() if self._resources.slots_on(node)]
+        return [node.resources["CPU"] - self._resources.cpu * self._held.on_nodes[node.id] for node in able]
+
+    def _is_too_large(self, number: int) -> bool:
+        """Whether its attempt asks for more than any node has, though there are some that could hold a trial."""
+        free = self._free_cpus()
+        return bool(free) and max(free) < self._live[number].room["CPU"]
+
+    def _ask_for_less(self, number: int) -> str:
+        """Make another attempt in the place of the one that waits; returns that one."""
+        attempt = self._live[number].attempt
+        assert attempt is not None
+        self._say(f"Trial {number} waits for a node as large as none is any more: it gets the largest that is left.")
+        self._try_again(number)
+        return attempt
+
     def _forget(self, number: int) -> None:
-        self._current.pop(number, None)
+        self._live.pop(number, None)
         forget_checkpoint(self._checkpoints / self._study.record.checkpoint_name(number))
 
     def _use_again(self) -> None:
         self._held.give_up()
         self._say("Trials find no other place: what was left out is used again, and errors there count as retries.")
 
-    def _leave_out(self, device: Device, reason: str) -> None:
-        self._study.left_out(str(device), reason)
-        self._say(f"{device} is left out: trials failed there and went well elsewhere. {reason}")
+    def _leave_out(self, location: Location, reason: str) -> None:
+        self._study.left_out(str(location), reason)
+        self._say(f"{location} is left out: trials failed there and went well elsewhere. {reason}")

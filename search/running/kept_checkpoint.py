@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.store import Store
 from models.spec import CellSpec
-from search.running.trial import CellTask, NodeDrainingError
+from search.running.task import CellTask, NodeDrainingError
 from training.checkpoint import read_metadata
 from training.score import RungScore
 

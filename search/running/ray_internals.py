@@ -8,7 +8,8 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any
 
 from ray._private.node import Node
@@ -85,6 +86,12 @@ def actor_of(trial: Any) -> Any:
 def live_trials(tune_controller: Any) -> Sequence[Any]:
     """Tune's trials that have not ended."""
     return list(tune_controller.get_live_trials())
+
+
+def stop_waiting(tune_controller: Any, trial: Any) -> None:
+    """End one of Tune's trials that waits for a place. Tune prints a line of it, however silent it was told to be."""
+    with redirect_stdout(StringIO()):
+        tune_controller.stop_trial(trial)
 
 
 def has_autoscaler_v2(ask: bool = False) -> bool:

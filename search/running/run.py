@@ -26,9 +26,11 @@ from search.running.attempts import Attempts
 from search.running.faults.diagnosis import death_of
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
-from search.running.ray_internals import actor_of, keep_secrets, live_trials
+from search.running.ray_internals import actor_of, keep_secrets, live_trials, stop_waiting
 from search.running.resources import Resources
-from search.running.trial import CellTask, CellTrial, forget_checkpoints, hang_path
+from search.running.task import CellTask
+from search.running.trial import CellTrial
+from search.running.trial_files import forget_checkpoints, hang_path
 from training.score import RungScore
 
 MAX_REASON = 240
@@ -170,21 +172,27 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
         if not self._attempts.is_current(number, trial.trial_id):
             return str(FIFOScheduler.STOP)
         if "fault" in result:
-            self._attempts.met(number, result["fault"], actor_of(trial))
+            self._attempts.handle(number, result["fault"], actor_of(trial))
             return str(FIFOScheduler.CONTINUE)  # it waits, and is ended by whoever needs its place
         if "failed" in result:
-            self._attempts.failed(number, Status(result["failed"]), result["reason"])
+            self._attempts.fail(number, Status(result["failed"]), result["reason"])
             return str(FIFOScheduler.STOP)
         self._attempts.say_once(result.get("said", ()))
         values = {key.removeprefix("score/"): value for key, value in result.items() if key.startswith("score/")}
-        goes_on = self._attempts.scored(number, RungScore(**values), result["device"])
+        goes_on = self._attempts.report(number, RungScore(**values), result["location"])
         return str(FIFOScheduler.CONTINUE if goes_on else FIFOScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The oldest live trial that waits: Tune's own scans every trial ever run, at every event."""
         trials = live_trials(tune_controller)
-        running = [(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == "RUNNING"]
-        self._attempts.see_to_room(running)
+        running, waiting = (
+            [(trial.config["trial"], trial.trial_id) for trial in trials if trial.status == status]
+            for status in ("RUNNING", "PENDING")
+        )
+        in_vain = self._attempts.see_to_room(running, waiting)
+        for trial in trials:
+            if trial.trial_id in in_vain:
+                stop_waiting(tune_controller, trial)
         self._show_running([number for number, attempt in running if self._attempts.is_current(number, attempt)])
         return next((trial for trial in trials if trial.status == "PENDING"), None)
 
@@ -203,13 +211,13 @@ class _StudyFailures(_NotSaved, tune.Callback):
         trace = hang_path(self._checkpoints, self._study.record.trials[number].cell)
         limit_s = self._tolerance.rung_timeout_s
         if limit_s is not None and trace.exists() and trace.stat().st_size:  # without a limit it is of an earlier run
-            self._attempts.died(number, f"hung: no score within {limit_s:g} s, see {trace}")
+            self._attempts.retry(number, f"hung: no score within {limit_s:g} s, see {trace}")
             return
         trace.unlink(missing_ok=True)
         if death := death_of(text):
-            self._attempts.ran_out(number, death)
+            self._attempts.try_alone(number, death)
         else:
-            self._attempts.died(number, shorten(text.splitlines()[-1], MAX_REASON))
+            self._attempts.retry(number, shorten(text.splitlines()[-1], MAX_REASON))
 
 
 _DRIVER_ENVIRONMENT = {

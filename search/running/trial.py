@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -13,23 +13,16 @@ from typing import Any, TextIO
 
 from ray import cloudpickle, tune
 
-from data.system.files import SUFFIX
 from models.settings import KERNELS
 from models.spec import CellSpec, Operator
 from search.deciding.outcomes import Status
-from search.running.faults.diagnosis import fault_of, is_shared_in_turns, one_line, this_device
+from search.running.faults.diagnosis import fault_of, is_shared_in_turns, one_line, this_location
 from search.running.nodes.cluster import is_node_draining
 from search.running.ray_internals import preempted
+from search.running.task import CellTask, NodeDrainingError
+from search.running.trial_files import hang_path
 from training.allocator import keep_freed_memory
 from training.score import DivergedError, RungScore
-
-CellTask = Callable[[CellSpec, int, Path | None], Iterator[RungScore]]
-"""Scores a cell at each rung, given its training seed and a checkpoint file; ``training.proxy.ProxyTask`` is one."""
-
-
-class NodeDrainingError(OSError):
-    """Raised within a task that has told a score, where the node that it runs on is about to go."""
-
 
 IN_TURNS = (
     "Trials that share a GPU wait for each other: start NVIDIA's MPS there (nvidia-cuda-mps-control -d), "
@@ -59,7 +52,7 @@ class CellTrial(tune.Trainable):
         self._pickled_task, self._timeout_s = pickled_task, timeout_s
         self._checkpoints, self._operators = checkpoints, operators
         self._task: CellTask | None = None
-        self._device = this_device()
+        self._location = this_location()
         self._warnings = Warnings()
         logging.getLogger().addHandler(self._warnings)
         self._has_met_fault = False
@@ -88,14 +81,14 @@ class CellTrial(tune.Trainable):
         try:
             with _watchdog(hang_path(self._checkpoints, cell), self._timeout_s):
                 score = asdict(next(self._running(cell)))
-                said = [(kind, f"{self._device.address}: {line}") for kind, line in self._warnings.new()]
-                if is_shared_in_turns(self._device, self._config["room"].get("GPU", 0.0)):
+                said = [(kind, f"{self._location.address}: {line}") for kind, line in self._warnings.new()]
+                if is_shared_in_turns(self._location, self._config["room"].get("GPU", 0.0)):
                     said.append((IN_TURNS, IN_TURNS))
-                return {"score": score, "device": self._device, "said": said}
+                return {"score": score, "location": self._location, "said": said}
         except DivergedError as error:
             return {"failed": Status.DIVERGED.value, "reason": str(error)}
         except Exception as error:
-            if fault := fault_of(error, self._device):
+            if fault := fault_of(error, self._location):
                 self._has_met_fault = True
                 return {"fault": fault}
             return {"failed": Status.FAILED.value, "reason": one_line(error)}
@@ -134,25 +127,6 @@ class Warnings(logging.Handler):
         new = [(kind, line) for kind, line in self._lines.items() if kind not in self._told]
         self._told.update(self._lines)
         return new
-
-
-def forget_checkpoints(checkpoints: Path, but_of: str | None = None) -> None:
-    """Delete the states of all trials there, whole and half-written, but those of the search with this digest."""
-    for path in checkpoints.glob("*"):
-        is_kept = but_of is not None and f"-{but_of}." in path.name
-        if path.suffix in (".safetensors", ".stored", SUFFIX) and not is_kept:
-            path.unlink(missing_ok=True)
-
-
-def forget_checkpoint(path: Path) -> None:
-    """Delete the state of one trial, whole and half-written."""
-    for file in [path, *path.parent.glob(f"{path.name}.*{SUFFIX}")]:
-        file.unlink(missing_ok=True)
-
-
-def hang_path(checkpoints: Path, cell: CellSpec) -> Path:
-    """Where the traceback of a hung trial lies; the file is empty or missing where nothing hung."""
-    return checkpoints / f"{cell.digest}.hung"
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from data.system.termination import handle_sigterm
 from search.running.nodes.cluster import connect
 from search.running.nodes.every_node import on_every_node
 from search.running.nodes.shared_folders import SharedPath, check_shared
-from search.running.nodes.shared_task import SharedTask
-from search.running.trial import CellTask
+from search.running.task import CellTask, PreparedTask
 from search.settings.groups import Workplace
 
 
@@ -62,8 +61,9 @@ def on_shared(workplace: Workplace, task: CellTask, seen: Sequence[SharedPath]) 
     if workplace.bucket:
         join(workplace)
         check_shared((), seen)
-        return SharedTask(task, tuple(seen))
-    return SharedTask(task, (SharedPath("output_dir", workplace.output_dir), *seen))
+    else:
+        seen = [SharedPath("output_dir", workplace.output_dir), *seen]
+    return PreparedTask(task, [path.check for path in seen])
 
 
 def check_copies(workplace: Workplace, caches: Sequence[Path], local: Path) -> None:

@@ -2,22 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from data.cache.stored_copy import keep_in_store
+from data.cache.stored_copy import fetch_from_store, keep_in_store
 from data.datasets.contract import search_splits
 from data.folds import folds_digest
 from data.system.errors import UserError
 from models.backbones import build_backbone, weights_digest
 from models.cost import TABLE_1, FeatureShape
 from search.deciding.space import CellSpace
-from search.running.nodes.fetched_task import FetchedTask
 from search.running.nodes.shared_folders import SharedPath
 from search.running.objective import ObjectiveTask
-from search.running.trial import CellTask
+from search.running.task import CellTask, PreparedTask
 from search.session.backbone import backbone_of
 from search.session.caches import build_caches
 from search.session.code_version import objective_code, scoring_code
@@ -123,7 +123,8 @@ def _where_caches_are(workplace: Workplace, task: CellTask, folders: Sequence[Pa
     for folder in folders:
         if keep_in_store(folder, caches / folder.name):
             console.print(f"Brought to the store, for nodes to fetch: {caches / folder.name}", soft_wrap=True, markup=False)
-    return FetchedTask(on_shared(workplace, task, ()), caches, folders)
+    fetch = [partial(fetch_from_store, caches / folder.name, folder) for folder in folders]
+    return PreparedTask(on_shared(workplace, task, ()), fetch)
 
 
 def by_training(settings: RetrainSettings, space: CellSpace, images: Images, workplace: Workplace, console: Console) -> Scoring:

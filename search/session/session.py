@@ -29,7 +29,7 @@ from search.running.nodes.gpus import check_gpus
 from search.running.nodes.store_access import check_nodes, clean_nodes
 from search.running.resources import Node
 from search.running.run import run_study
-from search.running.trial import CellTask
+from search.running.task import CellTask
 from search.session.beginning import Beginning
 from search.session.hints import from_here
 from search.session.joining import join

@@ -11,7 +11,7 @@ from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from search.running.faults.diagnosis import Device
+from search.running.faults.diagnosis import Location
 from search.running.resources import Node, Resources
 from tests.lives.disk import Disks
 from tests.lives.world import Killed, Process, Task, World
@@ -87,9 +87,9 @@ class SimRay:
     def kill(self, actor: Actor) -> None:
         self.world.kill(actor.process)
 
-    def this_device(self) -> Device:
+    def this_location(self) -> Location:
         gpus = ("0",) if "GPU" in self.machines[self.machine()] else ()
-        return Device(self.machine(), self.machine(), gpus)
+        return Location(self.machine(), self.machine(), gpus)
 
     def is_node_draining(self) -> bool:
         world, machine = self.world, self.machine()

@@ -138,7 +138,9 @@ SABOTAGES = (
     ),
     Sabotage("cells hang below a lost run", RUNS, "if self._parents[trial] != self._search_run:", NEVER),
     Sabotage("a run of another cell is written on", RUNS, "            self._forget(number)\n", "            pass\n"),
-    Sabotage("a stale score counts", ATTEMPTS, "return self._current.get(number) == attempt", "return True"),
+    Sabotage(
+        "a stale score counts", ATTEMPTS, "return number in self._live and self._live[number].attempt == attempt", "return True"
+    ),
     Sabotage(
         "a trial that failed is not tried again",
         ATTEMPTS,
@@ -149,8 +151,9 @@ SABOTAGES = (
     Sabotage(
         "a retry begins without its checkpoint",
         ATTEMPTS,
-        "        del self._current[number]\n",
-        "        self._forget(number)\n",
+        "        live.attempt = None\n",
+        "        live.attempt = None\n"
+        "        forget_checkpoint(self._checkpoints / self._study.record.checkpoint_name(number))\n",
     ),
     Sabotage("a node drains and takes its checkpoints along", TRIAL, "            self._leave()\n", "            pass\n"),
     Sabotage(

@@ -12,7 +12,7 @@ from data.system import files as system_files
 from search.journal import events, journal
 from search.journal.remote import keeper, owner, segments
 from search.running import attempts, kept_checkpoint, run, trial
-from search.running.faults import devices, diagnosis
+from search.running.faults import diagnosis, held_places
 from search.session import session, stored
 from search.tracking import follower, projection
 from tests.lives.cluster import SimRay, SimTune
@@ -159,12 +159,12 @@ def surrounded(
         (run, "most_pending", lambda resources, bound: bound),
         (attempts, "ray", ray),
         (attempts, "nodes", ray.nodes),
-        (devices, "ray", ray),
-        (devices, "nodes", ray.nodes),
+        (held_places, "ray", ray),
+        (held_places, "nodes", ray.nodes),
         (trial, "threading", threads),
         (trial, "faulthandler", ray.faulthandler),
         (trial, "cloudpickle", SimpleNamespace(loads=copy)),
-        (trial, "this_device", ray.this_device),
+        (trial, "this_location", ray.this_location),
         (trial, "is_node_draining", ray.is_node_draining),
         (trial, "keep_freed_memory", lambda: None),
         (trial, "os", os),

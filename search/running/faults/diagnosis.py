@@ -23,21 +23,31 @@ class Short(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """The GPU that a trial was given, or GPUs; or its node, where those are not to blame.
+class Location:
+    """Where a trial runs, and what may be broken there: its GPU, or GPUs, or all of its node.
 
     Attributes:
         node: Ray's id of the node.
         address: of the node, for people.
-        gpus: as the node names them: an index, or a UUID where its CUDA_VISIBLE_DEVICES holds those; none of a node.
+        gpus: as the node names them: an index, or a UUID where its CUDA_VISIBLE_DEVICES holds those; none of a whole node.
     """
 
     node: str
     address: str
-    gpus: tuple[str, ...]
+    gpus: tuple[str, ...] = ()
+
+    @property
+    def is_node(self) -> bool:
+        """Whether it is a whole node."""
+        return not self.gpus
+
+    @property
+    def whole_node(self) -> "Location":
+        """The node that it is, or is on."""
+        return replace(self, gpus=())
 
     def __str__(self) -> str:
-        return f"{self.address} GPU {' and '.join(self.gpus)}" if self.gpus else f"node {self.address}"
+        return f"node {self.address}" if self.is_node else f"{self.address} GPU {' and '.join(self.gpus)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,42 +60,42 @@ class OutOfMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceError:
-    """A GPU failed, or a node's disk or files, or a cell made it fail: only other trials and other devices can tell.
+class LocalFault:
+    """A GPU failed, or a node's disk or files, or a cell made it fail: only other trials and other locations can tell.
 
     Attributes:
         with_kernels: this project's kernels may be to blame.
     """
 
-    device: Device
+    location: Location
     reason: str
     with_kernels: bool = False
 
 
-def this_device() -> Device:
+def this_location() -> Location:
     """What Ray gave to this process."""
     gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
-    return Device(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), tuple(gpus))
+    return Location(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), tuple(gpus))
 
 
-def is_shared_in_turns(device: Device, share: float) -> bool:
+def is_shared_in_turns(location: Location, share: float) -> bool:
     """Whether this process has a part of a GPU without NVIDIA's MPS: its trials are no faster together than one by one."""
     pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # MPS' own default
-    return bool(device.gpus) and 0 < share < 1 and not (pipe / "control").exists()
+    return bool(location.gpus) and 0 < share < 1 and not (pipe / "control").exists()
 
 
-def fault_of(error: Exception, device: Device) -> OutOfMemory | DeviceError | None:
-    """What ``error``, raised by a trial on ``device``, may mean beyond the cell; None if nothing."""
+def fault_of(error: Exception, location: Location) -> OutOfMemory | LocalFault | None:
+    """What ``error``, raised by a trial at ``location``, may mean beyond the cell; None if nothing."""
     is_out_of_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == ENOMEM)
     if is_out_of_memory or "can't allocate memory" in str(error):
-        return OutOfMemory(Short.NODE, f"on {device.address}", one_line(error))
-    if device.gpus and (type(error).__name__ == "OutOfMemoryError" or _IS_GPU_MEMORY.search(str(error))):
+        return OutOfMemory(Short.NODE, f"on {location.address}", one_line(error))
+    if location.gpus and (type(error).__name__ == "OutOfMemoryError" or _IS_GPU_MEMORY.search(str(error))):
         return OutOfMemory(Short.GPU, f"on {_gpu()}", one_line(error))
-    if device.gpus and (type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error))):
+    if location.gpus and (type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error))):
         reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-        return DeviceError(device, reason, with_kernels=_KERNELS_MODULE in sys.modules and os.environ.get(KERNELS) != "0")
+        return LocalFault(location, reason, with_kernels=_KERNELS_MODULE in sys.modules and os.environ.get(KERNELS) != "0")
     if isinstance(error, OSError | CacheError | UnreadableError):
-        return DeviceError(replace(device, gpus=()), one_line(error))
+        return LocalFault(location.whole_node, one_line(error))
     return None
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from data.store import Store, StoreError
 from search.running.nodes.every_node import on_every_node
-from search.running.trial import forget_checkpoints
+from search.running.trial_files import forget_checkpoints
 
 
 def check_nodes(store: Store, checkpoints: Path, search: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """A feature cache that nodes fetch from a store."""
 
 import errno
+from functools import partial
 
 import pytest
 
@@ -8,7 +9,7 @@ from data.cache.feature_cache import FeatureCache
 from data.cache.files import CacheError
 from data.cache.stored_copy import fetch_from_store, keep_in_store
 from data.store import Store, StoreError
-from search.running.nodes.fetched_task import FetchedTask
+from search.running.task import PreparedTask
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_task_begins_once_its_node_has_the_caches(cache, place, tmp_path):
     def score(cell, seed, checkpoint):
         yield len(FeatureCache(there))
 
-    task = FetchedTask(score, place, (there,))
+    task = PreparedTask(score, [partial(fetch_from_store, place / there.name, there)])
     assert not there.exists()
     assert list(task(None, 0)) == [6]
 

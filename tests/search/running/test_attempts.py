@@ -280,6 +280,30 @@ def test_gpus_that_are_left_out_are_used_again_when_all_others_have_gone(cluster
     assert record.ends == {Status.COMPLETED: 10 - len(failed), Status.FAILED: len(failed)}
 
 
+def test_a_trial_that_waits_for_a_node_that_has_gone_gets_the_largest_that_is_left(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(attempts, "PATIENCE_S", 5.0)
+    large, small = (cluster.add_node(num_cpus=cpus, labels={"pool": "uneven"}) for cpus in (3, 2))
+    toy = Toy(tmp_path, faults=((some_cell(), "is large beside others in the node"),), together=5)
+
+    def take_the_large_node():
+        while not (tmp_path / "visits.txt").exists() or len(list((tmp_path / "begun").iterdir())) < 5:
+            time.sleep(0.2)
+        time.sleep(2)  # the next attempt is asked for
+        cluster.remove_node(large)
+        (tmp_path / "begun" / "the node has gone").touch()  # the others had waited for it
+
+    taking = Thread(target=take_the_large_node, daemon=True)
+    taking.start()
+    said = []
+    record = search(tmp_path, toy, Resources(cpu=1, label_selector={"pool": "uneven"}), trials=5, retries=1, said=said)
+    taking.join()
+    cluster.remove_node(small)
+    assert record.ends == {Status.COMPLETED: 5}
+    assert re.fullmatch(r"Trial \d waits for a node as large as none is any more: it gets the largest that is left\.", *said)
+    last = visits(tmp_path)[-1]
+    assert (last.digest, last.device, last.others) == (some_cell(), f"{small.node_id[-6:]}:", 0)
+
+
 def test_a_search_that_is_resumed_tries_a_large_trial_beside_others_first_and_alone_again(cluster, tmp_path):
     toy = Toy(tmp_path, faults=((some_cell(), "is large"),))
     resources = Resources(cpu=0.5, gpu=0.5, label_selector=SMALL)

@@ -15,6 +15,6 @@ def test_no_more_trials_than_the_bound_are_handed_out_until_one_ends(tmp_path):
         attempts = Attempts(study, FaultTolerance(), Resources(), tmp_path, lambda line: None, 2)
         begun = [attempts.next(name) for name in ("a", "b", "c")]
         assert [attempt is not None for attempt in begun] == [True, True, False]
-        attempts.failed(0, Status.FAILED, "for the test")
+        attempts.fail(0, Status.FAILED, "for the test")
         assert attempts.next("c")["trial"] == 2
         assert attempts.next("d") is None

@@ -33,7 +33,7 @@ from search.running.nodes.cluster import connect
 from search.running.nodes.store_access import check_nodes
 from search.running.resources import Resources
 from search.running.run import run_study
-from search.running.trial import NodeDrainingError
+from search.running.task import NodeDrainingError
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.score import RungScore
 

@@ -8,13 +8,13 @@ import pytest
 from models.spec import BACKBONE, Branch, CellSpec, Conv1x1
 from search.running import attempts
 from search.running.attempts import Attempts
-from search.running.faults.diagnosis import Device, DeviceError
+from search.running.faults.diagnosis import LocalFault, Location, OutOfMemory, Short
 from search.running.faults.tolerance import FaultTolerance
-from search.running.resources import Resources
+from search.running.resources import Node, Resources
 from search.running.trial import IN_TURNS, Warnings
 
-GPU = Device("node", "10.0.0.3", ("0",))
-ERROR = DeviceError(GPU, "AcceleratorError: CUDA error: an illegal memory access was encountered", with_kernels=True)
+GPU = Location("node", "10.0.0.3", ("0",))
+ERROR = LocalFault(GPU, "AcceleratorError: CUDA error: an illegal memory access was encountered", with_kernels=True)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def killed(monkeypatch):
 def attempts_at_one_trial(tmp_path, said, kernels=True):
     proposed = SimpleNamespace(trial=1, cell=CellSpec((Branch(BACKBONE, Conv1x1()),)), seed=0)
     record = SimpleNamespace(trials={1: SimpleNamespace(proposed=proposed)}, checkpoint_name=lambda number: "1.safetensors")
-    study = SimpleNamespace(record=record, propose=iter([proposed]).__next__)
+    study = SimpleNamespace(record=record, propose=iter([proposed, None, None]).__next__)
     return Attempts(study, FaultTolerance(kernels=kernels), Resources(gpu=1), tmp_path, said.append)
 
 
@@ -35,7 +35,7 @@ def test_a_device_error_with_kernels_is_followed_by_an_attempt_without_and_blame
     said = []
     one = attempts_at_one_trial(tmp_path, said)
     assert one.next("first")["kernels"]
-    one.met(1, ERROR, "actor")
+    one.handle(1, ERROR, "actor")
     assert killed == ["actor"]
     assert not one.next("second")["kernels"]
     assert said == [f"Trial 1 is tried again with torch's own operators on its GPU: {ERROR.reason}"]
@@ -43,6 +43,27 @@ def test_a_device_error_with_kernels_is_followed_by_an_attempt_without_and_blame
 
 def test_kernels_that_a_setting_turns_off_are_used_by_no_attempt(tmp_path):
     assert not attempts_at_one_trial(tmp_path, [], kernels=False).next("first")["kernels"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "autoscales", "ended"), [(4, False, ["second"]), (4, True, []), (8, False, []), (0, False, [])]
+)
+def test_an_attempt_that_waits_for_a_node_larger_than_any_is_followed_by_one_that_asks_for_less(
+    tmp_path, monkeypatch, cpus, autoscales, ended
+):
+    there = [Node({"CPU": 8, "GPU": 1}, id="large")]
+    monkeypatch.setattr(attempts, "nodes", lambda: there)
+    monkeypatch.setattr(attempts, "autoscales", lambda: autoscales)
+    monkeypatch.setattr(attempts, "PATIENCE_S", 0)
+    one = attempts_at_one_trial(tmp_path, [])
+    one.next("first")
+    one.try_alone(1, OutOfMemory(Short.NODE, "on 10.0.0.3", "MemoryError"))
+    assert one.next("second")["room"] == {"CPU": 8, "GPU": 1}
+    there[:] = [Node({"CPU": cpus, "GPU": 1}, id="small")]
+    assert one.see_to_room([(1, "second")], []) == ()
+    assert list(one.see_to_room([], [(1, "second")])) == ended
+    if ended:
+        assert one.next("third")["room"] == {"CPU": cpus, "GPU": 1}
 
 
 def test_what_workers_warn_of_is_said_once_of_each_kind(tmp_path):

@@ -90,6 +90,15 @@ def test_tune_still_keeps_its_live_trials():
     assert ray_internals.live_trials(controller) == ["trial"]
 
 
+def test_tune_still_lets_a_scheduler_end_a_trial_that_waits_and_nothing_is_printed(capsys):
+    assert '"stop_trial"' in inspect.getsource(TuneController._wrapped)
+    assert "Trial.PENDING" in inspect.getsource(TuneController.stop_trial)
+    ended = []
+    ray_internals.stop_waiting(SimpleNamespace(stop_trial=lambda trial: print(trial) or ended.append(trial)), "trial")
+    assert ended == ["trial"]
+    assert capsys.readouterr().out == ""
+
+
 @pytest.fixture
 def gcs(monkeypatch):
     """What a head would answer."""

@@ -35,7 +35,7 @@ from search.journal.study import Study
 from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Resources, ResourcesError
 from search.running.run import _StudyFailures, run_study
-from search.running.trial import hang_path
+from search.running.trial_files import hang_path
 from training.score import DivergedError, RungScore
 
 SPACE = CellSpace(2, {"atrous": AtrousConvs([1, 3, 6, 9])})

@@ -11,8 +11,9 @@ from data.datasets.contract import UnreadableError
 from models.spec import PUBLISHED_OPERATORS, CellSpec
 from search.journal.events import CellProposed, SearchOpened
 from search.journal.record import SearchRecord
-from search.running.faults.diagnosis import Device, DeviceError
-from search.running.trial import CellTrial, forget_checkpoints
+from search.running.faults.diagnosis import LocalFault, Location
+from search.running.trial import CellTrial
+from search.running.trial_files import forget_checkpoints
 
 CELL, OTHER = (CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, rate], "input": -1}]) for rate in (6, 12))
 OPENED = SearchOpened("a", {"proxy": {"learning_rate": 0.1}, "seed": 0}, {"trials": 4}, 1.0)
@@ -69,7 +70,7 @@ def step_that_raises(error, folder, monkeypatch):
     trial = CellTrial.__new__(CellTrial)  # Ray's actors are made by Ray
     trial._config = {"cell": json.dumps(CELL.to_json()), "seed": 7, "checkpoint": "state", "room": {}}
     trial._checkpoints, trial._operators, trial._timeout_s = folder, PUBLISHED_OPERATORS, None
-    trial._device, trial._warnings, trial._has_met_fault = Device("node", "here", ()), SimpleNamespace(new=list), False
+    trial._location, trial._warnings, trial._has_met_fault = Location("node", "here", ()), SimpleNamespace(new=list), False
     trial._scores = scores()
     return trial.step()
 
@@ -77,7 +78,7 @@ def step_that_raises(error, folder, monkeypatch):
 @pytest.mark.parametrize("kind", [OSError, CacheError, UnreadableError])
 def test_trouble_of_a_disk_or_its_files_is_the_nodes_until_another_node_has_it_too(kind, tmp_path, monkeypatch):
     told = step_that_raises(kind("features.npy is damaged"), tmp_path, monkeypatch)
-    assert told == {"fault": DeviceError(Device("node", "here", ()), f"{kind.__name__}: features.npy is damaged")}
+    assert told == {"fault": LocalFault(Location("node", "here", ()), f"{kind.__name__}: features.npy is damaged")}
 
 
 def test_what_a_cell_raises_is_its_end(tmp_path, monkeypatch):

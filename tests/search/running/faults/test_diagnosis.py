@@ -6,9 +6,9 @@ from errno import EIO, ENOMEM
 import pytest
 import torch
 
-from search.running.faults.diagnosis import Device, DeviceError, OutOfMemory, Short, death_of, fault_of, is_shared_in_turns
+from search.running.faults.diagnosis import LocalFault, Location, OutOfMemory, Short, death_of, fault_of, is_shared_in_turns
 
-GPU, CPU = (Device("node", "10.0.0.3", gpus) for gpus in (("0",), ()))
+GPU, CPU = (Location("node", "10.0.0.3", gpus) for gpus in (("0",), ()))
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_errors_that_say_that_memory_is_short_say_which(error, short):
 )
 def test_errors_of_a_device_name_it_where_the_trial_has_one(error):
     fault = fault_of(error, GPU)
-    assert isinstance(fault, DeviceError)
-    assert str(fault.device) == "10.0.0.3 GPU 0"
+    assert isinstance(fault, LocalFault)
+    assert str(fault.location) == "10.0.0.3 GPU 0"
     assert fault.reason == f"{type(error).__name__}: {str(error).splitlines()[0]}"
     assert fault_of(error, CPU) is None
 
@@ -58,8 +58,8 @@ def test_other_errors_are_no_faults(error):
 
 def test_trouble_of_a_disk_or_a_damaged_file_names_the_node():
     fault = fault_of(OSError(EIO, "read"), GPU)
-    assert (str(fault.device), fault.reason, fault.with_kernels) == ("node 10.0.0.3", "OSError: [Errno 5] read", False)
-    assert fault_of(OSError(EIO, "read"), CPU).device == fault.device
+    assert (str(fault.location), fault.reason, fault.with_kernels) == ("node 10.0.0.3", "OSError: [Errno 5] read", False)
+    assert fault_of(OSError(EIO, "read"), CPU).location == fault.location
 
 
 def test_a_process_that_ray_ended_for_memory_ran_out_of_it():

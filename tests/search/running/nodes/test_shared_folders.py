@@ -14,7 +14,7 @@ from ray import cloudpickle
 
 from search.running.nodes.every_node import on_every_node, this_node
 from search.running.nodes.shared_folders import SharedFolderError, SharedPath, check_shared
-from search.running.nodes.shared_task import SharedTask
+from search.running.task import PreparedTask
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -137,7 +137,7 @@ def test_a_trial_on_a_node_that_joined_later_says_the_same_and_lets_another_try(
     def score(cell, seed, checkpoint):
         yield cell, seed
 
-    task = SharedTask(score, (SharedPath("output_dir", tmp_path / "outputs"),))
+    task = PreparedTask(score, [SharedPath("output_dir", tmp_path / "outputs").check])
     with pytest.raises(OSError, match=f"^output_dir: {re.escape(this_node())} cannot see {tmp_path}/outputs; every node must"):
         next(task("a cell", 7))
     (tmp_path / "outputs").mkdir()
