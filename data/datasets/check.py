@@ -238,8 +238,8 @@ def _turned(name: str, seen: Sequence[_Seen]) -> Iterator[Finding]:
     turned = [sample.name for sample in seen if sample.orientation != 1]
     if turned:
         text = (
-            f"images whose EXIF has them turned to be looked at: {len(turned):,}. Images and labels are read as they are "
-            "stored, but with dataset.upright=true (dataset=folder): right if they were labelled as they are looked at."
+            f"images with an EXIF rotation, which is ignored: {len(turned):,}. If they were labelled as viewers show them, set "
+            "dataset.upright=true (dataset=folder)."
         )
         yield Finding("warning", name, "turned by EXIF", text, turned)
 

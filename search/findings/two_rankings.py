@@ -123,9 +123,14 @@ class Ranking:
 
     def verdict(self) -> list[str]:
         """What the ranking says and does not say, a sentence each."""
-        best, said = self.compared[0], ["These scores selected: what the first is worth needs fresh seeds (confirm=4)."]
+        best, said = (
+            self.compared[0],
+            ["These scores chose the first, and so flatter it: confirm=4 scores it under fresh seeds."],
+        )
         if self.noise is None:
-            said.append("Without a second seed of two cells nothing is told apart, and luck is not known: seeds=4 or more.")
+            said.append(
+                "Without a second seed of two cells, cells cannot be told apart and seed noise is not known: seeds=4 or more."
+            )
         else:
             names = ", ".join(row.cell.digest[:8] for row in self.rivals)
             said.append(f"Not told apart from the first: {names}." if names else "The first is told apart from all others.")

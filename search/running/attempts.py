@@ -187,7 +187,7 @@ class Attempts:
     def _follow(self, verdict: Verdict, number: int, reason: str) -> None:
         """Do with a trial what the verdict on its fault asks for."""
         if verdict == Verdict.CELL:
-            self.fail(number, Status.FAILED, f"device errors wherever it was tried: {reason}")
+            self.fail(number, Status.FAILED, f"errors wherever it was tried: {reason}")
         elif verdict == Verdict.MAY_PASS:
             self.retry(number, reason)
         else:
@@ -227,7 +227,7 @@ class Attempts:
         """Make another attempt in the place of the one that waits; returns that one."""
         attempt = self._live[number].attempt
         assert attempt is not None
-        self._say(f"Trial {number} waits for a node as large as none is any more: it gets the largest that is left.")
+        self._say(f"Trial {number} waited for a larger node than any that is left: it gets the largest of those.")
         self._try_again(number)
         return attempt
 
@@ -237,7 +237,7 @@ class Attempts:
 
     def _use_again(self) -> None:
         self._held.give_up()
-        self._say("Trials find no other place: what was left out is used again, and errors there count as retries.")
+        self._say("No other GPU or node has room: those left out are used again, and errors there count as retries.")
 
     def _leave_out(self, location: Location, reason: str) -> None:
         self._study.left_out(str(location), reason)

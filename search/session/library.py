@@ -161,7 +161,8 @@ def search(
         study, _ = session.run()
     if study.trouble:
         raise UserError(
-            f"objective: {give_up_after} cells in a row failed alike ({study.trouble}); mended, the same call goes on."
+            f"objective: {give_up_after} cells in a row failed alike ({study.trouble}). Once the cause is mended, the same "
+            "call goes on."
         )
     if session.exit_code(study) in (INTERRUPTED, TRY_AGAIN):
         raise KeyboardInterrupt

@@ -34,7 +34,7 @@ def model_card(
     """
     backbone = settings["backbone"]
     weights = backbone["weights"]
-    start = f"The weights `{weights}`, whose licence is their publisher's" if weights else f"Weights of seed {backbone['seed']}"
+    start = f"the weights `{weights}`, whose licence is their publisher's" if weights else f"weights of seed {backbone['seed']}"
     return f"""# Cell {cell.digest}: {percent(miou)} % mIoU
 
 A segmentation model: backbone {backbone["name"]} at output stride {backbone["output_stride"]}, and a Dense Prediction Cell
@@ -67,7 +67,7 @@ labels_HW = predict_labels(model, np.asarray(Image.open("photo.jpg").convert("RG
 
 ## Training
 
-{start}, were where the backbone began. These settings, on the same machine and build, give the same model:
+The backbone began with {start}. These settings, on the same machine and build, give the same model:
 
 ```json
 {json.dumps(settings, indent=1, default=str)}

@@ -244,7 +244,7 @@ def test_images_that_exif_turns_are_counted_and_named_as_the_cause_where_the_tur
     Image.fromarray(np.concatenate([thirds(), thirds()], axis=1)).save(folder / "train" / "labels" / "b.png")
     report = check(folder)
     assert the_one(report, "turned by EXIF").examples == ["a"]
-    assert "as they are stored, but with dataset.upright=true" in the_one(report, "turned by EXIF").text
+    assert "If they were labelled as viewers show them, set dataset.upright=true" in the_one(report, "turned by EXIF").text
     [cause] = the_one(report, "size mismatch").examples
     assert cause.endswith(
         "labels are 48x24 pixels, the image 24x48; was it labelled turned as its EXIF says? "

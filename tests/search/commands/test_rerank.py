@@ -119,7 +119,7 @@ def test_one_seed_tells_nothing_apart():
     ranking = reranked(best_cells(record([0.3, 0.4, 0.5]), 3), [record([0.9, 0.6, 0.7])])
     assert (ranking.noise, ranking.between, ranking.chance(4)) == (None, None, None)
     assert len(ranking.rivals) == 2
-    assert "nothing is told apart, and luck is not known: seeds=4 or more." in ranking.verdict()[1]
+    assert "cells cannot be told apart and seed noise is not known: seeds=4 or more." in ranking.verdict()[1]
 
 
 def test_the_proxy_is_judged_by_cells_with_both_scores():

@@ -241,7 +241,7 @@ def test_a_node_whose_disk_fails_trials_which_go_well_elsewhere_is_left_out(clus
 def test_a_cell_that_fails_on_every_gpu_blames_none(cluster, tmp_path):
     record = search(tmp_path, Toy(tmp_path, faults=((some_cell(), "fails on every GPU"),)), Resources(cpu=0.5, gpu=1))
     ended = {trial.cell.digest: trial for trial in record.finished}
-    assert ended.pop(some_cell()).ended.reason == f"device errors wherever it was tried: RuntimeError: {DEVICE_ERROR}"
+    assert ended.pop(some_cell()).ended.reason == f"errors wherever it was tried: RuntimeError: {DEVICE_ERROR}"
     assert {trial.status for trial in ended.values()} == {Status.COMPLETED}
     assert len({visit.device for visit in visits(tmp_path) if visit.digest == some_cell()}) == 2
     assert record.left_out == []
@@ -274,7 +274,7 @@ def test_gpus_that_are_left_out_are_used_again_when_all_others_have_gone(cluster
     taking.join()
     cluster.remove_node(broken)
     assert "is left out" in said[0]
-    assert said[-1].startswith("Trials find no other place: what was left out is used again")
+    assert said[-1].startswith("No other GPU or node has room: those left out are used again")
     failed = [trial for trial in record.finished if trial.status == Status.FAILED]
     assert {trial.ended.reason for trial in failed} == {f"after 1 retries: RuntimeError: {DEVICE_ERROR}"}
     assert record.ends == {Status.COMPLETED: 10 - len(failed), Status.FAILED: len(failed)}
@@ -299,7 +299,7 @@ def test_a_trial_that_waits_for_a_node_that_has_gone_gets_the_largest_that_is_le
     taking.join()
     cluster.remove_node(small)
     assert record.ends == {Status.COMPLETED: 5}
-    assert re.fullmatch(r"Trial \d waits for a node as large as none is any more: it gets the largest that is left\.", *said)
+    assert re.fullmatch(r"Trial \d waited for a larger node than any that is left: it gets the largest of those\.", *said)
     last = visits(tmp_path)[-1]
     assert (last.digest, last.device, last.others) == (some_cell(), f"{small.node_id[-6:]}:", 0)
 
