@@ -17,7 +17,7 @@ from models.export import export_model
 from models.segmenter import Segmenter
 from models.spec import CellSpec
 from search.findings.leaderboard import percent
-from search.findings.training_course import Step, write_course
+from search.findings.training_course import CoursePoint, write_course
 from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
 from search.session.folder import alone_in, id_of
@@ -56,7 +56,7 @@ def run(settings: RetrainCommandSettings) -> int:
     data = read_by_training(settings.images, (settings.training.train_split, settings.training.val_split))
     task = EndToEndTask(settings.images.dataset, backbone, settings.training, data)
     recorded = {**settings.recorded, "backbone": asdict(backbone), "data": data}
-    tags, best, course = {"origin": chosen.origin}, None, list[Step]()
+    tags, best, course = {"origin": chosen.origin}, None, list[CoursePoint]()
     with (
         alone_in(folder),
         RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
@@ -73,7 +73,7 @@ def run(settings: RetrainCommandSettings) -> int:
                 )
                 best = reached if reached.is_best else best
                 look(reached)
-                course.append(Step(reached.iteration, reached.loss, reached.scores.miou, dict(reached.scores.iou)))
+                course.append(CoursePoint(reached.iteration, reached.loss, reached.scores.miou, dict(reached.scores.iou)))
                 write_course(folder, course)
         draw_training(course, folder / "course.png", title)
         assert best is not None
