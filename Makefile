@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lives lint types docs bench dashboard clean
+.PHONY: help setup demo test slow lives lint types docs bench dashboard clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -20,6 +20,9 @@ demo: $(INSTALLED) ## search the embedded data set, in about two minutes after s
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+slow: $(INSTALLED) ## run the slow tests, among them every benchmark in its smallest form
+	$(BIN)/pytest -m slow
 
 lives: $(INSTALLED) ## live SEEDS=10000 simulated searches with a fault at any step
 	$(BIN)/python -m tests.lives --seeds $(or $(SEEDS),10000)

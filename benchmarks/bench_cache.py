@@ -34,7 +34,7 @@ from training.extraction import plan_cache
 from training.extractor import FeatureExtractor
 
 CITY = ["dataset=folder", "dataset.classes=[a,b]", "backbone=mobilenetv2", "backbone.weights=null"]
-IMAGES, ROUNDS = 8, 5
+IMAGES = 8
 CITY_SHAPE, CITY_PX, BATCH = (320, 65, 129), (1025, 2049), 8
 FORWARD_BATCH = 1  # the default on a CPU
 
@@ -42,13 +42,15 @@ FORWARD_BATCH = 1  # the default on a CPU
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=512, help="images in the cache that is read")
+    parser.add_argument("--rounds", type=int, default=5, help="of forward pass and building")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench_cache") as folder:
         overrides = options.overrides or [*CITY, f"dataset.root={made_up(Path(folder) / 'data')}"]
         processes = os.cpu_count() or 1
         with process_pool(processes) as pool:
-            jobs = [pool.submit(build_rates, overrides, Path(folder) / str(number)) for number in range(processes)]
+            roots = [Path(folder) / str(number) for number in range(processes)]
+            jobs = [pool.submit(build_rates, overrides, root, options.rounds) for root in roots]
             rates = [job.result() for job in jobs]
         bare, built = (sum(rate) for rate in zip(*rates, strict=True))
         print(f"{processes} processes of one thread, images a second: bare forward {bare:.2f}, cache {built:.2f}")
@@ -57,7 +59,7 @@ def main() -> None:
         save(__file__, figures | read(Path(folder), options.rows))
 
 
-def build_rates(overrides: list[str], root: Path) -> tuple[float, float]:
+def build_rates(overrides: list[str], root: Path, rounds: int) -> tuple[float, float]:
     """Images a second of the forward pass alone, and of building a cache, in alternating rounds."""
     torch.set_num_threads(1)
     config = load("cache", overrides)
@@ -65,7 +67,7 @@ def build_rates(overrides: list[str], root: Path) -> tuple[float, float]:
     settings = settle(config.build("backbone", BackboneChoice)).settings
     extract = FeatureExtractor(build_backbone(settings), settings)
     forward_s, build_s = [], []
-    for number in range(ROUNDS + 1):
+    for number in range(rounds + 1):
         build = plan_cache(dataset, "train", "none", settings, CacheSettings(str(root / str(number))))
         samples = [
             pad_sample(build.samples[i], build.key.height_px, build.key.width_px, settings.mean, 255) for i in range(IMAGES)

@@ -13,13 +13,13 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
+from paper_space import SPACE
 from result_file import save
 
 from models.cost import CellCost
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.policy import Plan
 from search.deciding.schedulers import NoStopping
-from search.deciding.space import AtrousConvs, CellSpace, OperatorFamily, PointwiseConvs, PyramidPoolings
 from search.journal.events import SearchOpened
 from search.journal.journal import Journal
 from search.journal.lines import read_events
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=28_000)
     parser.add_argument("--folder", type=Path, help="where the journal is written; a temporary folder by default")
     options = parser.parse_args()
-    plan = Plan(CellSpace(5, families()), Uniform(), NoStopping(), RUNGS, options.trials, 0, lambda cell: CellCost(1, 1, 1, 1))
+    plan = Plan(SPACE, Uniform(), NoStopping(), RUNGS, options.trials, 0, lambda cell: CellCost(1, 1, 1, 1))
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "journal.jsonl"
         append_s = write(path, plan)
@@ -68,11 +68,6 @@ def main() -> None:
             "last to first, x": last / first,
         },
     )
-
-
-def families() -> dict[str, OperatorFamily]:
-    """The paper's operators."""
-    return {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
 
 
 def write(path: Path, plan: Plan) -> list[float]:

@@ -10,6 +10,7 @@ import time
 from random import Random
 from statistics import median
 
+from paper_space import SPACE
 from result_file import save
 
 from search.deciding.algorithms.base import Algorithm, proposal_seed, propose_new
@@ -21,7 +22,6 @@ from search.deciding.algorithms.predictor import Predictor
 from search.deciding.algorithms.tpe import Tpe
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.outcomes import Evaluation, Finished, Status
-from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 
 ALGORITHMS: tuple[Algorithm, ...] = (
     Uniform(),
@@ -31,9 +31,6 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     Pareto(),
     Predictor(),
     Tpe(),
-)
-SPACE = CellSpace(
-    5, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
 )
 UNDER_WAY, REFUSED, REPEATS = 32, 20, 7
 

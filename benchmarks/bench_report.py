@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from paper_space import SPACE
+
 from models.cost import FeatureShape, cell_cost
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha
-from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.journal.events import Event, SearchOpened, now_s
 from search.journal.lines import BEGIN, encode
 from search.journal.record import SearchRecord
@@ -63,12 +64,11 @@ def measured(*arguments: str) -> tuple[float, float]:
 
 def write(path: Path, trials: int) -> None:
     """The journal of a search of the landscape, without waiting for the disk at each line."""
-    families = {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
-    space, cost_of = CellSpace(5, families), partial(cell_cost, features=FEATURES)
-    table, rng = Landscape(LandscapeSettings(), space, cost_of, RUNGS), Random(0)
+    cost_of, rng = partial(cell_cost, features=FEATURES), Random(0)
+    table = Landscape(LandscapeSettings(), SPACE, cost_of, RUNGS)
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
-        plan = Plan(space, Uniform(), Asha(RUNGS[0]), RUNGS, trials, 0, cost_of)
+        plan = Plan(SPACE, Uniform(), Asha(RUNGS[0]), RUNGS, trials, 0, cost_of)
         study = Study(_Lines(file.write), SearchRecord(), plan, SearchOpened("bench", RECORDED, {"trials": trials}, now_s()))
         while (proposed := study.propose()) is not None:
             if rng.random() < FAILING:

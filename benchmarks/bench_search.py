@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
+from processes import parent_and_cpu_s, pids
 from result_file import save
 from rich.console import Console
 
@@ -105,13 +106,12 @@ def measured(command: list[str]) -> tuple[float, float, float]:
     started_s, cpu_s, peak_kb, checked = time.monotonic(), {}, 0, {}
     process = subprocess.Popen(command, env={**os.environ, name: value}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while process.poll() is None:
-        for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        for pid in pids():
             with suppress(OSError):
                 if pid not in checked:
                     checked[pid] = mark.encode() in (Path(f"/proc/{pid}") / "environ").read_bytes().split(b"\0")
                 if checked[pid]:
-                    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-                    cpu_s[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                    _, cpu_s[pid] = parent_and_cpu_s(pid)
         with suppress(OSError, StopIteration):
             lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
             peak_kb = int(next(line for line in lines if line.startswith("VmHWM")).split()[1])

@@ -1,9 +1,9 @@
 """How long until something happens: CPU seconds that commands and processes of a search need before they do any work.
 
-    python benchmarks/bench_start.py
+    python benchmarks/bench_start.py [--rounds 3]
 
 Each figure stands beside a bare one of the same run: ``import torch``, or a Ray actor that takes one step of plain PyTorch.
-CPU seconds, as other work on the machine changes them little. Times are the best of ``ROUNDS``.
+CPU seconds, as other work on the machine changes them little. Times are the best of all rounds.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from random import Random
 from resource import RUSAGE_CHILDREN, getrusage
 
 import ray
+from processes import parent_and_cpu_s, pids
 from ray import cloudpickle, tune
 from result_file import save
 
@@ -30,7 +31,6 @@ from search.running.nodes.cluster import connect
 from search.running.trial import CellTrial
 from search.settings.groups import Deciding, Images, Workplace
 
-ROUNDS = 3
 POLL_S = 0.02
 SETTLED_S = 8.0
 TINY = ("dataset.num_train=8", "dataset.num_val=2", "proxy.rungs=[2,4]", "proxy.cell.filters=8", "cache.workers=1")
@@ -44,7 +44,9 @@ COMMANDS = {
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = range(parser.parse_args().rounds)
     figures: dict[str, float] = {}
 
     def tell(name: str, cpu_s: float, bare_s: float | None = None) -> None:
@@ -53,21 +55,21 @@ def main() -> None:
         print(f"{name:<44}{cpu_s:>8.2f}{ratio}", flush=True)
 
     print(f"{'CPU seconds':<44}{'':>8}{'ratio':>8}")
-    import_s = min(cpu_of("-c", "import torch") for _ in range(ROUNDS))
+    import_s = min(cpu_of("-c", "import torch") for _ in rounds)
     tell("bare: import torch", import_s)
     for name, arguments in COMMANDS.items():
-        tell(name, min(cpu_of("-m", "search.cli", *arguments) for _ in range(ROUNDS)), import_s)
+        tell(name, min(cpu_of("-m", "search.cli", *arguments) for _ in rounds), import_s)
     with tempfile.TemporaryDirectory() as folder:
         cpu_of("-m", "search.cli", "cache", *TINY, f"output_dir={folder}")
-        until_s = min(driver_until_first_trial(Path(folder), f"start-{number}") for number in range(ROUNDS))
+        until_s = min(driver_until_first_trial(Path(folder), f"start-{number}") for number in rounds)
         tell("driver until the first trial is under way", until_s, import_s)
-        bare_s = min(processes_of_ray(lambda: ray.init(include_dashboard=False)) for _ in range(ROUNDS))
+        bare_s = min(processes_of_ray(lambda: ray.init(include_dashboard=False)) for _ in rounds)
         tell("bare: the processes of ray.init()", bare_s)
-        tell("those of the Ray of a search", min(processes_of_ray(lambda: connect(None)) for _ in range(ROUNDS)), bare_s)
+        tell("those of the Ray of a search", min(processes_of_ray(lambda: connect(None)) for _ in rounds), bare_s)
         connect(None)
-        bare_s = min(bare_step() for _ in range(ROUNDS))
+        bare_s = min(bare_step() for _ in rounds)
         tell("bare: a Ray actor's first step of PyTorch", bare_s)
-        steps = [worker_steps(Path(folder)) for _ in range(ROUNDS)]
+        steps = [worker_steps(Path(folder)) for _ in rounds]
         tell("a worker's first step", min(first for first, _ in steps), bare_s)
         tell("the next cell on it", min(after for _, after in steps), bare_s)
         ray.shutdown()
@@ -91,27 +93,25 @@ def driver_until_first_trial(folder: Path, name: str) -> float:
         if driver.poll() is not None:
             raise RuntimeError(f"the search ended with {driver.returncode} before it had a trial")
         time.sleep(POLL_S)
-    user, system = Path(f"/proc/{driver.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    _, cpu_s = parent_and_cpu_s(driver.pid)
     driver.terminate()
     driver.wait()
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return cpu_s
 
 
 def processes_of_ray(start: Callable[[], object]) -> float:
     """CPU seconds of the processes that Ray starts here for itself, until they have settled."""
     start()
     time.sleep(SETTLED_S)
-    stats = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
+    family, cpu_s = {os.getpid()}, 0.0
+    for pid in sorted(pids()):  # children after their parents
         with suppress(OSError):
-            fields = file.read_text().rpartition(")")[2].split()
-            stats[int(file.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
-    family = {os.getpid()}
-    for pid, (parent, _) in sorted(stats.items()):
-        if parent in family:
-            family.add(pid)
+            parent, own_s = parent_and_cpu_s(pid)
+            if parent in family:
+                family.add(pid)
+                cpu_s += own_s
     ray.shutdown()
-    return sum(stats[pid][1] for pid in family - {os.getpid()}) / os.sysconf("SC_CLK_TCK")
+    return cpu_s
 
 
 @ray.remote(num_cpus=1)

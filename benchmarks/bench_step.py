@@ -39,7 +39,9 @@ from training.optim import build_optimizer
 from training.settings import OptimizerSettings, Precision
 from training.step import predicted, update
 
-SIZES = {"CamVid": ((24, 31), (369, 481), 11), "City": ((49, 49), (769, 769), 19)}
+TINY = "tiny"
+"""Is the script in order?"""
+SIZES = {"CamVid": ((24, 31), (369, 481), 11), "City": ((49, 49), (769, 769), 19), TINY: ((2, 3), (17, 33), 3)}
 BATCH, CHANNELS = 8, 320
 WAYS = ("plain", "float32", "bfloat16")
 CELL = CellSpec.read(CONF / "cell" / "dpc_top1.json")
@@ -61,14 +63,16 @@ RECIPES = {
     "demo": Recipe("local", 32, 321, 321, 7),
     "CamVid": Recipe("tu-mobilenetv2_100", 256, 369, 481, 11),
     "CamVid, decoder": Recipe("tu-mobilenetv2_100", 256, 369, 481, 11, decoder=True),
+    TINY: Recipe("local", 8, 33, 49, 3, decoder=True),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
-    parser.add_argument("--end-to-end", nargs="*", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--sizes", nargs="*", default=[name for name in SIZES if name != TINY], choices=list(SIZES))
+    whole = [name for name in RECIPES if name != TINY]
+    parser.add_argument("--end-to-end", nargs="*", default=whole, choices=list(RECIPES))
     options = parser.parse_args()
     rounds = options.rounds
     figures: dict[str, float] = {}

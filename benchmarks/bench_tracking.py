@@ -13,15 +13,15 @@ import time
 from pathlib import Path
 from random import Random
 
-from bench_journal import RUNGS, families
+from bench_journal import RUNGS
 from mlflow import MlflowClient
+from paper_space import SPACE
 from result_file import save
 
 from models.cost import CellCost
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.policy import Plan
 from search.deciding.schedulers import NoStopping
-from search.deciding.space import CellSpace
 from search.journal.events import SearchOpened
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
@@ -65,7 +65,7 @@ def main() -> None:
 
 def write(path: Path, trials: int) -> None:
     """A search without training."""
-    plan = Plan(CellSpace(5, families()), Uniform(), NoStopping(), RUNGS, trials, 0, lambda cell: CellCost(1, 1, 1, 1))
+    plan = Plan(SPACE, Uniform(), NoStopping(), RUNGS, trials, 0, lambda cell: CellCost(1, 1, 1, 1))
     rng = Random(0)
     with Journal(path) as journal:
         study = Study(journal, SearchRecord(), plan, SearchOpened("bench", {}, {}, 0.0))

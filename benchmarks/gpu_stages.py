@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from paper_space import SPACE
 from torch import Tensor, nn
 
 from models.dpc import classifier_on
@@ -26,17 +27,13 @@ from models.fused import check_layer_kernels
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import KERNELS, BackboneSettings, CellSettings
 from models.spec import CellSpec
-from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from training.graph_step import EAGER_STEPS, GraphStep
 from training.losses import check_loss_kernels, segmentation_loss
 from training.optim import build_optimizer
-from training.settings import OptimizerSettings
+from training.settings import OptimizerSettings, Precision
 
 Found = Iterator[tuple[str, Any]]
 PROJECT = Path(__file__).parents[1]
-SPACE = CellSpace(
-    5, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
-)
 SIZES = {"City": (49, 49, 19), "CamVid": (24, 31, 11)}
 TINY = {"City": (3, 3, 3), "CamVid": (2, 3, 3)}
 BATCH, CHANNELS, STRIDE, IMAGES = 8, 320, 16, 64
@@ -92,7 +89,7 @@ def step(options: argparse.Namespace) -> Found:
             with kernels_on(way == "fused"):
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()
-                trial = Trial(cell, (height, width), classes, device, plain=way != "fused", captured=way != "eager")
+                trial = Trial.of(cell, (height, width), classes, device, plain=way != "fused", captured=way != "eager")
                 found = {"ms": trial.timed(steps), "first steps, s": trial.first_s}
                 if device.type == "cuda":
                     found["peak GiB"] = torch.cuda.max_memory_allocated() / 2**30
@@ -163,14 +160,14 @@ def determinism(options: argparse.Namespace) -> Found:
     for label, cell in cells():
         weights = []
         for _ in range(2):
-            trial = Trial(cell, (height, width), classes, device)
+            trial = Trial.of(cell, (height, width), classes, device)
             trial.timed(steps)
             weights.append([parameter.detach().clone() for parameter in trial.model.parameters()])
         yield f"same bits twice, {label}", all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        Trial(cells()[0][1], (height, width), classes, device, captured=False).timed(1)
+        Trial.of(cells()[0][1], (height, width), classes, device, captured=False).timed(1)
         torch.use_deterministic_algorithms(False)
     yield (
         "torch warns of",
@@ -209,7 +206,7 @@ def models(options: argparse.Namespace) -> Found:
             if is_last:
                 model, images = model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
             labels = torch.randint(0, 19, (batch, height_px, width_px), device=device, dtype=torch.uint8)
-            trial = Trial.of(model, lambda _, images=images, labels=labels: (images, labels), device, precision)
+            trial = Trial(model, lambda _, images=images, labels=labels: (images, labels), device, precision)
             ways = [precision, *(["channels last"] if is_last else []), *(["cudnn.benchmark"] if chooses else [])]
             what = f"{name} {height_px}x{width_px}, {', '.join(ways)}"
             yield f"{what}, graph", {"ms": trial.timed(2 if options.tiny else 20), "first steps, s": trial.first_s}
@@ -237,18 +234,43 @@ STAGES: dict[str, Callable[[argparse.Namespace], Found]] = {
 
 
 class Trial:
-    """Training steps of a cell on features that lie on the device, as ``training.proxy`` takes them."""
+    """Training steps of a model, its first ones already taken, as ``training.proxy`` takes them."""
 
     def __init__(
         self,
+        model: nn.Module,
+        batch_at: Callable[[Tensor], tuple[Tensor, Tensor]],
+        device: torch.device,
+        precision: Precision,
+        *,
+        plain: bool = False,
+        captured: bool = True,
+    ) -> None:
+        self.model, self.device, self.done = model, device, 0
+        optimizer = build_optimizer(OptimizerSettings("sgd", 0.01), model)
+        rates_I = torch.full((100_000,), 0.001, device=device)
+        loss_of = partial(plain_loss if plain else segmentation_loss, ignore_label=255)
+        eager_steps = EAGER_STEPS if captured else None
+        self._step = GraphStep(model, optimizer, batch_at, loss_of, rates_I, precision, eager_steps=eager_steps)
+        started_s = time.perf_counter()
+        for _ in range(EAGER_STEPS + 2):
+            self.step()
+        self.wait()
+        self.first_s = time.perf_counter() - started_s
+
+    @classmethod
+    def of(
+        cls,
         cell: CellSpec,
         size: tuple[int, int],
         classes: int,
         device: torch.device,
+        *,
         plain: bool = False,
         captured: bool = True,
         features_NHWC: Tensor | None = None,
-    ) -> None:
+    ) -> "Trial":
+        """Of a cell on features that lie on the device."""
         torch.manual_seed(0)
         filters = 256 if device.type == "cuda" else 8
         model = classifier_on(cell, CHANNELS, classes, CellSettings(filters, bn_momentum=0.01)).to(device).train()
@@ -261,37 +283,7 @@ class Trial:
             samples_B = samples_IB.index_select(0, iteration_1)[0]
             return features_NHWC[samples_B].permute(0, 3, 1, 2), labels_NHW[samples_B]
 
-        self._begin(model, batch_at, device, "bfloat16", plain, captured)
-
-    @classmethod
-    def of(cls, model: nn.Module, batch_at: Callable[[Tensor], Any], device: torch.device, precision: Any) -> "Trial":
-        trial = cls.__new__(cls)
-        trial._begin(model, batch_at, device, precision, False, True)
-        return trial
-
-    def _begin(
-        self,
-        model: nn.Module,
-        batch_at: Callable[[Tensor], Any],
-        device: torch.device,
-        precision: Any,
-        plain: bool,
-        captured: bool,
-    ) -> None:
-        self.model, self.device, self.done = model, device, 0
-        optimizer = build_optimizer(OptimizerSettings("sgd", 0.01), model)
-        rates_I = torch.full((100_000,), 0.001, device=device)
-        loss_of = plain_loss if plain else segmentation_loss
-        self._step = GraphStep(
-            model, optimizer, batch_at, lambda logits, labels: loss_of(logits, labels, 255), rates_I, precision
-        )
-        if not captured:
-            self._step._eager_steps_left = -1
-        started_s = time.perf_counter()
-        for _ in range(EAGER_STEPS + 2):
-            self.step()
-        self.wait()
-        self.first_s = time.perf_counter() - started_s
+        return cls(model, batch_at, device, "bfloat16", plain=plain, captured=captured)
 
     def step(self) -> Tensor:
         self.done += 1
@@ -353,7 +345,7 @@ def streamed(options: argparse.Namespace, number: int, seconds: float) -> dict[s
     device = torch.device(options.device)
     height, width, classes = sizes(options)["CamVid"]
     features = features_on((height, width), device)
-    trials = [Trial(cells()[0][1], (height, width), classes, device, features_NHWC=features) for _ in range(number)]
+    trials = [Trial.of(cells()[0][1], (height, width), classes, device, features_NHWC=features) for _ in range(number)]
     streams = [torch.cuda.Stream() if device.type == "cuda" else None for _ in trials]
     steps, started_s = 0, time.monotonic()
     while (took_s := time.monotonic() - started_s) < seconds:
@@ -369,7 +361,7 @@ def streamed(options: argparse.Namespace, number: int, seconds: float) -> dict[s
 
 def _packed(device: str, size: tuple[int, int, int], seconds: float, barrier: Any, found: Any, inbox: Any) -> None:
     height, width, classes = size
-    trial = Trial(cells()[0][1], (height, width), classes, torch.device(device), features_NHWC=inbox.get())
+    trial = Trial.of(cells()[0][1], (height, width), classes, torch.device(device), features_NHWC=inbox.get())
     barrier.wait()
     steps, started_s = 0, time.monotonic()
     while (took_s := time.monotonic() - started_s) < seconds:

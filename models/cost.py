@@ -31,12 +31,17 @@ class OperatorCost:
 
 @dataclass(frozen=True, slots=True)
 class CellCost:
-    """What a cell costs on one image; the module's text says how each is counted."""
+    """What a cell costs on one image; the module's text says how each is counted.
+
+    Attributes:
+        latency_ms: by a table (``models.latency``); None without one.
+    """
 
     params: int
     madds: int
     params_paper: int
     madds_paper: int
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,6 @@ from models.cost import CellCost, FeatureShape, cell_cost
 from models.spec import BACKBONE, CellSpec, Operator
 
 VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class TimedCost(CellCost):
-    """What a cell costs on one image, the milliseconds of a table among it."""
-
-    latency_ms: float
 
 
 @dataclass(frozen=True)
@@ -129,15 +122,9 @@ def cost_with(table: LatencyTable | None, features: FeatureShape, filters: int) 
     return partial(timed_cost, table=table, features=features, filters=filters)
 
 
-def timed_cost(cell: CellSpec, table: LatencyTable, features: FeatureShape, filters: int) -> TimedCost:
+def timed_cost(cell: CellSpec, table: LatencyTable, features: FeatureShape, filters: int) -> CellCost:
     """The exact cost of ``cell``, with its latency."""
-    cost = cell_cost(cell, features, filters)
-    return TimedCost(cost.params, cost.madds, cost.params_paper, cost.madds_paper, table.of(cell))
-
-
-def latency_of(cost: CellCost) -> float | None:
-    """The milliseconds of a cost that was taken with a table; None of any other."""
-    return cost.latency_ms if isinstance(cost, TimedCost) else None
+    return replace(cell_cost(cell, features, filters), latency_ms=table.of(cell))
 
 
 def key_of(operator: Operator) -> str:

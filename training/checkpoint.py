@@ -38,6 +38,12 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def scores_in(path: Path) -> int:
+    """How many scores a checkpoint tells again, of a proxy trial or of a full training; 0 of one whose header is not whole."""
+    metadata = read_metadata(path) or {}
+    return len(metadata.get("scores", metadata.get("validations", ())))
+
+
 def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any] | None:
     """Restore what ``save_checkpoint`` wrote and return its metadata; None where there is no whole checkpoint."""
     try:

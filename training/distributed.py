@@ -15,15 +15,12 @@ import torch.distributed
 from ray.util.queue import Empty, Queue
 from torch import Tensor, nn
 
-from data.datasets.contract import SegmentationDataset
 from data.system.errors import UserError
-from models.settings import BackboneSettings
 from models.spec import CellSpec
 from training.device import given_device
-from training.end_to_end import Validation, retrain
+from training.end_to_end import SILENT, EndToEndTask, Hooks, Validation, retrain
 from training.loop import Progress
 from training.score import DivergedError
-from training.settings import RetrainSettings
 
 _POLL_S = 0.5
 
@@ -55,17 +52,15 @@ class TrainWorkers:
 
 
 def retrain_on_cluster(
+    task: EndToEndTask,
     cell: CellSpec,
-    dataset: SegmentationDataset,
-    backbone: BackboneSettings,
-    settings: RetrainSettings,
     seed: int,
     folder: Path,
+    *,
     workers: int,
     resources: dict[str, float],
     retries: int = 0,
     labels: Mapping[str, str] | None = None,
-    data: Mapping[str, str] | None = None,
     tell: Callable[[Progress], object] = lambda progress: None,
 ) -> Iterator[Validation]:
     """``training.end_to_end.retrain`` by ``workers`` processes of the connected Ray cluster, each on its share of every batch.
@@ -75,7 +70,6 @@ def retrain_on_cluster(
         resources: of each worker, such as ``{"CPU": 1, "GPU": 1}``.
         retries: how often the workers are started again when one dies; they go on from the last validation.
         labels: that the nodes of the workers must have, in Ray's syntax.
-        data: digests of all that the training reads.
         tell: told where the training stands, every 50 iterations, once of each.
 
     Raises:
@@ -83,9 +77,9 @@ def retrain_on_cluster(
         UserError, DivergedError: a worker met it, and is not started again.
         RuntimeError: a worker failed once too often.
     """
-    settings.check(backbone.output_stride, workers)
+    task.settings.check(task.backbone.output_stride, workers)
     messages = Queue()
-    train = partial(retrain, cell, dataset, backbone, settings, seed, folder, data=data)
+    train = partial(retrain, task, cell, seed, folder)
     trainer = ray.train.torch.TorchTrainer(
         _work,
         train_loop_config={"messages": messages, "train": train},
@@ -155,7 +149,8 @@ def _work(config: dict[str, Any]) -> None:
     workers = TrainWorkers(context.get_world_rank(), context.get_world_size())
     messages = config["messages"]
     try:
-        for validation in config["train"](workers=workers, tell=messages.put if workers.rank == 0 else lambda progress: None):
+        hooks = Hooks(messages.put) if workers.rank == 0 else SILENT
+        for validation in config["train"](hooks=hooks, workers=workers):
             messages.put(replace(validation, model=None))
     except (UserError, DivergedError) as error:  # no other try would end otherwise
         messages.put(error)

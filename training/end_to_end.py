@@ -51,113 +51,130 @@ class Validation:
     model: Segmenter | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is called while a model trains.
+
+    Attributes:
+        trained: told where the training stands, every 50 iterations.
+        validated: told the images of a validation that are done, and their total.
+    """
+
+    trained: Callable[[Progress], object] = lambda progress: None
+    validated: Callable[[int, int], None] = lambda done, total: None
+
+
+SILENT = Hooks()
+
+
+@dataclass(frozen=True)
+class EndToEndTask:
+    """Scores a cell by an end-to-end training: what a study runs to rank the best cells again.
+
+    Attributes:
+        data: digests of all that the training reads, where the checkpoint's name does not tell them: with other data it does
+            not go on.
+    """
+
+    dataset: SegmentationDataset
+    backbone: BackboneSettings
+    settings: RetrainSettings
+    data: Mapping[str, str] | None = None
+
+    def __call__(self, cell: CellSpec, seed: int, checkpoint: Path | None = None) -> Iterator[RungScore]:
+        """As ``training.proxy.ProxyTask``, with a rung at each of ``settings.stops``."""
+        for rung, validation in enumerate(self.validations(cell, seed, checkpoint), start=1):
+            yield RungScore(rung, validation.iteration, validation.scores.miou, validation.loss, validation.elapsed_s)
+
+    def validations(
+        self, cell: CellSpec, seed: int, checkpoint: Path | None = None, *, hooks: Hooks = SILENT, workers: Workers = ALONE
+    ) -> Iterator[Validation]:
+        """Train a model with ``cell`` on one split and score it on another, by default ``val``, at each of ``settings.stops``.
+
+        Args:
+            checkpoint: where the state is kept between stops. If there is one, earlier validations are yielded again and
+                training goes on from there, with the steps that it would have taken; the last stop leaves it behind.
+            workers: the processes that share each batch and the images of a validation; all but the first yield nothing.
+
+        Raises:
+            ValueError: the checkpoint is of another cell or seed, other settings or data.
+            DivergedError: the loss is no longer a number.
+        """
+        dataset, backbone, settings = self.dataset, self.backbone, self.settings
+        classes = dataset.info
+        warm_up(workers.device, classes.num_classes)
+        started_s = time.monotonic()
+        torch.manual_seed(seed)
+        trained = TrainedModel(cell, classes, backbone, settings, workers)
+        rates = {"segmenter.encoder.": settings.backbone_rate, "": settings.head_rate}
+        optimizer = build_optimizer(settings.optimizer, trained.whole, rates)
+        origin = self._origin(cell, seed)
+        history = _resume(checkpoint, trained.states, optimizer, origin)
+        if workers.rank == 0:
+            yield from history
+        before_s, start = (history[-1].elapsed_s, history[-1].iteration) if history else (0.0, 0)
+        if settings.recalibrate and start == 0:
+            recalibrate(trained.model.encoder, self._images(seed, workers.device))
+        weighing = weighing_of(settings.loss, dataset, settings.train_split, workers.device)
+        step = whole_step(
+            workers.wrap(trained.whole),
+            optimizer,
+            settings,
+            image_batches(dataset, backbone, settings, seed, start, workers),
+            _loss_of(classes.ignore_label, weighing, settings.auxiliary, workers),
+            workers.device,
+        )
+        scored, val = trained.scored, dataset.split(settings.val_split)
+        stops = train(
+            trained.model,
+            _shared(step, workers, trained),
+            seed,
+            settings.stops,
+            start,
+            set_mode=trained.set_mode,
+            tell=hooks.trained,
+            rank=workers.rank,
+        )
+        for stop in stops:
+            workers.adopt_buffers(scored)
+            scores = evaluate(scored, val, classes, hooks.validated, workers=workers)
+            if workers.rank > 0:
+                continue
+            elapsed_s = before_s + time.monotonic() - started_s
+            is_best = scores.miou > max((earlier.scores.miou for earlier in history), default=-1.0)
+            history.append(Validation(stop.iteration, stop.loss, scores, elapsed_s, is_best, scored))
+            yield history[-1]
+            if checkpoint:
+                validations = [asdict(replace(validation, model=None)) for validation in history]
+                save_checkpoint(checkpoint, trained.states, [optimizer], {"origin": origin, "validations": validations})
+
+    def _origin(self, cell: CellSpec, seed: int) -> dict[str, Any]:
+        """What a state that is gone on from must have been made with."""
+        made_with = {"digest": cell.digest, "seed": seed, "settings": asdict(self.settings), "backbone": asdict(self.backbone)}
+        return made_with | ({"data": dict(self.data)} if self.data else {})
+
+    def _images(self, seed: int, device: torch.device) -> Iterator[Tensor]:
+        """The first batches of a training, whole, whoever shares it: all get the same statistics."""
+        number = self.settings.recalibrate
+        batch_at = image_batches(self.dataset, self.backbone, replace(self.settings, iterations=number), seed, 0, ALONE)
+        return (batch_at(place)[0].to(device) for place in range(number))
+
+
 def retrain(
-    cell: CellSpec,
-    dataset: SegmentationDataset,
-    backbone: BackboneSettings,
-    settings: RetrainSettings,
-    seed: int,
-    folder: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    tell: Callable[[Progress], object] = lambda progress: None,
-    workers: Workers = ALONE,
-    data: Mapping[str, str] | None = None,
+    task: EndToEndTask, cell: CellSpec, seed: int, folder: Path, *, hooks: Hooks = SILENT, workers: Workers = ALONE
 ) -> Iterator[Validation]:
-    """``end_to_end`` with the best model on ``val`` kept in ``folder``.
+    """The task's validations, with the best model on ``val`` kept in ``folder``.
 
     Args:
         folder: receives ``model.safetensors`` of the best model and ``scores.json`` beside it; a training that was interrupted
             goes on from its ``state.safetensors``.
-        data: digests of all that the training reads: with other data it does not go on.
     """
-    for validation in end_to_end(cell, dataset, backbone, settings, seed, folder / STATE_FILE, progress, tell, workers, data):
+    for validation in task.validations(cell, seed, folder / STATE_FILE, hooks=hooks, workers=workers):
         if validation.is_best and validation.model is not None:
             validation.model.save_pretrained(folder)
             record = {"iteration": validation.iteration, "digest": cell.digest, **asdict(validation.scores)}
             write_text(folder / "scores.json", json.dumps(record, indent=2) + "\n")
         yield validation
-
-
-def end_to_end(
-    cell: CellSpec,
-    dataset: SegmentationDataset,
-    backbone: BackboneSettings,
-    settings: RetrainSettings,
-    seed: int,
-    checkpoint: Path | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    tell: Callable[[Progress], object] = lambda progress: None,
-    workers: Workers = ALONE,
-    data: Mapping[str, str] | None = None,
-) -> Iterator[Validation]:
-    """Train a model with ``cell`` on one split and score it on another, by default on ``val``, at each of ``settings.stops``.
-
-    Args:
-        checkpoint: where the state is kept between stops. If there is one, earlier validations are yielded again and
-            training goes on from there, with the steps that it would have taken; the last stop leaves it behind.
-        progress: called with the validation images done and their total.
-        tell: told where the training stands, every 50 iterations.
-        workers: the processes that share each batch and the images of a validation; all but the first yield nothing.
-        data: digests of all that the training reads, where the checkpoint's name does not tell them.
-
-    Raises:
-        ValueError: the checkpoint is of another cell or seed, other settings or data.
-        DivergedError: the loss is no longer a number.
-    """
-    classes = dataset.info
-    warm_up(workers.device, classes.num_classes)
-    started_s = time.monotonic()
-    torch.manual_seed(seed)
-    trained = TrainedModel(cell, classes, backbone, settings, workers)
-    rates = {"segmenter.encoder.": settings.backbone_rate, "": settings.head_rate}
-    optimizer = build_optimizer(settings.optimizer, trained.whole, rates)
-    origin = {"digest": cell.digest, "seed": seed, "settings": asdict(settings), "backbone": asdict(backbone)}
-    if data:
-        origin["data"] = dict(data)
-    history = _resume(checkpoint, trained.states, optimizer, origin)
-    if workers.rank == 0:
-        yield from history
-    before_s, start = (history[-1].elapsed_s, history[-1].iteration) if history else (0.0, 0)
-    if settings.recalibrate and start == 0:
-        recalibrate(trained.model.encoder, _images(dataset, backbone, settings, seed, workers.device))
-    weighing = weighing_of(settings.loss, dataset, settings.train_split, workers.device)
-    step = whole_step(
-        workers.wrap(trained.whole),
-        optimizer,
-        settings,
-        image_batches(dataset, backbone, settings, seed, start, workers),
-        _loss_of(classes.ignore_label, weighing, settings.auxiliary, workers),
-        workers.device,
-    )
-    scored, val = trained.scored, dataset.split(settings.val_split)
-    shared = _shared(step, workers, trained)
-    for stop in train(trained.model, shared, seed, settings.stops, start, trained.set_mode, tell, workers.rank):
-        workers.adopt_buffers(scored)
-        scores = evaluate(scored, val, classes, progress, workers=workers)
-        if workers.rank > 0:
-            continue
-        elapsed_s = before_s + time.monotonic() - started_s
-        is_best = scores.miou > max((earlier.scores.miou for earlier in history), default=-1.0)
-        history.append(Validation(stop.iteration, stop.loss, scores, elapsed_s, is_best, scored))
-        yield history[-1]
-        if checkpoint:
-            validations = [asdict(replace(validation, model=None)) for validation in history]
-            save_checkpoint(checkpoint, trained.states, [optimizer], {"origin": origin, "validations": validations})
-
-
-@dataclass(frozen=True)
-class EndToEndTask:
-    """Scores a cell by an end-to-end training: what a study runs to rank the best cells again."""
-
-    dataset: SegmentationDataset
-    backbone: BackboneSettings
-    settings: RetrainSettings
-
-    def __call__(self, cell: CellSpec, seed: int, checkpoint: Path | None = None) -> Iterator[RungScore]:
-        """As ``training.proxy.ProxyTask``, with a rung at each of ``settings.stops``."""
-        validations = end_to_end(cell, self.dataset, self.backbone, self.settings, seed, checkpoint)
-        for rung, validation in enumerate(validations, start=1):
-            yield RungScore(rung, validation.iteration, validation.scores.miou, validation.loss, validation.elapsed_s)
 
 
 def _resume(
@@ -208,12 +225,3 @@ def _loss_of(
         return loss * (workers.size * weight / of_all.where(of_all > 0, 1))
 
     return loss_of
-
-
-def _images(
-    dataset: SegmentationDataset, backbone: BackboneSettings, settings: RetrainSettings, seed: int, device: torch.device
-) -> Iterator[Tensor]:
-    """The first batches of a training, whole, whoever shares it: all get the same statistics."""
-    given = replace(settings, iterations=settings.recalibrate)
-    batch_at = image_batches(dataset, backbone, given, seed, 0, ALONE)
-    return (batch_at(number)[0].to(device) for number in range(settings.recalibrate))

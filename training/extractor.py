@@ -82,9 +82,9 @@ def fill_in_processes(extraction: Extraction, workers: int | None, progress: Cal
         CacheError: a process died; else as ``CacheBuild.fill``.
     """
     build = extraction.build
-    workers = min(workers or max(1, torch.cuda.device_count() or _cpus()), len(build.shards))
+    workers = min(workers or max(1, torch.cuda.device_count() or available_cpus()), len(build.shards))
     if workers == 1:
-        return extraction.build_alone(_cpus(), progress)
+        return extraction.build_alone(available_cpus(), progress)
     total = len(build.samples)
     done = multiprocessing.get_context("spawn").Value("q", total - build.images_in(build.unfinished()))
     try:
@@ -113,7 +113,7 @@ def _assign(extraction: Extraction, done: "Synchronized[int]") -> None:
 
 def _fill(number: int, workers: int) -> None:
     extraction, done = _assignment
-    threads = max(1, _cpus() // workers)
+    threads = max(1, available_cpus() // workers)
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
@@ -123,7 +123,3 @@ def _fill(number: int, workers: int) -> None:
             done.value += images
 
     extraction.fill(threads, tell)
-
-
-def _cpus() -> int:
-    return available_cpus()

@@ -27,6 +27,7 @@ class GraphStep:
     Args:
         batch_at: the batch of the iteration that a tensor of shape (1,) on the device holds; it must not ask the host.
         learning_rates_I: of every iteration of the schedule, on the device.
+        eager_steps: before the capture; None never captures.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class GraphStep:
         learning_rates_I: Tensor,
         precision: Precision = "float32",
         max_norm: float | None = None,
+        eager_steps: int | None = EAGER_STEPS,
     ) -> None:
         self._model = HalfWeights(model) if precision == "bfloat16" else model
         self._optimizer, self._batch_at, self._loss_of = optimizer, batch_at, loss_of
@@ -48,18 +50,18 @@ class GraphStep:
         self._loss = torch.zeros((), device=learning_rates_I.device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._aside = torch.cuda.Stream(learning_rates_I.device) if learning_rates_I.is_cuda else None
-        self._eager_steps_left = EAGER_STEPS if learning_rates_I.is_cuda else -1
+        self._steps_done, self._captures_after = 0, eager_steps if learning_rates_I.is_cuda else None
 
     def __call__(self, iteration: int) -> Tensor:
         """Returns the loss, on the device; the next step overwrites it."""
         self._iteration_1.fill_(iteration)
-        if self._eager_steps_left == 0:
+        if self._steps_done == self._captures_after:
             self._capture()
         if self._graph is not None:
             self._graph.replay()
         else:
             self._run_aside()
-        self._eager_steps_left -= 1
+        self._steps_done += 1
         return self._loss
 
     def _run(self) -> None:

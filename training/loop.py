@@ -24,6 +24,7 @@ def train(
     seed: int,
     stops: Sequence[int],
     start: int = 0,
+    *,
     set_mode: Callable[[nn.Module], object] = lambda model: model.train(),
     tell: Callable[[Progress], object] = lambda progress: None,
     rank: int = 0,

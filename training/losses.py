@@ -40,20 +40,18 @@ class Weighing:
 EQUAL = Weighing()
 
 
-def segmentation_loss(
-    logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool = True, weighing: Weighing = EQUAL
-) -> Tensor:
+def segmentation_loss(logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, weighing: Weighing = EQUAL) -> Tensor:
     """Mean cross entropy of the bilinearly upsampled logits over the pixels that count; 0 where none does.
 
-    Equal to ``F.cross_entropy(F.interpolate(...), labels, weight, ignore_index=..., label_smoothing=...)`` in value and
-    gradient, of the hard pixels. The gradient is found on the way, so that neither needs the full-resolution logits
-    (docs/log.md has the gain).
+    Equal to ``F.cross_entropy(resized(...), labels, weight, ignore_index=..., label_smoothing=...)`` in value and gradient, of
+    the hard pixels; ``resized`` is that of ``models.grid``. The gradient is found on the way, so that neither needs the
+    full-resolution logits (docs/log.md has the gain).
 
     Args:
         logits_BKhw: class scores at the features' resolution.
         labels_BHW: class ids at the image's resolution, uint8; pixels equal to ``ignore_label`` do not count.
     """
-    loss: Tensor = _UpsampledCrossEntropy.apply(logits_BKhw, labels_BHW, ignore_label, align_corners, weighing)
+    loss: Tensor = _UpsampledCrossEntropy.apply(logits_BKhw, labels_BHW, ignore_label, weighing)
     return loss
 
 
@@ -66,30 +64,28 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     """On a GPU one kernel, elsewhere strips of rows."""
 
     @staticmethod
-    def forward(
-        ctx: Any, logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool, weighing: Weighing
-    ) -> Tensor:
+    def forward(ctx: Any, logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, weighing: Weighing) -> Tensor:
         logits = logits_BKhw.detach()
         if weighing.hard_pixels < 1:
-            labels_BHW = _hard_alone(logits, labels_BHW, ignore_label, align_corners, weighing)
+            labels_BHW = _hard_alone(logits, labels_BHW, ignore_label, weighing)
         kernels = _loss_kernels(logits.device, weighing.kind) if kernels_are_on() else None
         if kernels:
             with torch.cuda.device_of(logits):  # where Triton launches
                 weights = weighing.class_weights_K, weighing.label_smoothing
-                loss, gradient_BKhw = kernels.loss_and_gradient(logits, labels_BHW, ignore_label, align_corners, *weights)
+                loss, gradient_BKhw = kernels.loss_and_gradient(logits, labels_BHW, ignore_label, *weights)
         else:
-            loss, gradient_BKhw = loss_and_gradient_in_strips(logits, labels_BHW, ignore_label, align_corners, weighing)
+            loss, gradient_BKhw = loss_and_gradient_in_strips(logits, labels_BHW, ignore_label, weighing)
         ctx.save_for_backward(gradient_BKhw)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient_BKhw,) = ctx.saved_tensors
-        return gradient_BKhw * upstream[0], None, None, None, None
+        return gradient_BKhw * upstream[0], None, None, None
 
 
 def loss_and_gradient_in_strips(
-    logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool, weighing: Weighing = EQUAL
+    logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, weighing: Weighing = EQUAL
 ) -> tuple[Tensor, Tensor]:
     """The loss of all labelled pixels, and its gradient with respect to the logits.
 
@@ -97,10 +93,10 @@ def loss_and_gradient_in_strips(
     """
     batch, classes, height, width = logits_BKhw.shape
     device = logits_BKhw.device
-    columns_Ww = _bilinear(labels_BHW.shape[2], width, align_corners, device)
+    columns_Ww = _bilinear(labels_BHW.shape[2], width, device)
     wide_NhW = logits_BKhw.float().reshape(batch * classes, height, width) @ columns_Ww.T
     gradient_NhW = torch.zeros_like(wide_NhW)
-    strips = _strips(labels_BHW.shape[1], height, align_corners, device)
+    strips = _strips(labels_BHW.shape[1], height, device)
     counts_BHW = labels_BHW != ignore_label
     weights_BHW = _weights(labels_BHW, counts_BHW, weighing)
     certain, spread_K11 = 1 - weighing.label_smoothing, _spread(classes, device, weighing)
@@ -129,14 +125,14 @@ def loss_and_gradient_in_strips(
     return total / weight, gradient_BKhw
 
 
-def _hard_alone(logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, align_corners: bool, weighing: Weighing) -> Tensor:
+def _hard_alone(logits_BKhw: Tensor, labels_BHW: Tensor, ignore_label: int, weighing: Weighing) -> Tensor:
     """The labels (B, H, W) of the pixels whose loss is among the largest; the others are to be ignored."""
     batch, classes, height, width = logits_BKhw.shape
     device, counts_BHW = logits_BKhw.device, labels_BHW != ignore_label
-    columns_Ww = _bilinear(labels_BHW.shape[2], width, align_corners, device)
+    columns_Ww = _bilinear(labels_BHW.shape[2], width, device)
     wide_NhW = logits_BKhw.float().reshape(batch * classes, height, width) @ columns_Ww.T
     losses = []
-    for start, first, strip_Rh in _strips(labels_BHW.shape[1], height, align_corners, device):
+    for start, first, strip_Rh in _strips(labels_BHW.shape[1], height, device):
         logits_NRW = strip_Rh @ wide_NhW[:, first : first + strip_Rh.shape[1]]
         logits_BKRW = logits_NRW.view(batch, classes, *logits_NRW.shape[1:])
         rows = slice(start, start + len(strip_Rh))
@@ -166,12 +162,10 @@ def _spread(classes: int, device: torch.device, weighing: Weighing) -> Tensor | 
 
 
 @lru_cache(maxsize=16)
-def _strips(out: int, size: int, align_corners: bool, device: torch.device) -> list[tuple[int, int, Tensor]]:
+def _strips(out: int, size: int, device: torch.device) -> list[tuple[int, int, Tensor]]:
     """The strips of the row matrix: first row, first column that is not zero, and what lies between the zeros, (R, h)."""
     strips = []
-    for start, strip_Rh in zip(
-        range(0, out, STRIP_ROWS), _bilinear(out, size, align_corners, device).split(STRIP_ROWS), strict=True
-    ):
+    for start, strip_Rh in zip(range(0, out, STRIP_ROWS), _bilinear(out, size, device).split(STRIP_ROWS), strict=True):
         touched = strip_Rh.any(dim=0).nonzero().flatten()
         first = int(touched[0])
         strips.append((start, first, strip_Rh[:, first : int(touched[-1]) + 1]))
@@ -179,10 +173,10 @@ def _strips(out: int, size: int, align_corners: bool, device: torch.device) -> l
 
 
 @lru_cache(maxsize=16)
-def _bilinear(out: int, size: int, align_corners: bool, device: torch.device) -> Tensor:
+def _bilinear(out: int, size: int, device: torch.device) -> Tensor:
     """The (out, size) matrix that resizes a line."""
     lines_1ss = torch.eye(size, dtype=torch.float64)[None]
-    resized = F.interpolate(lines_1ss, size=out, mode="linear", align_corners=align_corners)[0].T
+    resized = F.interpolate(lines_1ss, size=out, mode="linear", align_corners=True)[0].T
     return resized.float().contiguous().to(device)
 
 
@@ -228,8 +222,8 @@ def check_loss_kernels(
         weights_K = torch.linspace(0.5, 2, count, device=device) if is_weighted else None
         weighing = Weighing(weights_K, label_smoothing=0.1 if is_smoothed else 0.0)
         given = weighing.class_weights_K, weighing.label_smoothing
-        loss, gradient_BKhw = kernels.loss_and_gradient(logits_BKhw, labels_BHW, 0, True, *given)
-        exact_loss, exact_BKhw = loss_and_gradient_in_strips(logits_BKhw.float(), labels_BHW, 0, True, weighing)
+        loss, gradient_BKhw = kernels.loss_and_gradient(logits_BKhw, labels_BHW, 0, *given)
+        exact_loss, exact_BKhw = loss_and_gradient_in_strips(logits_BKhw.float(), labels_BHW, 0, weighing)
         for ours, exact in ((loss, exact_loss), (gradient_BKhw, exact_BKhw)):
             error = float((ours.float() - exact).abs().max() / exact.abs().max())
             if not error < 1e-2:

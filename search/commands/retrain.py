@@ -15,10 +15,9 @@ from data.system.files import write_text
 from models.cost import FeatureShape, cell_cost
 from models.export import export_model
 from models.segmenter import Segmenter
-from models.settings import BackboneSettings
 from models.spec import CellSpec
 from search.findings.leaderboard import percent
-from search.findings.training_course import Step, write_course
+from search.findings.training_course import CoursePoint, write_course
 from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
 from search.session.folder import alone_in, id_of
@@ -36,7 +35,7 @@ from search.views.model_card import PICTURE, model_card
 from search.views.progress_bar import progress_bar
 from search.views.training import TrainingDisplay
 from training.distributed import retrain_on_cluster
-from training.end_to_end import Validation, retrain
+from training.end_to_end import EndToEndTask, Hooks, Validation, retrain
 from training.evaluation import evaluate, has_labels
 from training.loop import Progress
 from training.settings import RetrainSettings
@@ -55,8 +54,9 @@ def run(settings: RetrainCommandSettings) -> int:
     console.print(f"Retraining {chosen.origin}: {chosen.cell}", soft_wrap=True)
     backbone = backbone_of(settings.images, console)
     data = read_by_training(settings.images, (settings.training.train_split, settings.training.val_split))
+    task = EndToEndTask(settings.images.dataset, backbone, settings.training, data)
     recorded = {**settings.recorded, "backbone": asdict(backbone), "data": data}
-    tags, best, course = {"origin": chosen.origin}, None, list[Step]()
+    tags, best, course = {"origin": chosen.origin}, None, list[CoursePoint]()
     with (
         alone_in(folder),
         RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
@@ -64,7 +64,7 @@ def run(settings: RetrainCommandSettings) -> int:
         training, keep = settings.training, partial(tracked.picture, "validation")
         look = Glimpses(settings.images.dataset, training.val_split, training.iterations, keep)
         with TrainingDisplay(console, training.iterations) as display:
-            for reached in _reached(settings, chosen.cell, backbone, data, folder, display, tracked):
+            for reached in _reached(settings, task, chosen.cell, folder, display, tracked):
                 tracked.log({"miou_percent": percentage(reached.scores.miou), "loss": reached.loss}, step=reached.iteration)
                 mark = " (best so far)" if reached.is_best else ""
                 console.print(
@@ -73,7 +73,7 @@ def run(settings: RetrainCommandSettings) -> int:
                 )
                 best = reached if reached.is_best else best
                 look(reached)
-                course.append(Step(reached.iteration, reached.loss, reached.scores.miou, dict(reached.scores.iou)))
+                course.append(CoursePoint(reached.iteration, reached.loss, reached.scores.miou, dict(reached.scores.iou)))
                 write_course(folder, course)
         draw_training(course, folder / "course.png", title)
         assert best is not None
@@ -147,29 +147,36 @@ def _register(tracked: RetrainRun, model: Segmenter, folder: Path, name: str) ->
 
 def _reached(
     settings: RetrainCommandSettings,
+    task: EndToEndTask,
     cell: CellSpec,
-    backbone: BackboneSettings,
-    data: Mapping[str, str],
     folder: Path,
     display: TrainingDisplay,
     tracked: RetrainRun,
 ) -> Iterator[Validation]:
     """The training's validations, of this process or of several on the cluster."""
-    images, workplace = settings.images, settings.workplace
-    trained = (cell, images.dataset, backbone, settings.training, settings.seed, folder)
+    workplace, seed = settings.workplace, settings.seed
     optimizer, iterations = settings.training.optimizer, settings.training.iterations
 
-    def tell(progress: Progress) -> None:
+    def trained(progress: Progress) -> None:
         display.trained(progress.iteration, progress.loss)
         rate = optimizer.learning_rate_at(progress.iteration - 1, iterations)
         tracked.log({"training_loss": progress.loss, "learning_rate": rate}, step=progress.iteration)
 
     if settings.data_parallel == 1:
-        return retrain(*trained, display.validated, tell, data=data)
-    join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
+        return retrain(task, cell, seed, folder, hooks=Hooks(trained, display.validated))
+    join_cluster(workplace, {"output_dir": workplace.output_dir}, settings.images.paths)
     connect(workplace.ray.address)
-    each, labels = workplace.resources.bundle, workplace.resources.label_selector
-    return retrain_on_cluster(*trained, settings.data_parallel, each, workplace.faults.retries, labels, data, tell)
+    return retrain_on_cluster(
+        task,
+        cell,
+        seed,
+        folder,
+        workers=settings.data_parallel,
+        resources=workplace.resources.bundle,
+        retries=workplace.faults.retries,
+        labels=workplace.resources.label_selector,
+        tell=trained,
+    )
 
 
 def _of_run(source: InRun, tracking: Tracking) -> Chosen:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from data.system.errors import UserError
 from models.cost import CellCost
-from models.latency import TimedCost
 from models.spec import BACKBONE, Branch, CellSpec
 from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.pareto import Pareto
@@ -57,7 +56,7 @@ def check_latency(budget: Budget, algorithm: Algorithm, cost_of: CostOf, space: 
     asked += ["algorithm.cost=latency_ms"] if isinstance(algorithm, Pareto) and algorithm.cost == "latency_ms" else []
     for operator in space.choices if asked else ():
         cell = CellSpec((Branch(BACKBONE, operator), *[Branch(0, operator)] * (space.num_branches - 1)))
-        if not isinstance(cost_of(cell), TimedCost):
+        if cost_of(cell).latency_ms is None:
             raise UserError(f"{asked[0]}: needs latency.table=..., which `dpc latency` makes.")
 
 

@@ -35,7 +35,7 @@ class Evaluation:
         mious: mean intersection over union at each rung that it reached, 0 to 1; none where the trial has no score.
         params: the cell's exact parameters (``models.cost``).
         madds: its exact multiply-adds.
-        latency_ms: by the search's table; 0 where it has none.
+        latency_ms: by the search's table; None where it has none.
         is_comparable: whether it was scored as the search scores. One that was not ranks below all that were.
     """
 
@@ -46,7 +46,7 @@ class Evaluation:
     params: int = 0
     madds: int = 0
     is_comparable: bool = True
-    latency_ms: float = 0.0
+    latency_ms: float | None = None
 
     def __post_init__(self) -> None:
         if any(not (math.isfinite(miou) and 0 <= miou <= 1) for miou in self.mious):

@@ -14,7 +14,7 @@ COLUMNS = ("iteration", "loss", "miou")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CoursePoint:
     """One validation.
 
     Attributes:
@@ -28,7 +28,7 @@ class Step:
     iou: Mapping[str, float | None]
 
 
-def write_course(folder: Path, steps: Sequence[Step]) -> None:
+def write_course(folder: Path, steps: Sequence[CoursePoint]) -> None:
     """Write all of it: a resumed training tells its earlier validations again."""
     text = io.StringIO()
     writer = csv.writer(text)
@@ -39,7 +39,7 @@ def write_course(folder: Path, steps: Sequence[Step]) -> None:
     write_text(folder / COURSE, text.getvalue())
 
 
-def read_course(folder: Path) -> Sequence[Step]:
+def read_course(folder: Path) -> Sequence[CoursePoint]:
     """Of a retrained model's folder; empty where there is none.
 
     Raises:
@@ -52,7 +52,7 @@ def read_course(folder: Path) -> Sequence[Step]:
         header, *rows = csv.reader(path.read_text().splitlines())
         names = header[len(COLUMNS) :]
         return [
-            Step(int(row[0]), float(row[1]), float(row[2]), dict(zip(names, map(_number, row[3:]), strict=True)))
+            CoursePoint(int(row[0]), float(row[1]), float(row[2]), dict(zip(names, map(_number, row[3:]), strict=True)))
             for row in rows
         ]
     except (ValueError, IndexError) as error:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models.latency import latency_of
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.journal.events import TrialInherited, now_s
@@ -52,7 +51,7 @@ def inherit(parent: KeptSearch, fingerprint: Mapping[str, Any], plan: Plan, resc
                 trial.elapsed_s,
                 time_s,
                 comes_first=trial.cell.digest in first,
-                latency_ms=latency_of(cost),
+                latency_ms=cost.latency_ms,
             )
         )
     return inherited

@@ -72,9 +72,16 @@ class TrialRecord:
         assert self.ended is not None
         mious = tuple(rung.miou for rung in self.rungs) if self.miou is not None else ()
         proposed = self.proposed
-        costs = proposed.params, proposed.madds
-        latency_ms = proposed.latency_ms or 0.0
-        return Evaluation(proposed.trial, self.cell, self.ended.status, mious, *costs, self.is_comparable, latency_ms)
+        return Evaluation(
+            proposed.trial,
+            self.cell,
+            self.ended.status,
+            mious,
+            proposed.params,
+            proposed.madds,
+            self.is_comparable,
+            proposed.latency_ms,
+        )
 
 
 class SearchRecord:

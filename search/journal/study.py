@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from data.datasets.contract import printable
-from models.latency import latency_of
 from models.spec import CellSpec
 from search.deciding.algorithms.base import SpaceExhaustedError, repeat_seed
 from search.deciding.outcomes import Status
@@ -221,9 +220,8 @@ class Study:
 
     def _propose(self, cell: CellSpec, seed: int, repeats: int | None = None) -> CellProposed:
         cost = self.plan.cost_of(cell)
-        proposed = CellProposed(
-            len(self.record.trials), cell, seed, cost.params, cost.madds, now_s(), repeats, latency_of(cost)
-        )
+        number = len(self.record.trials)
+        proposed = CellProposed(number, cell, seed, cost.params, cost.madds, now_s(), repeats, cost.latency_ms)
         self._append(proposed)
         return proposed
 

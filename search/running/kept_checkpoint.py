@@ -10,7 +10,7 @@ from pathlib import Path
 from data.store import Store
 from models.spec import CellSpec
 from search.running.task import CellTask, NodeDrainingError
-from training.checkpoint import read_metadata
+from training.checkpoint import scores_in
 from training.score import RungScore
 
 POLL_S = 1.0
@@ -54,7 +54,7 @@ class KeptTask:
     def _fetch(self, checkpoint: Path) -> None:
         stored = checkpoint.with_suffix(".stored")
         try:
-            if self.store.download(checkpoint.name, stored) and _scores_in(stored) > _scores_in(checkpoint):
+            if self.store.download(checkpoint.name, stored) and scores_in(stored) > scores_in(checkpoint):
                 stored.replace(checkpoint)
         except OSError as error:
             _LOG.warning("no checkpoint is fetched: %s", error)
@@ -117,9 +117,3 @@ class _Uploads(threading.Thread):
                 self.is_failing = True
                 return False
             return True
-
-
-def _scores_in(checkpoint: Path) -> int:
-    """How many scores a checkpoint tells again: the further of two has more; one that is not whole has none."""
-    metadata = read_metadata(checkpoint) or {}
-    return len(metadata.get("scores", metadata.get("validations", ())))

@@ -8,7 +8,7 @@ import torch
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.conf_files import CONF
-from search.findings.training_course import Step
+from search.findings.training_course import CoursePoint
 from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.confusion import draw_confusion
 from search.views.figures.kinship import draw_pair
@@ -55,9 +55,9 @@ def draw_courses(folder: Path) -> None:
         draw_training(steps, folder / f"{name}_column.png", width=3.3)
 
 
-def _step(number: int, classes: Sequence[str]) -> Step:
+def _step(number: int, classes: Sequence[str]) -> CoursePoint:
     iou = {one: _iou(place, number) for place, one in enumerate(classes)}
-    return Step(100 * number, 2.0 / number, fmean(iou.values()), dict(iou))
+    return CoursePoint(100 * number, 2.0 / number, fmean(iou.values()), dict(iou))
 
 
 def _iou(place: int, number: int) -> float:

@@ -159,8 +159,8 @@ SABOTAGES = (
     Sabotage(
         "the further checkpoint is not taken",
         "search.running.kept_checkpoint",
-        "_scores_in(stored) > _scores_in(checkpoint)",
-        "_scores_in(stored) < _scores_in(checkpoint)",
+        "scores_in(stored) > scores_in(checkpoint)",
+        "scores_in(stored) < scores_in(checkpoint)",
     ),
     Sabotage("a complete search leaves checkpoints", RUN, "        forget_checkpoints(checkpoints)\n", "        pass\n"),
 )

@@ -20,6 +20,7 @@ from tests.lives.disk import Disks, SimLock, SimOs, SimPath
 from tests.lives.tracker import MlflowServer
 from tests.lives.training import read_metadata
 from tests.lives.world import Task, World
+from training import checkpoint
 
 
 class SimTime:
@@ -138,7 +139,7 @@ def surrounded(
         (follower, "POLL_S", 4.0),  # fewer looks, more lives
         (kept_checkpoint, "threading", threads),
         (kept_checkpoint, "_Uploads", as_task(kept_checkpoint._Uploads, world)),
-        (kept_checkpoint, "read_metadata", read_metadata),
+        (checkpoint, "read_metadata", read_metadata),
         (stored, "KeeperThread", as_task(keeper.KeeperThread, world)),
         (session_tracking, "TrackingThread", as_task(follower.TrackingThread, world)),
         (segments, "ThreadPoolExecutor", InTurn),

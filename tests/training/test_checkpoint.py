@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.checkpoint import load_checkpoint, save_checkpoint, scores_in
 from training.optim import build_optimizer
 from training.settings import OptimizerSettings
 
@@ -64,6 +64,16 @@ def test_without_a_checkpoint_nothing_is_loaded(tmp_path):
     before = {name: value.clone() for name, value in states(model, optimizers).items()}
     assert load_checkpoint(tmp_path / "none.safetensors", model, optimizers) is None
     assert_same(states(model, optimizers), before)
+
+
+@pytest.mark.parametrize("kind", ["scores", "validations"], ids=["of the proxy task", "of a full training"])
+def test_a_checkpoint_says_how_many_scores_it_tells_again_and_a_damaged_one_none(kind, tmp_path):
+    path = tmp_path / "state.safetensors"
+    assert scores_in(path) == 0
+    save_checkpoint(path, *small_training(), {kind: [{"miou": 0.1}, {"miou": 0.2}]})
+    assert scores_in(path) == 2
+    path.write_bytes(path.read_bytes()[:100])
+    assert scores_in(path) == 0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.1, 0.5, 0.999])

@@ -22,7 +22,7 @@ from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
 from search.running.nodes.cluster import connect
 from training import distributed
 from training.distributed import TrainWorkers, retrain_on_cluster
-from training.end_to_end import retrain
+from training.end_to_end import EndToEndTask, retrain
 from training.settings import OptimizerSettings, RetrainSettings
 from training.sync_batch_norm import synchronise
 from training.workers import ALONE
@@ -101,11 +101,12 @@ def cluster():
 
 
 def on_cluster(dataset, folder, retries=0, tell=lambda progress: None):
-    return list(retrain_on_cluster(CELL, dataset, BACKBONE, SETTINGS, 0, folder, 2, {"CPU": 1}, retries, tell=tell))
+    task = EndToEndTask(dataset, BACKBONE, SETTINGS)
+    return list(retrain_on_cluster(task, CELL, 0, folder, workers=2, resources={"CPU": 1}, retries=retries, tell=tell))
 
 
 def test_two_workers_train_as_one_with_the_whole_batch_and_go_on_from_the_last_validation_when_killed(cluster, tmp_path):
-    expected = list(retrain(CELL, FiveImages(), BACKBONE, SETTINGS, 0, tmp_path / "alone"))
+    expected = list(retrain(EndToEndTask(FiveImages(), BACKBONE, SETTINGS), CELL, 0, tmp_path / "alone"))
     told = []
     validations = on_cluster(DiesOnce(tmp_path / "mark"), tmp_path / "two", retries=1, tell=told.append)
     assert (tmp_path / "mark").stat().st_size > 7
@@ -140,8 +141,9 @@ def test_an_error_of_the_data_on_a_worker_is_told_as_it_is_and_not_tried_again(m
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+    task = EndToEndTask(FiveImages(), BACKBONE, SETTINGS)
     with pytest.raises(ValueError, match="training.batch_size must be a multiple of data_parallel=3, got 4"):
-        next(retrain_on_cluster(CELL, FiveImages(), BACKBONE, SETTINGS, 0, tmp_path, 3, {"CPU": 1}))
+        next(retrain_on_cluster(task, CELL, 0, tmp_path, workers=3, resources={"CPU": 1}))
 
 
 @pytest.fixture

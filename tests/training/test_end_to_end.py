@@ -18,7 +18,7 @@ from models.backbones import build_backbone, weights_digest
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
-from training.end_to_end import STATE_FILE, end_to_end, retrain
+from training.end_to_end import STATE_FILE, EndToEndTask, Hooks, retrain
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
 from training.losses import segmentation_loss
@@ -76,9 +76,13 @@ def settings(iterations=2, **changes):
     )
 
 
+def task(dataset=None, backbone=LOCAL, data=None, **changes):
+    return EndToEndTask(dataset or ToyDataset(), backbone, settings(**changes), data)
+
+
 def trained(folder, dataset=None, backbone=LOCAL, seed=0, **changes):
     """What retraining yields, and the model that it leaves."""
-    validations = list(retrain(CELL, dataset or ToyDataset(), backbone, settings(**changes), seed, folder))
+    validations = list(retrain(task(dataset, backbone, **changes), CELL, seed, folder))
     return validations, Segmenter.from_pretrained(folder)
 
 
@@ -145,10 +149,11 @@ def test_an_auxiliary_head_adds_its_loss_to_the_training_and_nothing_to_the_mode
 
 def test_a_training_with_an_auxiliary_head_goes_on_with_it(tmp_path):
     whole, _ = trained(tmp_path / "whole", iterations=2, eval_every=1, auxiliary=0.4)
-    first = end_to_end(CELL, ToyDataset(), LOCAL, settings(eval_every=1, auxiliary=0.4), 0, tmp_path / "cut.safetensors")
+    same = task(eval_every=1, auxiliary=0.4)
+    first = same.validations(CELL, 0, tmp_path / "cut.safetensors")
     next(first)
     next(first)  # has written the state of the first
-    again = list(end_to_end(CELL, ToyDataset(), LOCAL, settings(eval_every=1, auxiliary=0.4), 0, tmp_path / "cut.safetensors"))
+    again = list(same.validations(CELL, 0, tmp_path / "cut.safetensors"))
     assert scores_of(again) == scores_of(whole)
     assert weights_digest(again[-1].model) == weights_digest(whole[-1].model)
 
@@ -228,15 +233,15 @@ def test_worker_processes_load_the_same_samples(tmp_path):
 
 def test_progress_tells_the_validation_images(tmp_path):
     told = []
-    list(retrain(CELL, ToyDataset(), LOCAL, settings(), 0, tmp_path, lambda done, total: told.append((done, total))))
+    list(retrain(task(), CELL, 0, tmp_path, hooks=Hooks(validated=lambda done, total: told.append((done, total)))))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_the_training_loop_is_told_which_worker_it_runs_in(monkeypatch):
     told = []
-    monkeypatch.setattr("training.end_to_end.train", lambda *arguments: told.append(arguments[-1]) or iter(()))
+    monkeypatch.setattr("training.end_to_end.train", lambda *_, rank, **__: told.append(rank) or iter(()))
     for rank in (0, 1):
-        list(end_to_end(CELL, ToyDataset(), LOCAL, settings(), 0, workers=Alone(rank=rank)))
+        list(task().validations(CELL, 0, workers=Alone(rank=rank)))
     assert told == [0, 1]
 
 
@@ -276,7 +281,7 @@ class Watching(Alone):
 @pytest.mark.parametrize(("decoder", "size"), [(False, (4, 3)), (True, (13, 9))], ids=["plain", "decoder"])
 def test_a_step_takes_logits_before_their_last_resize(decoder, size):
     workers = Watching()
-    list(end_to_end(CELL, ToyDataset(), LOCAL, settings(decoder=decoder), 0, workers=workers))
+    list(task(decoder=decoder).validations(CELL, 0, workers=workers))
     assert workers.sizes == [size, size]
 
 
@@ -331,7 +336,7 @@ def test_a_model_is_not_scored_on_what_it_was_trained_on():
 def test_a_training_that_was_interrupted_takes_the_same_steps(stops_done, changes, tmp_path):
     options = {"iterations": 6, "eval_every": 2, **changes}
     expected, model = trained(tmp_path / "whole", **options)
-    interrupted = retrain(CELL, ToyDataset(), LOCAL, settings(**options), 0, tmp_path / "cut")
+    interrupted = retrain(task(**options), CELL, 0, tmp_path / "cut")
     for _ in range(stops_done + 1):  # the state of a stop is written when control comes back
         next(interrupted)
     interrupted.close()
@@ -365,12 +370,12 @@ def test_a_state_of_other_settings_is_refused(changes, tmp_path):
 
 
 def test_a_state_of_other_data_is_refused_and_one_from_before_data_was_told_goes_on(tmp_path):
-    told = partial(retrain, CELL, ToyDataset(), LOCAL, settings(), 0, tmp_path)
-    first = list(told())
-    assert scores_of(told(data={"train": "a1", "val": "b2"})) == scores_of(first)
-    list(retrain(CELL, ToyDataset(), LOCAL, settings(), 0, tmp_path / "told", data={"train": "a1", "val": "b2"}))
+    told, other = task(data={"train": "a1", "val": "b2"}), task(data={"train": "a1", "val": "b3"})
+    first = list(retrain(task(), CELL, 0, tmp_path))
+    assert scores_of(retrain(told, CELL, 0, tmp_path)) == scores_of(first)
+    list(retrain(told, CELL, 0, tmp_path / "told"))
     with pytest.raises(ValueError, match="the state of a training with other settings or data; delete it"):
-        list(retrain(CELL, ToyDataset(), LOCAL, settings(), 0, tmp_path / "told", data={"train": "a1", "val": "b3"}))
+        list(retrain(other, CELL, 0, tmp_path / "told"))
 
 
 # Accumulation and average

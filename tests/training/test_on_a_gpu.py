@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -117,6 +118,20 @@ def test_a_trial_on_a_second_gpu_stays_there_on_one_stream_of_its_own_and_asks_t
     assert {loss.device for loss in found} == {GPU}
     assert {value.device for _, given in launches for value in given if isinstance(value, torch.Tensor)} == {GPU}
     assert set(devices) == {GPU}
+
+
+@pytest.mark.parametrize(("eager_steps", "captured_after"), [(None, []), (0, [0]), (2, [2])])
+def test_a_capture_is_tried_once_after_the_eager_steps_or_never(on_a_second_gpu, monkeypatch, eager_steps, captured_after):
+    ran, found = [], []
+    monkeypatch.setattr(GraphStep, "_run", lambda step: ran.append(1))
+    monkeypatch.setattr(GraphStep, "_capture", lambda step: found.append(len(ran)))
+    with torch.device(GPU):
+        model = nn.Linear(1, 1)
+        step = GraphStep(model, Resting(model.parameters()), None, None, torch.zeros(9), eager_steps=eager_steps)
+        for iteration in range(5):
+            step(iteration)
+    assert found == captured_after
+    assert len(ran) == 5
 
 
 class Indices(TorchDispatchMode):

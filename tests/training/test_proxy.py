@@ -408,7 +408,7 @@ def test_a_capture_that_fails_is_logged_once_and_every_step_is_still_taken(folde
 
     def as_on_a_gpu(step, *args):
         init(step, *args)
-        step._eager_steps_left = 1
+        step._captures_after = 1
 
     monkeypatch.setattr(GraphStep, "__init__", as_on_a_gpu)
     monkeypatch.setattr(torch.cuda, "graph", lambda graph: refuse())

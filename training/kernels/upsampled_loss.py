@@ -29,7 +29,6 @@ def loss_and_gradient(
     logits_BKhw: Tensor,
     labels_BHW: Tensor,
     ignore_label: int,
-    align_corners: bool = True,
     class_weights_K: Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
@@ -40,7 +39,6 @@ def loss_and_gradient(
     Args:
         logits_BKhw: any float type and strides.
         labels_BHW: uint8; pixels equal to ``ignore_label`` do not count.
-        align_corners: as in ``F.interpolate``.
         class_weights_K, label_smoothing: as in ``F.cross_entropy``; float32.
 
     Returns:
@@ -53,8 +51,7 @@ def loss_and_gradient(
     columns = min(16, max(4, 32 // split))  # 16 is the distance of two features at output stride 16, 32 a warp
     groups = max(1, _THREADS // (columns * split))
     rows, across = (
-        _line(pixels, size, align_corners, columns, device)
-        for pixels, size in zip(labels_BHW.shape[1:], (height, width), strict=True)
+        _line(pixels, size, columns, device) for pixels, size in zip(labels_BHW.shape[1:], (height, width), strict=True)
     )
     num_groups = len(across.group_cells)
     programs = (height, triton.cdiv(num_groups, groups), batch)
@@ -268,9 +265,9 @@ class _Line:
 
 
 @lru_cache(maxsize=16)
-def _line(pixels: int, size: int, align_corners: bool, group_px: int, device: torch.device) -> _Line:
+def _line(pixels: int, size: int, group_px: int, device: torch.device) -> _Line:
     at = np.arange(pixels)
-    source = at * ((size - 1) / max(pixels - 1, 1)) if align_corners else ((at + 0.5) * (size / pixels) - 0.5).clip(min=0)
+    source = at * ((size - 1) / max(pixels - 1, 1))
     feature = np.floor(source).clip(max=size - 1)
     fractions = np.where(feature < size - 1, source - feature, 0)
     starts = np.searchsorted(feature, np.arange(size + 1))

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from search.findings.training_course import Step
+from search.findings.training_course import CoursePoint
 from search.views.figures.class_names import short_names
 from search.views.figures.style import (
     BLUE,
@@ -30,7 +30,7 @@ NAMED = 6
 """Classes that have a name and a colour: of more, the best and the worst at the end."""
 
 
-def draw_training(steps: Sequence[Step], path: Path, title: str = "", width: float = WIDTH) -> None:
+def draw_training(steps: Sequence[CoursePoint], path: Path, title: str = "", width: float = WIDTH) -> None:
     """Draw it; the best validation, whose model is kept, is ringed."""
     is_narrow = width < NARROW
     figure = new_figure(width, 1.35 * width if is_narrow else 0.42 * width, title)
@@ -57,7 +57,7 @@ def draw_training(steps: Sequence[Step], path: Path, title: str = "", width: flo
     save_figure(figure, path)
 
 
-def _draw_classes(axes: Axes, steps: Sequence[Step], is_narrow: bool) -> None:
+def _draw_classes(axes: Axes, steps: Sequence[CoursePoint], is_narrow: bool) -> None:
     """A line a class; the names of those that end highest and lowest stand at their ends, apart from each other."""
     names = list(steps[0].iou)
     known = [name for name in names if steps[-1].iou[name] is not None]

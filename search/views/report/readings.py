@@ -11,7 +11,7 @@ from search.findings.cost_front import CostFront, Landmark
 from search.findings.leaderboard import counted, ordinal, percent, quantity
 from search.findings.operator_usage import OperatorUsage, Usage
 from search.findings.search_noise import SearchNoise
-from search.findings.training_course import Step
+from search.findings.training_course import CoursePoint
 from search.findings.two_rankings import Ranking, proxy_correlation
 from search.journal.record import SearchRecord, TrialRecord
 from search.views.figures.landmarks import name_of
@@ -147,7 +147,7 @@ def of_ancestry(line: Sequence[TrialRecord]) -> str:
     )
 
 
-def of_training(steps: Sequence[Step]) -> str:
+def of_training(steps: Sequence[CoursePoint]) -> str:
     """Where it was best, and whether it was still rising."""
     best, last = max(steps, key=lambda step: step.miou), steps[-1]
     known = {name: value for name, value in last.iou.items() if value is not None}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import dpc
-from models.latency import LatencyTable
+from models.latency import LatencyTable, key_of
 from search.cli import main
 from tests.models.test_latency import MAPS, SPACE, TABLE
 
@@ -52,7 +52,7 @@ def test_a_study_keeps_to_a_latency_and_journals_it_and_knows_its_table_again(fi
             assert asked.latency_ms == TABLE.of(asked.cell) <= 105
             begun.tell(asked, 0.5)
     trials = dpc.load(tmp_path / "default").trials.values()
-    assert [one.proposed.latency_ms for one in trials] == [TABLE.of(one.cell) for one in trials]
+    assert [one.evaluation().latency_ms for one in trials] == [TABLE.of(one.cell) for one in trials]
     assert len(trials) == sum(TABLE.of(cell) <= 105 for cell in SPACE.members) > 5
     assert [row["latency_ms"] for row in dpc.leaderboard(begun.record)] == [TABLE.of(one.cell) for one in begun.record.ranked()]
     assert (tmp_path / "default" / "leaderboard.csv").read_text().splitlines()[0].endswith(",cell,latency_ms")
@@ -83,6 +83,24 @@ def test_pareto_breeds_what_is_fast_and_good(file, tmp_path):
 def test_a_latency_that_nobody_measured_is_asked_for(tmp_path, given, said):
     with pytest.raises(ValueError, match=said):
         study(tmp_path, latency=None, **given)
+
+
+def test_a_search_without_a_table_knows_no_latency_and_journals_none(tmp_path):
+    with study(tmp_path, latency=None) as begun:
+        begun.tell(begun.ask(), 0.5)
+        assert [one.evaluation().latency_ms for one in begun.record.trials.values()] == [None]
+    _, proposed, *_ = (tmp_path / "default" / "journal.jsonl").read_text().splitlines()
+    assert '"cell_proposed"' in proposed
+    assert "latency_ms" not in proposed
+
+
+@pytest.mark.parametrize("given", [{"budget": dpc.Budget(latency_ms=200)}, {"algorithm": dpc.Pareto("latency_ms")}], ids=str)
+def test_a_table_that_lacks_an_operator_of_the_space_is_refused_before_a_cell_has_it(file, tmp_path, given):
+    lacking = key_of(SPACE.choices[-1])
+    known = {name: {key: ms for key, ms in getattr(TABLE, name).items() if key != lacking} for name in ("on_branch_ms",)}
+    replace(TABLE, **known).write(file)
+    with pytest.raises(ValueError, match="latency.table: has no .*; make it with the search's space.operators"):
+        study(tmp_path, **given)
 
 
 def test_a_limit_below_the_fastest_cell_is_refused(file, tmp_path):

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from search.commands import retrain
 from search.deciding.space import AnyCell
-from search.findings.training_course import Step, read_course
+from search.findings.training_course import CoursePoint, read_course
 from search.settings.named_cells import read_cell
 from training.end_to_end import Validation
 from training.evaluation import Scores
@@ -71,7 +71,7 @@ def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_
     done = dpc(tmp_path, *given)
     assert "mIoU       4.40 on test, which selected nothing" in done.stdout
     assert json.loads(kept.read_text())["final"]["split"] == "test"
-    assert read_course(kept.parent) == [Step(4, 0.1, 0.5, {"background": 0.5})]
+    assert read_course(kept.parent) == [CoursePoint(4, 0.1, 0.5, {"background": 0.5})]
     assert kept.with_name("course.png").is_file()
     without = dpc(tmp_path, *given, "final_split=other")
     assert "no number of a split that selected nothing: shapes: no split 'other'" in without.stdout

@@ -3,13 +3,13 @@
 import pytest
 
 from data.system.errors import UserError
-from search.findings.training_course import COURSE, Step, read_course, write_course
+from search.findings.training_course import COURSE, CoursePoint, read_course, write_course
 
 
 def test_a_course_comes_back_with_names_of_any_kind_and_classes_that_do_not_occur(tmp_path):
     steps = [
-        Step(100, 1.25, 0.25, {'a, "b"': 0.5, "道路": None}),
-        Step(200, 0.75, 0.5, {'a, "b"': 0.75, "道路": 0.125}),
+        CoursePoint(100, 1.25, 0.25, {'a, "b"': 0.5, "道路": None}),
+        CoursePoint(200, 0.75, 0.5, {'a, "b"': 0.75, "道路": 0.125}),
     ]
     write_course(tmp_path, steps[:1])
     write_course(tmp_path, steps)

@@ -17,7 +17,7 @@ from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1
 from search.conf_files import CONF
 from search.deciding.outcomes import Status
 from search.findings.operator_usage import operator_usage
-from search.findings.training_course import Step
+from search.findings.training_course import CoursePoint
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.record import SearchRecord
 from search.views.figures import fonts
@@ -244,7 +244,7 @@ def test_what_two_cells_share_is_pale_in_both(drawn, tmp_path):
 @pytest.mark.parametrize("width", [3.3, 7.2])
 def test_the_course_of_a_training_names_its_classes_apart(num_classes, width, drawn, tmp_path):
     steps = [
-        Step(100 * number, 1 / number, 0.1 * number, {f"class {one}": 0.1 + 0.0001 * one for one in range(num_classes)})
+        CoursePoint(100 * number, 1 / number, 0.1 * number, {f"class {one}": 0.1 + 0.0001 * one for one in range(num_classes)})
         for number in range(1, 6)
     ]
     draw_training(steps, tmp_path / "one.png", width=width)
