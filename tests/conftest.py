@@ -64,6 +64,10 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_finish():
+    if "search.config" in sys.modules:
+        from tests import parsed_once
+
+        parsed_once.use()
     gc.freeze()
     gc.enable()
 
