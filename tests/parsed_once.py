@@ -1,4 +1,4 @@
-"""Hydra reads each file of conf/ once in a process: half of what a command's settings cost, which tests load hundreds of times."""
+"""Hydra reads each file of conf/ once in a process: to read them is half of what settings cost, which tests load so often."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
