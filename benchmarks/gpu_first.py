@@ -30,8 +30,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 if "cpu" in sys.argv:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two that wait for each other on a busy machine take a hundred times as long
 
-import gpu_stages
-
 SHARES = {
     "kernels": 0.10, "step": 0.20, "variants": 0.15, "determinism": 0.08, "packing": 0.22, "models": 0.15, "search": 0.10,
 }  # fmt: skip
@@ -51,8 +49,11 @@ def main() -> None:
     if options.stage:
         run(options.stage, options)
         return
-    if options.device == "cuda" and not gpu_stages.torch.cuda.is_available():
-        parser.error("--device: no CUDA device here; --device cpu --tiny tries the script alone")
+    if options.device == "cuda":
+        import torch  # noqa: PLC0415  # a CPU's stages are processes that import it
+
+        if not torch.cuda.is_available():
+            parser.error("--device: no CUDA device here; --device cpu --tiny tries the script alone")
     options.out.mkdir(parents=True, exist_ok=True)
     ends_s, shares = time.monotonic() + options.seconds, {name: SHARES[name] for name in options.stages}
     failed = []
@@ -79,6 +80,8 @@ def in_process(stage: str, limit_s: float) -> str:
 
 def run(stage: str, options: argparse.Namespace) -> None:
     """Write what the stage finds, one line each, as it finds it."""
+    import gpu_stages  # noqa: PLC0415
+
     begun_s = time.monotonic()
     with (options.out / "results.jsonl").open("a", buffering=1) as file:
 

@@ -177,7 +177,7 @@ def determinism(options: argparse.Namespace) -> Found:
 
 def packing(options: argparse.Namespace) -> Found:
     """Trials at once: as processes without MPS, with it, and all reading one copy of the features; as graphs of one process."""
-    packs, seconds = ((2,), 1.0) if options.tiny else (PACKS, 5.0)
+    packs, seconds = ((2,), 0.2) if options.tiny else (PACKS, 5.0)
     for use_mps, is_shared in ((False, False), (True, False), (True, True))[2 if options.tiny else 0 :]:
         with mps() if use_mps else kernels_on(True):
             for number in packs:

@@ -22,6 +22,7 @@ FORKING.set_forkserver_preload(
         "search.running.run",
         "training.extraction",
         "training.proxy",
+        "tests.made_tables",
         "mlflow.store.tracking.sqlalchemy_store",
     ]
 )
@@ -77,11 +78,13 @@ def _run(arguments: tuple[str, ...], variables: dict[str, str], output: Connecti
     from ray._raylet import Config
 
     from search.cli import main
+    from tests import made_tables
 
     os.setsid()
     os.environ.clear()
     os.environ.update(variables)
     ray_workers.use()
+    made_tables.use()
     Config.initialize("")  # Ray has read the environment of the process that this one is forked from
     for number, connection in ((1, output), (2, errors)):
         os.dup2(connection.fileno(), number)

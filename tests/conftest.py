@@ -33,12 +33,12 @@ gc.disable()  # a third of the time in which tests are collected: what they impo
 
 
 LONGEST = (
+    "cluster/test_submit.py",
     "search/running/test_attempts.py",
     "search/commands/test_end_to_end.py",
     "cluster/test_nodes.py",
     "search/running/test_run.py",
     "cluster/test_autoscaling.py",
-    "cluster/test_submit_search.py",
     "cluster/test_security.py",
     "search/commands/test_kills.py",
     "search/commands/test_stored_search.py",
@@ -64,6 +64,11 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_finish():
+    if "search.config" in sys.modules:
+        from tests import made_tables, parsed_once
+
+        parsed_once.use()
+        made_tables.use()
     gc.freeze()
     gc.enable()
 

@@ -1,11 +1,13 @@
 """What a process has loaded when it answers, and when it works: a heavy package waits until it is used."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from search.cli import main
 from search.help import COMMANDS
 from search.journal.folder import JOURNAL
 from tests.search.journal.studies import journalled, plan
@@ -63,22 +65,54 @@ def run(code, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
 
 
+EACH = """
+import json, os, sys
+from pathlib import Path
+from search.cli import main
+
+for folder, arguments in json.loads(sys.argv[1]).items():
+    if os.fork() == 0:
+        for stream, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY), stream)
+        code = main(arguments)
+        Path(folder, "code").write_text(str(code))
+        Path(folder, "modules").write_text(" ".join(sys.modules))
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Folders with what commands said, each in a process that had loaded what no command does without, and no more."""
+    folder = tmp_path_factory.mktemp("answers")
+    given = {"shown": ["show", "name=kept", f"output_dir={folder}"]}
+    journalled(folder / "kept" / JOURNAL, plan(3))
+    for command in COMMANDS:
+        has_outputs = command not in ("cell", "predict", "export", "import-weights", "submit")
+        given[command] = [command, *REFUSED[command], *([f"output_dir={folder / command / 'outputs'}"] if has_outputs else [])]
+    for name in given:
+        (folder / name).mkdir()
+    done = run(EACH, json.dumps({str(folder / name): arguments for name, arguments in given.items()}))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_refusal_comes_before_anything_heavy_is_loaded(command, tmp_path):
-    code = "import sys; from search.cli import main; assert main(sys.argv[1:]) == 2; print(*sys.modules)"
-    folder = [] if command in ("cell", "predict", "export", "import-weights", "submit") else [f"output_dir={tmp_path}"]
-    answered = run(code, command, *REFUSED[command], *folder)
-    assert answered.stderr.startswith("dpc: ")
-    assert answered.stderr.count("\n") == 1
-    assert set(answered.stdout.split()) & HEAVY == set()
+def test_a_refusal_comes_before_anything_heavy_is_loaded(command, answers):
+    said = (answers / command / "stderr").read_text()
+    assert said.startswith("dpc: ")
+    assert said.count("\n") == 1
+    assert (answers / command / "code").read_text() == "2"
+    assert set((answers / command / "modules").read_text().split()) & HEAVY == set()
 
 
-def test_a_search_is_shown_without_anything_heavy(tmp_path):
-    journalled(tmp_path / "kept" / JOURNAL, plan(3))
-    code = "import sys; from search.cli import main; assert main(sys.argv[1:]) == 0; print(*sys.modules)"
-    shown = run(code, "show", "name=kept", f"output_dir={tmp_path}")
-    assert "Leaderboard" in shown.stdout, shown.stderr
-    assert set(shown.stdout.split()) & HEAVY == set()
+def test_a_search_is_shown_without_anything_heavy(answers):
+    shown = answers / "shown"
+    assert (shown / "code").read_text() == "0", (shown / "stderr").read_text()
+    assert "Leaderboard" in (shown / "stdout").read_text()
+    assert set((shown / "modules").read_text().split()) & HEAVY == set()
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +120,7 @@ def outputs(tmp_path_factory):
     """A folder with the caches of the tiny search."""
     folder = tmp_path_factory.mktemp("outputs")
     given = [setting for setting in TINY if setting.partition(".")[0] in ("dataset", "backbone", "cache")]
-    cached = run(
-        "import sys; from search.cli import main; sys.exit(main(sys.argv[1:]))", "cache", *given, f"output_dir={folder}"
-    )
-    assert cached.returncode == 0, cached.stderr
+    assert main(["cache", *given, f"output_dir={folder}"]) == 0
     return folder
 
 

@@ -105,8 +105,10 @@ def _compare(good: Sequence[Key], everything: Sequence[Key]) -> dict[Key, Usage]
 
 
 def _usage(count_good: int, num_good: int, count_all: int, num_all: int, level: float) -> Usage:
-    from scipy.stats import binomtest  # noqa: PLC0415  # half a second
+    from scipy.special import betaincinv  # noqa: PLC0415  # loaded when a number is asked for
 
-    low, high = binomtest(count_good, num_good).proportion_ci(level, method="exact")
+    tail = (1 - level) / 2
+    low = float(betaincinv(count_good, num_good - count_good + 1, tail)) if count_good else 0.0
+    high = float(betaincinv(count_good + 1, num_good - count_good, 1 - tail)) if count_good < num_good else 1.0
     expected = num_good * count_all / num_all
-    return Usage(count_good, count_all, expected, count_good / num_good, count_all / num_all, float(low), float(high))
+    return Usage(count_good, count_all, expected, count_good / num_good, count_all / num_all, low, high)

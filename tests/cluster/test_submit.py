@@ -1,7 +1,8 @@
-"""`dpc` commands sent to a real Ray head. The checkout they send is a stand-in whose `search/cli.py` each test writes."""
+"""`dpc` commands sent to a real Ray head: of a checkout whose `search/cli.py` a test writes, and a search as users send it."""
 
 import hashlib
 import http.server
+import io
 import json
 import os
 import re
@@ -14,8 +15,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,9 +26,12 @@ import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 import cluster.environment
-from cluster.jobs_api import DEFAULT_ADDRESS, SubmitError
+from cluster.jobs_api import DEFAULT_ADDRESS, SubmitError, connect
 from cluster.submit import DETACHED, logs, status, stop, submit
 from search.cli import main
+from search.journal.events import CellProposed
+from search.journal.lines import read_events
+from search.journal.record import SearchRecord
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray with aiohttp 3.14
 
@@ -313,6 +318,57 @@ def test_a_checkout_too_large_is_refused_before_anything_is_sent_and_the_culprit
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(SubmitError, match="has no folder search/"):
         submit([], working_dir=tmp_path)
+
+
+def test_another_machine_that_asks_for_no_token_is_refused(ray_head, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x" * 32)
+    address = ray_head.dashboard_url.replace("127.0.0.1", "0.0.0.0")  # leads here, and is no loopback address
+    with pytest.raises(SubmitError, match="asks for no token, so anyone who reaches it runs code there"):
+        connect(address)
+
+
+TINY = (
+    "name=sent",
+    "dataset.num_train=12",
+    "cache.workers=1",
+    "dataset.num_val=4",
+    "space.num_branches=2",
+    "proxy.rungs=[10,20,30]",
+    "proxy.batch_size=2",
+    "proxy.cell.filters=8",
+    "scheduler=none",
+    "trials=6",
+    "resources.cpu=2",  # one worker
+)
+
+
+def dpc_submit(head, *arguments):
+    """The command, in this process: its exit code, and what it prints."""
+    with redirect_stdout(io.StringIO()) as output:
+        return main(["submit", f"address={head.dashboard_url}", *arguments]), output.getvalue()
+
+
+def test_a_stopped_job_says_how_to_go_on_and_the_same_command_does(ray_head, tmp_path):
+    journal = tmp_path / "sent" / "journal.jsonl"
+    search = ["--", "search", *TINY, f"output_dir={tmp_path}"]
+    assert dpc_submit(ray_head, "job=to-stop", "wait=false", *search)[0] == 0
+    deadline_s = time.monotonic() + 300
+    while not (journal.exists() and b"rung_reached" in journal.read_bytes()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    assert dpc_submit(ray_head, "stop=to-stop")[1] == "Job to-stop: stopped\n"
+    events, end = read_events(journal)
+    assert end.offset == journal.stat().st_size, "its last line is torn"
+    assert SearchRecord(events).closed is None
+    assert "Nothing is lost: the same command goes on" in dpc_submit(ray_head, "logs=to-stop", "wait=false")[1]
+
+    code, said = dpc_submit(ray_head, "job=goes-on", *search)
+    assert code == 0, said
+    assert "Leaderboard" in said
+    events, _ = read_events(journal)
+    assert Counter(event.trial for event in events if isinstance(event, CellProposed)) == Counter(range(6))
+    assert [trial.status for trial in SearchRecord(events).finished] == ["completed"] * 6
 
 
 @contextmanager

@@ -4,13 +4,13 @@ import pytest
 
 from search.findings.leaderboard import write_leaderboard
 from tests.docs import told_to_bash
-from tests.search.conftest import without_ray
+from tests.search.conftest import undrawn, without_ray
 
-__all__ = ["without_ray"]
+__all__ = ["undrawn", "without_ray"]
 
 
 @pytest.fixture
-def commands(one_thread, tmp_path, monkeypatch):
+def commands(one_thread, undrawn, tmp_path, monkeypatch):
     """Runs blocks in an empty folder: cells are trained in this process, MLflow hears nothing, a cluster's job is a call."""
     monkeypatch.chdir(tmp_path)
     tracked = MagicMock(refused=False)

@@ -61,6 +61,12 @@ def exported(request, tmp_path_factory):
     return model, path, request.param, export_model(model, path, request.param)
 
 
+@pytest.fixture(scope="module")
+def run(exported):
+    _, path, file_format, _ = exported
+    return opened(path, file_format)
+
+
 # What is exported
 
 
@@ -69,10 +75,10 @@ def exported(request, tmp_path_factory):
     [(1, 3, 97, 113), (3, 3, 77, 201), (7, 3, 48, 17), (1, 3, 2, 2), (2, 3, 16, 300)],
     ids=lambda shape: "x".join(map(str, shape)),
 )
-def test_a_file_gives_the_models_logits_for_photos_of_any_number_and_size(exported, shape):
-    model, path, file_format, _ = exported
+def test_a_file_gives_the_models_logits_for_photos_of_any_number_and_size(exported, run, shape):
+    model = exported[0]
     expected_BKHW = expected_logits(model, photos(*shape))
-    logits_BKHW = opened(path, file_format)(photos(*shape))
+    logits_BKHW = run(photos(*shape))
     assert expected_BKHW.std() > 0.01
     torch.testing.assert_close(logits_BKHW, expected_BKHW, atol=1e-4 * expected_BKHW.abs().max().item(), rtol=0)
 

@@ -61,6 +61,18 @@ def without_ray(monkeypatch):
     monkeypatch.setattr("search.session.library.write_results", lambda record, settings: None)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages have the words of their figures and not the figures, which take most of a page's time."""
+    leave_figures_out(monkeypatch)
+
+
+def leave_figures_out(patched):
+    from search.views.report.page import Picture
+
+    patched.setattr("search.session.report._picture", lambda drawing, rows: Picture(drawing.title, [], drawing.reading))
+
+
 def _run_here(study, task, *_):
     while (proposed := study.propose()) is not None:
         try:

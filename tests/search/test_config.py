@@ -14,6 +14,13 @@ from search.deciding.algorithms.base import Algorithm
 from search.deciding.algorithms.tpe import Tpe
 from search.overrides import Overrides
 from search.running.resources import Resources
+from tests import parsed_once
+
+
+@pytest.fixture(autouse=True)
+def hydra_as_it_is():
+    with parsed_once.as_hydra_does():
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +100,23 @@ def test_a_choice_names_what_is_accepted():
 def test_the_papers_trainings_decay_as_deeplab_does_and_those_of_recorded_results_as_they_did(group, choice, decayed):
     command = "search" if group == "proxy" else "retrain"
     assert load(command, [f"{group}={choice}"]).value(f"{group}.optimizer.decayed", str) == decayed
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides", "has_folder"),
+    [
+        ("search", [], False),
+        ("search", ["experiment=demo", "trials=3", "proxy.rungs=[2,4]", "~space.operators.pooling", "+faults.x=1"], False),
+        ("search", ["proxy=camvid", "algorithm=tpe"], True),
+        ("retrain", ["cell=aspp", "training.iterations=4"], False),
+        ("fidelity", ["first.protocol=end_to_end", "cells=side_by_side"], False),
+    ],
+)
+def test_what_tests_read_once_gives_the_settings_that_hydra_gives(tmp_path, command, overrides, has_folder):
+    (tmp_path / "proxy").mkdir()
+    (tmp_path / "proxy" / "camvid.yaml").write_text("rungs: [7]\n")
+    given = command, overrides, str(tmp_path) if has_folder else None
+    expected = load(*given).yaml()
+    parsed_once.use()
+    load("search", ["trials=7", "proxy.rungs=[9]"])
+    assert [load(*given).yaml() for _ in range(2)] == [expected] * 2

@@ -20,6 +20,7 @@ from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
 from search.running.nodes.cluster import connect
+from search.running.ray_internals import without_servers
 from training import distributed
 from training.distributed import TrainWorkers, retrain_on_cluster
 from training.end_to_end import EndToEndTask, retrain
@@ -92,9 +93,9 @@ class Missing(FiveImages):
 @pytest.fixture(scope="module")
 def cluster():
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    ray.init(
-        "local", num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}}
-    )
+    one_thread = {"env_vars": {"OMP_NUM_THREADS": "1"}}
+    with without_servers():
+        ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env=one_thread)
     connect(None)  # does nothing: this process has joined a cluster
     yield
     ray.shutdown()

@@ -95,15 +95,18 @@ def assert_holds(cache, samples):
 # What is cached
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_any_number_of_processes_caches_every_sample_in_its_place(workers, dataset, tmp_path):
-    told = []
-    cache = cached(dataset, settings(tmp_path, workers=workers), progress=lambda *done: told.append(done))
-    split = dataset.split("train")
-    assert_holds(cache, [split[index] for index in range(NUM_TRAIN)])
-    cache.verify()
-    assert told[-1] == (NUM_TRAIN, NUM_TRAIN)
-    assert sorted(path.suffix for path in cache.folder.iterdir()) == [".json"] * 7 + [".npy"] * 12
+def test_any_number_of_processes_caches_every_sample_in_its_place_with_the_same_bytes(dataset, tmp_path):
+    split, files = dataset.split("train"), []
+    for workers in (1, 2):
+        told = []
+        of = settings(tmp_path, folder=str(tmp_path / str(workers)), workers=workers)
+        cache = cached(dataset, of, progress=lambda *done: told.append(done))  # noqa: B023 - called within the loop
+        assert_holds(cache, [split[index] for index in range(NUM_TRAIN)])
+        cache.verify()
+        assert told[-1] == (NUM_TRAIN, NUM_TRAIN)
+        assert sorted(path.suffix for path in cache.folder.iterdir()) == [".json"] * 7 + [".npy"] * 12
+        files.append({path.name: path.read_bytes() for path in cache.folder.iterdir()})
+    assert files[0] == files[1]
 
 
 def test_views_are_the_samples_their_mirror_images_and_augmented_ones_of_which_every_other_is_mirrored(dataset, tmp_path):
@@ -250,7 +253,7 @@ def fill_and_tell(root, queue):
 
 
 def test_processes_that_fill_one_cache_at_once_share_the_work_and_one_that_is_killed_is_made_up_for(tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # they need NumPy alone
     queue = context.SimpleQueue()
     processes = [context.Process(target=fill_and_tell, args=(tmp_path, queue)) for _ in range(3)]
     for process in processes:

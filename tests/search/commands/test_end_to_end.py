@@ -82,7 +82,7 @@ def test_mlflow_holds_one_run_for_the_search_and_one_for_each_cell(searched):
         assert run.data.metrics["madds"] == trial.proposed.madds
 
 
-def test_the_same_command_with_more_trials_goes_on_and_changes_are_refused(searched):
+def test_the_same_command_with_more_trials_goes_on_and_changes_are_refused(searched, undrawn):
     folder, _ = searched
     before = record_of(folder)
     more = dpc(folder, "search", *TINY, "trials=5")
@@ -96,7 +96,7 @@ def test_the_same_command_with_more_trials_goes_on_and_changes_are_refused(searc
     assert "fork=true from=tiny" in changed
 
 
-def test_a_fork_goes_on_with_other_settings_from_the_cells_of_its_parent(searched):
+def test_a_fork_goes_on_with_other_settings_from_the_cells_of_its_parent(searched, undrawn):
     folder, _ = searched
     parent = record_of(folder)
     child = ("name=child", "fork=true", "from=tiny", *TINY[1:], "algorithm=uniform", "trials=1")
@@ -119,7 +119,7 @@ def test_a_replay_makes_the_same_proposals_and_decisions(searched):
     assert "seed" in refusal(folder, "replay", *TINY, "seed=1")
 
 
-def test_a_search_that_was_terminated_goes_on_and_evaluates_no_cell_twice(tmp_path):
+def test_a_search_that_was_terminated_goes_on_and_evaluates_no_cell_twice(tmp_path, undrawn):
     journal = tmp_path / "tiny" / "journal.jsonl"
     with started(tmp_path, "search", *TINY, LONGER, "resources.cpu=1", "trials=6") as search:
         wait_until(lambda: journal.exists() and b"trial_ended" in journal.read_bytes())
@@ -228,7 +228,7 @@ def test_a_disk_that_fills_up_is_waited_for_and_costs_no_cell(tmp_path):
         assert [trial.status for trial in record_of(small).finished] == ["completed"] * 8
 
 
-def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searched):
+def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searched, undrawn):
     folder, _ = searched
     done = dpc(folder, "rerank", *TINY[1:], "from=tiny", "top=2", "seeds=2", "confirm=1")
     assert done.returncode == 0, done.stderr

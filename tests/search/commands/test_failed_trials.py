@@ -9,6 +9,7 @@ from search.deciding.outcomes import Status
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
 from search.session import session
+from tests.search.conftest import leave_figures_out
 from training.score import RungScore
 
 from .conftest import TINY, dpc
@@ -41,6 +42,7 @@ def cluster():
         study.close()
 
     with pytest.MonkeyPatch.context() as patched:
+        leave_figures_out(patched)
         patched.setattr(session, "run_study", run_study)
         patched.setattr(session.Session, "_join", lambda *_: None)
         patched.setattr(session, "follow", lambda *_: nullcontext(SimpleNamespace(link="")))

@@ -28,6 +28,7 @@ from search.running.nodes.cluster import connect
 from search.running.resources import Resources
 from search.running.run import run_study
 from tests.commands import FORKING
+from tests.undrawn_ray import random_identity
 from training.score import DivergedError, RungScore
 
 KILLS = 20
@@ -137,3 +138,9 @@ def test_a_search_killed_twenty_times_evaluates_every_cell_once_and_ends_with_th
     assert leaderboard(record) == leaderboard(undisturbed(tmp_path))
     assert {trial.status for trial in record.finished} == {"completed", "stopped", "diverged"}
     assert replay(events, PLAN).differences == ()
+
+
+def test_commands_that_are_forked_draw_identities_of_their_own():
+    with FORKING.Pool(1, maxtasksperchild=1) as processes:
+        first, second = (processes.apply(random_identity) for _ in range(2))
+    assert first != second

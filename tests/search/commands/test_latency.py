@@ -46,7 +46,7 @@ def test_a_search_for_other_hardware_is_refused_in_one_line_unless_it_is_named(f
     assert said.count("\n") == 1
 
 
-def test_a_study_keeps_to_a_latency_and_journals_it_and_knows_its_table_again(file, tmp_path):
+def test_a_study_keeps_to_a_latency_and_journals_it_and_knows_its_table_again(file, undrawn, tmp_path):
     with study(tmp_path, budget=dpc.Budget(latency_ms=105)) as begun:
         while asked := begun.ask():
             assert asked.latency_ms == TABLE.of(asked.cell) <= 105

@@ -22,7 +22,7 @@ def given(uri):
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_search_whose_machine_is_lost_goes_on_from_s3_elsewhere(s3_server, tmp_path):
+def test_a_search_whose_machine_is_lost_goes_on_from_s3_elsewhere(s3_server, undrawn, tmp_path):
     uri, here, there = s3_server.uri(uuid4().hex), tmp_path / "here", tmp_path / "there"
     place = Store(uri) / "tiny"
 

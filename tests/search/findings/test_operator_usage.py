@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from scipy.special import betaincinv
+from scipy.stats import binomtest
 
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1
 from search.deciding.outcomes import Status
@@ -46,11 +46,10 @@ def test_branches_are_counted_and_shared_out():
 
 def test_the_interval_is_clopper_and_pearsons_for_all_operators_together():
     usage = operator_usage(search_of([(cell, 0.001 * place) for place, cell in enumerate(uniform(200))]))
-    tail, branches = 0.05 / 2 / len(usage.operators), 5 * usage.good_cells
+    level, branches = 1 - 0.05 / len(usage.operators), 5 * usage.good_cells
     for found in usage.operators.values():
-        low = betaincinv(found.count_good, branches - found.count_good + 1, tail) if found.count_good else 0.0
-        high = betaincinv(found.count_good + 1, branches - found.count_good, 1 - tail)
-        assert (found.low, found.high) == pytest.approx((low, high))
+        interval = binomtest(found.count_good, branches).proportion_ci(level, method="exact")
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
 
 
 def test_scores_that_are_chance_make_no_operator_stand_out():

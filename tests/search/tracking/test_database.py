@@ -14,6 +14,11 @@ from search.tracking.database import check_tables, make_sqlite, one_maker
 from search.tracking.settings import Tracking, TrackingError
 
 
+@pytest.fixture(autouse=True)
+def tables_as_mlflow_makes_them(monkeypatch):
+    monkeypatch.setattr("search.tracking.client.make_sqlite", make_sqlite)
+
+
 def begin(file, tell):
     tracker = Tracker(Tracking(f"sqlite:///{file}", "cells"))
     tell.put(tracker.create("a search", 0.0, {}))
@@ -25,7 +30,7 @@ def tables(file):
 
 
 def test_four_at_once_on_a_fresh_folder_all_have_their_run(tmp_path):
-    import mlflow  # noqa: F401 - once, and not in each process
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 - once, and not in each process
 
     context = multiprocessing.get_context("fork")
     told = context.Queue()

@@ -35,12 +35,12 @@ CELLS = [
     CellSpec((Branch(-1, PyramidPooling((1, 1))),)),
     CellSpec((Branch(-1, AtrousConv((9, 1))), Branch(-1, Conv1x1()))),
 ]
-SETTINGS = {"space": {"num_branches": 5, "rates": [1, 6]}, "algorithm": "random", "forked from": None, "many": {}}
+SETTINGS = {"space": {"num_branches": 5, "rates": [1, 6]}, "algorithm": "random", "forked from": None}
 MANY = {f"setting_{index}": index for index in range(150)}
 
 
-def opened(name: str, time_s: float = 1000.0) -> SearchOpened:
-    return SearchOpened(name, {"dataset": "shapes", "search_code": "5ea7c4"}, SETTINGS | {"many": MANY}, time_s)
+def opened(name: str, time_s: float = 1000.0, **settings: Any) -> SearchOpened:
+    return SearchOpened(name, {"dataset": "shapes", "search_code": "5ea7c4"}, SETTINGS | settings, time_s)
 
 
 def trial(number: int, mious: Sequence[float], status: Status | None, reason: str = "") -> list[Event]:
@@ -88,9 +88,8 @@ def runs_of(tracking: Tracking, name: str) -> tuple[Run, dict[str, Run]]:
     client = MlflowClient(tracking.uri)
     experiment = client.get_experiment_by_name(tracking.experiment)
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    (search,) = (run for run in runs if run.info.run_name == name)
-    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == search.info.run_id]
+    (search,) = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'")
+    children = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{search.info.run_id}'")
     by_trial = {run.data.params["trial"]: run for run in children}
     assert len(by_trial) == len(children)
     return search, by_trial
@@ -135,7 +134,8 @@ def test_a_search_is_one_run_with_a_nested_run_for_each_cell(tracking, journal, 
     assert {run.data.tags["stage"] for run in trials.values()} == {"proxy"}
 
 
-def test_parameters_are_readable(tracking, journal, request):
+def test_parameters_are_readable(tracking, tmp_path, request):
+    journal = write(tmp_path / "journal.jsonl", [opened(request.node.name, many=MANY), *every_status()])
     track(journal, tracking)
     search, trials = runs_of(tracking, request.node.name)
     assert search.data.params["space.num_branches"] == "5"
@@ -624,13 +624,16 @@ def test_the_terminal_stays_clean(journal, tmp_path):
     assert done.stdout + done.stderr == ""
 
 
-def test_a_server_shows_the_same_after_an_outage(tracking, journal, request, tmp_path, mlflow_server):
+def test_a_server_shows_the_same_after_an_outage(tracking, request, tmp_path, mlflow_server):
     folder = tmp_path / "server"
     folder.mkdir()
+    name = request.node.name + " served"
+    journal, served = (
+        write(tmp_path / f"{file}.jsonl", [opened(of, many=MANY), *every_status()])
+        for file, of in (("journal", request.node.name), ("served", name))
+    )
     track(journal, tracking)
     expected = everything(tracking, request.node.name)
-    name = request.node.name + " served"
-    served = write(tmp_path / "served.jsonl", [opened(name), *every_status()])
     shutil.copy(tracking.sqlite_file, folder / "mlflow.db")
     port = free_port()
     at_server = Tracking(f"http://127.0.0.1:{port}", "served")

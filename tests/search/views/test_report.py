@@ -30,7 +30,7 @@ from search.session.conf_choices import by_choice, retrain_best, shared_argument
 from search.views.report import readings
 from search.views.report.course import course, in_time, rung_courses
 from search.views.report.leaderboard import board
-from search.views.report.page import Picture, Report, render
+from search.views.report.page import Report, render
 from search.views.report.searched import fingerprint_lines, in_words, scope, searched
 
 SPACE = CellSpace(
@@ -137,12 +137,6 @@ def whole(tmp_path_factory):
     folder, events = tmp_path_factory.mktemp("whole"), search(40)
     write(folder, [*events, SearchClosed("40 trials", 1100.0)])
     return report(folder), SearchRecord(events)
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Pages have the words of their figures and not the figures, which take most of a page's time."""
-    monkeypatch.setattr("search.session.report._picture", lambda drawing, rows: Picture(drawing.title, [], drawing.reading))
 
 
 def test_the_page_has_the_leaderboard_with_costs_and_what_to_run_next(finished, undrawn):

@@ -98,11 +98,11 @@ def assert_holds_every_scene(cache):
         np.testing.assert_allclose(cache[index][0], (index / 255 - 0.5) / 0.5, atol=1e-3)
 
 
-def test_tasks_build_the_cache_that_processes_build_byte_for_byte(two_nodes, tmp_path):
+def test_tasks_build_the_cache_that_a_process_builds_byte_for_byte(two_nodes, one_thread, tmp_path):
     dataset, told = Shapes(num_train=6, num_val=2, size_px=SIDE_PX), []
     caches = []
-    for name, fill in (("tasks", by_tasks), ("processes", None)):
-        settings = CacheSettings(str(tmp_path / name), workers=2)
+    for name, fill in (("tasks", by_tasks), ("process", None)):
+        settings = CacheSettings(str(tmp_path / name), workers=2 if fill else 1)
         filler = {"fill": fill, "progress": lambda *done: told.append(done)} if fill else {}
         caches.append(cache_features(dataset, "train", FrozenBackbone.of(BACKBONE, settings), settings, **filler))
     files = sorted(path.name for path in caches[1].iterdir())

@@ -91,40 +91,52 @@ MOUNTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def odd_node(two_nodes, tmp_path_factory):
+    """A node with all of these troubles, each with a folder of its own, and without some data: where these are."""
+    place = tmp_path_factory.mktemp("odd")
+    folders = {trouble: place / str(number) / "shared" / "outputs" for number, trouble in enumerate(MOUNTS)}
+    (place / "data" / "train" / "images").mkdir(parents=True)
+    for number in range(200):
+        (place / "data" / "train" / "images" / f"{number}.png").touch()
+    mounts = [f"mount -t tmpfs tmpfs {place}/data/train/images"]
+    for trouble, folder in folders.items():
+        upper = folder.parents[1] / "upper"
+        folder.mkdir(parents=True)
+        upper.mkdir()
+        mounts.append(MOUNTS[trouble].format(folder=folder, parent=folder.parent, upper=upper))
+    data = SharedPath.seen("dataset.root", place / "data")
+    with node_with(two_nodes, " && ".join(mounts)):
+        yield folders, data
+    for folder in folders.values():
+        check_shared(written(folder), [data])
+
+
 @pytest.mark.parametrize("trouble", MOUNTS)
-def test_a_node_that_does_not_share_a_folder_is_named_with_what_it_cannot_do(two_nodes, tmp_path, trouble):
-    folder, upper = tmp_path / "shared" / "outputs", tmp_path / "upper"
-    folder.mkdir(parents=True)
-    upper.mkdir()
-    with node_with(two_nodes, MOUNTS[trouble].format(folder=folder, parent=folder.parent, upper=upper)):
-        with pytest.raises(SharedFolderError, match=rf"^output_dir: node \S+ \(\S+\) {trouble} {folder}") as caught:
-            check_shared(written(folder), [])
-        assert "\n" not in str(caught.value)
-        assert "every node must share it" in str(caught.value)
-        assert_no_probe(folder)
-        assert {number for _, number in on_every_node(partial(probes_in, folder))} == {0}
-    check_shared(written(folder), [])
+def test_a_node_that_does_not_share_a_folder_is_named_with_what_it_cannot_do(odd_node, trouble):
+    folder = odd_node[0][trouble]
+    with pytest.raises(SharedFolderError, match=rf"^output_dir: node \S+ \(\S+\) {trouble} {folder}") as caught:
+        check_shared(written(folder), [])
+    assert "\n" not in str(caught.value)
+    assert "every node must share it" in str(caught.value)
+    assert_no_probe(folder)
+    assert {number for _, number in on_every_node(partial(probes_in, folder))} == {0}
 
 
 def probes_in(folder):
     return len(list(folder.glob(".probe*")))
 
 
-def test_a_node_that_misses_data_that_is_only_read_is_named(two_nodes, tmp_path):
-    root, weights = tmp_path / "data", tmp_path / "weights.safetensors"
-    (root / "train" / "images").mkdir(parents=True)
-    for number in range(200):
-        (root / "train" / "images" / f"{number}.png").touch()
+def test_a_node_that_misses_data_that_is_only_read_is_named(odd_node, tmp_path):
+    _, data = odd_node
+    weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"1234")
-    read = [SharedPath.seen("dataset.root", root), SharedPath.seen("backbone.weights", weights)]
-    with (
-        node_with(two_nodes, f"mount -t tmpfs tmpfs {root}/train/images"),
-        pytest.raises(SharedFolderError, match=f"dataset.root: node .* lacks train/images/0.png of {root};"),
-    ):
-        check_shared([], read)
+    seen = SharedPath.seen("backbone.weights", weights)
+    with pytest.raises(SharedFolderError, match=f"dataset.root: node .* lacks train/images/0.png of {data.path};"):
+        check_shared([], [data, seen])
     weights.write_bytes(b"4321")
     with pytest.raises(SharedFolderError, match=f"backbone.weights: node .* sees another file of the name {weights};"):
-        check_shared([], read)
+        check_shared([], [seen])
 
 
 def test_a_folder_that_this_process_cannot_write_is_said_of_it(two_nodes, tmp_path):
