@@ -2,6 +2,7 @@
 
 from typing import cast
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -39,7 +40,8 @@ class TrainedModel:
         self.whole = CoarseLogits(self.model, auxiliary)
         if settings.sync_batch_norm and workers.size > 1:
             synchronise(self.whole, workers.device)
-        self.whole.to(workers.device)
+        by_channels = settings.gpu.channels_last and workers.device.type == "cuda"
+        self.whole.to(workers.device, memory_format=torch.channels_last if by_channels else torch.preserve_format)
         self._averaged = _averaged(self.model, settings)
         if settings.activation_checkpointing:
             recompute_blocks(self.model.encoder)
