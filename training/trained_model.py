@@ -32,7 +32,7 @@ class TrainedModel:
     ) -> None:
         has_decoder, names = settings.has_decoder(backbone.name), classes.class_names
         self.model = Segmenter(cell, classes.num_classes, backbone, settings.cell, has_decoder, names, classes.palette)
-        _set_momentum(self.model.encoder, settings.backbone_bn_momentum)
+        _set_momentum(self.model.encoder, settings.backbone_momentum(backbone.name))
         auxiliary = None
         if settings.auxiliary > 0:
             channels = cast(list[int], self.model.encoder.out_channels)
@@ -72,8 +72,8 @@ def _averaged(model: Segmenter, settings: RetrainSettings) -> AveragedModel | No
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
 
 
-def _set_momentum(backbone: nn.Module, momentum: float | None) -> None:
+def _set_momentum(backbone: nn.Module, momentum: float) -> None:
     """Of the running statistics of batch norm of any kind."""
     for module in backbone.modules():
-        if momentum is not None and isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm):
             module.momentum = momentum

@@ -47,7 +47,7 @@ def test_only_both_parts_of_a_separable_convolution_and_the_classifier_have_deep
         assert is_xavier(plain)
 
 
-def test_a_decoder_and_an_auxiliary_head_follow_the_same_rule():
+def test_a_decoder_and_an_auxiliary_head_are_drawn_by_deeplabs_rule():
     model = Segmenter(CELL, 19, BackboneSettings("local"), DEEPLAB, decoder=True)
     assert model.decoder is not None
     assert is_xavier(model.decoder.reduce[0])

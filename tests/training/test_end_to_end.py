@@ -118,11 +118,21 @@ def test_a_decoder_is_as_deeplabs_checkpoints_have_it_unless_it_is_said(decoder,
 
 def test_the_backbones_running_statistics_have_a_momentum_of_their_own():
     backbone = build_backbone(BackboneSettings("tu-mobilenetv2_100"))
-    before = [module.momentum for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
-    _set_momentum(backbone, None)
-    assert [module.momentum for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)] == before
     _set_momentum(backbone, 0.0003)
     assert {module.momentum for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)} == {0.0003}
+
+
+@pytest.mark.parametrize(
+    ("momentum", "backbone", "expected"),
+    [
+        (None, "tu-xception71", 0.0003),
+        (None, "tu-mobilenetv2_100", 0.003),
+        (None, "resnet50", 0.05),
+        (0.2, "tu-xception71", 0.2),
+    ],
+)
+def test_their_momentum_is_deeplabs_for_the_backbone_unless_it_is_said(momentum, backbone, expected):
+    assert settings(backbone_bn_momentum=momentum).backbone_momentum(backbone) == expected
 
 
 @pytest.mark.parametrize(("device", "by_channels"), [("cuda", True), ("cuda", False), ("cpu", True)])
