@@ -116,11 +116,24 @@ def _load_weights(encoder: nn.Module, path: Path, is_timm: bool) -> None:
         raise BackboneError(f"backbone.weights: {path} is damaged ({error}).") from error
     if any(key.startswith("encoder.") for key in state):
         state = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
-    if is_timm:
-        state = {f"model.{key.removeprefix('model.')}": value for key, value in state.items()}
     wanted = encoder.state_dict()
+    if is_timm:
+        state = _under_names_of(wanted, state)
     _check_fit(path, wanted, state)
     encoder.load_state_dict({key: state[key] for key in wanted})
+
+
+def _under_names_of(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of timm's model, or of its encoder, under the names that the encoder has.
+
+    Some of timm's encoders flatten the outer sequences of their models: ``stem.0.conv`` is ``stem_0.conv`` there.
+    """
+    names = {_flat(key): key for key in wanted}
+    return {names.get(_flat(f"model.{key.removeprefix('model.')}"), key): value for key, value in state.items()}
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "_")
 
 
 def _check_fit(path: Path, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:

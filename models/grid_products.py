@@ -1,14 +1,17 @@
 """Averages over a grid of cells, and the bilinear way back to a map, as products with constant matrices.
 
-For GPUs: torch's own operators sum their gradients there in an order that changes from run to run, and under autocast they are
-float32.
+For trainings on GPUs: torch's own operators sum their gradients there in an order that changes from run to run, and under
+autocast they are float32.
 """
 
-from functools import cache
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_KEPT = 64
+"""Matrices of a kind: a captured step reads them where they lie, and no training, with maps of one size, has as many."""
 
 
 def means_by_products(maps_BCHW: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -45,7 +48,8 @@ def _as_maps(values_BPC: Tensor, size: tuple[int, int]) -> Tensor:
     return values_BPC.transpose(1, 2).unflatten(2, size)
 
 
-@cache  # for good: a captured step reads them where they lie
+@lru_cache(_KEPT)
+@torch.inference_mode(False)  # else nothing could be trained with what an inference has made first
 def _pixels_of_cells(
     size: tuple[int, int], grid: tuple[int, int], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
@@ -58,7 +62,8 @@ def _pixels_of_cells(
     return (shares_GP > 0).to(dtype).to(device), shares_GP.amax(dim=1, keepdim=True).float().to(device)
 
 
-@cache
+@lru_cache(_KEPT)
+@torch.inference_mode(False)
 def _cells_of_pixels(grid: tuple[int, int], size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Tensor:
     """(pixels, cells) weights."""
     rows_HG, columns_WG = (
@@ -68,7 +73,8 @@ def _cells_of_pixels(grid: tuple[int, int], size: tuple[int, int], device: torch
     return _of_both_axes(rows_HG, columns_WG).to(dtype).to(device)
 
 
-@cache
+@lru_cache(_KEPT)
+@torch.inference_mode(False)
 def _points_of_line(points: int, length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """(length, points) weights of a line with aligned corners: quarters, which half precision holds, from stride 16 to 4."""
     line_1pp = torch.eye(points, dtype=torch.float64)[None]

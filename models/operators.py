@@ -57,7 +57,7 @@ class GridPooling(nn.Module):
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         size = features_BCHW.shape[2], features_BCHW.shape[3]
-        if features_BCHW.is_cuda:
+        if self.training and features_BCHW.is_cuda:
             return resized_by_products(self.project(means_by_products(features_BCHW, self.grid)), size)
         return F.interpolate(self.project(self.pool(features_BCHW)), size=size, mode="bilinear", align_corners=False)
 

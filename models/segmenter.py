@@ -1,7 +1,7 @@
 """The whole segmentation model: backbone, cell, classifier, and DeepLabv3+'s decoder where wanted."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from textwrap import shorten
@@ -20,7 +20,7 @@ from models.grid_products import aligned_by_products
 from models.initial import initialise
 from models.operators import build_operator
 from models.settings import PAPER_OUTPUT_STRIDE, WEIGHTS_FILE, BackboneSettings, CellSettings
-from models.spec import AtrousConv, CellSpec, Conv1x1
+from models.spec import PUBLISHED_OPERATORS, AtrousConv, CellError, CellSpec, Conv1x1, Operator
 from models.tensor_file import read_tensors, write_tensors
 
 
@@ -110,15 +110,19 @@ class Segmenter(nn.Module):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """An untrained model like the one whose ``config`` this is."""
+    def from_config(cls, config: Mapping[str, Any], operators: Iterable[type[Operator]] = PUBLISHED_OPERATORS) -> Self:
+        """An untrained model like the one whose ``config`` this is.
+
+        Args:
+            operators: the kinds that its cell may hold: ``space.operator_kinds`` where it has some of your own.
+        """
         given = _nested(config)
         if given["backbone"].get("weights") is not None:
             raise ValueError(
                 f"Segmenter: a configuration opens no file, got backbone.weights={given['backbone']['weights']!r}."
             )
         values = {
-            "cell": CellSpec.from_json(given["cell"]),
+            "cell": CellSpec.from_json(given["cell"], operators),
             "backbone": BackboneSettings(**given["backbone"]),
             "cell_settings": CellSettings(**given["cell_settings"]),
         }
@@ -133,15 +137,21 @@ class Segmenter(nn.Module):
         write_tensors(Path(directory) / WEIGHTS_FILE, self.state_dict(), {"config": json.dumps(self.config)})
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path, output_stride: int | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        directory: str | Path,
+        output_stride: int | None = None,
+        operators: Iterable[type[Operator]] = PUBLISHED_OPERATORS,
+    ) -> Self:
         """The model that ``save_pretrained`` wrote to ``directory``. Nothing in the file is executed, or opens another one.
 
         Args:
             output_stride: another than it was trained with, 8 for 16: features twice as fine, of the same weights; the rates of
                 backbone and cell follow, so that each weight sees what it was trained on (the paper's test results).
+            operators: as ``from_config`` takes them.
 
         Raises:
-            ModelFileError: there is none, or it is damaged; the message names the file.
+            ModelFileError: there is none, it is damaged, or its cell has other operators; the message names the file.
             BackboneError: the backbone has no such output stride.
         """
         path = Path(directory) / WEIGHTS_FILE
@@ -153,10 +163,12 @@ class Segmenter(nn.Module):
                 raise ValueError(f"its metadata is {', '.join(sorted(metadata))}, and not config")
             config = _nested(json.loads(metadata["config"]))
             _check_sizes(config, tensors)
-            model = cls.from_config(config)
+            model = cls.from_config(config, operators)
             model.load_state_dict(tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one a line
+            if isinstance(error, CellError):
+                reason += "; operators of your own: space.operators, in Python operators="
             raise ModelFileError(f"checkpoint: {path} is not a model of dpc-search, or is damaged ({reason}).") from error
         return model if output_stride is None else model.at_stride(output_stride)
 
@@ -166,9 +178,15 @@ class Segmenter(nn.Module):
         Raises:
             BackboneError: the backbone has no such output stride.
         """
-        config = self.config
-        changed = {name: {**config[name], "output_stride": output_stride} for name in ("backbone", "cell_settings")}
-        model = type(self).from_config({**config, **changed})
+        model = type(self)(
+            self.cell.spec,
+            self.classifier.out_channels,
+            replace(self.backbone_settings, output_stride=output_stride),
+            replace(self.cell_settings, output_stride=output_stride),
+            self.decoder is not None,
+            self.class_names,
+            self.palette,
+        )
         model.load_state_dict(self.state_dict())
         return model
 

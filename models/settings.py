@@ -100,7 +100,7 @@ class CellSettings:
         bn_momentum: of batch norm's running statistics, in torch's sense. DeepLab's decay 0.9997 is 0.0003, which is too
             slow for runs of a few thousand iterations.
         dropout: share of the concatenated branches' values dropped before the projection (0.1 in the released code).
-        initial: the weights that it begins with: ``torch``'s own, or ``deeplab``'s truncated normals (``models.initial``).
+        initial: the weights that it begins with: ``torch``'s own, or as ``deeplab``'s code draws them (``models.initial``).
     """
 
     filters: int = 256

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from models.tensor_file import opened_tensors, read_tensors, write_tensors
 
@@ -45,7 +45,10 @@ def scores_in(path: Path) -> int:
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any] | None:
-    """Restore what ``save_checkpoint`` wrote and return its metadata; None where there is no whole checkpoint."""
+    """Restore what ``save_checkpoint`` wrote and return its metadata; None where there is no whole checkpoint.
+
+    The model lies in memory as it is going to be trained: what the optimisers keep is laid out likewise.
+    """
     try:
         tensors, header = read_tensors(path)
         metadata: dict[str, Any] = json.loads(header["json"])
@@ -59,4 +62,13 @@ def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.opt
             states[int(number)].setdefault(int(index), {})[key] = value
     for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        _lay_out(optimizer)
     return metadata
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give what is kept of a parameter the parameter's layout, which no file has: a fused optimiser reads both by one index."""
+    for parameter, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                kept[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)

@@ -20,9 +20,11 @@ def build_optimizer(
         rates: factors of the learning rate, by how a parameter's name begins; of the first that fits. 1 where none does.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    biases = {id(layer.bias) for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             rate = next((rate for start, rate in (rates or {}).items() if name.startswith(start)), 1.0)
+            rate *= settings.bias_rate if id(parameter) in biases else 1.0
             decay = settings.weight_decay if settings.decayed == "all" or _mixes_channels(parameter) else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     given = [{"params": some, "weight_decay": decay, RATE: rate} for (rate, decay), some in groups.items()]

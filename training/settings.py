@@ -18,6 +18,12 @@ PAPER_SCALES = tuple(0.5 + 0.25 * step for step in range(7))
 """0.5 to 2 by 0.25, DeepLab's random scales."""
 
 
+DEEPLAB_MOMENTA = {"xception": 0.0003, "resnet": 0.05}
+"""Of a backbone's batch norm, by what is in the backbone's name: 1 - decay, where DeepLab's code gives one."""
+SLIM_MOMENTUM = 0.003
+"""Of others, such as MobileNet-v2: what slim's ``training_scope`` has by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class OptimizerSettings:
     """How weights follow gradients.
@@ -30,6 +36,8 @@ class OptimizerSettings:
         warmup: iterations in which the rate rises to that of the schedule, in equal steps; 0 for none (Goyal et al. 2017).
         decayed: the parameters that have weight decay: ``all``, or ``convolutions``, as in DeepLab's code: convolutions and
             linear layers, but not normalisation, biases and depthwise kernels.
+        bias_rate: factor of the learning rate for biases of convolutions and linear layers, 2 in DeepLab's code
+            (``get_model_gradient_multipliers``).
         max_norm: of all gradients together: longer ones are shortened to it (Pascanu et al. 2013); None for none.
     """
 
@@ -41,6 +49,7 @@ class OptimizerSettings:
     schedule: Literal["poly", "cosine"] = "poly"
     warmup: int = 0
     decayed: Literal["all", "convolutions"] = "all"
+    bias_rate: float = 1.0
     max_norm: float | None = None
 
     def __post_init__(self) -> None:
@@ -48,7 +57,7 @@ class OptimizerSettings:
         for name, accepted in choices.items():
             if getattr(self, name) not in accepted:
                 raise ValueError(f"optimizer.{name} must be {' or '.join(map(repr, accepted))}, got {getattr(self, name)!r}.")
-        for name in ("weight_decay", "power", "warmup"):
+        for name in ("weight_decay", "power", "warmup", "bias_rate"):
             if getattr(self, name) < 0:
                 raise ValueError(f"optimizer.{name} must be at least 0, got {getattr(self, name)}.")
         if self.learning_rate <= 0:
@@ -149,7 +158,8 @@ class RetrainSettings:
             frozen.
         sync_batch_norm: batch norm sees the whole batch, where several processes share it.
         decoder: add DeepLabv3+'s decoder; None adds it to an Xception alone, as DeepLab's checkpoints have it.
-        backbone_bn_momentum: of the backbone's running statistics, in torch's sense; None leaves what the backbone has.
+        backbone_bn_momentum: of the backbone's running statistics, in torch's sense (0.1 is torch's own); None is DeepLab's for
+            the backbone (research/deeplab, core/feature_extractor.py).
         auxiliary: weight of the loss of a second classifier on the backbone's last map but one, which is thrown away in the end
             (0.4 in Zhao et al. 2017); 0 for none.
         activation_checkpointing: keep what each of the backbone's blocks is given alone, and compute its other activations
@@ -177,7 +187,7 @@ class RetrainSettings:
     recalibrate: int = 0
     sync_batch_norm: bool = True
     decoder: bool | None = False
-    backbone_bn_momentum: float | None = None
+    backbone_bn_momentum: float | None = 0.1
     auxiliary: float = 0.0
     activation_checkpointing: bool = False
     workers: int | None = 0
@@ -269,6 +279,12 @@ class RetrainSettings:
     def has_decoder(self, backbone: str) -> bool:
         """Whether a model on the backbone of this name has one."""
         return "xception" in backbone if self.decoder is None else self.decoder
+
+    def backbone_momentum(self, backbone: str) -> float:
+        """Of the running statistics of the backbone of this name."""
+        if self.backbone_bn_momentum is not None:
+            return self.backbone_bn_momentum
+        return next((momentum for kind, momentum in DEEPLAB_MOMENTA.items() if kind in backbone), SLIM_MOMENTUM)
 
     @property
     def stops(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -31,7 +32,7 @@ class TrainedModel:
     ) -> None:
         has_decoder, names = settings.has_decoder(backbone.name), classes.class_names
         self.model = Segmenter(cell, classes.num_classes, backbone, settings.cell, has_decoder, names, classes.palette)
-        _set_momentum(self.model.encoder, settings.backbone_bn_momentum)
+        _set_momentum(self.model.encoder, settings.backbone_momentum(backbone.name))
         auxiliary = None
         if settings.auxiliary > 0:
             channels = cast(list[int], self.model.encoder.out_channels)
@@ -39,7 +40,8 @@ class TrainedModel:
         self.whole = CoarseLogits(self.model, auxiliary)
         if settings.sync_batch_norm and workers.size > 1:
             synchronise(self.whole, workers.device)
-        self.whole.to(workers.device)
+        by_channels = settings.gpu.channels_last and workers.device.type == "cuda"
+        self.whole.to(workers.device, memory_format=torch.channels_last if by_channels else torch.preserve_format)
         self._averaged = _averaged(self.model, settings)
         if settings.activation_checkpointing:
             recompute_blocks(self.model.encoder)
@@ -70,8 +72,8 @@ def _averaged(model: Segmenter, settings: RetrainSettings) -> AveragedModel | No
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True)
 
 
-def _set_momentum(backbone: nn.Module, momentum: float | None) -> None:
+def _set_momentum(backbone: nn.Module, momentum: float) -> None:
     """Of the running statistics of batch norm of any kind."""
     for module in backbone.modules():
-        if momentum is not None and isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm):
             module.momentum = momentum

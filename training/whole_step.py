@@ -19,13 +19,16 @@ def whole_step(
     loss_of: Callable[[Any, Tensor], Tensor],
     device: torch.device,
 ) -> Callable[[int], Tensor]:
-    """Takes the step of an iteration, and returns its loss; ``settings.gpu`` is heeded on a GPU alone."""
+    """Takes the step of an iteration, and returns its loss; ``settings.gpu`` is heeded on a GPU alone.
+
+    Args:
+        model: as ``TrainedModel`` lays it out.
+    """
     iterations = settings.iterations
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = settings.gpu.cudnn_benchmark
         torch.backends.cudnn.deterministic = not settings.gpu.cudnn_benchmark
         if settings.gpu.channels_last:
-            model.to(memory_format=torch.channels_last)
             batch_at = _with_channels_last(batch_at)
         if settings.gpu.graph:
             rates_I = torch.tensor(settings.optimizer.learning_rates(iterations), device=device)

@@ -31,7 +31,7 @@ def run(settings: EvaluateSettings) -> int:
             f"split: {split_name} of {dataset.info.name} comes without labels. `dpc predict submission=...` writes what the "
             "servers of Cityscapes and VOC score."
         )
-    model = load_model(settings.checkpoint, settings.inference.output_stride)
+    model = load_model(settings.checkpoint, settings.space.operator_kinds, settings.inference.output_stride)
     with progress_bar(console, f"scoring {split_name}") as progress:
         matrix = count_confusion(model, split, dataset.info, progress, settings.inference)
     scores = Scores.of(matrix, dataset.info)

@@ -12,7 +12,7 @@ def run(settings: ExportSettings) -> int:
     console = plain_console()
     output, size_px = settings.output, settings.size_px
     output.parent.mkdir(parents=True, exist_ok=True)
-    model = Segmenter.from_pretrained(settings.checkpoint).eval()
+    model = Segmenter.from_pretrained(settings.checkpoint, operators=settings.space.operator_kinds).eval()
     comparison = export_model(model, output, settings.format, size_px)
     note_made(output, "export")
     size = "height, width" if size_px is None else f"{size_px[0]}, {size_px[1]}"

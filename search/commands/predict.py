@@ -29,7 +29,7 @@ def run(settings: PredictSettings) -> int:
     for folder in settings.parts:
         (output / folder).mkdir(parents=True, exist_ok=True)
         note_begun(output / folder, "predict")
-    model = load_model(settings.checkpoint, settings.inference.output_stride)
+    model = load_model(settings.checkpoint, settings.space.operator_kinds, settings.inference.output_stride)
     submission = settings.submission
     if submission and len(model.class_names) != submission.info.num_classes:
         raise UserError(

@@ -16,6 +16,7 @@ from models.cost import FeatureShape, cell_cost
 from models.export import export_model
 from models.segmenter import Segmenter
 from models.spec import CellSpec
+from search.deciding.space import AnyCell, CellSpace
 from search.findings.leaderboard import percent
 from search.findings.training_course import CoursePoint, write_course
 from search.running.nodes.cluster import connect
@@ -24,7 +25,7 @@ from search.session.folder import alone_in, id_of
 from search.session.glimpses import Glimpses
 from search.session.joining import join_cluster
 from search.session.scoring import read_by_training
-from search.settings.retrain import Chosen, InRun, RetrainCommandSettings
+from search.settings.retrain import Chosen, RetrainCommandSettings
 from search.tracking.params import child_run_cell, percentage
 from search.tracking.retrain_run import RetrainRun
 from search.tracking.settings import Tracking
@@ -48,7 +49,7 @@ def run(settings: RetrainCommandSettings) -> int:
     """Train the chosen cell and say how it scores and where the model lies."""
     console = plain_console()
     tracking = settings.tracking.resolved(settings.workplace.output_dir)
-    chosen = settings.source if isinstance(settings.source, Chosen) else _of_run(settings.source, tracking)
+    chosen = settings.source if isinstance(settings.source, Chosen) else _of_run(settings.source.run, settings.space, tracking)
     folder = settings.workplace.output_dir / settings.name / f"retrain-{chosen.cell.digest}"
     title = f"retrain {chosen.cell.digest[:8]}"
     console.print(f"Retraining {chosen.origin}: {chosen.cell}", soft_wrap=True)
@@ -77,7 +78,7 @@ def run(settings: RetrainCommandSettings) -> int:
                 write_course(folder, course)
         draw_training(course, folder / "course.png", title)
         assert best is not None
-        model = Segmenter.from_pretrained(folder).eval()
+        model = Segmenter.from_pretrained(folder, operators=settings.space.operator_kinds).eval()
         final = _final(settings, model, folder, console)
         _write_card(settings, chosen, recorded, best, final, model, folder)
         tracked.artifacts(folder)
@@ -179,11 +180,11 @@ def _reached(
     )
 
 
-def _of_run(source: InRun, tracking: Tracking) -> Chosen:
-    kept, digest = child_run_cell(source.run, str(tracking.uri))
-    cell = source.space.parse(kept)
+def _of_run(run: str, space: CellSpace | AnyCell, tracking: Tracking) -> Chosen:
+    kept, digest = child_run_cell(run, str(tracking.uri))
+    cell = space.parse(kept)
     cell.check_digest(digest)
-    return Chosen(cell, f"MLflow run {source.run}")
+    return Chosen(cell, f"MLflow run {run}")
 
 
 def _print_iou(iou: dict[str, float | None], console: Console) -> None:

@@ -4,6 +4,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+_AS_BEFORE = (("optimizer.bias_rate", 1.0),)
+"""Settings of a training that are younger than some journals, with the value that is as it was before there were any."""
+
 
 def flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value with its path: ``{"space": {"num_branches": 5}}`` is ``space.num_branches``, 5."""
@@ -39,7 +42,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -
 
 def _that_decide(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The values by their paths, without those that change no result."""
-    values = dict(flat(settings))
+    values = {path: value for path, value in flat(settings) if (path.partition(".")[2], value) not in _AS_BEFORE}
     values.pop("proxy.eval_batch_size", None)
     if not values.get("deterministic"):
         values.pop("window", None)

@@ -1,17 +1,19 @@
 """The model that a command is told of."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from models.segmenter import Segmenter
+from models.spec import Operator
 from training.device import given_device
 
 
-def load_model(checkpoint: Path, output_stride: int | None = None) -> Segmenter:
-    """The model in a folder, ready to predict, on a GPU where there is one.
+def load_model(checkpoint: Path, operators: Iterable[type[Operator]], output_stride: int | None = None) -> Segmenter:
+    """The model in a folder, whose cell may hold ``operators``, ready to predict, on a GPU where there is one.
 
     Raises:
-        ModelFileError: there is none, or it is damaged.
+        ModelFileError: there is none, it is damaged, or its cell has other operators.
         BackboneError: its backbone has no such output stride.
     """
-    model = Segmenter.from_pretrained(checkpoint, output_stride)
+    model = Segmenter.from_pretrained(checkpoint, output_stride, operators)
     return model.eval().to(given_device())

@@ -7,6 +7,7 @@ from typing import Any
 from data.datasets.contract import SegmentationDataset, check_split
 from data.system.outputs import check_free
 from search.config import Config
+from search.deciding.space import AnyCell, CellSpace
 from search.settings.checkpoint import SavedModel
 from search.settings.places import OutputFile, Picture
 from training.settings import Inference
@@ -17,6 +18,7 @@ class EvaluateSettings:
     """A retrained model, and what it is scored on.
 
     Attributes:
+        space: whose kinds of operator the model's cell may hold.
         json: the file for the scores, and ``picture`` for the confusion matrix; None for none.
         recorded: settings that the scores are kept with.
     """
@@ -27,6 +29,7 @@ class EvaluateSettings:
     json: OutputFile | None
     picture: Picture | None
     checkpoint: SavedModel
+    space: CellSpace | AnyCell
     recorded: Mapping[str, Any]
     overwrite: bool
 

@@ -7,6 +7,7 @@ from annotated_types import Ge
 
 from data.system.outputs import check_free
 from search.config import Config
+from search.deciding.space import AnyCell, CellSpace
 from search.settings.checkpoint import SavedModel
 from search.settings.places import OutputFile
 
@@ -16,10 +17,12 @@ class ExportSettings:
     """A retrained model, and the file that it becomes.
 
     Attributes:
+        space: whose kinds of operator the model's cell may hold.
         height_px: of the images, and ``width_px``, where every image has the same size.
     """
 
     checkpoint: SavedModel
+    space: CellSpace | AnyCell
     output: OutputFile
     format: Literal["onnx", "torch"]
     height_px: Annotated[int, Ge(2)] | None

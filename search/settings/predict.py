@@ -11,6 +11,7 @@ from data.datasets.submission import Server, Submission, submission_to
 from data.system.outputs import check_free
 from search.config import Config
 from search.config_errors import ConfigError
+from search.deciding.space import AnyCell, CellSpace
 from search.settings.checkpoint import SavedModel
 from search.settings.places import OutputFolder
 from training.settings import Inference
@@ -21,6 +22,7 @@ class PredictSettings:
     """Images to label.
 
     Attributes:
+        space: whose kinds of operator the model's cell may hold.
         opacity: of the colours over the image.
         max_megapixels: of an image; a file of a few bytes may claim to hold more than any memory.
         value_range: the values of black and white, for images of more than 8 bits a channel.
@@ -30,6 +32,7 @@ class PredictSettings:
     """
 
     checkpoint: SavedModel
+    space: CellSpace | AnyCell
     inference: Inference
     opacity: float
     output: OutputFolder

@@ -32,10 +32,9 @@ class Chosen:
 
 @dataclass(frozen=True)
 class InRun:
-    """The cell of an MLflow run, which the tracker is asked for once the command runs; it must be in ``space``."""
+    """The cell of an MLflow run, which the tracker is asked for once the command runs."""
 
     run: str
-    space: CellSpace | AnyCell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +42,7 @@ class RetrainCommandSettings:
     """A cell, and how it is trained end to end.
 
     Attributes:
+        space: that the cell is of.
         name: of the folder in ``output_dir`` that the model is written to.
         final_split: of the data set, which selects nothing and scores the kept model at the end; None for none.
         data_parallel: processes of the cluster that share each batch; 1 trains here.
@@ -51,6 +51,7 @@ class RetrainCommandSettings:
     """
 
     source: Chosen | InRun
+    space: CellSpace | AnyCell
     name: FolderName
     training: RetrainSettings
     seed: Seed
@@ -78,27 +79,28 @@ class RetrainCommandSettings:
 
 def read(config: Config) -> RetrainCommandSettings:
     """Raises a ConfigError for what is wrong."""
-    source = _source(config)
+    space = config.build("space", CellSpace | AnyCell)
+    source = _source(config, space)
     images = config.read(Images)
     return config.read(
         RetrainCommandSettings,
         source=source,
+        space=space,
         images=images,
         name=config.optional("name", FolderName) or images.dataset.info.name,
         recorded=config.plain("seed", "training", "dataset"),
     )
 
 
-def _source(config: Config) -> Chosen | InRun:
+def _source(config: Config, space: CellSpace | AnyCell) -> Chosen | InRun:
     """The cell to train, of exactly one of ``from``, ``run`` and ``cell``."""
     given = [key for key in ("from", "run", "cell") if key in config]
-    space = config.build("space", CellSpace | AnyCell)
     match given:
         case ["cell"]:
             name = config.value("cell", str)
             return Chosen(read_cell(name, space), f"cell {name}")
         case ["run"]:
-            return InRun(config.value("run", str), space)
+            return InRun(config.value("run", str))
         case ["from"]:
             return _ranked(config, space)
     raise ConfigError(

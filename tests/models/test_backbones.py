@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -156,6 +157,20 @@ def test_what_a_file_has_beyond_the_encoder_is_left_out(tmp_path):
     save_file({**saved.state_dict(), "classifier.weight": torch.zeros(3)}, tmp_path / "weights.safetensors")
     loaded = build_backbone(replace(LOCAL, seed=1, weights=str(tmp_path / "weights.safetensors")))
     assert weights_digest(loaded) == weights_digest(saved)
+
+
+@pytest.mark.parametrize("name", ["xception41", "repvgg_a0"])
+def test_a_file_of_timms_own_model_gives_that_models_features(name, tmp_path):
+    """Also where timm's encoder has other names for them: Xception's ``stem.0`` is ``stem_0`` there."""
+    theirs = timm.create_model(name, output_stride=16).eval()
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    ours = build_backbone(BackboneSettings(f"tu-{name}", weights=str(tmp_path / "model.safetensors"))).eval()
+    images_BCHW = torch.randn(1, 3, 65, 81)
+    with torch.inference_mode():
+        assert torch.equal(features_of(ours, images_BCHW), theirs.forward_features(images_BCHW))
+    save_file(ours.state_dict(), tmp_path / "encoder.safetensors")
+    again = build_backbone(BackboneSettings(f"tu-{name}", weights=str(tmp_path / "encoder.safetensors")))
+    assert weights_digest(again) == weights_digest(ours)
 
 
 def test_the_backbone_of_a_retrained_model_is_read_from_its_file(tmp_path):

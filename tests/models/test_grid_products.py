@@ -8,9 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses import FakeTensorMode
 
-from models import segmenter
+from models import operators, segmenter
 from models.grid import resized
-from models.grid_products import aligned_by_products, means_by_products, resized_by_products
+from models.grid_products import (
+    _cells_of_pixels,
+    _pixels_of_cells,
+    _points_of_line,
+    aligned_by_products,
+    means_by_products,
+    resized_by_products,
+)
 from models.operators import GridPooling
 from models.segmenter import StrideFourDecoder
 from models.settings import CellSettings
@@ -79,9 +86,40 @@ def test_a_decoder_that_is_trained_on_a_gpu_resizes_by_products(is_trained, monk
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_under_autocast_of_a_gpu_a_pooling_branch_keeps_its_type(dtype):
+def test_under_autocast_of_a_gpu_a_pooling_branch_that_is_trained_keeps_its_type(dtype):
     with on_a_gpu(is_half=dtype == torch.bfloat16):
-        branch = GridPooling((2, 4), 6, CellSettings(filters=4)).eval()
+        branch = GridPooling((2, 4), 6, CellSettings(filters=4)).train()
+        branch.project.eval()  # layers of its own want a driver
         output = branch(torch.empty(2, 6, 9, 11, dtype=dtype))
     assert output.dtype == dtype
     assert output.device.type == "cuda"
+
+
+def test_a_pooling_branch_that_only_labels_makes_no_matrices_for_each_size_of_image(monkeypatch):
+    for name in ("means_by_products", "resized_by_products"):
+        monkeypatch.setattr(operators, name, lambda *_: pytest.fail("a matrix was made"))
+    with on_a_gpu(is_half=False):
+        branch = GridPooling((2, 4), 6, CellSettings(filters=4)).eval()
+        assert branch(torch.empty(2, 6, 9, 11)).shape == (2, 4, 9, 11)
+
+
+PRODUCTS = [means_by_products, resized_by_products, aligned_by_products]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_size_that_was_first_met_in_inference_can_be_trained_at(product):
+    maps_BCHW = torch.randn(1, 2, 19, 23, requires_grad=True)
+    with torch.inference_mode():
+        expected = product(maps_BCHW, (2, 3))
+    found = product(maps_BCHW, (2, 3))
+    assert torch.equal(found, expected)
+    found.sum().backward()
+
+
+def test_matrices_of_sizes_long_past_are_not_kept():
+    kinds = (_pixels_of_cells, _cells_of_pixels, _points_of_line)
+    for height in range(1, 100):
+        maps_BCHW = torch.ones(1, 1, height, 2)
+        for product in PRODUCTS:
+            product(maps_BCHW, (1, 1))
+    assert max(kind.cache_info().currsize for kind in kinds) <= 64

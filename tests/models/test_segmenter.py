@@ -1,15 +1,18 @@
 import json
 import pickle
+from dataclasses import dataclass
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from models.backbone_check import BackboneError
+from models.operators import build_operator
 from models.segmenter import ModelFileError, Segmenter
 from models.settings import WEIGHTS_FILE, BackboneSettings, CellSettings
-from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from models.spec import PUBLISHED_OPERATORS, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 
 LOCAL = BackboneSettings("local")
 CELL = CellSpec((Branch(-1, AtrousConv((1, 6))), Branch(0, Conv1x1()), Branch(-1, PyramidPooling((2, 1)))))
@@ -304,3 +307,39 @@ def test_a_model_from_before_there_were_digests_is_read(saved):
     expected = logits_of(Segmenter.from_pretrained(saved).eval())
     rewrite(saved)
     assert torch.equal(logits_of(Segmenter.from_pretrained(saved).eval()), expected)
+
+
+# Operators of one's own
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """An operator of a user's own."""
+
+    def to_json(self):
+        return {"op": "doubled"}
+
+    @classmethod
+    def from_json(cls, entry):
+        return cls() if entry.get("op") == "doubled" else None
+
+
+@build_operator.register
+def _(operator: Doubled, in_channels, settings):
+    return nn.Conv2d(in_channels, settings.filters, kernel_size=1)
+
+
+def test_a_model_with_an_operator_of_ones_own_comes_back_and_changes_its_stride(tmp_path):
+    own = CellSpec((Branch(-1, Doubled()), Branch(0, Conv1x1())))
+    backbone = BackboneSettings("tu-mobilenetv2_100")
+    model = Segmenter(own, 3, backbone, CellSettings(filters=8), class_names=["a", "b", "c"], palette=[(0, 0, 1)] * 3).eval()
+    model.save_pretrained(tmp_path)
+    kinds = (Doubled, *PUBLISHED_OPERATORS)
+    loaded = Segmenter.from_pretrained(tmp_path, operators=kinds).eval()
+    assert loaded.cell.spec == own
+    assert torch.equal(logits_of(loaded), logits_of(model))
+    fine = Segmenter.from_pretrained(tmp_path, 8, kinds)
+    assert fine.config["backbone"]["output_stride"] == fine.config["cell_settings"]["output_stride"] == 8
+    unchanged = ("cell", "num_classes", "decoder", "class_names", "palette")
+    assert [fine.config[key] for key in unchanged] == [model.config[key] for key in unchanged]
+    assert "operators of your own: space.operators, in Python operators=" in refusal(tmp_path)

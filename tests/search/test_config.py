@@ -15,6 +15,7 @@ from search.deciding.algorithms.tpe import Tpe
 from search.overrides import Overrides
 from search.running.resources import Resources
 from tests import parsed_once
+from training.settings import RetrainSettings
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +100,24 @@ def test_a_choice_names_what_is_accepted():
 @pytest.mark.parametrize("group", ["proxy", "training"])
 def test_the_papers_trainings_decay_as_deeplab_does_and_those_of_recorded_results_as_they_did(group, choice, decayed):
     command = "search" if group == "proxy" else "retrain"
-    assert load(command, [f"{group}={choice}"]).value(f"{group}.optimizer.decayed", str) == decayed
+    composed = load(command, [f"{group}={choice}"])
+    assert composed.value(f"{group}.optimizer.decayed", str) == decayed
+    assert composed.value(f"{group}.optimizer.bias_rate", float) == (2.0 if choice == "paper" else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "recipe", "momentum", "has_decoder"),
+    [
+        ("mobilenetv2", "paper", 0.003, False),
+        ("xception65", "paper", 0.0003, True),
+        ("xception71", "paper", 0.0003, True),
+        ("xception71", "modern", 0.1, True),
+    ],
+)
+def test_the_papers_recipe_follows_its_backbone(backbone, recipe, momentum, has_decoder):
+    composed = load("retrain", [f"backbone={backbone}", f"training={recipe}"])
+    training, name = composed.build("training", RetrainSettings), composed.value("backbone.name", str)
+    assert (training.backbone_momentum(name), training.has_decoder(name)) == (momentum, has_decoder)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import os
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -57,6 +58,33 @@ def test_several_models_with_an_optimiser_each_come_back_from_one_file(tmp_path)
     save_checkpoint(path, *kept, METADATA)
     assert load_checkpoint(path, *restored) == METADATA
     assert_same(states(*restored), states(*kept))
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_a_training_with_channels_last_goes_on_as_if_it_had_not_stopped(name, tmp_path):
+    """A fused optimiser, which a GPU has, takes wrong values where layouts differ, or refuses."""
+
+    def fused_training(seed):
+        torch.manual_seed(seed)
+        model = nn.Conv2d(2, 4, 3).to(memory_format=torch.channels_last)
+        kinds = {"adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
+        return model, kinds[name](model.parameters(), lr=0.1, fused=True)
+
+    def step(model, optimizer, seed):
+        images_BCHW = torch.randn(2, 2, 5, 5, generator=torch.Generator().manual_seed(seed))
+        optimizer.zero_grad()
+        model(images_BCHW).square().mean().backward()
+        optimizer.step()
+
+    model, optimizer = fused_training(0)
+    step(model, optimizer, 0)
+    save_checkpoint(tmp_path / "state.safetensors", model, [optimizer], METADATA)
+    other, resumed = fused_training(1)
+    assert load_checkpoint(tmp_path / "state.safetensors", other, [resumed]) == METADATA
+    step(model, optimizer, 1)
+    step(other, resumed, 1)
+    assert other.weight.is_contiguous(memory_format=torch.channels_last)
+    assert_same(states(other, [resumed]), states(model, [optimizer]))
 
 
 def test_without_a_checkpoint_nothing_is_loaded(tmp_path):

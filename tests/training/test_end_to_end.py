@@ -22,9 +22,9 @@ from training.end_to_end import STATE_FILE, EndToEndTask, Hooks, retrain
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
 from training.losses import segmentation_loss
-from training.settings import OptimizerSettings, RetrainSettings
+from training.settings import GpuSettings, OptimizerSettings, RetrainSettings
 from training.step import update
-from training.trained_model import _set_momentum
+from training.trained_model import TrainedModel, _set_momentum
 from training.workers import Alone
 
 CELL = CellSpec((Branch(-1, AtrousConv((1, 2))), Branch(0, Conv1x1())))
@@ -122,11 +122,38 @@ def test_a_decoder_is_as_deeplabs_checkpoints_have_it_unless_it_is_said(decoder,
 
 def test_the_backbones_running_statistics_have_a_momentum_of_their_own():
     backbone = build_backbone(BackboneSettings("tu-mobilenetv2_100"))
-    before = [module.momentum for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
-    _set_momentum(backbone, None)
-    assert [module.momentum for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)] == before
     _set_momentum(backbone, 0.0003)
     assert {module.momentum for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)} == {0.0003}
+
+
+@pytest.mark.parametrize(
+    ("momentum", "backbone", "expected"),
+    [
+        (None, "tu-xception71", 0.0003),
+        (None, "tu-mobilenetv2_100", 0.003),
+        (None, "resnet50", 0.05),
+        (0.2, "tu-xception71", 0.2),
+    ],
+)
+def test_their_momentum_is_deeplabs_for_the_backbone_unless_it_is_said(momentum, backbone, expected):
+    assert settings(backbone_bn_momentum=momentum).backbone_momentum(backbone) == expected
+
+
+@pytest.mark.parametrize(("device", "by_channels"), [("cuda", True), ("cuda", False), ("cpu", True)])
+def test_a_gpu_has_weights_with_channels_last_before_a_state_is_loaded(device, by_channels, monkeypatch):
+    class There(Alone):
+        """As a process that has the device."""
+
+        @property
+        def device(self):
+            return torch.device(device)
+
+    monkeypatch.setattr(CoarseLogits, "to", lambda model, device, **layout: nn.Module.to(model, **layout))
+    asked = settings(gpu=GpuSettings(channels_last=by_channels), ema_decay=0.5)
+    model = TrainedModel(CELL, INFO, LOCAL, asked, There())
+    for part in (model.model, model.scored):
+        convolution = next(module for module in part.modules() if isinstance(module, nn.Conv2d))
+        assert convolution.weight.is_contiguous(memory_format=torch.channels_last) == (by_channels and device == "cuda")
 
 
 def test_a_training_on_the_hard_half_of_the_pixels_begins_with_a_larger_loss(tmp_path):

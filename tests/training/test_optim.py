@@ -1,6 +1,7 @@
 """Which parameters follow their gradients how far."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,17 @@ def test_rates_of_backbone_and_head_are_factors_of_every_step(name):
     for parameter, change in apart.items():
         factor = 0.0 if parameter.startswith("encoder.") else 3.0
         torch.testing.assert_close(change, factor * alike[parameter], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_biases_of_convolutions_may_have_a_rate_of_their_own_and_those_of_batch_norm_have_not(name):
+    settings = OptimizerSettings(name, 0.01, weight_decay=0.0)
+    alike, apart = stepped(settings, {"head.": 3.0}), stepped(replace(settings, bias_rate=2.0), {"head.": 3.0})
+    for parameter, change in apart.items():
+        factor = 2.0 if parameter in ("encoder.0.bias", "head.0.bias", "head.1.bias") else 1.0
+        torch.testing.assert_close(change, factor * alike[parameter], rtol=1e-4, atol=1e-7)
+    groups = build_optimizer(replace(settings, bias_rate=2.0), Tiny()).param_groups
+    assert {group["rate"]: len(group["params"]) for group in groups} == {1.0: 5, 2.0: 3}
 
 
 def test_gradients_above_the_norm_are_shortened_to_it_and_others_are_not_touched():

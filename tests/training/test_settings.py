@@ -71,7 +71,8 @@ def test_a_graph_holds_a_batch_in_one_part_and_one_process():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("name", "lion"), ("learning_rate", 0.0), ("learning_rate", -1.0), ("weight_decay", -0.1)]
+    ("field", "value"),
+    [("name", "lion"), ("learning_rate", 0.0), ("learning_rate", -1.0), ("weight_decay", -0.1), ("bias_rate", -1.0)],
 )
 def test_a_setting_of_the_optimiser_that_is_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=f"optimizer.{field} must be .* got '?{value}"):

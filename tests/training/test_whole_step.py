@@ -61,6 +61,5 @@ def test_settings_of_a_gpu_are_heeded_there_alone(device, monkeypatch):
     on_gpu = device == "cuda"
     assert type(step) is (LoadedGraphStep if on_gpu else Step)
     assert torch.backends.cudnn.benchmark == on_gpu
-    assert model.weight.is_contiguous(memory_format=torch.channels_last) == on_gpu
     for laid_out in made:
         assert laid_out(0)[0].is_contiguous(memory_format=torch.channels_last)

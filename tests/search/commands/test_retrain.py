@@ -45,7 +45,7 @@ def test_a_training_of_which_the_tracker_refuses_something_for_good_ends_with_1(
     tracked.__enter__.return_value = tracked
     monkeypatch.setattr(retrain, "RetrainRun", lambda *_, **__: tracked)
     scores = Scores(0.5, 0.6, {"background": 0.5})
-    monkeypatch.setattr(retrain.Segmenter, "from_pretrained", lambda folder: MagicMock())
+    monkeypatch.setattr(retrain.Segmenter, "from_pretrained", lambda folder, operators: MagicMock())
     monkeypatch.setattr(retrain, "_write_card", lambda *_: None)
     monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
     done = dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2", "final_split=null")
@@ -62,7 +62,7 @@ def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_
     monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
     monkeypatch.setattr(retrain, "_write_card", lambda *_: None)
     monkeypatch.setattr(retrain, "evaluate", lambda model, split, *_: replace(scores, miou=len(split) / 1000))
-    monkeypatch.setattr(retrain.Segmenter, "from_pretrained", lambda folder: MagicMock())
+    monkeypatch.setattr(retrain.Segmenter, "from_pretrained", lambda folder, operators: MagicMock())
     given = ("retrain", "cell=aspp", "space=any", "training.batch_size=2", "dataset.num_val=44")
     digest = read_cell("aspp", AnyCell()).digest
     kept = tmp_path / "shapes" / f"retrain-{digest}" / "scores.json"

@@ -11,3 +11,11 @@ def test_what_was_written_down_and_read_back_is_no_change():
 def test_a_change_is_named_with_both_values_and_a_kind_comes_first():
     old, new = {"a": {"x": 1, "kind": "Uniform"}, "b": 2}, {"a": {"x": 3, "kind": "NearBest"}, "b": 2}
     assert differences(old, new) == "a.kind was Uniform and is NearBest, a.x was 1 and is 3"
+
+
+def test_a_setting_that_a_journal_is_too_old_to_hold_differs_only_where_it_changes_something():
+    old, as_before, other = (
+        {"proxy": {"optimizer": {"power": 1, **given}}} for given in ({}, {"bias_rate": 1.0}, {"bias_rate": 2.0})
+    )
+    assert differences(old, as_before) == ""
+    assert differences(as_before, other) == "proxy.optimizer.bias_rate was None and is 2.0"

@@ -119,7 +119,7 @@ def test_every_scheduler_ends_with_every_cell_evaluated_once_and_the_best_first(
     assert statuses[Status.COMPLETED] >= 1
     assert statuses[Status.COMPLETED] + statuses[Status.STOPPED] == 16
     assert (statuses[Status.STOPPED] == 0) == isinstance(scheduler, NoStopping)
-    assert record.leaderboard()[0].cell == max((trial.cell for trial in record.finished), key=true_miou), "the best was stopped"
+    assert record.ranked()[0].cell == max((trial.cell for trial in record.finished), key=true_miou), "the best was stopped"
     for trial in record.finished:
         assert [rung.iteration for rung in trial.rungs] == list(RUNGS[: len(trial.rungs)])
         assert trial.rungs[-1].miou == pytest.approx(true_miou(trial.cell) * trial.rungs[-1].iteration / RUNGS[-1])
