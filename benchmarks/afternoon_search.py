@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 import torch
 import torch.nn.functional as F
 from ray import tune
@@ -29,6 +30,7 @@ from training.batches import samples_at
 
 def main(job: dict[str, Any]) -> None:
     folder = Path(job["folder"])
+    ray.init("local")  # not a cluster of somebody else on this machine
     results = tune.Tuner(
         tune.with_resources(tune.with_parameters(train_cell, job=job), {"cpu": 1}),
         param_space={"cell": tune.grid_search(list(job["trials"]))},

@@ -1,6 +1,6 @@
 """The whole job side by side: the same cells under the demo's protocol by ``dpc search`` and by an afternoon's script.
 
-    python benchmarks/bench_search.py [--trials 12] [--rounds 2]
+    python benchmarks/bench_search.py [--trials 12] [--rounds 2] [OVERRIDES ...]
 
 ``afternoon_search.py`` is that script. Both begin with the same feature cache, in processes of their own and in turns; the
 cells are those that the first ``dpc search`` draws. What is stopped early depends on timing, hence the column of iterations.
@@ -52,11 +52,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         overrides = ["experiment=demo", "algorithm=uniform", f"trials={options.trials}", f"cache.folder={place / 'cache'}"]
+        overrides += options.overrides
         config = load("search", overrides)
         job = job_of(config)
         for number in range(options.rounds):

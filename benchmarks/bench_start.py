@@ -63,7 +63,7 @@ def main() -> None:
         cpu_of("-m", "search.cli", "cache", *TINY, f"output_dir={folder}")
         until_s = min(driver_until_first_trial(Path(folder), f"start-{number}") for number in rounds)
         tell("driver until the first trial is under way", until_s, import_s)
-        bare_s = min(processes_of_ray(lambda: ray.init(include_dashboard=False)) for _ in rounds)
+        bare_s = min(processes_of_ray(lambda: ray.init("local", include_dashboard=False)) for _ in rounds)
         tell("bare: the processes of ray.init()", bare_s)
         tell("those of the Ray of a search", min(processes_of_ray(lambda: connect(None)) for _ in rounds), bare_s)
         connect(None)

@@ -21,7 +21,7 @@ SMALLEST = {
     "bench_proposals": ("--trials", "50"),
     "bench_report": ("--trials", "50"),
     "bench_rivals": ("--trials", "10", "--workers", "2", "--landscapes", "2", "--algorithms", "uniform"),
-    "bench_search": ("--trials", "2", "--rounds", "1"),
+    "bench_search": ("--trials", "2", "--rounds", "1", *DEMO),
     "bench_start": ("--rounds", "1"),
     "bench_step": ("--rounds", "1", "--sizes", "tiny", "--end-to-end", "tiny"),
     "bench_tracking": ("--trials", "20"),
