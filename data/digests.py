@@ -4,11 +4,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from data.system.files import write_text
+from data.system.files import remember
 from data.system.json_file import read_json
 
 MEMORY = "digests.json"
@@ -56,8 +55,7 @@ class FileDigests:
 
     def _save(self) -> None:
         if self._memory:
-            with suppress(PermissionError):  # of another user: what is not remembered is read again
-                write_text(self._memory, json.dumps(self._known))
+            remember(self._memory, json.dumps(self._known))
 
 
 def _load(memory: Path | None) -> dict[str, list[object]]:

@@ -20,7 +20,7 @@ from data.datasets.contract import DatasetError, SegmentationDataset
 from data.digests import MEMORY, FileDigests
 from data.folds import Fold, folds_of
 from data.system.errors import UserError
-from data.system.files import write_text
+from data.system.files import remember
 from data.system.json_file import read_json
 from data.transforms import Augmentation
 from models.backbones import build_backbone, weights_digest
@@ -72,7 +72,7 @@ class FrozenBackbone:
             known = {}
         if key not in known:
             known[key] = weights_digest(build_backbone(settings))
-            write_text(memory, json.dumps(known))
+            remember(memory, json.dumps(known))
         return cls(settings, known[key], partial(build_backbone, settings))
 
 

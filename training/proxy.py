@@ -6,7 +6,7 @@ Chen et al. 2018, section 3.3: a small pre-trained backbone, its features cached
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,13 +27,13 @@ from training.checkpoint import load_checkpoint, save_checkpoint
 from training.device import given_device
 from training.features import Features, ResidentFeatures, features_on
 from training.graph_step import GraphStep
-from training.loop import train
+from training.loop import Progress, train
 from training.losses import segmentation_loss, warm_up
 from training.metrics import ConfusionMatrix
 from training.optim import build_optimizer
-from training.score import RungScore
+from training.score import DivergedError, RungScore
 from training.settings import ProxySettings
-from training.shared_features import shared_features_on
+from training.shared_features import SharedFeatures, shared_features_on
 from training.step import Step, predicted
 from training.upsampling import upsampled_argmax
 
@@ -68,6 +68,7 @@ class ProxyTask:
 
         Raises:
             DivergedError: the loss is no longer a number.
+            OSError: the process that keeps shared features has ended.
             ValueError: no pixel of what it is scored on has a label.
         """
         torch.backends.cudnn.deterministic = True  # of its kernels, those that give the same bits again
@@ -84,8 +85,7 @@ class ProxyTask:
             train(model, self._step(model, optimizer, samples, seed), seed, tuple(self.settings.rungs), start)
             for model, optimizer, (samples, _) in zip(models, optimizers, parts, strict=True)
         ]
-        for reached in zip(*trainings, strict=True):
-            miou = fmean(self._validate(model, held_out) for model, (_, held_out) in zip(models, parts, strict=True))
+        for reached, miou in self._validated(models, trainings):
             loss, elapsed_s = fmean(part.loss for part in reached), before_s + time.monotonic() - started_s
             scores.append(RungScore(len(scores) + 1, reached[0].iteration, miou, loss, elapsed_s))
             if checkpoint and len(scores) < len(self.settings.rungs):
@@ -94,6 +94,25 @@ class ProxyTask:
                 except OSError as error:  # it costs a resume some minutes, but no score
                     _LOG.warning("no checkpoint: %s", error)
             yield scores[-1]
+
+    def _validated(
+        self, models: Iterable[nn.Module], trainings: Iterable[Iterator[Progress]]
+    ) -> Iterator[tuple[Sequence[Progress], float]]:
+        """Where the trainings stand at each rung, and the mean score. Nothing is told of features that are no longer kept."""
+        try:
+            for reached in zip(*trainings, strict=True):
+                miou = fmean(self._validate(model, val) for model, (_, val) in zip(models, self._parts, strict=True))
+                self._check_kept()
+                yield reached, miou
+        except (DivergedError, ValueError):  # of values that may have been anything
+            self._check_kept()
+            raise
+
+    def _check_kept(self) -> None:
+        """Raises an OSError where what was read may have been somebody else's memory."""
+        for features in (self._train_features, self._val_features):
+            if isinstance(features, SharedFeatures):
+                features.check()
 
     @cached_property
     def _parts(self) -> list[tuple[IntArray, IntArray]]:

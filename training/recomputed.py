@@ -1,6 +1,6 @@
 """Activations that are computed again in the backward pass, and not kept for it: less memory, a third more work."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -25,8 +25,10 @@ def recompute_blocks(encoder: nn.Module) -> None:
     blocks = list(_blocks(network, isinstance(network, _CONTAINERS)))
     if not blocks:
         raise UserError("training.activation_checkpointing: must be false, this backbone has no blocks in a row.")
+    hooks = getattr(network, "hooks", None) or getattr(network, "feature_hooks", None)
     for block in blocks:
-        block.forward = partial(_recomputed, block, block.forward)  # type: ignore[method-assign]
+        again = partial(_again, block, hooks)
+        block.forward = partial(_recomputed, block, block.forward, again)  # type: ignore[method-assign]
 
 
 def _blocks(network: nn.Module, is_container: bool) -> Iterator[nn.Module]:
@@ -38,19 +40,20 @@ def _blocks(network: nn.Module, is_container: bool) -> Iterator[nn.Module]:
             yield child
 
 
-def _recomputed(block: nn.Module, forward: Any, *inputs: Any) -> Any:
+def _recomputed(block: nn.Module, forward: Any, again: Callable[[], AbstractContextManager[None]], *inputs: Any) -> Any:
     if not (block.training and torch.is_grad_enabled()):
         return forward(*inputs)
-    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=partial(_contexts, block))
-
-
-def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """For the first time, and for the second, in which batch norm must not count the batch again."""
-    return nullcontext(), _statistics_stay(block)
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
 
 
 @contextmanager
-def _statistics_stay(block: nn.Module) -> Iterator[None]:
+def _again(block: nn.Module, hooks: Any) -> Iterator[None]:
+    """The second time, in which batch norm must not count the batch again, nor timm's hooks collect maps of the block.
+
+    Args:
+        hooks: timm's ``FeatureHooks``, of an encoder that finds its maps by them; else None. Maps from here would be held until
+            the next step, and given in another order by timm 1.0.26.
+    """
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
@@ -63,3 +66,5 @@ def _statistics_stay(block: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
             if count is not None and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.copy_(count)
+        if hooks is not None:
+            hooks.get_output(next(block.parameters()).device)

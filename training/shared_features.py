@@ -39,14 +39,18 @@ class SharedFeatures(ResidentFeatures):
         self._keeper = keeper
 
     def batch(self, indices: Sequence[int], windows: Sequence[Window] | None = None) -> Batch:
-        """As ``Features.batch``.
+        """As ``Features.batch``; raises as ``check`` does."""
+        self.check()
+        return super().batch(indices, windows)
+
+    def check(self) -> None:
+        """To be asked before a result is told: what a device reads by itself (``whole``, ``cut``) asks nobody.
 
         Raises:
             OSError: the keeper has ended, and what lies in its memory is no longer ours.
         """
         if self._keeper.poll():
             raise OSError("the process that keeps the features for this GPU's trials has ended")
-        return super().batch(indices, windows)
 
 
 def shared_features_on(cache: FeatureCache, device: torch.device) -> Features:

@@ -46,6 +46,19 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text)
 
 
+def remember(path: Path, text: str) -> None:
+    """``write_text`` of what can be found out again: nothing where this user may not write, or nobody, as on a read-only mount.
+
+    Raises:
+        OSError: the disk is full, or fails.
+    """
+    try:
+        write_text(path, text)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+
+
 def sync_folder(folder: Path) -> None:
     """Put the names of the files in ``folder`` on the disk: synced content is lost with a name that was not.
 

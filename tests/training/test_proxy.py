@@ -378,6 +378,39 @@ def test_a_process_keeps_the_features_for_trials_that_share_a_gpu(folders, tmp_p
     kill_keeper(third)
 
 
+@pytest.mark.parametrize("dies", [0, 1], ids=["training's", "validation's"])
+def test_a_trial_has_no_score_of_features_whose_keeper_died_while_it_trained(dies, folders, monkeypatch):
+    task = ProxyTask(*folders, SETTINGS)
+    keepers = share_features(task)
+    scores = task(CELL, 0)
+    assert next(scores).rung == 1
+    validate = ProxyTask._validate
+    monkeypatch.setattr(ProxyTask, "_validate", lambda *given: (validate(*given), keepers[dies].close())[0])
+    with pytest.raises(OSError, match="has ended"):
+        next(scores)
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["", "gone"])
+def test_a_cell_is_not_to_blame_for_a_loss_of_features_that_are_gone(is_kept, folders):
+    task = ProxyTask(*folders, SETTINGS)
+    keepers = share_features(task)
+    task._train_features.parts[0].fill_(torch.nan)
+    if not is_kept:
+        keepers[0].close()
+    with pytest.raises(DivergedError if is_kept else OSError):
+        next(task(CELL, 0))
+
+
+def share_features(task):
+    """Let a task read features that it does not keep itself; the ends of their keepers."""
+    keepers = []
+    for name, cache in (("_train_features", task._train), ("_val_features", task._val)):
+        trial, keeper = (shared_features.Connection(end.detach()) for end in socket.socketpair())
+        vars(task)[name] = SharedFeatures(*ResidentFeatures(cache, torch.device("cpu")).parts, trial)
+        keepers.append(keeper)
+    return keepers
+
+
 def kill_keeper(shared):
     with socket.socket(fileno=os.dup(shared._keeper.fileno())) as end:
         process, _, _ = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

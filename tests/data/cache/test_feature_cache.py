@@ -16,6 +16,7 @@ from data.cache.build import CacheBuild, build_cache
 from data.cache.feature_cache import CacheKey, FeatureCache
 from data.cache.files import CacheError
 from data.datasets.contract import DatasetInfo, Sample, palette_of
+from data.system import files
 from data.system.locks import Lock
 from data.transforms import pad_sample
 
@@ -272,6 +273,16 @@ def test_what_was_read_and_not_written_to_since_is_not_read_again_unless_it_is_a
     flip_a_byte(cache.folder / "labels-00001.npy")
     with pytest.raises(CacheError, match="labels-00001.npy: damaged"):
         cache.verify(reread=False)
+
+
+def test_a_finished_cache_on_a_read_only_mount_is_verified_and_nothing_remembered(tmp_path, monkeypatch):
+    def refuse(path, text):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    cache = FeatureCache(build(tmp_path))
+    monkeypatch.setattr(files, "write_text", refuse)
+    cache.verify(reread=False)
+    assert not (cache.folder / digests.MEMORY).exists()
 
 
 @pytest.mark.parametrize("name", ["../../outside.npy", "/outside.npy", "below/a.npy"])

@@ -1,9 +1,10 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from data.system.files import whole_file, write_text
+from data.system.files import remember, whole_file, write_text
 
 
 @pytest.fixture
@@ -46,6 +47,28 @@ def test_the_error_of_a_file_that_cannot_be_made_names_it_and_not_the_temporary_
     with pytest.raises(OSError, match=r"'.*/folder'$") as caught:
         write_text(tmp_path / "folder", "text")
     assert "partial" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS], ids=errno.errorcode.get)
+def test_what_can_be_found_out_again_is_not_remembered_where_nothing_may_be_written(number, path, monkeypatch):
+    monkeypatch.setattr(Path, "open", refusing(number))
+    remember(path, "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_disk_that_is_full_is_told_even_where_only_a_memory_does_not_fit(path, monkeypatch):
+    monkeypatch.setattr(Path, "open", refusing(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"):
+        remember(path, "new")
+
+
+def refusing(number):
+    def refuse(path, mode="r", *_, **__):
+        raise OSError(number, os.strerror(number), str(path))
+
+    return refuse
 
 
 def test_an_error_that_says_more_than_a_number_is_left_as_it_is(path):
