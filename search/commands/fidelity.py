@@ -75,25 +75,22 @@ def _session(
 ) -> Session:
     """All cells once, as one side scores them."""
     fingerprint = {**side.fingerprint, **scoring.fingerprint, "cells": [cell.digest for cell in cells], "seed": seed}
-    beginning = Beginning(
-        _plan(side, scoring, cells, seed),
-        SearchOpened(
-            f"{settings.label}, {name} protocol, seed {seed}",
-            fingerprint | {"search_code": search_code()},
-            {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
-            now_s(),
-        ),
-        "another label=...",
-        side.accept,
+    opened = SearchOpened(
+        f"{settings.label}, {name} protocol, seed {seed}",
+        fingerprint | {"search_code": search_code()},
+        {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
+        now_s(),
     )
     return Session(
-        settings.folder / (f"{name}-{number + 1}" if number else name),
-        beginning,
-        scoring.task,
-        side.workplace,
-        side.tracking.resolved(side.workplace.output_dir),
-        console,
-        f"{name.capitalize()} protocol: {counted(len(cells), 'cell')}, {scoring.rungs[-1]} iterations each, seed {seed}",
+        folder=settings.folder / (f"{name}-{number + 1}" if number else name),
+        beginning=Beginning(
+            plan=_plan(side, scoring, cells, seed), opened=opened, cure="another label=...", accept=side.accept
+        ),
+        task=scoring.task,
+        workplace=side.workplace,
+        tracking=side.tracking.resolved(side.workplace.output_dir),
+        console=console,
+        title=f"{name.capitalize()} protocol: {counted(len(cells), 'cell')}, {scoring.rungs[-1]} iterations each, seed {seed}",
         retry_failed=settings.retry_failed,
     )
 

@@ -99,24 +99,22 @@ def _train(
     backbone = settle(settings.images.backbone).record
     recorded = {**settings.recorded, "backbone": backbone, "from": settings.source, "stage": "rerank", "seed": seed}
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "cells": [cell.digest for cell in cells]}
+    opened = SearchOpened(
+        f"{settings.source} re-ranked, seed {seed}",
+        fingerprint | {"seed": seed, "search_code": search_code()},
+        recorded,
+        now_s(),
+    )
     session = Session(
-        folder,
-        Beginning(
-            _plan(settings, scoring, cells, seed),
-            SearchOpened(
-                f"{settings.source} re-ranked, seed {seed}",
-                fingerprint | {"seed": seed, "search_code": search_code()},
-                recorded,
-                now_s(),
-            ),
-            "another label=...",
-            settings.accept,
+        folder=folder,
+        beginning=Beginning(
+            plan=_plan(settings, scoring, cells, seed), opened=opened, cure="another label=...", accept=settings.accept
         ),
-        scoring.task,
-        settings.workplace,
-        settings.tracking.resolved(settings.workplace.output_dir),
-        console,
-        f"{title}, {scoring.rungs[-1]} iterations each",
+        task=scoring.task,
+        workplace=settings.workplace,
+        tracking=settings.tracking.resolved(settings.workplace.output_dir),
+        console=console,
+        title=f"{title}, {scoring.rungs[-1]} iterations each",
         retry_failed=settings.retry_failed,
     )
     study, dashboard = session.run()

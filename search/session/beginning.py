@@ -14,7 +14,7 @@ from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Beginning:
     """What a study is begun with, and what it is compared with where its journal has begun already.
 

@@ -120,23 +120,23 @@ def search(
     scoring = by_objective(objective, rungs, filters, features)
     scored_by = {"task": described(objective), "scoring_code": scoring.fingerprint["scoring_code"]}
     asked = planned(
-        space,
-        rungs,
-        trials,
-        name,
-        algorithm,
-        scheduler,
-        first,
-        prior,
-        budget,
-        scoring.features,
-        filters,
-        latency,
-        seed,
-        window,
-        settings or {},
-        scored_by,
-        accept,
+        space=space,
+        rungs=rungs,
+        trials=trials,
+        name=name,
+        algorithm=algorithm,
+        scheduler=scheduler,
+        first=first,
+        prior=prior,
+        budget=budget,
+        features=scoring.features,
+        filters=filters,
+        latency=latency,
+        seed=seed,
+        window=window,
+        settings=settings or {},
+        scored_by=scored_by,
+        accept=accept,
     )
     opened = asked.opened
     beginning = replace(asked, opened=replace(opened, settings={**opened.settings, "machine": machine()}))
@@ -144,18 +144,18 @@ def search(
         name=name, output_dir=folder, space=space, rows=20, good_share=0.1, landmarks={}, overrides=Overrides()
     )
     session = Session(
-        folder / name,
-        beginning,
-        scoring.task,
-        workplace,
-        tracking.resolved(folder) if tracking else None,
-        console,
-        f"Search {name}: {trials} of {space.size:,} encodings, {space.num_distinct:,} different cells",
-        timeout_s,
-        callbacks,
-        retry_failed,
-        resume,
-        lambda record: write_results(record, report),
+        folder=folder / name,
+        beginning=beginning,
+        task=scoring.task,
+        workplace=workplace,
+        tracking=tracking.resolved(folder) if tracking else None,
+        console=console,
+        title=f"Search {name}: {trials} of {space.size:,} encodings, {space.num_distinct:,} different cells",
+        timeout_s=timeout_s,
+        callbacks=callbacks,
+        retry_failed=retry_failed,
+        resume=resume,
+        write_results=lambda record: write_results(record, report),
     )
     with own_signals():
         study, _ = session.run()

@@ -25,6 +25,7 @@ from search.typed_values import typed
 
 
 def planned(
+    *,
     space: CellSpace,
     rungs: Sequence[int],
     trials: int,
@@ -101,7 +102,7 @@ def planned(
         "search_code": search_code(),
     }
     opened = SearchOpened(name, fingerprint, {**fingerprint, "trials": trials}, now_s())
-    return Beginning(plan, opened, "another name", accept)
+    return Beginning(plan=plan, opened=opened, cure="another name", accept=accept)
 
 
 def ascending(rungs: Sequence[int]) -> list[int]:

@@ -40,22 +40,22 @@ def write_report(settings: ReportSettings) -> tuple[Path, Report]:
     found = list(drawings(settings, search, ranked, rungs, own))
     rows, named = board(record, ranked, settings.rows), by_choice(search.opened)
     report = Report(
-        search.opened.name,
-        scope(named),
-        readings.state(gone),
-        readings.best_cell(record, gone),
-        searched(named, record.accepted),
-        checklist(named, record, gone, noise, own, search.recorded.algorithm == "Uniform"),
-        gone,
-        rungs,
-        readings.of_rungs(rungs),
-        rows,
-        noise,
-        _next(settings, search),
-        _pictures(found, rows),
-        readings.limits(record, gone, noise),
-        list(fingerprint_lines(search.opened.fingerprint)),
-        settings.name,
+        name=search.opened.name,
+        scope=scope(named),
+        state=readings.state(gone),
+        summary=readings.best_cell(record, gone),
+        facts=searched(named, record.accepted),
+        checklist=checklist(named, record, gone, noise, own, search.recorded.algorithm == "Uniform"),
+        course=gone,
+        rungs=rungs,
+        rungs_reading=readings.of_rungs(rungs),
+        board=rows,
+        noise=noise,
+        next_command=_next(settings, search),
+        pictures=_pictures(found, rows),
+        limits=readings.limits(record, gone, noise),
+        fingerprint=list(fingerprint_lines(search.opened.fingerprint)),
+        folder=settings.name,
     )
     page = folder / "report.html"
     write_text(page, render(report))

@@ -44,7 +44,7 @@ DISK_PATIENCE_S = 3600.0
 """How long a search waits for space on a full disk before it ends."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """One study in ``folder``, from where its journal left it, or from its beginning.
 

@@ -173,13 +173,13 @@ class Life:
         )
         opened = SearchOpened("life", FINGERPRINT, settings, 0.0)
         return Session(
-            FOLDER,
-            Beginning(drawn.plan, opened, "another name", parent=PARENT if drawn.is_fork else None),
-            Training(self.world, partial(self.promises.begun, self.world.process)),
-            workplace,
-            TRACKING,
-            console,  # type: ignore[arg-type]
-            "A life",
+            folder=FOLDER,
+            beginning=Beginning(plan=drawn.plan, opened=opened, cure="another name", parent=PARENT if drawn.is_fork else None),
+            task=Training(self.world, partial(self.promises.begun, self.world.process)),
+            workplace=workplace,
+            tracking=TRACKING,
+            console=console,  # type: ignore[arg-type]
+            title="A life",
             retry_failed=drawn.retries_failed,
             write_results=self._write_results,
         )

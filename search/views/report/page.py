@@ -36,7 +36,7 @@ class Picture:
     reading: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """All that the page says.
 

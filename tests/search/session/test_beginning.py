@@ -25,7 +25,7 @@ BEGUN = {
 def searched_in(folder, changes=(), **options):
     """A whole search that is begun so, its trials evaluated here."""
     opened = SearchOpened(folder.name, BEGUN | dict(changes), {"from": "parent"}, 0.0)
-    beginning = Beginning(plan(6), opened, "another name=...", **options)
+    beginning = Beginning(plan=plan(6), opened=opened, cure="another name=...", **options)
     with Journal(folder / JOURNAL) as journal:
         record, opened = beginning.begin(journal)
         run(Study(journal, record, beginning.plan, opened))
@@ -76,7 +76,8 @@ def test_a_fork_ranks_its_parents_cells_where_their_scoring_code_is_accepted_and
 def test_a_fork_of_cells_none_of_which_is_in_its_space_is_refused(tmp_path):
     searched_in(tmp_path / "parent")
     opened = SearchOpened("child", BEGUN, {"from": "parent"}, 0.0)
-    elsewhere = Beginning(plan(6, space=CellSpace(1, {"pointwise": PointwiseConvs()})), opened, "", parent=tmp_path / "parent")
+    pointwise = plan(6, space=CellSpace(1, {"pointwise": PointwiseConvs()}))
+    elsewhere = Beginning(plan=pointwise, opened=opened, cure="", parent=tmp_path / "parent")
     with (
         Journal(tmp_path / "child" / JOURNAL) as journal,
         pytest.raises(ConfigError, match="none of the 6 finished cells of parent"),

@@ -352,22 +352,22 @@ def test_markup_in_a_cell_and_a_command_is_text():
     page = Page(
         render(
             Report(
-                "",
-                "",
-                "",
-                "",
-                [],
-                [],
-                course(events, record),
-                [],
-                "",
-                board(record, [trial], 20),
-                None,
-                EVIL,
-                {},
-                [],
-                [EVIL],
-                EVIL,
+                name="",
+                scope="",
+                state="",
+                summary="",
+                facts=[],
+                checklist=[],
+                course=course(events, record),
+                rungs=[],
+                rungs_reading="",
+                board=board(record, [trial], 20),
+                noise=None,
+                next_command=EVIL,
+                pictures={},
+                limits=[],
+                fingerprint=[EVIL],
+                folder=EVIL,
             )
         )
     )
