@@ -245,7 +245,7 @@ def test_a_trial_that_no_node_can_hold_is_refused(two_nodes, tmp_path, resources
 
 def test_what_an_earlier_limit_left_is_no_hang_where_there_is_no_limit(tmp_path):
     told = []
-    attempts = SimpleNamespace(is_current=lambda trial, attempt: True, died=lambda trial, reason: told.append(reason))
+    attempts = SimpleNamespace(is_current=lambda trial, attempt: True, retry=lambda trial, reason: told.append(reason))
     cell = SPACE.sample(Random(0))
     study = SimpleNamespace(record=SimpleNamespace(trials={7: SimpleNamespace(cell=cell)}))
     hang_path(tmp_path, cell).write_text("a traceback")
