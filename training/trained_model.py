@@ -40,8 +40,9 @@ class TrainedModel:
         self.whole = CoarseLogits(self.model, auxiliary)
         if settings.sync_batch_norm and workers.size > 1:
             synchronise(self.whole, workers.device)
-        by_channels = settings.gpu.channels_last and workers.device.type == "cuda"
-        self.whole.to(workers.device).to(memory_format=torch.channels_last if by_channels else torch.preserve_format)
+        self.whole.to(workers.device)
+        if settings.gpu.channels_last and workers.device.type == "cuda":
+            self.whole.to(memory_format=torch.channels_last)
         self._averaged = _averaged(self.model, settings)
         if settings.activation_checkpointing:
             recompute_blocks(self.model.encoder)

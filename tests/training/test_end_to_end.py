@@ -148,7 +148,7 @@ def test_a_gpu_has_weights_with_channels_last_before_a_state_is_loaded(device, b
         def device(self):
             return torch.device(device)
 
-    monkeypatch.setattr(CoarseLogits, "to", lambda model, device, **layout: nn.Module.to(model, **layout))
+    monkeypatch.setattr(CoarseLogits, "to", lambda model, *device, **layout: nn.Module.to(model, **layout) if layout else model)
     asked = settings(gpu=GpuSettings(channels_last=by_channels), ema_decay=0.5)
     model = TrainedModel(CELL, INFO, LOCAL, asked, There())
     for part in (model.model, model.scored):
