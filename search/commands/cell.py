@@ -52,7 +52,8 @@ def _draw(settings: CellCommandSettings) -> None:
 
 def _record(cell: CellSpec, settings: CellCommandSettings) -> dict[str, Any]:
     cost = cell_cost(cell, settings.features, settings.filters)
-    return {**asdict(cost), "digest": cell.digest, "cell": cell.to_json()}
+    known = {name: value for name, value in asdict(cost).items() if value is not None}  # of no table, it has no latency
+    return {**known, "digest": cell.digest, "cell": cell.to_json()}
 
 
 def _tell(cell: CellSpec, settings: CellCommandSettings, console: Console, name: str) -> None:

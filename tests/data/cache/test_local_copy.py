@@ -125,7 +125,7 @@ def test_a_finished_copy_of_another_user_is_read_though_nothing_can_be_written_b
     def denied(path, *_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    for writes in ("data.cache.local_copy.Lock", "data.digests.write_text"):
+    for writes in ("data.cache.local_copy.Lock", "data.system.files.write_text"):
         monkeypatch.setattr(writes, denied)
     assert local_copy(cache, tmp_path / "local") == copy
     assert_copies(copy, cache)

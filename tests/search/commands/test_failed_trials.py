@@ -75,7 +75,7 @@ def test_one_of_them_alone_goes_on_to_the_full_budget_and_a_name_that_is_none_is
     cluster(2)
     resumed = dpc(output_dir, "search", *SEARCH, "resume=2")
     assert resumed.returncode == 0, resumed
-    assert "to the full budget goes trial 2" in resumed.stdout
+    assert "trial 2 continues to the full budget" in resumed.stdout
     assert "Without a score" not in resumed.stdout
     assert dpc(output_dir, "search", *SEARCH, "resume=[2]").returncode == 0  # it has it
     refused = dpc(output_dir, "search", *SEARCH, "resume=[9]")
