@@ -232,7 +232,8 @@ def test_a_node_whose_disk_fails_trials_which_go_well_elsewhere_is_left_out(clus
     toy = Toy(tmp_path, broken=f"{small[-6:]}:", error=DISK_ERROR)
     record = search(tmp_path, toy, Resources(cpu=1), trials=12, said=said)
     assert {trial.miou for trial in record.finished} == {0.5}  # and no retry was allowed
-    assert len([visit for visit in visits(tmp_path) if visit.device == toy.broken]) == 2  # it has two places
+    failed = [visit for visit in visits(tmp_path) if visit.device == toy.broken]
+    assert 2 <= len(failed) <= 3  # it has two places, and one may be free again before the second trial goes well elsewhere
     (left_out,) = record.left_out
     assert re.fullmatch(r"node [\d.]+", left_out.device)
     assert said == [f"{left_out.device} is left out: trials failed there and went well elsewhere. OSError: {DISK_ERROR}"]
