@@ -6,17 +6,13 @@ Chen et al. 2018, section 4.1: every cell of a small space, under the proxy task
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from functools import partial
 from statistics import fmean
 
 from rich.console import Console
 
 from data.system.files import write_text
-from models.cost import cell_cost
 from models.pretrained import settle
 from models.spec import CellSpec
-from search.deciding.algorithms.listed import Listed
-from search.deciding.policy import Plan
 from search.deciding.schedulers import NoStopping
 from search.findings.attenuation import attenuation, repeatability, scores_by_seed
 from search.findings.estimates import rank_correlation
@@ -81,30 +77,16 @@ def _session(
         {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
         now_s(),
     )
+    plan = scoring.plan_of(cells, seed, side.space, NoStopping(), scoring.features)
     return Session(
         folder=settings.folder / (f"{name}-{number + 1}" if number else name),
-        beginning=Beginning(
-            plan=_plan(side, scoring, cells, seed), opened=opened, cure="another label=...", accept=side.accept
-        ),
+        beginning=Beginning(plan=plan, opened=opened, cure="another label=...", accept=side.accept),
         task=scoring.task,
         workplace=side.workplace,
         tracking=side.tracking.resolved(side.workplace.output_dir),
         console=console,
         title=f"{name.capitalize()} protocol: {counted(len(cells), 'cell')}, {scoring.rungs[-1]} iterations each, seed {seed}",
         retry_failed=settings.retry_failed,
-    )
-
-
-def _plan(side: Side, scoring: Scoring, cells: Sequence[CellSpec], seed: int) -> Plan:
-    return Plan(
-        side.space,
-        Listed(tuple(cells)),
-        NoStopping(),
-        scoring.rungs,
-        len(cells),
-        seed,
-        cost_of=partial(cell_cost, features=scoring.features, filters=scoring.filters),
-        paired=True,
     )
 
 

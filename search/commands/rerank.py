@@ -3,18 +3,14 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from data.system.files import write_text
-from models.cost import cell_cost
 from models.pretrained import settle
 from models.spec import CellSpec
-from search.deciding.algorithms.listed import Listed
-from search.deciding.policy import Plan
 from search.findings.estimates import mean
 from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import percent, quantity
@@ -105,11 +101,11 @@ def _train(
         recorded,
         now_s(),
     )
+    as_searched = settings.search.features  # so that costs are those of the search
+    plan = scoring.plan_of(cells, seed, settings.space, settings.scheduler, as_searched)
     session = Session(
         folder=folder,
-        beginning=Beginning(
-            plan=_plan(settings, scoring, cells, seed), opened=opened, cure="another label=...", accept=settings.accept
-        ),
+        beginning=Beginning(plan=plan, opened=opened, cure="another label=...", accept=settings.accept),
         task=scoring.task,
         workplace=settings.workplace,
         tracking=settings.tracking.resolved(settings.workplace.output_dir),
@@ -119,20 +115,6 @@ def _train(
     )
     study, dashboard = session.run()
     return study, dashboard, 0 if study.is_complete else session.exit_code(study)
-
-
-def _plan(settings: RerankSettings, scoring: Scoring, cells: Sequence[CellSpec], seed: int) -> Plan:
-    """Costs are as the search counted them."""
-    return Plan(
-        settings.space,
-        Listed(tuple(cells)),
-        settings.scheduler,
-        scoring.rungs,
-        len(cells),
-        seed,
-        cost_of=partial(cell_cost, features=settings.search.features, filters=scoring.filters),
-        paired=True,
-    )
 
 
 def _write(ranking: Ranking, confirmed: Sequence[float], folder: Path, source: str) -> None:

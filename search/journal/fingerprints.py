@@ -31,7 +31,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -
 
     A tuple is the list that it became when it was written down.
     """
-    was, now = (_that_decide(json.loads(json.dumps(tree, default=str))) for tree in (old, new))
+    was, now = (that_decide(json.loads(json.dumps(tree, default=str))) for tree in (old, new))
     changed = sorted(
         (key for key in was.keys() | now.keys() if was.get(key) != now.get(key)),
         key=lambda key: (not key.endswith(".kind"), key),
@@ -40,7 +40,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -
     return ", ".join([*named, *([f"and {len(changed) - most} more"] if len(changed) > most else [])])
 
 
-def _that_decide(settings: Mapping[str, Any]) -> dict[str, Any]:
+def that_decide(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The values by their paths, without those that change no result."""
     values = {path: value for path, value in flat(settings) if (path.partition(".")[2], value) not in _AS_BEFORE}
     values.pop("proxy.eval_batch_size", None)

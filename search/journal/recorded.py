@@ -30,11 +30,11 @@ class Recorded:
     @property
     def algorithm(self) -> str | None:
         """Its class, ``NearBest``, or the function that makes it, ``listed_in``; likewise ``scheduler``."""
-        return _kind(self.known.get("algorithm"))
+        return kind_of(self.known.get("algorithm"))
 
     @property
     def scheduler(self) -> str | None:
-        return _kind(self.known.get("scheduler"))
+        return kind_of(self.known.get("scheduler"))
 
     @property
     def seed(self) -> int | None:
@@ -91,6 +91,7 @@ def space_of(settings: Mapping[str, Any]) -> CellSpace | None:
     return CellSpace(settings["num_branches"], families) if families else None
 
 
-def _kind(settings: Any) -> str | None:
+def kind_of(settings: Any) -> str | None:
+    """The class, or the function, that some settings are built by, without the module that it lies in."""
     kind = settings.get("kind") if isinstance(settings, Mapping) else None
     return str(kind).rpartition(".")[2] if kind else None

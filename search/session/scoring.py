@@ -13,7 +13,11 @@ from data.datasets.contract import search_splits
 from data.folds import folds_digest
 from data.system.errors import UserError
 from models.backbones import build_backbone, weights_digest
-from models.cost import TABLE_1, FeatureShape
+from models.cost import TABLE_1, FeatureShape, cell_cost
+from models.spec import CellSpec
+from search.deciding.algorithms.listed import Listed
+from search.deciding.policy import Plan
+from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
 from search.running.nodes.shared_folders import SharedPath
 from search.running.objective import ObjectiveTask
@@ -45,6 +49,17 @@ class Scoring:
     features: FeatureShape
     filters: int
     fingerprint: Mapping[str, Any]
+
+    def plan_of(
+        self, cells: Sequence[CellSpec], seed: int, space: CellSpace, scheduler: Scheduler, features: FeatureShape
+    ) -> Plan:
+        """Each of ``cells`` once, all trained under ``seed``.
+
+        Args:
+            features: by which their costs are counted.
+        """
+        cost_of = partial(cell_cost, features=features, filters=self.filters)
+        return Plan(space, Listed(tuple(cells)), scheduler, self.rungs, len(cells), seed, cost_of=cost_of, paired=True)
 
 
 def scoring_for(

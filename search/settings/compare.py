@@ -8,13 +8,14 @@ from pathlib import Path
 from search.config import Config
 from search.config_errors import ConfigError
 from search.deciding.space import CellSpace
-from search.journal.fingerprints import differences, flat
+from search.journal.fingerprints import differences, that_decide
 from search.journal.folder import KeptSearch, open_search
 from search.journal.fork import SCORING
+from search.settings.groups import DECIDED
 from search.settings.places import FolderName, OutputFolder
 
-DECIDES = ("space", "algorithm", "scheduler", "budget", "prior", "first", "latency", "deterministic")
-"""Settings that make one way to search, beside those that decide what a score means."""
+WAY = tuple(key for key in DECIDED if key not in (*SCORING, "seed"))
+"""Settings that make one way to search: all that decide but what a score means, and the seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,8 @@ def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSear
     """
     by_settings: dict[str, list[KeptSearch]] = {}
     for search in sorted(searches, key=_seed):
-        decided = dict(flat({group: search.opened.fingerprint.get(group) for group in DECIDES}))
-        by_settings.setdefault(json.dumps(decided, sort_keys=True), []).append(search)
+        way = that_decide({key: search.opened.fingerprint.get(key) for key in WAY})
+        by_settings.setdefault(json.dumps(way, sort_keys=True), []).append(search)
     seeds = {tuple(map(_seed, of_way)) for of_way in by_settings.values()}
     if len(by_settings) > 1 and len(seeds) > 1:
         each = "; ".join(f"{_names(of_way)}: {list(map(_seed, of_way))}" for of_way in by_settings.values())

@@ -251,3 +251,5 @@ def read_trusted(name: str, space: CellSpace, setting: str) -> CellSpec:
 
 DECIDING = ("space", "algorithm", "scheduler", "budget", "proxy", "seed", "deterministic", "window")
 """The settings of ``Deciding`` that a search's fingerprint records; it may go on to more trials."""
+DECIDED = (*DECIDING, "first", "prior", "latency")
+"""All that ``Deciding`` gives to a fingerprint: with what the files hold that some settings name."""

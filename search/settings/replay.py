@@ -10,7 +10,7 @@ from search.config_errors import ConfigError
 from search.deciding.space import CellSpace
 from search.journal.fingerprints import differences
 from search.journal.folder import KeptSearch, open_search
-from search.settings.groups import DECIDING, Deciding
+from search.settings.groups import DECIDED, Deciding
 from search.settings.places import FolderName
 
 
@@ -27,11 +27,7 @@ def read(config: Config) -> ReplaySettings:
     folder = config.value("output_dir", Path).resolve() / config.value("name", FolderName)
     search = open_search(folder, config.build("space", CellSpace).operator_kinds)
     deciding = config.read(Deciding)
-    recorded = {
-        key: search.opened.fingerprint[key]
-        for key in (*DECIDING, "first", "prior", "latency")
-        if key in search.opened.fingerprint
-    }
+    recorded = {key: search.opened.fingerprint[key] for key in DECIDED if key in search.opened.fingerprint}
     if changed := differences(recorded, deciding.fingerprint(config)):
         raise ConfigError(f"name: {search.name} was searched with other settings ({changed}); give those of its dpc search.")
     return config.read(ReplaySettings, search=search, deciding=deciding)

@@ -8,7 +8,7 @@ from typing import Any
 from search.deciding.space import CellSpace
 from search.journal.events import SearchOpened
 from search.journal.fingerprints import flat
-from search.journal.recorded import Recorded
+from search.journal.recorded import Recorded, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ def fingerprint_lines(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parts(settings: Mapping[str, Any]) -> tuple[str, str]:
-    kind = str(settings.get("kind", "")).rpartition(".")[2]
-    return kind, "; ".join(f"{key} {_nested(value)}".rstrip() for key, value in settings.items() if key != "kind")
+    inner = "; ".join(f"{key} {_nested(value)}".rstrip() for key, value in settings.items() if key != "kind")
+    return kind_of(settings) or "", inner
 
 
 def _nested(value: Any) -> str:

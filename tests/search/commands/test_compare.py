@@ -122,6 +122,17 @@ def test_searches_that_decide_otherwise_are_another_way(four, setting):
     assert [(row["algorithm"], row["searches"]) for row in rows[:2]] == [("Uniform", "2"), ("Uniform (other-0)", "2")]
 
 
+def test_a_window_makes_another_way_where_it_decides(four):
+    for name, is_deterministic in {"plain": False, "fixed": True}.items():
+        for window in (4, 8):
+            for seed in (0, 1):
+                searched(four, f"{name}-{window}-{seed}", "uniform", seed, deterministic=is_deterministic, window=window)
+    done = dpc(four, "compare", "names=[fixed-4-0,fixed-4-1,fixed-8-0,fixed-8-1]")
+    assert (done.returncode, "Uniform (fixed-8-0)" in done.stdout) == (0, True), done
+    refused = dpc(four, "compare", "names=[plain-4-0,plain-8-0]")
+    assert "two searches have the same settings and seed" in refused.stderr
+
+
 def test_without_a_score_there_is_nothing_to_compare(four):
     with Journal(four / "empty" / "journal.jsonl") as journal:
         journal.append(SearchOpened("empty", {"algorithm": {"kind": "Uniform"}, "scheduler": {"kind": "None"}}, {}, 0.0))
