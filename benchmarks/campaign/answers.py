@@ -64,11 +64,12 @@ def main() -> None:
         for name, digests in groups.items():
             print(f"| {candidate} | {name} | {_agreement(seeds, whole, digests)} |")
     print("\n| two orders, one seed | rho |\n|---|---|")
-    for first, second in combinations(("today", *CANDIDATES["folds"]), 2):
+    for first, second in combinations(("whole", "today", *CANDIDATES["folds"]), 2):
         pair = [_scores(folder, f"{study}-s0") for study in (first, second)]
         print(f"| {first}, {second} | {_interval(every, pair[:1], pair[1])} |")
-    print("\n| cell | " + " | ".join(CANDIDATES["folds"]) + " |\n|---|" + "---|" * len(SEQUENCES))
-    scores = [_scores(folder, f"{study}-s0") for study in CANDIDATES["folds"]]
+    columns = ("whole", *CANDIDATES["folds"])
+    print("\n| cell | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    scores = [_scores(folder, f"{study}-s0") for study in columns]
     for digest in every:
         print(f"| {digest} | " + " | ".join(f"{100 * one[digest]:.1f}" if digest in one else "" for one in scores) + " |")
 
