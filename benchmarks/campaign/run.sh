@@ -40,14 +40,14 @@ again() { # COMMAND...: up to three times, for Ray does not always start on a bu
 }
 is_done() { [ -f "$1" ] && grep -q '"search_closed"' "$1"; }
 
-for seed in 0 1; do whole "whole-s$seed" "$seed" training.eval_every=100; done
-for seed in 0 1; do
-    for held in 0001TP 0016E5 0006R0; do study "one-$held-s$seed" "dataset.holdout_sequence=$held" "seed=$seed"; done
-done
 small=(training.train_split=search_train training.val_split=search_val training.iterations=150 training.eval_every=50
     training.height_px=241 training.width_px=321)
 for seed in 0 1; do
+    whole "whole-s$seed" "$seed" training.eval_every=100
+    for held in 0001TP 0016E5 0006R0; do study "one-$held-s$seed" "dataset.holdout_sequence=$held" "seed=$seed"; done
     whole "small-s$seed" "$seed" "${small[@]}"
+done
+for seed in 0 1; do
     for held in 0001TP 0016E5 0006R0; do
         tuned=$OUT/tuned-$held/retrain-ff8390a071b311fc/model.safetensors
         [ -f "$tuned" ] || again .venv/bin/dpc retrain experiment=camvid cell=aspp seed=0 "name=tuned-$held" "dataset.root=$DATA" "output_dir=$OUT" \
