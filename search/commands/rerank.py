@@ -68,7 +68,7 @@ def _rank_again(settings: RerankSettings) -> int:
         study, dashboard, code = _train(settings, scoring, [winner], seed, place, title, console)
         if not study.is_complete:
             return code
-        confirmed += [trial.miou for trial in study.record.finished if trial.miou is not None]
+        confirmed += [trial.score for trial in study.record.scored()]
     _write(ranking, confirmed, folder, source)
     from search.session.report import write_report
 

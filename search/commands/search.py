@@ -90,7 +90,7 @@ def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Se
     """The leaderboard, where things lie, and what to run next."""
     console.print()
     best, failed = study.record.best, failures([study.record])
-    if best is None or best.miou is None:
+    if best is None:
         if failed:
             console.print(f"No cell has a score: {failed}.", soft_wrap=True, markup=False)
         return
@@ -117,7 +117,7 @@ def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Se
 
 def _spread(record: SearchRecord) -> str:
     """Best and median of the trials that ran their full budget, which alone are comparable; and how early scores fared."""
-    mious = [trial.miou for trial in record.completed() if trial.miou is not None]
+    mious = [trial.score for trial in record.completed()]
     if not mious:
         return ""
     lines = [f"mIoU of the {len(mious)} completed: best {percent(max(mious))} (selected on), median {percent(median(mious))}"]

@@ -99,7 +99,7 @@ def _as_json(search: Followed) -> dict[str, Any]:
         "planned": went.planned,
         "ended": {str(status): count for status, count in went.ends.items() if count},
         "under_way": [
-            {"trial": trial.proposed.trial, "digest": trial.cell.digest, "rung": len(trial.rungs), "miou": trial.miou}
+            {"trial": trial.number, "digest": trial.cell.digest, "rung": len(trial.rungs), "miou": trial.miou}
             for trial in record.running
         ],
         "trial_s": went.trial_s,

@@ -25,6 +25,11 @@ class Status(StrEnum):
     FAILED = "failed"
     """It could not be evaluated. It has no score."""
 
+    @property
+    def has_score(self) -> bool:
+        """Whether the score of its last rung counts."""
+        return self in (Status.COMPLETED, Status.STOPPED)
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -51,13 +56,18 @@ class Evaluation:
     def __post_init__(self) -> None:
         if any(not (math.isfinite(miou) and 0 <= miou <= 1) for miou in self.mious):
             raise ValueError(f"Evaluation: mious must be from 0 to 1, got {list(self.mious)}.")
-        if self.mious and self.status in (Status.DIVERGED, Status.FAILED):
+        if self.mious and not self.status.has_score:
             raise ValueError(f"Evaluation: a {self.status} trial has no score, got mious {list(self.mious)}.")
 
     @property
     def miou(self) -> float | None:
         """At the last rung; None where the trial has no score."""
         return self.mious[-1] if self.mious else None
+
+    @property
+    def score(self) -> float:
+        """``miou``, of one that is known to have it."""
+        return self.mious[-1]
 
 
 def ranked(evaluations: Iterable[Evaluation]) -> list[Evaluation]:

@@ -37,5 +37,5 @@ def anytime(events: Sequence[Event]) -> Anytime:
         if isinstance(event, TrialEnded):
             spent_s += event.elapsed_s
             hours.append(spent_s / 3600)
-            found.append((record.best.miou if record.best else None) or 0.0)
+            found.append(record.best.score if record.best else 0.0)
     return Anytime(hours, found)

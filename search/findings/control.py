@@ -51,10 +51,10 @@ def control(record: SearchRecord, space: CellSpace, near_best: float, seed: int)
     }
     drawn = [trial for number, trial in record.trials.items() if not trial.source and number not in record.repeats]
     own = [trial for trial in drawn if trial.cell.digest not in chosen]
-    scored = [trial for trial in own if trial.rungs and trial.miou is not None]
+    scored = [trial for trial in own if trial.miou is not None]
     rung = fair_rung(scored)
     reached = [trial for trial in scored if len(trial.rungs) >= rung]
-    is_uniform = {trial.proposed.trial: _is_uniform(trial, space, near_best, seed) for trial in reached}
+    is_uniform = {trial.number: _is_uniform(trial, space, near_best, seed) for trial in reached}
     uniform, mutants = (_scores(reached, rung, is_uniform, kind) for kind in (True, False))
     if min(len(uniform), len(mutants)) < FEWEST:
         return None
@@ -72,7 +72,7 @@ def _is_uniform(trial: TrialRecord, space: CellSpace, near_best: float, seed: in
 
     Before anything is known it draws no lot. A uniform sample that followed a mutant which was refused is not recognised.
     """
-    proposal, cell = proposal_seed(seed, trial.proposed.trial), trial.cell
+    proposal, cell = proposal_seed(seed, trial.number), trial.cell
     if space.sample(Random(proposal)).digest == cell.digest:
         return True
     rng = Random(proposal)
@@ -85,4 +85,4 @@ def _is_uniform(trial: TrialRecord, space: CellSpace, near_best: float, seed: in
 
 
 def _scores(trials: Sequence[TrialRecord], rung: int, is_uniform: dict[int, bool], kind: bool) -> list[float]:
-    return [trial.rungs[rung - 1].miou for trial in trials if is_uniform[trial.proposed.trial] == kind]
+    return [trial.rungs[rung - 1].miou for trial in trials if is_uniform[trial.number] == kind]

@@ -60,9 +60,9 @@ def ancestry(record: SearchRecord) -> Sequence[TrialRecord]:
 
 def differences(line: Sequence[TrialRecord]) -> Mapping[int, frozenset[int]]:
     """By trial, the branches that the cell before it in the line has; of the first none are."""
-    kept = {line[0].proposed.trial: frozenset[int]()} if line else {}
+    kept = {line[0].number: frozenset[int]()} if line else {}
     for elder, trial in pairwise(line):
-        kept[trial.proposed.trial] = shared_branches(trial.cell, elder.cell)[0]
+        kept[trial.number] = shared_branches(trial.cell, elder.cell)[0]
     return kept
 
 

@@ -33,13 +33,13 @@ def _rows(record: SearchRecord, noise: SearchNoise | None) -> list[dict[str, Any
             "digest": trial.cell.digest,
             "miou": trial.miou,
             "expected": noise.of(trial) if noise else None,
-            "params": trial.proposed.params,
-            "madds": trial.proposed.madds,
+            "params": trial.params,
+            "madds": trial.madds,
             "status": str(trial.status),
             "rung": len(trial.rungs),
             "seconds": trial.elapsed_s,
             "cell": trial.cell,
-            **({"latency_ms": trial.proposed.latency_ms} if timed else {}),
+            **({"latency_ms": trial.latency_ms} if timed else {}),
         }
         for rank, trial in enumerate(record.ranked(), start=1)
     ]
@@ -47,7 +47,7 @@ def _rows(record: SearchRecord, noise: SearchNoise | None) -> list[dict[str, Any
 
 def is_timed(record: SearchRecord) -> bool:
     """Whether the search looks up how long its cells take."""
-    return any(trial.proposed.latency_ms is not None for trial in record.finished)
+    return any(trial.latency_ms is not None for trial in record.finished)
 
 
 def write_leaderboard(record: SearchRecord, folder: Path) -> None:
@@ -64,7 +64,7 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
         writer.writerow({**row, **scores, "seconds": f"{row['seconds']:.1f}", "cell": cell})
     write_text(folder / "leaderboard.csv", text.getvalue())
     best = record.best
-    if best is not None and best.miou is not None:
+    if best is not None:
         write_text(folder / "best.json", json.dumps(_best(best, noise), indent=2) + "\n")
 
 
@@ -80,9 +80,9 @@ def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
             str(rank),
             percent(trial.miou),
             *([percent(noise.of(trial))] if noise else []),
-            quantity(trial.proposed.params),
-            quantity(trial.proposed.madds),
-            *([f"{trial.proposed.latency_ms or 0:.3g}"] if timed else []),
+            quantity(trial.params),
+            quantity(trial.madds),
+            *([f"{trial.latency_ms or 0:.3g}"] if timed else []),
             str(len(trial.rungs)),
             trial.status,
             trial.cell.digest,
@@ -115,14 +115,14 @@ def ordinal(number: int) -> str:
 
 
 def _best(trial: TrialRecord, noise: SearchNoise | None) -> dict[str, object]:
-    expected = noise.expected.get(trial.proposed.trial) if noise else None
+    expected = noise.expected.get(trial.number) if noise else None
     return {
-        "trial": trial.proposed.trial,
+        "trial": trial.number,
         "digest": trial.cell.digest,
         "miou": trial.miou,
         **({"expected_miou": expected.value, "expected_95": [expected.low, expected.high]} if expected else {}),
         "rung": len(trial.rungs),
-        "params": trial.proposed.params,
-        "madds": trial.proposed.madds,
+        "params": trial.params,
+        "madds": trial.madds,
         "cell": trial.cell.to_json(),
     }

@@ -43,12 +43,12 @@ class SearchNoise:
 
     def of(self, trial: TrialRecord) -> float | None:
         """What a cell is expected to score under a fresh seed; None where it has no score at the last rung."""
-        found = self.expected.get(trial.proposed.trial)
+        found = self.expected.get(trial.number)
         return found.value if found else None
 
     def text(self) -> str:
         """All of it, in words."""
-        expected, found = self.expected[self.best.proposed.trial], self.best.miou
+        expected, found = self.expected[self.best.number], self.best.miou
         assert found is not None
         others = f"{len(self.rivals)} other cells are" if len(self.rivals) != 1 else "1 other cell is"
         return (
@@ -62,13 +62,13 @@ class SearchNoise:
 def search_noise(record: SearchRecord) -> SearchNoise | None:
     """None while fewer than ``FEWEST`` cells were scored twice, or where no score differed."""
     completed = record.completed()
-    scores = {trial.proposed.trial: [trial.miou] for trial in completed if trial.miou is not None}
+    scores = {trial.number: [trial.score] for trial in completed}
     for again in record.repeats.values():
-        if again.status == Status.COMPLETED and again.miou is not None and again.proposed.repeats in scores:
-            scores[again.proposed.repeats].append(again.miou)
+        if again.status == Status.COMPLETED and again.proposed.repeats in scores:
+            scores[again.proposed.repeats].append(again.score)
     repeated = [group for group in scores.values() if len(group) > 1]
     sd = within_sd(repeated)
-    if len(repeated) < FEWEST or not sd or len({trial.miou for trial in completed}) < 2:
+    if len(repeated) < FEWEST or not sd or len({trial.score for trial in completed}) < 2:
         return None
     noise = Noise(sd, sum(len(group) - 1 for group in repeated))
     shrunk = Shrunk([fmean(group) for group in scores.values()], [len(group) for group in scores.values()], noise)

@@ -48,8 +48,8 @@ def signature(record: SearchRecord, landmarks: Sequence[Landmark] = ()) -> Signa
     noise, repeated = search_noise(record), dict[int, list[float]]()
     for again in record.repeats.values():
         first = again.proposed.repeats
-        if first is not None and again.status == Status.COMPLETED and again.miou is not None:
-            repeated.setdefault(first, []).append(again.miou)
-    expected = {trial.proposed.trial: noise.expected[trial.proposed.trial] for trial in front} if noise else {}
+        if first is not None and again.status == Status.COMPLETED:
+            repeated.setdefault(first, []).append(again.score)
+    expected = {trial.number: noise.expected[trial.number] for trial in front} if noise else {}
     stopped = [trial for trial in scored if trial.status == Status.STOPPED]
     return Signature(completed, stopped, front, expected, repeated, landmarks, record.scored_on)

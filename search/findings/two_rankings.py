@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from models.spec import CellSpec
+from search.deciding.outcomes import Status
 from search.findings.estimates import RankCorrelation, points, rank_correlation, tukeys_difference
 from search.findings.shrinkage import Noise
 from search.journal.record import SearchRecord, TrialRecord
@@ -45,6 +46,11 @@ class Reranked:
     def miou(self) -> float | None:
         """Mean over the seeds; None where no trial completed."""
         return fmean(self.by_seed.values()) if self.by_seed else None
+
+    @property
+    def score(self) -> float:
+        """``miou``, of one that is known to have it."""
+        return fmean(self.by_seed.values())
 
     @property
     def sd(self) -> float | None:
@@ -86,7 +92,7 @@ class Ranking:
         """Standard deviation of the cells' worth: of their means, less what noise adds; 0 where noise explains it all."""
         if self.noise is None:
             return None
-        variance = stdev(row.miou or 0.0 for row in self.compared) ** 2
+        variance = stdev(row.score for row in self.compared) ** 2
         return sqrt(max(variance - self.noise.sd**2 / len(self.seeds), 0.0))
 
     @cached_property
@@ -95,7 +101,7 @@ class Ranking:
 
         Efron and Morris (1975), the estimator of James and Stein for four cells or more.
         """
-        means = [row.miou or 0.0 for row in self.compared]
+        means = [row.score for row in self.compared]
         if self.noise is None or len(means) < 4:
             return [None] * len(means)
         centre = fmean(means)
@@ -109,8 +115,8 @@ class Ranking:
         if self.noise is None:
             return self.compared[1:]
         honest = tukeys_difference(self.noise.sd, self.noise.degrees, len(self.compared), len(self.seeds))
-        first = self.compared[0].miou or 0.0
-        return [row for row in self.compared[1:] if first - (row.miou or 0.0) < honest]
+        first = self.compared[0].score
+        return [row for row in self.compared[1:] if first - row.score < honest]
 
     def chance(self, seeds: int) -> float | None:
         """The probability that so many seeds of as many cells put the best one first, by the measured noise."""
@@ -137,10 +143,10 @@ class Ranking:
             noise = self.noise.estimate.text(points)
             said.append(f"Standard deviation of one training: {noise} points; of the cells' worth: {_worth(self)}.")
         expected = self.shrunk[0]
-        if expected is not None and best.miou is not None:
+        if expected is not None:
             said.append(
                 f"The first is the best of {len(self.compared)} means, which flatters it by about "
-                f"{points(best.miou - expected)} points: {points(expected)} % is to be expected (shrunk mean)."
+                f"{points(best.score - expected)} points: {points(expected)} % is to be expected (shrunk mean)."
             )
         if self.others:
             lacking = ", ".join(f"{row.cell.digest[:8]} ({len(row.by_seed)} completed)" for row in self.others)
@@ -161,23 +167,22 @@ def reranked(chosen: Sequence[tuple[int, TrialRecord]], seeds: Sequence[SearchRe
     for rank, trial in chosen:
         digest = trial.cell.digest
         by_seed = {
-            seed: again.miou
+            seed: again.score
             for seed, record in enumerate(seeds)
             for again in record.finished
-            if again.cell.digest == digest and again.status == "completed" and again.miou is not None
+            if again.cell.digest == digest and again.status == Status.COMPLETED
         }
-        assert trial.miou is not None
-        rows.append(Reranked(trial.cell, rank, trial.miou, trial.proposed.params, trial.proposed.madds, by_seed))
+        rows.append(Reranked(trial.cell, rank, trial.score, trial.params, trial.madds, by_seed))
     most = max((row.by_seed for row in rows), key=len, default={})
     compared = [row for row in rows if row.by_seed and row.by_seed.keys() == most.keys()]
     others = [row for row in rows if row not in compared]
-    by_mean = sorted(compared, key=lambda row: (-(row.miou or 0.0), row.proxy_rank))
+    by_mean = sorted(compared, key=lambda row: (-row.score, row.proxy_rank))
     return Ranking(by_mean, sorted(others, key=lambda row: (-len(row.by_seed), row.proxy_rank)), sorted(most))
 
 
 def proxy_correlation(ranking: Ranking) -> RankCorrelation | None:
     """Between proxy scores and those of the longer training, of the cells that are compared."""
-    return rank_correlation([row.proxy_miou for row in ranking.compared], [row.miou or 0.0 for row in ranking.compared])
+    return rank_correlation([row.proxy_miou for row in ranking.compared], [row.score for row in ranking.compared])
 
 
 def as_csv(ranking: Ranking) -> str:

@@ -66,7 +66,7 @@ def _glance(journal: Path) -> Glance | None:
                     planned, is_complete = body["settings"].get("trials", planned), False
                 case "cell_proposed":
                     repeats.add(body["trial"])
-                case "trial_inherited" if body["is_comparable"] and body["status"] in (Status.COMPLETED, Status.STOPPED):
+                case "trial_inherited" if body["is_comparable"] and Status(body["status"]).has_score:
                     inherited[body["trial"]] = [miou for _, miou, _, _ in body["rungs"]]
                 case "rung_reached":
                     mious[body["trial"]].append(body["miou"])
@@ -84,14 +84,14 @@ def _glance(journal: Path) -> Glance | None:
     if not lines or not last_s:
         return None
     own = {trial: end for trial, (end, _) in ends.items() if trial not in repeats}
-    scored = inherited | {trial: mious[trial] for trial, end in own.items() if end in (Status.COMPLETED, Status.STOPPED)}
+    scored = inherited | {trial: mious[trial] for trial, end in own.items() if end.has_score}
     count = Counter(own.values())
     return Glance(
         journal.parent.name,
         state(is_held(journal.with_suffix(".lock")), is_complete),
         planned,
         len(own),
-        count[Status.FAILED] + count[Status.DIVERGED],
+        sum(number for end, number in count.items() if not end.has_score),
         _best(scored),
         sum(elapsed_s for _, elapsed_s in ends.values()),
         last_s,

@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from models.spec import CellSpec
 from search.deciding.outcomes import Evaluation, Finished, Status
@@ -47,17 +47,39 @@ class TrialRecord:
     ended_at: int = 0
 
     @property
+    def number(self) -> int:
+        return self.proposed.trial
+
+    @property
     def cell(self) -> CellSpec:
         return self.proposed.cell
 
     @property
+    def params(self) -> int:
+        return self.proposed.params
+
+    @property
+    def madds(self) -> int:
+        return self.proposed.madds
+
+    @property
+    def latency_ms(self) -> float | None:
+        return self.proposed.latency_ms
+
+    @property
     def miou(self) -> float | None:
         """At the last rung; None before the first one and where the trial has no score."""
-        has_score = self.rungs and (self.ended is None or self.ended.status in (Status.COMPLETED, Status.STOPPED))
+        has_score = self.rungs and (self.ended is None or self.ended.status.has_score)
         return self.rungs[-1].miou if has_score else None
 
     @property
-    def status(self) -> str:
+    def score(self) -> float:
+        """``miou``, of one that is known to have it."""
+        assert self.miou is not None
+        return self.miou
+
+    @property
+    def status(self) -> Status | Literal["running"]:
         return self.ended.status if self.ended else "running"
 
     @property
@@ -71,16 +93,15 @@ class TrialRecord:
         """The finished trial as algorithms see it."""
         assert self.ended is not None
         mious = tuple(rung.miou for rung in self.rungs) if self.miou is not None else ()
-        proposed = self.proposed
         return Evaluation(
-            proposed.trial,
+            self.number,
             self.cell,
             self.ended.status,
             mious,
-            proposed.params,
-            proposed.madds,
-            self.is_comparable,
-            proposed.latency_ms,
+            params=self.params,
+            madds=self.madds,
+            is_comparable=self.is_comparable,
+            latency_ms=self.latency_ms,
         )
 
 
@@ -167,7 +188,7 @@ class SearchRecord:
     @property
     def failed(self) -> list[int]:
         """The numbers of those that failed: they may be tried again."""
-        return [trial.proposed.trial for trial in self.finished if trial.status == Status.FAILED]
+        return [trial.number for trial in self.finished if trial.status == Status.FAILED]
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
@@ -224,7 +245,8 @@ class SearchRecord:
 
     def _reopen(self, event: TrialsReopened) -> None:
         for trial in (self.trials[number] for number in event.trials):
-            self.ends[Status(trial.status)] -= 1
+            assert trial.ended is not None
+            self.ends[trial.ended.status] -= 1
             trial.ended, trial.trains_through = None, trial.trains_through or event.to_full_budget
         self._ranked, self.closed = Finished(), None
         for trial in self.finished:

@@ -30,8 +30,8 @@ def replay(events: Iterable[Event], plan: Plan) -> Replayed:
         if isinstance(event, CellProposed) and event.repeats is not None:
             proposals += 1
             again = next_repeat(record, plan.seed)
-            if again is None or again.proposed.trial != event.repeats:
-                now = f"trial {again.proposed.trial}" if again else "none"
+            if again is None or again.number != event.repeats:
+                now = f"trial {again.number}" if again else "none"
                 differences.append(f"trial {event.trial}: repeated trial {event.repeats}, now {now}")
         elif isinstance(event, CellProposed):
             proposals += 1

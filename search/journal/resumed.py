@@ -18,11 +18,11 @@ def to_resume(record: SearchRecord, names: Sequence[int | str]) -> list[int]:
     """
     trials = [_named(record, str(name)) for name in names]
     ended = [trial for trial in trials if trial.status in (Status.STOPPED, Status.FAILED)]
-    return list(dict.fromkeys(trial.proposed.trial for trial in ended))
+    return list(dict.fromkeys(trial.number for trial in ended))
 
 
 def _named(record: SearchRecord, name: str) -> TrialRecord:
-    of_cell = [trial for trial in record.trials.values() if name in (trial.cell.digest, str(trial.proposed.trial))]
+    of_cell = [trial for trial in record.trials.values() if name in (trial.cell.digest, str(trial.number))]
     found = [trial for trial in of_cell if trial.proposed.repeats is None]
     if not found:
         why = "scores another one's cell again, and trains through" if of_cell else "there is none"

@@ -216,7 +216,7 @@ class Study:
         chosen = next_repeat(self.record, self.plan.seed) if self.record.num_ended == self.record.num_proposed else None
         if chosen is None:
             return None
-        return self._propose(chosen.cell, repeat_seed(self.plan.seed, chosen.cell), chosen.proposed.trial)
+        return self._propose(chosen.cell, repeat_seed(self.plan.seed, chosen.cell), chosen.number)
 
     def _propose(self, cell: CellSpec, seed: int, repeats: int | None = None) -> CellProposed:
         cost = self.plan.cost_of(cell)

@@ -44,4 +44,4 @@ def _tell_all(policy: Policy, trial: TrialRecord) -> None:
 
 def _tell_score(policy: Policy, trial: TrialRecord, rung: int) -> None:
     reached = trial.rungs[:rung]
-    policy.score(trial.proposed.trial, [each.iteration for each in reached], [each.miou for each in reached])
+    policy.score(trial.number, [each.iteration for each in reached], [each.miou for each in reached])

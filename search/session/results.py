@@ -14,6 +14,6 @@ def write_results(record: SearchRecord, settings: ReportSettings) -> None:
     write_leaderboard(record, folder)
     draw_progress(record, folder / "progress.png", record.opened.name if record.opened else "")
     best = record.best
-    if best is not None and best.miou is not None:
+    if best is not None:
         draw_cell(best.cell, folder / "best_cell.png", f"{best.cell.digest}: {percent(best.miou)} mIoU")
     write_report(settings)

@@ -174,7 +174,7 @@ def simulate(
 
 def _reranked(table: Table, record: SearchRecord, seed: int, reranking: Reranking) -> tuple[float | None, float]:
     """Quality of the cell with the best mean score under further seeds, and the hours of workers that these took."""
-    best = [trial.cell for trial in record.ranked()[: reranking.top] if trial.miou is not None]
+    best = [trial.cell for trial in record.scored()[: reranking.top]]
     if not best:
         return None, 0.0
     means, took_s = [], 0.0

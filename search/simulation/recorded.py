@@ -51,8 +51,8 @@ class RecordedTable:
         """All cells of a journal that ``allows`` lets through, with what the search scored twice."""
         trials: dict[str, list[TrialRecord]] = defaultdict(list)
         record = SearchRecord(events)
-        for trial in [*record.ranked(), *record.repeats.values()]:
-            if trial.status == Status.COMPLETED and trial.miou is not None and allows(trial.cell):
+        for trial in [*record.completed(), *record.repeats.values()]:
+            if trial.status == Status.COMPLETED and allows(trial.cell):
                 trials[trial.cell.digest].append(trial)
         return cls(trials)
 

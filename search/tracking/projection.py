@@ -134,5 +134,4 @@ class Projection:
             if isinstance(event, TrialsReopened):
                 self._untold.update(event.trials)
             if isinstance(event, TrialEnded) and event.trial not in self.record.repeats:
-                best = self.record.best
-                self._ends.append(SearchPoint(event.time_s, best if best is not None and best.miou is not None else None))
+                self._ends.append(SearchPoint(event.time_s, self.record.best))

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from models.spec import CellSpec
-from search.deciding.outcomes import Status
 from search.findings.leaderboard import percent, quantity
 from search.journal.events import RungReached, SearchOpened
 from search.journal.record import SearchRecord, TrialRecord
@@ -81,7 +80,7 @@ class SearchRuns:
 
     def tell_trial(self, trial: TrialRecord) -> None:
         """Write what is new of ``trial``."""
-        number, ended = trial.proposed.trial, trial.ended
+        number, ended = trial.number, trial.ended
         is_other_cell = self._cells.pop(number, cell_tag(trial.cell)[CELL_TAG]) != cell_tag(trial.cell)[CELL_TAG]
         if is_other_cell or (number in self._scored and trial.ended and trial.miou is None):
             self._forget(number)
@@ -97,7 +96,7 @@ class SearchRuns:
         if told < 0:
             proposed = trial.proposed
             params = {"trial": str(number), "seed": str(proposed.seed)} | cell_params(trial.cell)
-            costs = {"params": proposed.params, "madds": proposed.madds, "rung": 0}
+            costs = {"params": trial.params, "madds": trial.madds, "rung": 0}
             points.insert(0, Point(proposed.time_s, 0, costs))
         if ended:
             score = {} if trial.miou is None else {"final_miou_percent": percentage(trial.miou)}
@@ -107,8 +106,7 @@ class SearchRuns:
         self._tracker.log(run_id, params, points, tags)
         self._rungs_told[number] = len(trial.rungs)
         if ended:
-            has_score = ended.status in (Status.COMPLETED, Status.STOPPED)
-            self._tracker.end(run_id, "FINISHED" if has_score else "FAILED", ended.time_s)
+            self._tracker.end(run_id, "FINISHED" if ended.status.has_score else "FAILED", ended.time_s)
             self._ended_s[number] = ended.time_s
             if trial.miou is not None:
                 self._scored.add(number)
@@ -116,11 +114,11 @@ class SearchRuns:
     def show_end_of(self, trial: TrialRecord) -> bool:
         """Whether the tracker has the trial's end: the latest, where it was tried again."""
         ended = trial.ended
-        return ended is not None and abs(self._ended_s.get(trial.proposed.trial, -1.0) - ended.time_s) < CLOCK_S
+        return ended is not None and abs(self._ended_s.get(trial.number, -1.0) - ended.time_s) < CLOCK_S
 
     def moved(self, record: SearchRecord) -> Sequence[tuple[int, int]]:
         """Trials whose run shows another rank than theirs, and that rank. Below the first places none is shown."""
-        ranks = {trial.proposed.trial: rank for rank, trial in enumerate(record.ranked(), start=1)}
+        ranks = {trial.number: rank for rank, trial in enumerate(record.ranked(), start=1)}
         shown = RANKED if record.closed else RANKED_AS_IT_GOES
         return [
             (trial, rank)
@@ -140,8 +138,7 @@ class SearchRuns:
         """Write what is new of the search itself."""
         points = []
         for finished, end in enumerate(ends[self._ends_told :], start=self._ends_told + 1):
-            best_miou = end.best.miou if end.best else None
-            values = {} if best_miou is None else {"best_miou_percent": percentage(best_miou)}
+            values = {"best_miou_percent": percentage(end.best.score)} if end.best else {}
             points.append(Point(end.time_s, finished, values | {"trials_finished": finished}))
         tags = {"status": "complete" if record.closed else "running"}
         tags |= {key: str(record.settings[key]) for key in RENEWED if key in record.settings}
@@ -159,20 +156,19 @@ class SearchRuns:
 
     def describe(self, record: SearchRecord) -> None:
         """A table that the dashboard shows on the run's page."""
-        best = [trial for trial in record.ranked()[:DESCRIBED] if trial.miou is not None]
         rows = [
-            f"| {rank} | {percent(trial.miou)} | {len(trial.rungs)} | {quantity(trial.proposed.params)} | "
-            f"{quantity(trial.proposed.madds)} | {_trial_name(trial)} | {trial.cell} |"
-            for rank, trial in enumerate(best, start=1)
+            f"| {rank} | {percent(trial.miou)} | {len(trial.rungs)} | {quantity(trial.params)} | "
+            f"{quantity(trial.madds)} | {_trial_name(trial)} | {trial.cell} |"
+            for rank, trial in enumerate(record.scored()[:DESCRIBED], start=1)
         ]
         head = "| rank | mIoU, % | rung | params | multiply-adds | run | cell |\n|---|---|---|---|---|---|---|"
         self._tracker.log(self._search_run, tags={"mlflow.note.content": "\n".join([head, *rows])})
 
     def draw(self, record: SearchRecord, draw: Callable[[CellSpec, Path], None]) -> None:
         """Put a picture of its cell into the run of each of the best that has none yet."""
-        for trial in record.ranked()[:DESCRIBED]:
-            number = trial.proposed.trial
-            if trial.miou is not None and number not in self._drawn:
+        for trial in record.scored()[:DESCRIBED]:
+            number = trial.number
+            if number not in self._drawn:
                 with TemporaryDirectory() as folder:
                     draw(trial.cell, Path(folder) / PICTURE)
                     self._tracker.client.log_artifact(self._trials[number], f"{folder}/{PICTURE}")
@@ -226,7 +222,7 @@ class SearchRuns:
         return self._tracker.create(self._opened.name, self._opened.time_s, tags)
 
     def _create_trial(self, trial: TrialRecord) -> str:
-        number = trial.proposed.trial
+        number = trial.number
         stage = self._opened.settings.get("stage", "proxy") if trial.is_comparable else "history"
         if trial.proposed.repeats is not None:
             stage = "repeat"
@@ -249,7 +245,7 @@ def _is_in_other_unit(metrics: Mapping[str, float]) -> bool:
 
 def _trial_name(trial: TrialRecord) -> str:
     """Sorts by trial number, e.g. ``#0012 5f3a9c01``."""
-    return f"#{trial.proposed.trial:04d} {trial.cell.digest[:8]}"
+    return f"#{trial.number:04d} {trial.cell.digest[:8]}"
 
 
 def short_digest(value: object) -> str:

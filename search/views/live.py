@@ -21,7 +21,6 @@ from search.views.notebook import NotebookTable
 from search.views.pace import Pace
 
 LINE_EVERY_S = 10.0
-WITHOUT_SCORE = (Status.FAILED, Status.DIVERGED)
 
 
 class SearchDisplay:
@@ -42,7 +41,7 @@ class SearchDisplay:
         self._console, self._lines = console, lines
         self._started_s = self._printed_s = time.monotonic()
         self._pace, self._is_over = Pace(), False
-        failures = [trial.ended for trial in record.finished if trial.ended and trial.status in WITHOUT_SCORE]
+        failures = [trial.ended for trial in record.finished if trial.ended and not trial.ended.status.has_score]
         self._failure = max(failures, key=lambda end: end.time_s, default=None)
         self._notebook = NotebookTable(self) if console.is_jupyter else None
         self._live = Live(get_renderable=lambda: self, console=console, refresh_per_second=2, transient=True)
@@ -62,7 +61,7 @@ class SearchDisplay:
         now_s = time.monotonic()
         if isinstance(event, TrialEnded):
             self._pace.end(event.trial, now_s)
-            self._failure = event if event.status in WITHOUT_SCORE else self._failure
+            self._failure = self._failure if event.status.has_score else event
         self._show_in_notebook()
         is_last = isinstance(event, TrialEnded) and self._record.num_ended == self._planned
         if not (self._console.is_terminal or self._notebook) and (is_last or now_s - self._printed_s >= LINE_EVERY_S):
@@ -107,7 +106,7 @@ class SearchDisplay:
         )
         facts = ({"ended": self._ends} if self._ends else {}) | self._facts(now_s)
         best = record.best
-        if best is not None and best.miou is not None:
+        if best is not None:
             facts["best cell"] = str(best.cell)
         return Group(top, facts_table(facts))
 
@@ -148,8 +147,8 @@ class SearchDisplay:
         if record.left_out:
             facts["left out"] = ", ".join(event.device for event in record.left_out)
         best = record.best
-        if best is not None and best.miou is not None:
-            costs = f"{quantity(best.proposed.params)} params, {quantity(best.proposed.madds)} madds"
+        if best is not None:
+            costs = f"{quantity(best.params)} params, {quantity(best.madds)} madds"
             facts["best"] = f"{percent(best.miou)} mIoU at rung {len(best.rungs)}, {costs}"
         speed, to_begin = self._pace.per_hour(now_s), self._planned + self._repeats - record.num_ended - done - running
         left_s = self._pace.left_s(max(to_begin, 0), now_s)
@@ -167,7 +166,7 @@ def how_ended(record: SearchRecord) -> str:
 def running_row(trial: TrialRecord, rungs: int) -> tuple[str, ...]:
     """Of a trial that runs: number, cell, rung, last score."""
     score = percent(trial.rungs[-1].miou) if trial.rungs else "-"
-    return f"#{trial.proposed.trial:04d}", trial.cell.digest[:8], f"rung {len(trial.rungs)}/{rungs}", score
+    return f"#{trial.number:04d}", trial.cell.digest[:8], f"rung {len(trial.rungs)}/{rungs}", score
 
 
 def facts_table(facts: Mapping[str, str]) -> Table:

@@ -19,7 +19,7 @@ def standing(record: SearchRecord, course: Course, state: str, rows: int) -> lis
     """Lines and tables, from what matters most: counts, leaderboard, what has no score and why, what is under way."""
     parts: list[str | Table] = [_headline(record, course, state)]
     best = record.best
-    if best is not None and best.miou is not None:
+    if best is not None:
         parts += ["", leaderboard_table(record, rows), f"\nBest cell: {best.cell}"]
         if noise := search_noise(record):
             parts.append(noise.text())

@@ -122,12 +122,12 @@ class Promises:
             return
         trial = next(trial for trial in reversed(self._record.trials.values()) if trial.cell == cell)
         if trial.ended:
-            self.world.fail(f"trial {trial.proposed.trial} has ended, and is trained again")
-        if any(isinstance(event, TrialsReopened) and trial.proposed.trial in event.trials for event in self._told):
+            self.world.fail(f"trial {trial.number} has ended, and is trained again")
+        if any(isinstance(event, TrialsReopened) and trial.number in event.trials for event in self._told):
             return  # its checkpoint went when it failed
         losses = LOSE_STORED_CHECKPOINTS if self.drawn.has_store else LOSE_CHECKPOINTS
         if done < len(trial.rungs) and not losses & {fault.kind for fault in self.world.met}:
-            self.world.fail(f"trial {trial.proposed.trial} has {len(trial.rungs)} scores, and {done} in its checkpoint")
+            self.world.fail(f"trial {trial.number} has {len(trial.rungs)} scores, and {done} in its checkpoint")
 
     def check_ended(self, study: Study, code: int, said: list[str]) -> None:
         """A driver ended by itself and says how it went."""
@@ -193,7 +193,7 @@ class Promises:
             return
         honest = [score_of(trial.cell, trial.proposed.seed, rung.rung).miou for rung in trial.rungs]
         if [rung.miou for rung in trial.rungs] != honest:
-            self.world.fail(f"trial {trial.proposed.trial} has other scores than its cell: {trial.rungs}")
+            self.world.fail(f"trial {trial.number} has other scores than its cell: {trial.rungs}")
 
     def _check_undisturbed(self, record: SearchRecord) -> None:
         """A deterministic search decides what it would have decided had nothing happened, if all its cells have scores."""
@@ -228,7 +228,7 @@ class Promises:
         for number, run in by_trial.items():
             self._check_run(run, record.trials[number], number in tried_again)
         ranks = {number: run.data.metrics.get("rank") for number, run in by_trial.items() if "rank" in run.data.metrics}
-        board = {trial.proposed.trial: rank for rank, trial in enumerate(record.ranked(), start=1)}
+        board = {trial.number: rank for rank, trial in enumerate(record.ranked(), start=1)}
         if ranks != board and not self._has_lost:
             self.world.fail(f"MLflow shows the ranks {ranks}, and the leaderboard is {board}")
         searches = [run for run in self.mlflow.shown if "dpc.trial" not in run.tags]
@@ -267,7 +267,7 @@ class Promises:
 
 def board_of(record: SearchRecord) -> list[tuple[int, float | None]]:
     """A leaderboard as a person reads it."""
-    return [(trial.proposed.trial, trial.miou) for trial in record.ranked()]
+    return [(trial.number, trial.miou) for trial in record.ranked()]
 
 
 def events_in(content: bytes) -> list[Event]:

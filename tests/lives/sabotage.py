@@ -119,8 +119,8 @@ SABOTAGES = (
     Sabotage(
         "MLflow keeps a failed end of a trial tried again",
         RUNS,
-        " and abs(self._ended_s.get(trial.proposed.trial, -1.0) - ended.time_s) < CLOCK_S",
-        " and trial.proposed.trial in self._ended_s",
+        " and abs(self._ended_s.get(trial.number, -1.0) - ended.time_s) < CLOCK_S",
+        " and trial.number in self._ended_s",
     ),
     Sabotage(
         "after an error MLflow is not asked what arrived",

@@ -53,12 +53,12 @@ def _draw_front(axes: Axes, front: CostFront, stars: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
     places = [getattr(one, front.cost) for one in front.completed]
-    scores = [100 * (one.miou or 0.0) for one in front.completed]
+    scores = [100 * one.score for one in front.completed]
     cut_below(axes, places, scores, stars)
     size, is_many = max(3.0, min(20.0, 8000 / len(places))), len(places) > MANY
     axes.scatter(places, scores, s=size, color=[tint(BLUE, 0.5)], linewidth=0, rasterized=is_many, label="completed")
     best_places = [getattr(one, front.cost) for one in front.front]
-    best_scores = [100 * (one.miou or 0.0) for one in front.front]
+    best_scores = [100 * one.score for one in front.front]
     line: dict[str, Any] = {
         "color": INK,
         "linewidth": 1.4,

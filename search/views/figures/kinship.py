@@ -47,7 +47,7 @@ def draw_ancestry(line: Sequence[TrialRecord], path: Path, width: float = WIDTH)
     kept, window = differences(line), window_of([trial.cell for trial in line])
     columns = min(len(line), 2 if width < NARROW else 5)
     column = (width - GAP * (columns + 1)) / columns
-    diagrams = [Diagram(trial.cell, SMALL_CARDS, kept[trial.proposed.trial], window) for trial in line]
+    diagrams = [Diagram(trial.cell, SMALL_CARDS, kept[trial.number], window) for trial in line]
     heights = [min(TALLEST, one.height * min(1.0, column / one.width)) for one in diagrams]
     rows = ceil(len(line) / columns)
     talls = [max(heights[row * columns : (row + 1) * columns]) for row in range(rows)]
@@ -57,7 +57,7 @@ def draw_ancestry(line: Sequence[TrialRecord], path: Path, width: float = WIDTH)
         row, place = divmod(number, columns)
         top += talls[row - 1] + CAPTION + GAP if number and place == 0 else 0.0
         left = GAP + place * (column + GAP)
-        _caption(figure, f"{percent(trial.miou)} %\ntrial {trial.proposed.trial:,}", left, top)
+        _caption(figure, f"{percent(trial.miou)} %\ntrial {trial.number:,}", left, top)
         diagram.paint(figure, left, top + CAPTION, column, heights[number])
         if number + 1 < len(line):
             _arrow(figure, left + column + GAP / 2, top + CAPTION / 2)

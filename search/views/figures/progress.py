@@ -68,7 +68,7 @@ class _Dot:
 
     @property
     def percent(self) -> float:
-        return 100 * (self.trial.miou or 0.0)
+        return 100 * self.trial.score
 
 
 def _draw_scores(axes: Axes, dots: Sequence[_Dot], last_place: int) -> None:

@@ -98,44 +98,44 @@ def scatter(
         return
     size = scale * max(3.0, min(22.0, 8000 / len(trials)))
     style: dict[str, Any] = {"s": size, "color": [colour], "marker": marker, "linewidth": 0}
-    linked = [trial for trial in trials if trial.proposed.trial in links]
-    plain = [trial for trial in trials if trial.proposed.trial not in links]
+    linked = [trial for trial in trials if trial.number in links]
+    plain = [trial for trial in trials if trial.number not in links]
     axes.scatter(*_places(plain), rasterized=len(plain) > MANY, label=label, **style)
     if linked:
         marks = axes.scatter(*_places(linked), **style)
-        marks.set_urls([links[trial.proposed.trial] for trial in linked])
+        marks.set_urls([links[trial.number] for trial in linked])
 
 
 def _fit(axes: Axes, found: Signature) -> None:
     """Let the y axis begin a little below the completed cells and landmarks; how many are lower is said."""
-    scores = sorted(100 * (trial.miou or 0.0) for trial in found.completed or found.stopped)
+    scores = sorted(100 * trial.score for trial in found.completed or found.stopped)
     stars = [100 * one.miou for one in found.landmarks if one.miou is not None]
     low, high = min([scores[len(scores) // 50], *stars]), max([scores[-1], *stars])
     margin = max(0.3 * (high - low), 0.5)
     floor = max(0.0, low - margin)
     axes.set_ylim(floor, high + 0.45 * margin)
-    below = [trial for trial in (*found.completed, *found.stopped) if 100 * (trial.miou or 0.0) < floor]
+    below = [trial for trial in (*found.completed, *found.stopped) if 100 * trial.score < floor]
     if below:
         places, scores = _places(below)
         tell_below(axes, places, min(scores))
 
 
 def _draw_seeds(axes: Axes, found: Signature) -> None:
-    by_trial = {trial.proposed.trial: trial for trial in found.completed}
+    by_trial = {trial.number: trial for trial in found.completed}
     for number, again in found.repeated.items():
         trial = by_trial.get(number)
         if trial is not None:
-            scores = [100 * score for score in (trial.miou or 0.0, *again)]
+            scores = [100 * score for score in (trial.score, *again)]
             style: dict[str, Any] = {"color": BLUE, "linewidth": 1.0, "marker": "_", "markersize": 4}
-            axes.plot([trial.proposed.madds] * 2, [min(scores), max(scores)], **style)
+            axes.plot([trial.madds] * 2, [min(scores), max(scores)], **style)
     for trial in found.lettered.values():
-        expected = found.expected.get(trial.proposed.trial)
+        expected = found.expected.get(trial.number)
         if expected and expected.low is not None and expected.high is not None:
             value, low, high = (100 * one for one in (expected.value, expected.low, expected.high))
             label = "expected under a fresh seed, 95 %" if trial is next(iter(found.lettered.values())) else None
             ends = [[value - low], [high - value]]
             style = {"fmt": "D", "markersize": 4, "markerfacecolor": "white", "color": INK, "capsize": 2.5}
-            axes.errorbar([trial.proposed.madds], [value], ends, linewidth=1.1, zorder=5, label=label, **style)
+            axes.errorbar([trial.madds], [value], ends, linewidth=1.1, zorder=5, label=label, **style)
 
 
 def _draw_front(axes: Axes, found: Signature, links: Links) -> None:
@@ -145,9 +145,9 @@ def _draw_front(axes: Axes, found: Signature, links: Links) -> None:
     line: dict[str, Any] = {"color": INK, "linewidth": 1.3, "zorder": 4, "label": "best for its cost"}
     axes.plot(places, scores, drawstyle="steps-post", **line)
     marks = axes.scatter(places, scores, s=20, color=[INK], zorder=5, linewidth=0)
-    marks.set_urls([links.get(trial.proposed.trial) for trial in found.front])
+    marks.set_urls([links.get(trial.number) for trial in found.front])
     for letter, trial in found.lettered.items():
-        place = trial.proposed.madds, 100 * (trial.miou or 0.0)
+        place = trial.madds, 100 * trial.score
         ring: dict[str, Any] = {"s": 70, "facecolor": "none", "edgecolor": VERMILLION, "linewidth": 1.4, "zorder": 5}
         axes.scatter([place[0]], [place[1]], **ring)
         beside: dict[str, Any] = {"xytext": (-6, 4), "textcoords": "offset points", "ha": "right", "va": "bottom"}
@@ -173,7 +173,7 @@ def _draw_cell(
     figure: Figure, letter: str, trial: TrialRecord, diagram: Diagram, left: float, top: float, column: float
 ) -> None:
     width, height = figure.get_size_inches()
-    text = f" {percent(trial.miou)} %, {quantity(trial.proposed.madds)}, {trial.cell.digest[:8]}"
+    text = f" {percent(trial.miou)} %, {quantity(trial.madds)}, {trial.cell.digest[:8]}"
     style: dict[str, Any] = {"fontsize": TEXT, "color": INK, "va": "top"}
     figure.text(left / width, 1 - top / height, letter, weight="bold", **style)
     figure.text((left + 0.12) / width, 1 - top / height, text, **style)
@@ -182,4 +182,4 @@ def _draw_cell(
 
 
 def _places(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float]]:
-    return [trial.proposed.madds for trial in trials], [100 * (trial.miou or 0.0) for trial in trials]
+    return [trial.madds for trial in trials], [100 * trial.score for trial in trials]

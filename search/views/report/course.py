@@ -50,7 +50,7 @@ class Course:
 
     @property
     def unscored(self) -> int:
-        return self.ends[Status.DIVERGED] + self.ends[Status.FAILED]
+        return sum(count for end, count in self.ends.items() if not end.has_score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,7 @@ def course(events: Sequence[Event], record: SearchRecord) -> Course:
     opened = [event for event in events if isinstance(event, SearchOpened)]
     own = [trial for trial in record.trials.values() if not trial.source]
     reasons = Counter(
-        (trial.ended.status, trial.ended.reason)
-        for trial in own
-        if trial.ended and trial.ended.status in (Status.DIVERGED, Status.FAILED)
+        (trial.ended.status, trial.ended.reason) for trial in own if trial.ended and not trial.ended.status.has_score
     )
     return Course(
         opened[-1].settings.get("trials"),

@@ -28,7 +28,7 @@ class Row:
 
     @property
     def anchor(self) -> str:
-        return f"t{self.trial.proposed.trial}"
+        return f"t{self.trial.number}"
 
     @property
     def classes(self) -> str:
@@ -48,7 +48,7 @@ class Board:
     @property
     def links(self) -> Mapping[int, str]:
         """By trial, the address of its row."""
-        return {row.trial.proposed.trial: f"#{row.anchor}" for row in self.rows}
+        return {row.trial.number: f"#{row.anchor}" for row in self.rows}
 
     @property
     def hovers(self) -> Mapping[str, str]:
@@ -67,12 +67,12 @@ def board(record: SearchRecord, ranked: Sequence[TrialRecord], shown: int) -> Bo
     for rank, trial in enumerate(ranked, start=1):
         status = str(trial.status)
         of_status[status] += 1
-        if len(ranked) <= EVERY or rank <= TOP or trial.proposed.trial in front:
+        if len(ranked) <= EVERY or rank <= TOP or trial.number in front:
             rows.append(Row(rank, trial, rank > shown, of_status[status] > shown))
     return Board(rows, len(ranked), shown)
 
 
 def _said(row: Row) -> str:
     trial = row.trial
-    costs = f"{quantity(trial.proposed.madds)} multiply-adds, {quantity(trial.proposed.params)} parameters"
+    costs = f"{quantity(trial.madds)} multiply-adds, {quantity(trial.params)} parameters"
     return f"Rank {row.rank}: {percent(trial.miou)} %, {trial.status} at rung {len(trial.rungs)}, {costs}\n{trial.cell}"

@@ -35,12 +35,12 @@ def state(course: Course) -> str:
 def best_cell(record: SearchRecord, course: Course) -> str:
     """What was found."""
     best = record.best
-    if best is None or best.miou is None:
+    if best is None:
         if course.ended == 0:
             return "No trial has finished yet."
         finished = counted(course.ended, "finished trial")
         return f"None of the {finished} has a score." if course.ended > 1 else "The finished trial has no score."
-    costs = f"{quantity(best.proposed.params)} params and {quantity(best.proposed.madds)} multiply-adds"
+    costs = f"{quantity(best.params)} params and {quantity(best.madds)} multiply-adds"
     name = "best cell" if course.closed else "best cell so far"
     text = f"The {name} scores {percent(best.miou)} % mIoU {record.scored_on}, with {costs}"
     if best.status == Status.COMPLETED:
@@ -57,7 +57,7 @@ def of_progress(record: SearchRecord, control: Control | None) -> str:
 
 def _progress(record: SearchRecord) -> str:
     in_order = record.in_order_of_finishing()
-    scores = [trial.miou if trial.status == Status.COMPLETED and trial.miou is not None else -1.0 for trial in in_order]
+    scores = [trial.score if trial.status == Status.COMPLETED else -1.0 for trial in in_order]
     if max(scores, default=-1.0) < 0:
         return "No trial has completed."
     best = list(accumulate(scores, max))
@@ -70,7 +70,7 @@ def _progress(record: SearchRecord) -> str:
 
 def of_scores(record: SearchRecord, rungs: Sequence[RungCourse]) -> str:
     """How the completed trials' scores spread, and who is not among them."""
-    mious = [trial.miou for trial in record.completed() if trial.miou is not None]
+    mious = [trial.score for trial in record.completed()]
     stopped = sum(rung.stopped for rung in rungs)
     others = f"; {stopped:,} stopped ones are drawn at the rung where they ended and cannot be compared with them"
     if len(mious) < 2:
@@ -98,7 +98,7 @@ def of_costs(front: CostFront, landmarks: Sequence[Landmark]) -> str:
     if not front.front:
         return "No trial has completed, so there is no front yet."
     best = front.front[-1]
-    close = next(one for one in front.front if (one.miou or 0.0) >= (best.miou or 0.0) - CLOSE)
+    close = next(one for one in front.front if one.score >= best.score - CLOSE)
     are = "is" if len(front.front) == 1 else "are"
     completed = counted(len(front.completed), "completed cell")
     text = f"{len(front.front)} of {completed} {are} on the front of mIoU and multiply-adds"

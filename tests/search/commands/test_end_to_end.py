@@ -79,7 +79,7 @@ def test_mlflow_holds_one_run_for_the_search_and_one_for_each_cell(searched):
         assert [(point.step, point.value) for point in history] == [
             (rung.iteration, percentage(rung.miou)) for rung in trial.rungs
         ]
-        assert run.data.metrics["madds"] == trial.proposed.madds
+        assert run.data.metrics["madds"] == trial.madds
 
 
 def test_the_same_command_with_more_trials_goes_on_and_changes_are_refused(searched, undrawn):

@@ -93,7 +93,7 @@ def undisturbed(folder):
 
 
 def leaderboard(record):
-    return [(trial.proposed.trial, trial.cell, trial.status, trial.miou, len(trial.rungs)) for trial in record.ranked()]
+    return [(trial.number, trial.cell, trial.status, trial.miou, len(trial.rungs)) for trial in record.ranked()]
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_the_line_of_the_best_goes_back_through_the_nearest_that_had_ended():
     stranger, late = cell((BACKBONE, C), (0, C)), cell((BACKBONE, A), (0, B), (0, A))
     record = record_of([(stranger, 0.6), (eldest, 0.4), (middle, 0.5), (best, 0.9), (late, 0.8)])
     line = ancestry(record)
-    assert [trial.proposed.trial for trial in line] == [1, 2, 3]
+    assert [trial.number for trial in line] == [1, 2, 3]
     kept = differences(line)
     assert [kept[number] for number in (1, 2, 3)] == [frozenset(), {0}, {0, 1}]
 

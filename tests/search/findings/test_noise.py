@@ -96,7 +96,7 @@ def test_a_search_that_scored_eight_cells_twice_says_what_its_best_is_expected_t
     assert noise.between == pytest.approx(0.019, rel=0.3)
     assert noise.reliability == pytest.approx(0.019**2 / (0.019**2 + SD**2), abs=0.08)
     assert noise.of(noise.best) < noise.best.miou
-    assert noise.best.proposed.trial not in [trial.proposed.trial for trial in noise.rivals]
+    assert noise.best.number not in [trial.number for trial in noise.rivals]
     assert "by 8 cells scored twice: standard deviation 0." in noise.text()
     assert "not told apart from it" in noise.text()
     write_leaderboard(record, tmp_path)

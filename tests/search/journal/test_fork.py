@@ -114,7 +114,7 @@ def test_a_fork_begins_with_the_finished_cells_of_its_parent(tmp_path, is_compar
     assert study.record.num_inherited == parent.num_ended == len(inherited) > 0
     assert study.record.num_ended == 8
     own = [trial for trial in study.record.trials.values() if not trial.source]
-    assert [trial.proposed.trial for trial in own] == list(range(len(inherited), len(inherited) + 8))
+    assert [trial.number for trial in own] == list(range(len(inherited), len(inherited) + 8))
     assert len(study.record.ranked()) == 8 + (len(inherited) if is_comparable else 0)
     if is_comparable:
         assert len({trial.cell.digest for trial in study.record.trials.values()}) == len(inherited) + 8
@@ -143,7 +143,7 @@ def test_a_child_counts_costs_anew_and_its_parents_cells_above_the_budget_guide_
     with Journal(tmp_path / "child.jsonl") as journal:
         journal.append(*inherited)
     study = journalled(tmp_path / "child.jsonl", of_child)
-    assert all(trial.proposed.madds <= 12 for trial in study.record.ranked())
+    assert all(trial.madds <= 12 for trial in study.record.ranked())
 
 
 def test_trials_that_failed_are_left_behind_and_their_cells_may_be_tried_again(tmp_path):

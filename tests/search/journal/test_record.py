@@ -65,19 +65,19 @@ def test_the_leaderboard_compares_trials_where_they_last_met_and_puts_those_with
             *trial(4, 0.1, 0.2, 0.99),
         ]
     )
-    assert [found.proposed.trial for found in record.ranked()] == [2, 3, 1, 0]
+    assert [found.number for found in record.ranked()] == [2, 3, 1, 0]
     assert record.best is record.trials[2]
 
 
 def test_of_equal_trials_the_earlier_one_is_the_better():
     record = SearchRecord([*trial(1, 0.5, status=Status.COMPLETED), *trial(0, 0.5, status=Status.COMPLETED)])
-    assert [found.proposed.trial for found in record.ranked()] == [0, 1]
+    assert [found.number for found in record.ranked()] == [0, 1]
     assert record.best is record.trials[0]
 
 
 def test_inherited_trials_are_ranked_where_they_are_comparable_and_count_as_no_trials_of_the_search():
     record = SearchRecord([inherited(0, 0.6), inherited(1, 0.9, is_comparable=False), *trial(2, 0.5, status=Status.COMPLETED)])
-    assert [found.proposed.trial for found in record.ranked()] == [0, 2]
+    assert [found.number for found in record.ranked()] == [0, 2]
     assert record.best is record.trials[0]
     assert (record.num_inherited, record.num_proposed, record.num_ended) == (2, 1, 1)
     assert [one.trial for one in ranked(trial.evaluation() for trial in record.finished)] == [0, 2, 1]
@@ -86,7 +86,7 @@ def test_inherited_trials_are_ranked_where_they_are_comparable_and_count_as_no_t
 def test_trials_finish_in_the_order_of_their_ends_whatever_a_clock_says():
     began, *ended_last = trial(0, 0.5, status=Status.COMPLETED, end_s=3.0)
     record = SearchRecord([began, *trial(1, 0.4, status=Status.STOPPED, end_s=9.0), *ended_last])
-    assert [found.proposed.trial for found in record.in_order_of_finishing()] == [1, 0]
+    assert [found.number for found in record.in_order_of_finishing()] == [1, 0]
 
 
 def test_code_that_was_changed_twice_is_told_from_the_first_to_the_last():

@@ -217,7 +217,7 @@ def test_a_trial_that_hangs_or_waits_for_memory_does_not_turn_a_search_into_a_ra
             study = open_study(journal, replace(plan(150, space=LARGE), algorithm=algorithm, scheduler=NoStopping()))
             hung = study.propose()
             run(study, slots=3)
-        late = [trial.cell for trial in study.record.trials.values() if trial.proposed.trial > 100]
+        late = [trial.cell for trial in study.record.trials.values() if trial.number > 100]
         uniform = [next(Uniform().propose(LARGE, Finished(), (), Random(proposal_seed(0, n)))) for n in range(101, 150)]
         assert not study.record.trials[hung.trial].ended
         assert len({cell.canonical().digest for cell in uniform} & {cell.digest for cell in late}) < 10

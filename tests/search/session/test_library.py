@@ -152,7 +152,7 @@ NARROW, WIDE = dpc.FeatureShape(16, 9, 9), dpc.FeatureShape(64, 9, 9)
 )
 def test_the_map_that_cells_read_is_the_one_that_is_given_or_else_the_objectives(tmp_path, attribute, given, read):
     found = search(tmp_path, Reads(attribute), features=given, trials=1)
-    assert found.trials[0].proposed.params == dpc.cell_cost(found.trials[0].cell, read).params
+    assert found.trials[0].params == dpc.cell_cost(found.trials[0].cell, read).params
 
 
 def test_two_maps_for_one_objective_are_refused_in_a_line(tmp_path):

@@ -331,8 +331,8 @@ def test_best_first_in_the_dashboard_is_the_order_of_the_leaderboard(tracking, t
         write(journal, events[len(events) * part // halves : len(events) * (part + 1) // halves])
         record = track(journal, tracking).record
     search, trials = runs_of(tracking, name)
-    board = [one.proposed.trial for one in record.ranked()]
-    assert board != [one.proposed.trial for one in sorted(record.finished, key=lambda one: -one.miou)]
+    board = [one.number for one in record.ranked()]
+    assert board != [one.number for one in sorted(record.finished, key=lambda one: -one.miou)]
     assert ranks_of(trials) == {number: rank for rank, number in enumerate(board, start=1)}
     client, tags = MlflowClient(tracking.uri), MlflowClient(tracking.uri).get_experiment(search.info.experiment_id).tags
     view = next(json.loads(tags[key]) for key in tags if key.endswith(search.data.tags["dpc.search"]))
@@ -347,7 +347,7 @@ def test_while_a_search_runs_only_the_first_places_are_told_and_they_are_right(t
     journal, events = write(tmp_path / "journal.jsonl", [opened(request.node.name)]), ended_trials()
     for event in events:
         write(journal, [event])
-        board = [one.proposed.trial for one in track(journal, tracking).record.ranked()]
+        board = [one.number for one in track(journal, tracking).record.ranked()]
         first = {number: rank for number, rank in ranks_of(runs_of(tracking, request.node.name)[1]).items() if rank <= 2}
         assert first == {number: rank for rank, number in enumerate(board[:2], start=1)}
     write(journal, [SearchClosed("5 trials", 1100.0)])

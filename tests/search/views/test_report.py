@@ -147,7 +147,7 @@ def test_the_page_has_the_leaderboard_with_costs_and_what_to_run_next(finished, 
     ranked = [trial for trial in record.ranked() if trial.miou is not None]
     assert rows == [
         (
-            str(trial.proposed.trial),
+            str(trial.number),
             trial.status,
             (" late" if rank > 5 else "") + (" late-of-status" if place > 5 else ""),
             str(rank),
@@ -191,12 +191,12 @@ def test_every_figure_is_inside_the_page_with_a_sentence(whole):
 def test_a_mark_of_a_figure_says_its_cell_and_leads_to_its_row(whole):
     page, record = whole
     best = record.best
-    said = re.search(rf'<a href="#t{best.proposed.trial}"><title>(.*?)</title>', page.html, flags=re.DOTALL)[1]
+    said = re.search(rf'<a href="#t{best.number}"><title>(.*?)</title>', page.html, flags=re.DOTALL)[1]
     assert said.startswith(f"Rank 1: {100 * best.miou:.2f} %, completed at rung 3")
     assert str(best.cell).replace("<", "&lt;") in said
     scored = [trial for trial in record.finished if trial.miou is not None]
     rows = {attributes["id"] for tag, attributes in page.elements if tag == "tr" and "id" in attributes}
-    assert rows == {f"t{trial.proposed.trial}" for trial in scored}
+    assert rows == {f"t{trial.number}" for trial in scored}
 
 
 def test_of_a_thousand_cells_the_front_and_the_best_hundred_have_a_row():
@@ -205,7 +205,7 @@ def test_of_a_thousand_cells_the_front_and_the_best_hundred_have_a_row():
     rows = board(record, ranked, shown=20).rows
     front = {one.trial for one in cost_front(record, "madds").front}
     assert [row.rank for row in rows][:100] == list(range(1, 101))
-    assert front <= {row.trial.proposed.trial for row in rows}
+    assert front <= {row.trial.number for row in rows}
     assert len(rows) < 100 + len(front) + 1
     assert len(board(record, ranked[:1000], shown=20).rows) == 1000
 
