@@ -148,19 +148,19 @@ class Finished(Sequence[Evaluation]):
 
 
 class _Ranked:
-    """Evaluations with a score, and their order, which is found when it is asked for."""
+    """Evaluations with a score, and their order, which is found when it is asked for, whichever thread asks."""
 
     def __init__(self) -> None:
         self._evaluations: list[Evaluation] = []
         self._ranking = Ranking()
-        self._order: Sequence[int] | None = None
+        self._order: list[int] = []
 
     def add(self, evaluation: Evaluation) -> None:
         self._evaluations.append(evaluation)
         self._ranking.add(evaluation.trial, evaluation.mious)
-        self._order = None
 
     def best(self, count: int) -> list[Evaluation]:
-        if self._order is None:
-            self._order = self._ranking.order().tolist()
-        return [self._evaluations[index] for index in self._order[:count]]
+        order = self._order
+        if len(order) < len(self._evaluations):
+            order = self._order = self._ranking.order().tolist()
+        return [self._evaluations[index] for index in order[:count]]

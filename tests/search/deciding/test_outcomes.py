@@ -7,6 +7,7 @@ import pytest
 
 from models.spec import AtrousConv, Branch, CellSpec
 from search.deciding.outcomes import Evaluation, Finished, Status, ranked
+from search.deciding.ranking import Ranking
 
 CELL = CellSpec((Branch(-1, AtrousConv()),))
 
@@ -42,6 +43,21 @@ def test_equal_scores_at_the_common_rung_put_who_got_further_first():
 
 def test_scores_of_other_searches_come_after_all_of_ones_own_and_trials_without_a_score_last():
     assert order(trial(0), trial(1, 0.9, 0.9, is_comparable=False), trial(2, 0.1), trial(3)) == [2, 1, 0, 3]
+
+
+def test_a_trial_that_ends_while_another_thread_asks_for_the_order_is_in_the_next_one(monkeypatch):
+    finished = Finished([trial(0, 0.5)])
+    order = Ranking.order
+
+    def order_beside_a_trial_that_ends(ranking):
+        found = order(ranking)
+        monkeypatch.undo()
+        finished.add(trial(1, 0.9))
+        return found
+
+    monkeypatch.setattr(Ranking, "order", order_beside_a_trial_that_ends)
+    assert finished.best(1)[0].trial == 0
+    assert [one.trial for one in finished.ranked()] == [1, 0]
 
 
 @pytest.mark.parametrize("seed", range(20))
