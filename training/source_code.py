@@ -10,16 +10,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PROJECT = ("models", "data", "training", "search")
+PUBLIC = "dpc"
+"""Names all that is public of this project, of which a task of one's own uses some."""
+INSTALLED = ("site-packages", "dist-packages")
 _MODULE = re.compile(r"\w+(\.\w+)+")
 
 
 def source_digest(*modules: str) -> str:
     """Of ``modules`` and of what they import, and what that imports: comments, docstrings and layout do not count.
 
-    Imports are followed within this project and within the packages that ``modules`` are of, such as those of a data set or an
-    operator of one's own. What a function imports counts, too.
+    Imports are followed within this project, within the packages that ``modules`` are of, such as those of a data set or an
+    operator of one's own, and to what lies beside these. What a function imports counts, too.
     """
     packages = {*PROJECT, *(name.partition(".")[0] for name in modules)}
+    homes = {home for package in packages.difference(PROJECT) if (home := _home(package))}
     found: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
@@ -29,11 +33,25 @@ def source_digest(*modules: str) -> str:
             continue
         found[name], imported = _read(path, path.stat().st_mtime_ns, name)
         waiting.append(name.rpartition(".")[0])  # a package's own file is executed first
+        if homes:
+            unknown = {other.partition(".")[0] for other in imported} - packages - {PUBLIC}
+            packages |= {package for package in unknown if _home(package) in homes}
         waiting += [other for other in imported if other.partition(".")[0] in packages]
     digest = hashlib.sha256()
     for name in sorted(found):
         digest.update(f"{name}\0{found[name]}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def _home(package: str) -> Path | None:
+    """The folder that a top-level module or package of one's own is imported from; None of what is installed, or nowhere."""
+    places: list[str | None] = []
+    if known := sys.modules.get(package):
+        places = [*getattr(known, "__path__", ()), getattr(known, "__file__", None)]
+    elif spec := find_spec(package):
+        places = [*(spec.submodule_search_locations or ()), spec.origin]
+    home = Path(places[0]).parent if places and places[0] else None
+    return None if home is None or home.name in INSTALLED else home
 
 
 def _file(module: str) -> Path | None:
@@ -43,6 +61,8 @@ def _file(module: str) -> Path | None:
         return Path(file) if file and file.endswith(".py") else None
     package, *rest = module.split(".")
     spec = find_spec(package) if package else None
+    if spec and not rest and (spec.origin or "").endswith(".py"):
+        return Path(str(spec.origin))
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         place = Path(folder, *rest)
         for path in (place / "__init__.py", place.with_suffix(".py")):

@@ -77,3 +77,36 @@ def test_comments_docstrings_layout_and_what_is_not_imported_do_not_count(packag
     before = source_digest(f"{name}.root")
     change(folder / file, old, new)
     assert source_digest(f"{name}.root") == before
+
+
+@pytest.mark.parametrize(("beside", "file"), [("", "{}.py"), ("", "{}/__init__.py"), (".model", "{}/model.py")])
+def test_code_that_lies_beside_counts_where_it_is_imported(package, beside, file):
+    name, folder = package
+
+    def write(module, text):
+        path = folder.parent / file.format(f"{name}_{module}")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def digest():
+        return source_digest(f"{name}_task")
+
+    (folder.parent / f"{name}_task.py").write_text(f"from {name}_near{beside} import depth")
+    write("near", f"from {name}_far{beside} import depth")
+    write("far", "depth = 1")
+    before = digest()
+    write("not_imported", "depth = 1")
+    assert digest() == before
+    write("far", "depth = 20")
+    assert digest() != before
+
+
+def test_what_is_installed_beside_does_not_count(tmp_path, monkeypatch):
+    name, folder = f"code_{tmp_path.name}", tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    (folder / f"{name}.py").write_text(f"import {name}_other")
+    (folder / f"{name}_other.py").write_text("one = 1")
+    before = source_digest(name)
+    change(folder / f"{name}_other.py", "1", "2")
+    assert source_digest(name) == before
