@@ -71,13 +71,13 @@ def _session(
 ) -> Session:
     """All cells once, as one side scores them."""
     fingerprint = {**side.fingerprint, **scoring.fingerprint, "cells": [cell.digest for cell in cells], "seed": seed}
+    plan = scoring.plan_of(cells, seed, side.space, NoStopping(), scoring.features)
     opened = SearchOpened(
         f"{settings.label}, {name} protocol, seed {seed}",
-        fingerprint | {"search_code": search_code()},
+        fingerprint | {"search_code": search_code(plan)},
         {**side.recorded, "backbone": settle(side.images.backbone).record, "stage": "fidelity", "side": name},
         now_s(),
     )
-    plan = scoring.plan_of(cells, seed, side.space, NoStopping(), scoring.features)
     return Session(
         folder=settings.folder / (f"{name}-{number + 1}" if number else name),
         beginning=Beginning(plan=plan, opened=opened, cure="another label=...", accept=side.accept),

@@ -95,14 +95,14 @@ def _train(
     backbone = settle(settings.images.backbone).record
     recorded = {**settings.recorded, "backbone": backbone, "from": settings.source, "stage": "rerank", "seed": seed}
     fingerprint = {**scoring.fingerprint, **settings.fingerprint, "cells": [cell.digest for cell in cells]}
+    as_searched = settings.search.features  # so that costs are those of the search
+    plan = scoring.plan_of(cells, seed, settings.space, settings.scheduler, as_searched)
     opened = SearchOpened(
         f"{settings.source} re-ranked, seed {seed}",
-        fingerprint | {"seed": seed, "search_code": search_code()},
+        fingerprint | {"seed": seed, "search_code": search_code(plan)},
         recorded,
         now_s(),
     )
-    as_searched = settings.search.features  # so that costs are those of the search
-    plan = scoring.plan_of(cells, seed, settings.space, settings.scheduler, as_searched)
     session = Session(
         folder=folder,
         beginning=Beginning(plan=plan, opened=opened, cure="another label=...", accept=settings.accept),

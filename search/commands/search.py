@@ -41,7 +41,7 @@ def run(settings: SearchSettings) -> int:
     scoring = _scoring(settings, console)
     plan = replace(settings.deciding.plan(scoring.features), repeats=settings.repeats)
     plan.check_costs()
-    fingerprint = {**scoring.fingerprint, **settings.fingerprint, "search_code": search_code()}
+    fingerprint = {**scoring.fingerprint, **settings.fingerprint, "search_code": search_code(plan)}
     recorded = {**settings.fingerprint, **settings.recorded, **_backbone(settings), "machine": machine()}
     beginning = Beginning(
         plan=plan,

@@ -99,7 +99,7 @@ def planned(
         **({"latency": table.recorded} if table else {}),
         "settings": described_settings(settings),
         **scored_by,
-        "search_code": search_code(),
+        "search_code": search_code(plan),
     }
     opened = SearchOpened(name, fingerprint, {**fingerprint, "trials": trials}, now_s())
     return Beginning(plan=plan, opened=opened, cure="another name", accept=accept)

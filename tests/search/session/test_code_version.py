@@ -1,25 +1,37 @@
 """Which code decides scores and proposals: one changed line in each such file shows, and in no other."""
 
 import json
+import linecache
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import search.session.code_version
+from search.deciding.algorithms.prior import NearPrior, Prior
+from search.deciding.space import CellSpace
 from search.session.code_version import search_code
+from tests.search.journal.studies import SPACE, plan
 
 ROOT = Path(search.session.code_version.__file__).parents[2]
 CHANGED = """
 import json, sys
 from pathlib import Path
+from search.deciding.algorithms.uniform import Uniform
+from search.deciding.policy import Plan
+from search.deciding.schedulers import NoStopping
+from search.deciding.space import CellSpace, PointwiseConvs
 from search.session.code_version import search_code
 from training.source_code import source_digest
 
+plan = Plan(CellSpace(1, {"conv": PointwiseConvs()}), Uniform(), NoStopping(), (1,), 1, 0, cost_of=None)
+
 def digests():
-    return source_digest("training.proxy"), search_code()
+    return source_digest("training.proxy"), search_code(plan)
 
 here = Path.cwd()
 files = [file for folder in ("models", "data", "training", "search") for file in sorted(Path(folder).rglob("*.py"))]
@@ -82,6 +94,37 @@ def test_one_line_more_changes_the_digest_of_what_imports_it_and_no_other(change
 
 @pytest.mark.parametrize("package", ["optuna", "scikit-learn"])
 def test_another_version_of_a_package_that_proposes_is_another_code(package, monkeypatch):
-    before, version = search_code(), search.session.code_version.version
+    before, version = search_code(plan(1)), search.session.code_version.version
     monkeypatch.setattr(search.session.code_version, "version", lambda name: "0.1" if name == package else version(name))
-    assert search_code() != before
+    assert search_code(plan(1)) != before
+
+
+OWN = """
+from search.deciding.algorithms.uniform import Uniform
+from search.deciding.schedulers import NoStopping
+from search.deciding.space import PointwiseConvs
+class Algorithm(Uniform): share = 1
+class Scheduler(NoStopping): share = 1
+class Family(PointwiseConvs): share = 1
+"""
+
+
+@pytest.mark.parametrize("what", ["algorithm", "algorithm near a prior cell", "scheduler", "operators"])
+@pytest.mark.parametrize("module", ["own_module", "__main__"])
+def test_other_code_of_ones_own_that_decides_is_another_code(what, module, tmp_path, monkeypatch):
+    def digest(text):
+        (tmp_path / "own.py").write_text(text)
+        linecache.checkcache()
+        own = ModuleType(module)
+        own.__file__ = str(tmp_path / "own.py")
+        monkeypatch.setitem(sys.modules, module, own)
+        exec(compile(text, own.__file__, "exec"), vars(own))
+        changes = {
+            "algorithm": {"algorithm": own.Algorithm()},
+            "algorithm near a prior cell": {"algorithm": NearPrior(own.Algorithm(), Prior(SPACE.members[0]))},
+            "scheduler": {"scheduler": own.Scheduler()},
+            "operators": {"space": CellSpace(1, {"own": own.Family()})},
+        }
+        return search_code(replace(plan(1), **changes[what]))
+
+    assert digest(OWN) == digest(OWN) != digest(OWN.replace("share = 1", "share = 20"))
