@@ -73,7 +73,7 @@ SABOTAGES = (
         "self.record.num_proposed < self.plan.trials",
         "self.record.num_proposed <= self.plan.trials",
     ),
-    Sabotage("trials tried again still count as ended", RECORD, "self.ends[Status(trial.status)] -= 1", NOTHING),
+    Sabotage("trials tried again still count as ended", RECORD, "self.ends[trial.ended.status] -= 1", NOTHING),
     Sabotage("a window sees later trials", "search.deciding.policy", "if other <= last)", "if True)"),
     Sabotage(
         "a segment leaves a gap",
@@ -133,7 +133,7 @@ SABOTAGES = (
     Sabotage(
         "the ends of runs are not told",
         RUNS,
-        'self._tracker.end(run_id, "FINISHED" if has_score else "FAILED", ended.time_s)',
+        'self._tracker.end(run_id, "FINISHED" if ended.status.has_score else "FAILED", ended.time_s)',
         NOTHING,
     ),
     Sabotage("cells hang below a lost run", RUNS, "if self._parents[trial] != self._search_run:", NEVER),
