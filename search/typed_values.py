@@ -13,7 +13,7 @@ from data.system.paths import NamesPath, absolute
 
 
 def typed(value: object, kind: Any, where: str) -> Any:
-    """``value`` as a ``kind``; a text that is a path is absolute.
+    """``value`` as a ``kind``; a path is absolute before its kind checks it.
 
     Raises:
         UserError: it is none; the message begins with ``where``.
@@ -21,22 +21,23 @@ def typed(value: object, kind: Any, where: str) -> Any:
     if is_dataclass(kind):
         raise UserError(f"{where}: holds settings, such as {where}.{fields(kind)[0].name}, got {value!r}.")
     try:
-        found = _adapter(kind).validate_python(value)
+        path = absolute_path(value, kind) if isinstance(value, str) and value.strip() else None
+        found = _adapter(kind).validate_python(path or value)
     except ValidationError as error:
         first = error.errors()[0]
         place = f"{where}.{first['loc'][0]}" if isinstance(value, dict) and first["loc"] else where
         if first["type"] == "value_error":
             raise UserError(f"{place}: {first['ctx']['error']}") from error
         raise UserError(f"{place}: {_rule(first)}, got {first['input']!r}.") from error
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     if _counts_a_bool(value, found):
         raise UserError(f"{where}: must be a number, got {str(value).lower()}.")
     if isinstance(found, str | Path) and not str(value).strip():
         raise UserError(f"{where}: must not be empty.")
-    if isinstance(found, str) and (path := absolute_path(found, kind)):
-        if _names_folder(kind) and not Path(path).is_dir():
-            raise UserError(f"{where}: must be a folder, {path} is {'a file' if Path(path).exists() else 'not there'}.")
-        return path
-    return absolute(found) if isinstance(found, Path) else found
+    if path and _names_folder(kind) and not Path(path).is_dir():
+        raise UserError(f"{where}: must be a folder, {path} is {'a file' if Path(path).exists() else 'not there'}.")
+    return found
 
 
 def is_text(kind: Any) -> bool:

@@ -181,7 +181,7 @@ def plan_cache(
     if views > 1:
         augmentation = Augmentation(height_px, width_px, backbone.mean, dataset.info.ignore_label, settings.scales, flip=0.0)
         samples = Views(split, views, augmentation)
-    return CacheBuild(Path(settings.folder).resolve(), key, samples, dataset.info, max(1, SHARD_PX // (height_px * width_px)))
+    return CacheBuild(Path(settings.folder), key, samples, dataset.info, max(1, SHARD_PX // (height_px * width_px)))
 
 
 def features_code(*data: object) -> str:

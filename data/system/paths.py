@@ -1,8 +1,11 @@
 """Settings that name files or folders."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+
+from data.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -24,5 +27,14 @@ FolderText = Annotated[str, NamesPath(is_folder=True)]
 
 
 def absolute(path: str | Path) -> Path:
-    """As a command's user means it: from the folder that it was started in, ``~`` is the home."""
-    return Path.cwd() / Path(path).expanduser()
+    """As a command's user means it: from the folder that it was started in, ``~`` is the home, ``..`` the folder above.
+
+    A link stays one: it may lead elsewhere on each node of a cluster.
+
+    Raises:
+        UserError: the home is that of nobody.
+    """
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - absolute() leaves .. in, resolve() follows links
+    except RuntimeError as error:
+        raise UserError(f"must lie in the home of a user of this machine, got {str(path)!r}.") from error

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any, Self
 
 from data.system.errors import UserError
+from data.system.paths import absolute
 from models.cost import TABLE_1, FeatureShape
 from models.spec import CellSpec
 from search.deciding.algorithms.base import Algorithm
@@ -189,4 +190,4 @@ def study(
         scored_by={},
         accept=accept,
     )
-    return AskTell(Path(output_dir).resolve() / name, beginning)
+    return AskTell(absolute(output_dir) / name, beginning)

@@ -39,7 +39,7 @@ def build_caches(
     """
     dataset, settings = images.dataset, images.cache
     backbone = FrozenBackbone.of(backbone_of(images, console), settings)
-    shared = {**written, "cache.folder": Path(settings.folder).resolve()}
+    shared = {**written, "cache.folder": Path(settings.folder)}
     fill = _by_tasks(images, workplace) if join_cluster(workplace, shared, {}) else fill_in_processes
     caches = {}
     try:
@@ -49,7 +49,7 @@ def build_caches(
                 console.print(f"Warning: {line}", soft_wrap=True, markup=False)
             with progress_bar(console, f"features of {split}") as progress:
                 folder = cache_features(dataset, split, backbone, settings, progress, fill)
-            caches[split] = FeatureCache(folder.resolve())
+            caches[split] = FeatureCache(folder)
             caches[split].verify(reread=reread)
             _check_labels(split, caches[split], console)
     except DatasetError as error:

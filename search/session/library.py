@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.system.errors import UserError
+from data.system.paths import absolute
 from data.system.termination import INTERRUPTED, TRY_AGAIN, own_signals
 from models.cost import FeatureShape
 from models.spec import CellSpec
@@ -108,7 +109,7 @@ def search(
         ValueError: an argument is wrong, the name is that of a search with other settings, or no cell got a score; one line.
         KeyboardInterrupt: Ctrl-C, or SIGTERM: what had ended is in the journal, and the same call goes on.
     """
-    console, folder = plain_console(), Path(output_dir).resolve()
+    console, folder = plain_console(), absolute(output_dir)
     workplace = Workplace(
         output_dir=folder,
         resources=Resources(cpu, gpu),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data.system.errors import UserError
+from data.system.paths import absolute
 from models.cost import FeatureShape
 from models.latency import LatencyTable, cost_with
 from models.spec import CellSpec
@@ -68,7 +69,7 @@ def planned(
     algorithm = algorithm or NearBest()
     if prior:
         prior.check(space)
-    table = LatencyTable.read(Path(latency)) if latency else None
+    table = LatencyTable.read(absolute(latency)) if latency else None
     if table:
         table.check_maps(features, filters)
     cost_of, budget = cost_with(table, features, filters), budget or Budget()

@@ -82,7 +82,7 @@ def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplac
     if folds:
         features["folds"] = folds_digest(folds)
     folders, local = tuple(cache.folder for cache in caches.values()), images.cache.local
-    copies = Path(local).absolute() if local else None  # not resolved: a link may lead elsewhere on each node
+    copies = Path(local) if local else None
     if copies:
         check_copies(workplace, folders, copies)
     task = ProxyTask(train.folder, val.folder, settings, copies, folds, shares_gpu=0 < workplace.resources.gpu < 1)

@@ -40,7 +40,7 @@ class CompareSettings:
 def read(config: Config) -> CompareSettings:
     """Raises a ConfigError for what is wrong."""
     operators = config.build("space", CellSpace).operator_kinds
-    folder = config.value("output_dir", Path).resolve()
+    folder = config.value("output_dir", Path)
     names = config.value("names", list[FolderName])
     searches = [open_search(folder / name, operators, "names") for name in dict.fromkeys(names)]
     if len(searches) < 2:

@@ -17,6 +17,7 @@ from data.cache.settings import CacheSettings
 from data.datasets.contract import SegmentationDataset
 from data.store import Store
 from data.system.cpus import available_cpus
+from data.system.paths import PathText
 from models.backbone_check import check_backbone
 from models.cost import FeatureShape
 from models.latency import LatencyTable, cost_with
@@ -113,13 +114,13 @@ class Images:
     dataset: SegmentationDataset
     backbone: BackboneChoice
     cache: CacheSettings
-    root: Annotated[str | None, At("dataset.root")] = None
+    root: Annotated[PathText | None, At("dataset.root")] = None
     overrides: Overrides
 
     def __post_init__(self) -> None:
         check_backbone(self.backbone)
         try:
-            check_made(Path(self.cache.folder).resolve())
+            check_made(Path(self.cache.folder))
         except ValueError as error:
             raise ValueError(f"cache.folder: {error}") from error
 

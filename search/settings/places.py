@@ -20,14 +20,14 @@ def check_name(name: str) -> str:
 
 
 def _writable_folder(folder: Path) -> Path:
-    check_made(folder.resolve())
-    return folder.resolve()
+    check_made(folder)
+    return folder
 
 
 def _writable_file(file: Path) -> Path:
     if file.is_dir():
         raise ValueError(f"must be a file, {file} is a folder.")
-    check_made(file.resolve().parent)
+    check_made(file.parent)
     return file
 
 
@@ -55,7 +55,7 @@ def check_searches(folder: Path) -> None:
 FolderName = Annotated[str, AfterValidator(check_name)]
 """Of a folder in ``output_dir`` or in a search's: it leads nowhere else."""
 OutputFolder = Annotated[Path, AfterValidator(_writable_folder)]
-"""Made where it is missing; absolute."""
+"""Made where it is missing."""
 OutputFile = Annotated[Path, AfterValidator(_writable_file)]
 """Replaced where it is there; the folders above it are made."""
 Picture = Annotated[OutputFile, AfterValidator(_picture)]

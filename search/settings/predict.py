@@ -9,6 +9,7 @@ from data.datasets.contract import printable
 from data.datasets.image_files import AS_STORED, SUFFIXES, ImageReading, is_hidden
 from data.datasets.submission import Server, Submission, submission_to
 from data.system.outputs import check_free
+from data.system.paths import PathText
 from search.config import Config
 from search.config_errors import ConfigError
 from search.deciding.space import AnyCell, CellSpace
@@ -76,7 +77,7 @@ def read(config: Config) -> PredictSettings:
             targets={image: submission.file_of(image) for image in submission.images},
             left_out=(),
         )
-    images, left_out = find_images(config.value("images", str), config.value("output", Path))
+    images, left_out = find_images(config.value("images", PathText), config.value("output", Path))
     return config.read(PredictSettings, submission=None, targets=name_targets(images), left_out=left_out)
 
 

@@ -24,7 +24,7 @@ class ReplaySettings:
 
 def read(config: Config) -> ReplaySettings:
     """Raises a ConfigError for what is wrong, and for settings that are not those of the search."""
-    folder = config.value("output_dir", Path).resolve() / config.value("name", FolderName)
+    folder = config.value("output_dir", Path) / config.value("name", FolderName)
     search = open_search(folder, config.build("space", CellSpace).operator_kinds)
     deciding = config.read(Deciding)
     recorded = {key: search.opened.fingerprint[key] for key in DECIDED if key in search.opened.fingerprint}

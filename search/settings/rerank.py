@@ -75,7 +75,7 @@ class RerankSettings:
 def read(config: Config) -> RerankSettings:
     """Raises a ConfigError for what is wrong."""
     source, space = config.value("from", FolderName), config.build("space", CellSpace)
-    folder = config.value("output_dir", Path).resolve() / source
+    folder = config.value("output_dir", Path) / source
     return config.read(
         RerankSettings,
         search=open_search(folder, space.operator_kinds, "from"),

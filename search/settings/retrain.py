@@ -111,7 +111,7 @@ def _source(config: Config, space: CellSpace | AnyCell) -> Chosen | InRun:
 
 def _ranked(config: Config, space: CellSpace | AnyCell) -> Chosen:
     name, rank = config.value("from", FolderName), config.value("rank", int)
-    search = open_search(config.value("output_dir", Path).resolve() / name, space.operator_kinds, "from")
+    search = open_search(config.value("output_dir", Path) / name, space.operator_kinds, "from")
     scored = search.record.scored()
     if not 1 <= rank <= len(scored):
         raise ConfigError(f"rank: search {name} has ranks 1 to {len(scored)}, got {rank}.")

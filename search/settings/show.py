@@ -42,7 +42,7 @@ class ShowSettings:
 
     @property
     def folder(self) -> Path:
-        return self.output_dir.resolve() / self.name
+        return self.output_dir / self.name
 
     @property
     def bucket(self) -> Store | None:

@@ -1,6 +1,7 @@
 """Paths and names as a person writes them: absolute before anything is sent, texts whatever they look like."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from models.settings import BackboneChoice
 from search.config import load
 from search.config_errors import ConfigError
 from search.help import COMMANDS
+from search.settings.places import OutputFolder
 from search.settings.submit import _command
 
 ODD = ["a=b", "a#b", "a (1)", "x[1]", "ü ö", "it's", "a,b", "a:b", "a\\b", "a{b}", "50%", "a&b;c", "2026_11_28", "1.10", "true"]
@@ -32,6 +34,29 @@ def test_paths_that_are_sent_to_workers_are_absolute(here):
     assert cache.local.endswith("/copies")
     assert cache.local.startswith("/")
     assert load("rerank", ["from=x", "backbone.weights=hub"]).build("backbone", BackboneChoice).weights == "hub"
+
+
+def test_a_search_has_one_folder_whether_its_path_begins_with_the_home_or_goes_up(here, monkeypatch):
+    (here / "work").mkdir()
+    monkeypatch.chdir(here / "work")
+    monkeypatch.setenv("HOME", str(here))
+    for path in ("~/kept", "../kept"):
+        config = load("report", ["name=a", f"output_dir={path}"])
+        assert {config.value("output_dir", kind) for kind in (Path, OutputFolder)} == {here / "kept"}
+        cache = load("search", [f"output_dir={path}"]).build("cache", CacheSettings)
+        assert cache.folder == str(here / "kept" / "cache")
+
+
+def test_a_link_that_nodes_of_a_cluster_share_is_not_followed(here):
+    (here / "local").mkdir()
+    (here / "shared").symlink_to(here / "local")
+    config = load("search", ["output_dir=shared/outputs"])
+    assert config.value("output_dir", OutputFolder) == here / "shared" / "outputs"
+
+
+def test_the_home_of_nobody_is_refused_with_its_setting():
+    with pytest.raises(ConfigError, match="output_dir: must lie in the home of a user of this machine, got '~nobody at all/a'"):
+        load("search", ["output_dir=~nobody at all/a"]).value("output_dir", OutputFolder)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from search.config import Config, load
 from search.journal.events import SearchOpened
 from search.journal.folder import JOURNAL
 from search.journal.journal import Journal
+from search.typed_values import absolute_path, typed
 from tests.search.commands.composed_once import composed_once
 from tests.search.commands.wrong_values import settings_in_conf, wrong_values
 from tests.search.journal.studies import journalled, plan
@@ -396,6 +397,19 @@ def test_a_setting_is_refused_every_sort_of_value_that_its_type_rules_out(fault_
     arguments = [[of.split()[0], *filled(f"{COMMANDS[of]} {value}", places)] for value in wrong]
     faults = [fault for one in arguments if (fault := fault_of(one))]
     assert not faults, "\n".join(faults)
+
+
+def test_a_path_below_the_home_is_there_for_every_setting_that_is_a_path(places, monkeypatch):
+    monkeypatch.setenv("HOME", places["{folder}"])
+    named = {key: kind for of in COMMANDS for key, kind in typed_settings(of, places).items() if absolute_path("any", kind)}
+    assert {"output_dir", "checkpoint", "images", "output", "picture", "cache.folder", "dataset.root"} <= named.keys()
+    for key, kind in named.items():
+        understood = []
+        for path in ("~", "~/new.png", "~/model.ckpt"):
+            with suppress(UserError):
+                understood.append(str(typed(path, kind, key)))
+        assert understood, key
+        assert all(path.startswith(places["{folder}"]) for path in understood), key
 
 
 def test_every_setting_of_conf_has_a_wrong_input_here(places):
