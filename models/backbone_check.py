@@ -5,7 +5,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from data.system.errors import UserError
-from models.settings import HUB, BackboneChoice, BackboneSettings
+from models.settings import HUB, LOCAL, BackboneChoice, BackboneSettings
 
 LOCAL_STRIDE = 16
 """The output stride of ``local``, the only one that it has."""
@@ -19,7 +19,7 @@ def check_backbone(settings: BackboneChoice | BackboneSettings) -> None:
     """Raise a BackboneError for settings that do not go together, and for weights that are missing or no such file."""
     if settings.pad_type and not settings.name.startswith("tu-"):
         raise BackboneError(f"backbone.pad_type: only tu- encoders take one, got {settings.name!r}.")
-    if settings.name == "local" and settings.output_stride != LOCAL_STRIDE:
+    if settings.name == LOCAL and settings.output_stride != LOCAL_STRIDE:
         raise BackboneError(f"backbone.output_stride: local has {LOCAL_STRIDE}, got {settings.output_stride}.")
     if settings.weights in (None, HUB):
         return

@@ -14,7 +14,7 @@ from models.dilation import dilate
 from models.geometry import misplaced
 from models.local_encoder import LocalEncoder
 from models.pretrained import require_known
-from models.settings import HUB, BackboneSettings
+from models.settings import HUB, LOCAL, BackboneSettings
 from models.tensor_file import read_tensors
 from models.xception import give_features_before_relu
 
@@ -69,7 +69,7 @@ def weights_digest(backbone: nn.Module) -> str:
 
 
 def _build_encoder(settings: BackboneSettings) -> nn.Module:
-    if settings.name == "local":
+    if settings.name == LOCAL:
         return LocalEncoder(seed=settings.seed)
     import segmentation_models_pytorch as smp
 

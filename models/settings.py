@@ -13,6 +13,8 @@ from data.system.paths import NamesPath
 
 HUB = "hub"
 """The ``weights`` that downloads the encoder's own pre-trained ones."""
+LOCAL = "local"
+"""The ``name`` of the tiny backbone for the embedded data set, which nobody has trained."""
 KERNELS = "DPC_KERNELS"
 """Of the environment: 0 keeps a process from using its own kernels on a GPU."""
 SEEDS = 2**63

@@ -1,5 +1,6 @@
 """From YAML and overrides to frozen values: what ``Config.read`` fills the fields of a dataclass with."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +9,7 @@ import pytest
 from annotated_types import Ge, Gt, Le
 
 from search.annotations import HERE, At
+from search.conf_files import CONF
 from search.config import load
 from search.config_errors import ConfigError
 from search.deciding.algorithms.base import Algorithm
@@ -89,6 +91,22 @@ def test_what_breaks_a_rule_is_told_with_the_rule(override, message):
     with pytest.raises(ConfigError) as error:
         read(override)
     assert str(error.value) == message
+
+
+MUST_BE_GIVEN = [
+    (path.relative_to(CONF).with_suffix(""), key)
+    for path in sorted(CONF.rglob("*.yaml"))
+    for key in re.findall(r"^(\w+): \?\?\?", path.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("file", "key"), MUST_BE_GIVEN, ids=lambda value: str(value))
+def test_what_must_be_given_is_asked_for(file, key):
+    group = str(file.parent)
+    command, overrides = (file.name, []) if group == "." else ("search", [f"{group}={file.name}"])
+    place = key if group == "." else f"{group}.{key}"
+    with pytest.raises(ConfigError, match=f"^{place}: a value is needed; add {place}=... to the command.$"):
+        load(command, overrides).value(place, str)
 
 
 def test_a_choice_names_what_is_accepted():
