@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from data.datasets.contract import SegmentationDataset
-from data.system.errors import UserError
 from data.system.files import write_text
 from models.segmenter import Segmenter
 from models.settings import BackboneSettings
@@ -24,6 +23,7 @@ from training.evaluation import Scores, evaluate
 from training.loop import Progress, train
 from training.losses import Weighing, segmentation_loss, total_weight, warm_up
 from training.optim import build_optimizer
+from training.origin import check_origin, origin_of
 from training.recalibration import recalibrate
 from training.score import RungScore
 from training.settings import RetrainSettings
@@ -87,13 +87,21 @@ class EndToEndTask:
             yield RungScore(rung, validation.iteration, validation.scores.miou, validation.loss, validation.elapsed_s)
 
     def validations(
-        self, cell: CellSpec, seed: int, checkpoint: Path | None = None, *, hooks: Hooks = SILENT, workers: Workers = ALONE
+        self,
+        cell: CellSpec,
+        seed: int,
+        checkpoint: Path | None = None,
+        *,
+        keep: Callable[[Validation], object] = lambda validation: None,
+        hooks: Hooks = SILENT,
+        workers: Workers = ALONE,
     ) -> Iterator[Validation]:
         """Train a model with ``cell`` on one split and score it on another, by default ``val``, at each of ``settings.stops``.
 
         Args:
             checkpoint: where the state is kept between stops. If there is one, earlier validations are yielded again and
                 training goes on from there, with the steps that it would have taken; the last stop leaves it behind.
+            keep: called with each validation that is new before the state tells that it is done, and before it is yielded.
             workers: the processes that share each batch and the images of a validation; all but the first yield nothing.
 
         Raises:
@@ -108,7 +116,7 @@ class EndToEndTask:
         trained = TrainedModel(cell, classes, backbone, settings, workers)
         rates = {"segmenter.encoder.": settings.backbone_rate, "": settings.head_rate}
         optimizer = build_optimizer(settings.optimizer, trained.whole, rates)
-        origin = self._origin(cell, seed)
+        origin = origin_of(cell, seed, settings, backbone, self.data)
         history = _resume(checkpoint, trained.states, optimizer, origin)
         if workers.rank == 0:
             yield from history
@@ -143,15 +151,15 @@ class EndToEndTask:
             elapsed_s = before_s + time.monotonic() - started_s
             is_best = scores.miou > max((earlier.scores.miou for earlier in history), default=-1.0)
             history.append(Validation(stop.iteration, stop.loss, scores, elapsed_s, is_best, scored))
-            yield history[-1]
+            keep(history[-1])
             if checkpoint:
                 validations = [asdict(replace(validation, model=None)) for validation in history]
-                save_checkpoint(checkpoint, trained.states, [optimizer], {"origin": origin, "validations": validations})
-
-    def _origin(self, cell: CellSpec, seed: int) -> dict[str, Any]:
-        """What a state that is gone on from must have been made with."""
-        made_with = {"digest": cell.digest, "seed": seed, "settings": asdict(self.settings), "backbone": asdict(self.backbone)}
-        return made_with | ({"data": dict(self.data)} if self.data else {})
+                try:
+                    save_checkpoint(checkpoint, trained.states, [optimizer], {"origin": origin, "validations": validations})
+                except OSError:  # it costs no score
+                    yield history[-1]
+                    raise
+            yield history[-1]
 
     def _images(self, seed: int, device: torch.device) -> Iterator[Tensor]:
         """The first batches of a training, whole, whoever shares it: all get the same statistics."""
@@ -169,12 +177,14 @@ def retrain(
         folder: receives ``model.safetensors`` of the best model and ``scores.json`` beside it; a training that was interrupted
             goes on from its ``state.safetensors``.
     """
-    for validation in task.validations(cell, seed, folder / STATE_FILE, hooks=hooks, workers=workers):
+
+    def keep(validation: Validation) -> None:
         if validation.is_best and validation.model is not None:
             validation.model.save_pretrained(folder)
             record = {"iteration": validation.iteration, "digest": cell.digest, **asdict(validation.scores)}
             write_text(folder / "scores.json", json.dumps(record, indent=2) + "\n")
-        yield validation
+
+    return task.validations(cell, seed, folder / STATE_FILE, keep=keep, hooks=hooks, workers=workers)
 
 
 def _resume(
@@ -184,9 +194,7 @@ def _resume(
     metadata = read_metadata(checkpoint) if checkpoint else None
     if metadata is None or checkpoint is None:
         return []
-    expected = json.loads(json.dumps(origin))
-    if {**expected, **metadata["origin"]} != expected:  # older states tell less
-        raise UserError(f"{checkpoint}: the state of a training with other settings or data; delete it to start again.")
+    check_origin(checkpoint, metadata["origin"], origin)
     loaded = load_checkpoint(checkpoint, states, [optimizer])
     if loaded is None:
         return []

@@ -138,6 +138,10 @@ class GpuSettings:
     cudnn_benchmark: bool = False
 
 
+WITHOUT_EFFECT = ("workers", "activation_checkpointing")
+"""The ``RetrainSettings`` that change no result: a training may go on with others."""
+
+
 @dataclass(frozen=True, slots=True)
 class RetrainSettings:
     """The budget and settings of a full training.

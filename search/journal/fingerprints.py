@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from training.settings import WITHOUT_EFFECT
+
 _AS_BEFORE = (("optimizer.bias_rate", 1.0),)
 """Settings of a training that are younger than some journals, with the value that is as it was before there were any."""
 
@@ -43,7 +45,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -
 def that_decide(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The values by their paths, without those that change no result."""
     values = {path: value for path, value in flat(settings) if (path.partition(".")[2], value) not in _AS_BEFORE}
-    values.pop("proxy.eval_batch_size", None)
+    for path in ("proxy.eval_batch_size", *(f"training.{name}" for name in WITHOUT_EFFECT)):
+        values.pop(path, None)
     if not values.get("deterministic"):
         values.pop("window", None)
     return values

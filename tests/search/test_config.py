@@ -100,7 +100,7 @@ MUST_BE_GIVEN = [
 ]
 
 
-@pytest.mark.parametrize(("file", "key"), MUST_BE_GIVEN, ids=lambda value: str(value))
+@pytest.mark.parametrize(("file", "key"), MUST_BE_GIVEN, ids=str)
 def test_what_must_be_given_is_asked_for(file, key):
     group = str(file.parent)
     command, overrides = (file.name, []) if group == "." else ("search", [f"{group}={file.name}"])

@@ -18,6 +18,8 @@ from models.backbones import build_backbone, weights_digest
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1
+from search.running.task import NodeDrainingError
+from training.checkpoint import scores_in
 from training.end_to_end import STATE_FILE, EndToEndTask, Hooks, retrain
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
@@ -179,7 +181,6 @@ def test_a_training_with_an_auxiliary_head_goes_on_with_it(tmp_path):
     same = task(eval_every=1, auxiliary=0.4)
     first = same.validations(CELL, 0, tmp_path / "cut.safetensors")
     next(first)
-    next(first)  # has written the state of the first
     again = list(same.validations(CELL, 0, tmp_path / "cut.safetensors"))
     assert scores_of(again) == scores_of(whole)
     assert weights_digest(again[-1].model) == weights_digest(whole[-1].model)
@@ -364,7 +365,7 @@ def test_a_training_that_was_interrupted_takes_the_same_steps(stops_done, change
     options = {"iterations": 6, "eval_every": 2, **changes}
     expected, model = trained(tmp_path / "whole", **options)
     interrupted = retrain(task(**options), CELL, 0, tmp_path / "cut")
-    for _ in range(stops_done + 1):  # the state of a stop is written when control comes back
+    for _ in range(stops_done):
         next(interrupted)
     interrupted.close()
     torch.manual_seed(99)
@@ -387,13 +388,57 @@ def test_a_state_cut_at_any_byte_is_no_state_and_training_starts_again(tmp_path)
         assert all(validation.model is not None for validation in resumed)
 
 
-@pytest.mark.parametrize("changes", [{"iterations": 3}, {"cell": CellSettings(filters=4)}], ids=["longer", "smaller"])
-def test_a_state_of_other_settings_is_refused(changes, tmp_path):
+def test_a_trial_whose_node_drains_keeps_every_score_that_it_has_told(tmp_path):
+    for told in (1, 2):
+        scores, checkpoint = task(iterations=2, eval_every=1)(CELL, 0, tmp_path / str(told)), tmp_path / str(told)
+        for _ in range(told):
+            next(scores)
+        with pytest.raises(NodeDrainingError):
+            scores.throw(NodeDrainingError("soon"))
+        assert scores_in(checkpoint) == told
+
+
+def test_a_state_that_cannot_be_written_costs_no_score(tmp_path):
+    scores = task()(CELL, 0, tmp_path / "a file" / "state")
+    (tmp_path / "a file").touch()
+    assert next(scores).rung == 1
+    with pytest.raises(FileExistsError):
+        next(scores)
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"iterations": 3, "eval_every": 2}, "training.iterations was 2 and is 3"),
+        ({"cell": CellSettings(filters=4)}, "training.cell.filters was 8 and is 4"),
+    ],
+    ids=["longer", "smaller"],
+)
+def test_a_state_of_other_settings_is_refused_with_the_difference(changes, difference, tmp_path):
     trained(tmp_path)
-    with pytest.raises(
-        ValueError, match=f"{tmp_path / STATE_FILE}: the state of a training with other settings or data; delete it"
-    ):
+    with pytest.raises(UserError) as error:
         trained(tmp_path, **changes)
+    begin = f"{tmp_path / STATE_FILE}: the state of a training with other settings or data"
+    assert str(error.value) == f"{begin} ({difference}). Delete it to start again."
+
+
+@pytest.mark.parametrize("changes", [{"workers": 1}, {"activation_checkpointing": True}], ids=str)
+def test_a_training_goes_on_with_other_settings_where_they_change_no_result(changes, tmp_path):
+    first, _ = trained(tmp_path)
+    assert scores_of(trained(tmp_path, **changes)[0]) == scores_of(first)
+
+
+def test_a_state_from_before_a_setting_was_there_goes_on_with_its_default_alone(tmp_path):
+    path = tmp_path / STATE_FILE
+    first, _ = trained(tmp_path)
+    tensors, metadata = tensor_file.read_tensors(path)
+    told = json.loads(metadata["json"])
+    for setting in ("gpu", "augment"):
+        del told["origin"]["settings"][setting]
+    tensor_file.write_tensors(path, tensors, {"json": json.dumps(told)})
+    assert scores_of(trained(tmp_path)[0]) == scores_of(first)
+    with pytest.raises(UserError, match="training.gpu.graph was False and is True"):
+        trained(tmp_path, gpu=GpuSettings(graph=True))
 
 
 def test_a_state_of_other_data_is_refused_and_one_from_before_data_was_told_goes_on(tmp_path):
@@ -401,7 +446,7 @@ def test_a_state_of_other_data_is_refused_and_one_from_before_data_was_told_goes
     first = list(retrain(task(), CELL, 0, tmp_path))
     assert scores_of(retrain(told, CELL, 0, tmp_path)) == scores_of(first)
     list(retrain(told, CELL, 0, tmp_path / "told"))
-    with pytest.raises(ValueError, match="the state of a training with other settings or data; delete it"):
+    with pytest.raises(UserError, match=r"other settings or data \(data.val was b2 and is b3\)"):
         list(retrain(other, CELL, 0, tmp_path / "told"))
 
 

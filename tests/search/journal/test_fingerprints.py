@@ -13,6 +13,11 @@ def test_a_change_is_named_with_both_values_and_a_kind_comes_first():
     assert differences(old, new) == "a.kind was Uniform and is NearBest, a.x was 1 and is 3"
 
 
+def test_what_changes_no_result_is_no_change():
+    old, new = ({"training": {"iterations": 9, "workers": number, "activation_checkpointing": number > 1}} for number in (1, 2))
+    assert differences(old, new) == ""
+
+
 def test_a_setting_that_a_journal_is_too_old_to_hold_differs_only_where_it_changes_something():
     old, as_before, other = (
         {"proxy": {"optimizer": {"power": 1, **given}}} for given in ({}, {"bias_rate": 1.0}, {"bias_rate": 2.0})

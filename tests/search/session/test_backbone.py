@@ -12,7 +12,10 @@ from search.views.console import plain_console
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("tu-mobilenetv2_100", "Backbone tu-mobilenetv2_100, weights random: mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (random weights)\n"),
+        (
+            "tu-mobilenetv2_100",
+            "Backbone tu-mobilenetv2_100, weights random: mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (random weights)\n",
+        ),
         ("local", ""),
     ],
 )
