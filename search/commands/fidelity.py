@@ -112,7 +112,8 @@ def _report(
     )
     title = "Does one protocol rank cells as the other does?"
     seconds = found[SIDES[1]]
-    rescored = [Rescored(known[cell.digest][0], [seed[cell.digest] for seed in seconds], cell.digest[:8]) for cell in scored]
+    by_first = sorted(scored, key=lambda cell: -known[cell.digest][0])
+    rescored = [Rescored(known[cell.digest][0], [seed[cell.digest] for seed in seconds], cell.digest[:8]) for cell in by_first]
     draw_two_rankings(rescored, folder / "fidelity.png", title, (first_label, second_label), "the first")
     fitted = rank_correlation(*means.values())
     console.print()

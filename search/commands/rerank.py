@@ -15,7 +15,7 @@ from search.findings.estimates import mean
 from search.findings.failures import failures, no_score_code
 from search.findings.leaderboard import percent, quantity
 from search.findings.search_noise import search_noise
-from search.findings.two_rankings import Ranking, as_csv, proxy_correlation, reranked
+from search.findings.two_rankings import Ranking, as_csv, proxy_trust, reranked
 from search.journal.events import SearchOpened, now_s
 from search.journal.study import Study
 from search.overrides import Overrides
@@ -163,9 +163,7 @@ def _report(
     console.print()
     for line in said:
         console.print(line, soft_wrap=True)
-    fitted = proxy_correlation(ranking)
-    trust = f"{fitted.text()}; the search chose these cells, which lowers it" if fitted else "too few cells, or too much alike"
-    console.print(f"Rank correlation of proxy and re-ranking (Spearman's rho): {trust}.\n", soft_wrap=True)
+    console.print(f"Spearman's rho of proxy and re-ranking: {proxy_trust(ranking)}.\n", soft_wrap=True)
     kept = given.arguments(*SHARED)
     best = relative(folder / "best.json")
     lines = {

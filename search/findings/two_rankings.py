@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
 from statistics import fmean, stdev
@@ -14,6 +15,7 @@ import numpy as np
 from models.spec import CellSpec
 from search.deciding.outcomes import Status
 from search.findings.estimates import RankCorrelation, points, rank_correlation, tukeys_difference
+from search.findings.leaderboard import counted
 from search.findings.shrinkage import Noise
 from search.journal.record import SearchRecord, TrialRecord
 
@@ -32,15 +34,18 @@ class Reranked:
 
     Attributes:
         proxy_rank: in the search, from 1.
-        by_seed: mIoU of the longer training, 0 to 1, of each seed whose trial completed.
+        is_completed: whether the proxy scored it after its full budget, and not at an earlier rung where it was stopped.
+        by_seed: mIoU of the longer training, 0 to 1, of each seed whose trial completed; of a cell that is compared, of the
+            seeds that count.
     """
 
     cell: CellSpec
     proxy_rank: int
     proxy_miou: float
+    is_completed: bool
     params: int
     madds: int
-    by_seed: dict[int, float]
+    by_seed: Mapping[int, float]
 
     @property
     def miou(self) -> float | None:
@@ -60,16 +65,19 @@ class Reranked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Cells that were trained again, best mean first; only those with all the seeds that any of them has are compared.
+    """Cells that were trained again, best mean first; only those with all the seeds that count are compared.
 
     Attributes:
         compared: cells by their mean over ``seeds``.
         others: cells with fewer seeds, whose mean would rank them by the luck of those; and those with none.
+        seeds: those that count: as many as there are while more than half of the cells completed all of them.
+        left_out: how many other seeds any cell completed.
     """
 
     compared: Sequence[Reranked]
     others: Sequence[Reranked]
     seeds: Sequence[int]
+    left_out: int
 
     @property
     def rows(self) -> list[Reranked]:
@@ -151,6 +159,8 @@ class Ranking:
         if self.others:
             lacking = ", ".join(f"{row.cell.digest[:8]} ({len(row.by_seed)} completed)" for row in self.others)
             said.append(f"Not ranked, as they have not completed the {len(self.seeds)} seeds of the others: {lacking}.")
+        if self.left_out:
+            said.append(f"{counted(self.left_out, 'seed')} left out, under which too few of the cells completed a training.")
         said.extend(_spending(self))
         return said
 
@@ -172,17 +182,41 @@ def reranked(chosen: Sequence[tuple[int, TrialRecord]], seeds: Sequence[SearchRe
             for again in record.finished
             if again.cell.digest == digest and again.status == Status.COMPLETED
         }
-        rows.append(Reranked(trial.cell, rank, trial.score, trial.params, trial.madds, by_seed))
-    most = max((row.by_seed for row in rows), key=len, default={})
-    compared = [row for row in rows if row.by_seed and row.by_seed.keys() == most.keys()]
-    others = [row for row in rows if row not in compared]
+        is_completed = trial.status == Status.COMPLETED
+        rows.append(Reranked(trial.cell, rank, trial.score, is_completed, trial.params, trial.madds, by_seed))
+    counting = _seeds_that_count(rows)
+    complete = [row for row in rows if counting and row.by_seed.keys() >= set(counting)]
+    others = [row for row in rows if row not in complete]
+    compared = [replace(row, by_seed={seed: row.by_seed[seed] for seed in counting}) for row in complete]
     by_mean = sorted(compared, key=lambda row: (-row.score, row.proxy_rank))
-    return Ranking(by_mean, sorted(others, key=lambda row: (-len(row.by_seed), row.proxy_rank)), sorted(most))
+    left_out = len({seed for row in rows for seed in row.by_seed}) - len(counting)
+    return Ranking(by_mean, sorted(others, key=lambda row: (-len(row.by_seed), row.proxy_rank)), counting, left_out)
+
+
+def _seeds_that_count(rows: Sequence[Reranked]) -> list[int]:
+    """Those that most cells completed first; a further one counts if more than half of the cells then still have all."""
+    completed = Counter(seed for row in rows for seed in row.by_seed)
+    counting: list[int] = []
+    for seed in sorted(completed, key=lambda seed: (-completed[seed], seed)):
+        have_all = sum(row.by_seed.keys() >= {*counting, seed} for row in rows)
+        if not counting or 2 * have_all > sum(bool(row.by_seed) for row in rows):
+            counting.append(seed)
+    return sorted(counting)
 
 
 def proxy_correlation(ranking: Ranking) -> RankCorrelation | None:
-    """Between proxy scores and those of the longer training, of the cells that are compared."""
-    return rank_correlation([row.proxy_miou for row in ranking.compared], [row.score for row in ranking.compared])
+    """Between both scores of compared cells that completed the proxy: scores of earlier rungs are of another scale."""
+    rows = [row for row in ranking.compared if row.is_completed]
+    return rank_correlation([row.proxy_miou for row in rows], [row.score for row in rows])
+
+
+def proxy_trust(ranking: Ranking) -> str:
+    """What that correlation says, and what it does not count."""
+    fitted, stopped = proxy_correlation(ranking), sum(not row.is_completed for row in ranking.compared)
+    without = f"; {stopped} that the proxy stopped early not counted" if stopped else ""
+    if fitted is None:
+        return f"too few cells, or too much alike, for a rank correlation{without}"
+    return f"{fitted.text()}{without}; the search chose these cells, which lowers it"
 
 
 def as_csv(ranking: Ranking) -> str:

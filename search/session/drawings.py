@@ -111,10 +111,11 @@ def _cells(ranked: Sequence[TrialRecord]) -> Iterator[Drawing]:
 
 
 def _reranked(folder: Path, ranked: Sequence[TrialRecord], space: CellSpace) -> Iterator[Drawing]:
-    """A picture for each re-ranking of the search's cells, from its journals."""
+    """A picture for each re-ranking of the search's cells, from its journals; a seed that is not done waits for its end."""
     for label in sorted({path.parents[1] for path in folder.glob(f"*/seed-*/{JOURNAL}")}):
         journals = sorted(label.glob(f"seed-*/{JOURNAL}"))
         seeds = [SearchRecord(read_events(path, operators=space.operator_kinds)[0]) for path in journals]
+        seeds = [seed for seed in seeds if seed.closed] or seeds
         trained = {trial.cell.digest for seed in seeds for trial in seed.finished}
         chosen = [(rank, trial) for rank, trial in enumerate(ranked, start=1) if trial.cell.digest in trained]
         ranking = reranked(chosen, seeds)

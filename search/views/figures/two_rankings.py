@@ -34,11 +34,16 @@ MOST_RANKS = 20
 
 @dataclass(frozen=True, slots=True)
 class Rescored:
-    """A cell and its scores, 0 to 1: by the first training, and by the longer one under each of its seeds."""
+    """A cell and its scores, 0 to 1: by the first training, and by the longer one under each of its seeds.
+
+    Attributes:
+        is_completed: whether the first training ran to its end; one that was stopped early has no score to be compared by.
+    """
 
     first: float
     by_seed: Sequence[float]
     name: str
+    is_completed: bool = True
 
     @property
     def final(self) -> float:
@@ -46,8 +51,11 @@ class Rescored:
 
     @classmethod
     def of(cls, ranking: Ranking) -> "list[Rescored]":
-        """The cells of a re-ranking that all its seeds have trained."""
-        return [cls(row.proxy_miou, list(row.by_seed.values()), row.cell.digest[:8]) for row in ranking.compared]
+        """The cells of a re-ranking that are compared, in the order of their search."""
+        return [
+            cls(row.proxy_miou, list(row.by_seed.values()), row.cell.digest[:8], row.is_completed)
+            for row in sorted(ranking.compared, key=lambda row: row.proxy_rank)
+        ]
 
 
 def draw_two_rankings(
@@ -61,9 +69,11 @@ def draw_two_rankings(
     """Draw cells by both scores, with Spearman's rho and its 95 % interval, and their old rank against the new one.
 
     Bars are 95 % intervals of a cell's mean over its seeds (Student's t), by the noise between seeds of all cells: two of one
-    cell alone would say next to nothing. On the dashed line both scores are equal.
+    cell alone would say next to nothing. On the dashed line both scores are equal. Triangles are cells that the first training
+    stopped early, which rho does not count.
 
     Args:
+        cells: the best by the first training first.
         labels: of the axes.
         first: what the first score is called in the notes.
     """
@@ -74,9 +84,9 @@ def draw_two_rankings(
         height_ratios=(1.3, 1) if is_narrow else None,
         width_ratios=None if is_narrow else (1.5, 1),
     )
-    ordered = sorted(cells, key=lambda cell: -cell.final)
-    _draw_scores(panels[0], ordered, labels, letters=int(width / (0.065 if is_narrow else 0.11)))
-    _draw_ranks(panels[1], ordered, first)
+    ranked = sorted(enumerate(cells, start=1), key=lambda cell: -cell[1].final)
+    _draw_scores(panels[0], [cell for _, cell in ranked], labels, letters=int(width / (0.065 if is_narrow else 0.11)))
+    _draw_ranks(panels[1], ranked, first)
     save_figure(figure, path)
 
 
@@ -90,7 +100,10 @@ def _draw_scores(axes: Axes, ordered: Sequence[Rescored], labels: tuple[str, str
         half = 100 * sd * t_quantile(sum(len(cell.by_seed) - 1 for cell in ordered))
         ends = [half / sqrt(len(cell.by_seed)) for cell in ordered]
         axes.errorbar(firsts, finals, ends, fmt="none", color=GREY, linewidth=1.0, capsize=2, zorder=2)
-    axes.scatter(firsts, finals, s=26, color=BLUE, edgecolor="white", linewidth=0.5, zorder=3)
+    for is_completed, marker in ((True, "o"), (False, "v")):
+        alike = [cell for cell in ordered if cell.is_completed == is_completed]
+        at = [100 * cell.first for cell in alike], [100 * cell.final for cell in alike]
+        axes.scatter(*at, s=26, marker=marker, color=BLUE, edgecolor="white", linewidth=0.5, zorder=3)
     limits = axes.get_xlim(), axes.get_ylim()
     axes.axline((0, 0), slope=1, color=GREY, linewidth=0.9, linestyle="--", zorder=1)
     axes.set_xlim(limits[0])
@@ -102,22 +115,20 @@ def _draw_scores(axes: Axes, ordered: Sequence[Rescored], labels: tuple[str, str
     bars = "bars: 95 %; " if sd else ""
     is_far = max(limits[0][0], limits[1][0]) > min(limits[0][1], limits[1][1])
     line = "equal scores lie outside" if is_far else "dashed: equal scores"
-    lines = [*textwrap.wrap(_verdict([cell.first for cell in ordered], finals), letters), f"{bars}{line}"]
+    lines = [*textwrap.wrap(_verdict(ordered), letters), f"{bars}{line}"]
     axes.set_title("\n".join(lines), fontsize=SMALL, loc="left", color=INK)
 
 
-def _draw_ranks(axes: Axes, ordered: Sequence[Rescored], first: str) -> None:
+def _draw_ranks(axes: Axes, ranked: Sequence[tuple[int, Rescored]], first: str) -> None:
     """A line from each cell's old rank to its new one, those of the best in colour."""
     axes.set_axis_off()
-    before = sorted(range(len(ordered)), key=lambda place: -ordered[place].first)
-    old = {place: rank for rank, place in enumerate(before, start=1)}
-    shown = min(len(ordered), MOST_RANKS)
-    for place, cell in enumerate(ordered[:shown]):
+    shown = ranked[:MOST_RANKS]
+    for place, (old, cell) in enumerate(shown):
         is_named = place < NAMED
         colour, thickness = (VERMILLION, 1.6) if is_named else (GREY, 0.8)
         axes.plot(
             [0, 1],
-            [old[place], place + 1],
+            [old, place + 1],
             color=colour,
             linewidth=thickness,
             marker="o",
@@ -125,16 +136,19 @@ def _draw_ranks(axes: Axes, ordered: Sequence[Rescored], first: str) -> None:
             zorder=3 if is_named else 2,
         )
         style: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": INK, "parse_math": False}
-        axes.text(-0.05, old[place], str(old[place]), ha="right", **style)
+        axes.text(-0.05, old, str(old), ha="right", **style)
         axes.text(1.05, place + 1, f"{place + 1}  {cell.name}", ha="left", weight="bold" if is_named else "normal", **style)
-    of_all = f", the best {shown} of {len(ordered)}" if shown < len(ordered) else ""
+    of_all = f", the best {len(shown)} of {len(ranked)}" if len(shown) < len(ranked) else ""
     axes.set_title(f"rank by {first}, and now{of_all}", fontsize=SMALL, loc="left", color=INK)
     axes.set_xlim(-0.25, 1.9)
-    axes.set_ylim(max(old[place] for place in range(shown)) + 0.6, 0.4)
+    axes.set_ylim(max(old for old, _ in shown) + 0.6, 0.4)
 
 
-def _verdict(first: Sequence[float], final: Sequence[float]) -> str:
-    fitted = rank_correlation(first, final)
+def _verdict(cells: Sequence[Rescored]) -> str:
+    completed = [cell for cell in cells if cell.is_completed]
+    stopped = len(cells) - len(completed)
+    without = f"; {stopped} stopped early (triangles) not counted" if stopped else ""
+    fitted = rank_correlation([cell.first for cell in completed], [cell.final for cell in completed])
     if fitted is None:
-        return f"{len(first)} cells: too few, or too much alike, for a rank correlation"
-    return f"Spearman's rho {fitted.text()}"
+        return f"{len(completed)} cells: too few, or too much alike, for a rank correlation{without}"
+    return f"Spearman's rho {fitted.text()}{without}"

@@ -12,7 +12,7 @@ from search.findings.leaderboard import counted, ordinal, percent, quantity
 from search.findings.operator_usage import OperatorUsage, Usage
 from search.findings.search_noise import SearchNoise
 from search.findings.training_course import CoursePoint
-from search.findings.two_rankings import Ranking, proxy_correlation
+from search.findings.two_rankings import Ranking, proxy_trust
 from search.journal.record import SearchRecord, TrialRecord
 from search.views.figures.landmarks import name_of
 from search.views.report.course import Course, RungCourse
@@ -128,15 +128,10 @@ def of_operators(usage: OperatorUsage) -> str:
 
 def of_reranked(ranking: Ranking) -> str:
     """What the longer training changed, and how sure it is."""
-    best, fitted = ranking.compared[0], proxy_correlation(ranking)
-    trust = (
-        f"Spearman's rho of both scores is {fitted.text()}; these cells were chosen by the first score, which lowers it."
-        if fitted
-        else "These are too few cells, or too much alike, for a rank correlation."
-    )
+    best = ranking.compared[0]
     name = f"The best of {len(ranking.compared)}, {best.cell.digest[:8]}"
     changed = f"{name}, was {ordinal(best.proxy_rank)} by proxy. Seeds of each: {len(ranking.seeds)}."
-    return " ".join([changed, *ranking.verdict(), trust])
+    return " ".join([changed, *ranking.verdict(), f"Spearman's rho of both scores: {proxy_trust(ranking)}."])
 
 
 def of_ancestry(line: Sequence[TrialRecord]) -> str:

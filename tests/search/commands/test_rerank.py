@@ -12,7 +12,7 @@ from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.algorithms.listed import Listed, listed_in
 from search.deciding.outcomes import Evaluation, Finished, Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
-from search.findings.two_rankings import as_csv, best_cells, proxy_correlation, reranked
+from search.findings.two_rankings import as_csv, best_cells, proxy_correlation, proxy_trust, reranked
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
 from search.journal.fingerprints import differences
 from search.journal.record import SearchRecord
@@ -68,6 +68,24 @@ def test_a_cell_that_completed_fewer_seeds_is_not_ranked_by_their_luck():
         in ranking.verdict()
     )
     assert [row["rank"] for row in csv.DictReader(io.StringIO(as_csv(ranking)))] == ["1", "2", ""]
+
+
+def test_a_seed_that_most_cells_lack_is_left_out_and_the_cells_are_compared():
+    proxy = record([0.6, 0.5, 0.4, 0.3])
+    lucky_last = record([None, None, None, 0.9], dict.fromkeys(range(3), Status.FAILED))
+    ranking = reranked(best_cells(proxy, 4), [record([0.8, 0.7, 0.6, 0.5]), lucky_last])
+    assert [row.cell for row in ranking.compared] == CELLS[:4]
+    assert ranking.compared[-1].miou == 0.5
+    assert (ranking.seeds, ranking.others) == ([0], [])
+    assert "1 seed left out, under which too few of the cells completed a training." in ranking.verdict()
+
+
+def test_seeds_that_lack_different_cells_leave_most_cells_to_compare():
+    proxy = record([0.6, 0.5, 0.4, 0.3])
+    without = [record([0.7 if trial != lost else None for trial in range(4)], {lost: Status.FAILED}) for lost in range(3)]
+    ranking = reranked(best_cells(proxy, 4), without)
+    assert len(ranking.compared) == 3
+    assert (ranking.seeds, ranking.left_out) == ([0], 2)
 
 
 def test_a_trial_that_was_stopped_early_does_not_count():
@@ -127,6 +145,16 @@ def test_the_proxy_is_judged_by_cells_with_both_scores():
     ranking = reranked(best_cells(search, 6), [record([0.2, 0.3, 0.4, 0.5, 0.6, None], {5: Status.FAILED})])
     fitted = proxy_correlation(ranking)
     assert (fitted.rho, fitted.pairs) == (pytest.approx(1.0), 5)
+
+
+def test_a_cell_that_the_proxy_stopped_early_is_ranked_and_says_nothing_of_the_proxy():
+    search = record([0.1, 0.2, 0.3, 0.4, 0.5, 0.05], {5: Status.STOPPED})
+    ranking = reranked(best_cells(search, 6), [record([0.2, 0.3, 0.4, 0.5, 0.6, 0.9])])
+    assert ranking.compared[0].cell == CELLS[5]
+    fitted = proxy_correlation(ranking)
+    assert (fitted.rho, fitted.pairs) == (pytest.approx(1.0), 5)
+    assert "1.00 of 5 cells" in proxy_trust(ranking)
+    assert "1 that the proxy stopped early not counted" in proxy_trust(ranking)
 
 
 def test_the_table_has_both_ranks_and_a_cell_that_can_be_read_back():

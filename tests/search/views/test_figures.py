@@ -10,6 +10,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
 
 from models.dpc import DensePredictionCell
@@ -318,6 +319,22 @@ def test_the_best_reranked_cells_are_named_with_their_rank_by_proxy(tmp_path):
     ranks = texts[texts.index("rank by proxy, and now") - 12 : texts.index("rank by proxy, and now")]
     assert ranks == ["4", "1  d", "2", "2  b", "1", "3  a", "3", "4  c", "5", "5  e", "6", "6  f"]
     assert "6 cells" in " ".join(texts)
+
+
+def test_cells_that_the_proxy_stopped_are_triangles_and_rho_is_that_of_the_others(tmp_path, monkeypatch):
+    markers = []
+    scatter = Axes.scatter
+
+    def spied(axes, x, y, **style):
+        markers.append((style.get("marker"), len(x)))
+        return scatter(axes, x, y, **style)
+
+    monkeypatch.setattr(Axes, "scatter", spied)
+    cells = [Rescored(0.1 * place, [0.1 * place], "a", is_completed=place < 5) for place in range(7)]
+    text = text_of(lambda path: draw_two_rankings(cells, path), tmp_path)
+    assert markers[:2] == [("o", 5), ("v", 2)]
+    assert "rho 1.00 of 5 cells" in text
+    assert "2 stopped early (triangles) not counted" in text
 
 
 def test_bars_of_re_ranked_cells_are_the_interval_of_all_cells_noise(tmp_path, monkeypatch):

@@ -664,18 +664,18 @@ def test_a_re_ranking_is_shown_with_what_it_changed(finished, undrawn):
     folder, record = finished
     assert "trained end to end" not in report(folder).text
     best = [trial for trial in record.ranked() if trial.status == Status.COMPLETED][:6]
-    events = [SearchOpened("demo re-ranked, seed 0", {}, {}, 0.0)]
-    for number, trial in enumerate(best):
-        miou = 0.5 + 0.01 * number  # the other way round
-        events.append(CellProposed(number, trial.cell, 0, 1, 1, 0.0))
-        events.append(RungReached(number, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
-        events.append(TrialEnded(number, Status.COMPLETED, "", 5.0, 0.0))
-    path = folder / "demo" / "rerank" / "seed-0" / "journal.jsonl"
-    with Journal(path) as journal:
-        journal.append(*events)
+    for seed, end in enumerate([[SearchClosed("done", 0.0)], []]):  # seed 1 has begun
+        events = [SearchOpened(f"demo re-ranked, seed {seed}", {}, {}, 0.0)]
+        for number, trial in enumerate(best[: 6 if end else 4]):
+            miou = 0.5 + 0.01 * number  # the other way round
+            events.append(CellProposed(number, trial.cell, 0, 1, 1, 0.0))
+            events.append(RungReached(number, 1, 10, miou, 1.0, 5.0, False, "", 0.0))
+            events.append(TrialEnded(number, Status.COMPLETED, "", 5.0, 0.0))
+        with Journal(folder / "demo" / "rerank" / f"seed-{seed}" / "journal.jsonl") as journal:
+            journal.append(*events, *end)
     page = report(folder)
     assert page.says("The best cells, trained end to end", f"The best of 6, {best[5].cell.digest[:8]}, was 6th by proxy.")
-    assert page.says("rho of both scores is -1.00")
+    assert page.says("rho of both scores: -1.00")
 
 
 @pytest.mark.parametrize(("number", "text"), [(999, "999"), (999_499, "999K"), (999_500, "1.00M"), (999_600_000, "1.00B")])
