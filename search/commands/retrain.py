@@ -21,7 +21,7 @@ from search.findings.leaderboard import percent
 from search.findings.training_course import CoursePoint, write_course
 from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
-from search.session.folder import alone_in, id_of
+from search.session.folder import ID_FILE, alone_in, id_of
 from search.session.glimpses import Glimpses
 from search.session.joining import join_cluster
 from search.session.scoring import read_by_training
@@ -36,13 +36,15 @@ from search.views.model_card import PICTURE, model_card
 from search.views.progress_bar import progress_bar
 from search.views.training import TrainingDisplay
 from training.distributed import retrain_on_cluster
-from training.end_to_end import EndToEndTask, Hooks, Validation, retrain
-from training.evaluation import evaluate, has_labels
+from training.end_to_end import STATE_FILE, EndToEndTask, Hooks, Validation, retrain
+from training.evaluation import Scores, evaluate, has_labels
 from training.loop import Progress
 from training.settings import RetrainSettings
 
 EXAMPLE_PX = (65, 97)
 """Size of the image that goes with a registered model."""
+UNTRACKED = (STATE_FILE, ID_FILE)
+"""Files beside a model that are of use to this folder alone; the first has three times the model's size."""
 
 
 def run(settings: RetrainCommandSettings) -> int:
@@ -79,9 +81,11 @@ def run(settings: RetrainCommandSettings) -> int:
         draw_training(course, folder / "course.png", title)
         assert best is not None
         model = Segmenter.from_pretrained(folder, operators=settings.space.operator_kinds).eval()
-        final = _final(settings, model, folder, console)
+        final, scores = _final(settings, model, folder, console)
+        found = {"best_miou_percent": best.scores} | ({"final_miou_percent": scores} if scores else {})
+        tracked.log({name: percentage(score.miou) for name, score in found.items()}, step=best.iteration)
         _write_card(settings, chosen, recorded, best, final, model, folder)
-        tracked.artifacts(folder)
+        tracked.artifacts([file for file in sorted(folder.iterdir()) if file.is_file() and file.name not in UNTRACKED])
         if settings.register:
             _register(tracked, model, folder, settings.register)
     _print_iou(asdict(best.scores)["iou"], console)
@@ -119,31 +123,30 @@ def _selected(training: RetrainSettings) -> str:
     return f"on {training.val_split}{several}: selected on, here or by dpc rerank"
 
 
-def _final(settings: RetrainCommandSettings, model: Segmenter, folder: Path, console: Console) -> str:
-    """The kept model's score where nothing was selected, also in its ``scores.json``; or why there is none."""
+def _final(settings: RetrainCommandSettings, model: Segmenter, folder: Path, console: Console) -> tuple[str, Scores | None]:
+    """The kept model's score where nothing was selected, in words and also in its ``scores.json``; or why there is none."""
     name, dataset = settings.final_split, settings.images.dataset
     if name is None:
-        return "no number of a split that selected nothing: final_split=null"
+        return "no number of a split that selected nothing: final_split=null", None
     try:
         split = dataset.split(name)
         if not has_labels(split, dataset.info):
             raise DatasetError(f"{dataset.info.name}: {name} comes without labels.")
     except DatasetError as error:
-        return f"no number of a split that selected nothing: {error}"
+        return f"no number of a split that selected nothing: {error}", None
     with progress_bar(console, f"scoring {name}") as progress:
         scores = evaluate(model, split, dataset.info, progress)
     path = folder / "scores.json"
     kept = json.loads(path.read_text()) | {"final": {"split": name, **asdict(scores)}}
     write_text(path, json.dumps(kept, indent=2) + "\n")
-    return f"{'mIoU':<11}{percent(scores.miou)} on {name}, which selected nothing"
+    return f"{'mIoU':<11}{percent(scores.miou)} on {name}, which selected nothing", scores
 
 
 def _register(tracked: RetrainRun, model: Segmenter, folder: Path, name: str) -> None:
-    """Export the best model and put it into the registry; types and shapes of an example are its signature."""
+    """Export the best model and put it into the registry."""
     export_model(model, folder / "model.onnx", "onnx")
     images_BCHW = np.random.default_rng(0).uniform(0, 255, (1, 3, *EXAMPLE_PX)).astype(np.float32)
-    logits_BKHW = np.zeros((1, len(model.class_names), *EXAMPLE_PX), np.float32)
-    tracked.register(folder / "model.onnx", name, images_BCHW, logits_BKHW)
+    tracked.register(folder / "model.onnx", name, images_BCHW, len(model.class_names))
 
 
 def _reached(

@@ -9,6 +9,8 @@ from data.system.files import write_text
 from data.system.locks import Lock, LockedError
 from search.config_errors import ConfigError
 
+ID_FILE = "id.txt"
+
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
@@ -28,7 +30,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 def id_of(folder: Path) -> str:
     """What tells ``folder`` from every other one, also from one at the same path in another container."""
-    file = folder / "id.txt"
+    file = folder / ID_FILE
     if not file.is_file():
         write_text(file, f"{uuid4().hex}\n")
     return file.read_text().strip()

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from getpass import getuser
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,7 +93,7 @@ class Tracker:
     def create(self, name: str, start_s: float, tags: Mapping[str, str]) -> str:
         """Create a run and return its id. Its tags are there from the first moment: it can be found again."""
         clipped = {key: _clipped(value) for key, value in tags.items()}
-        return str(self.client.create_run(self.experiment, _ms(start_s), clipped, name).info.run_id)
+        return str(self.client.create_run(self.experiment, _ms(start_s), _user() | clipped, name).info.run_id)
 
     def log(
         self,
@@ -113,21 +115,27 @@ class Tracker:
         ):
             self.client.log_batch(run_id, few_metrics, few_texts, all_marks)
 
-    def register_onnx(
-        self, run_id: str, file: Path, name: str, example: "npt.NDArray[Any]", output: "npt.NDArray[Any]"
-    ) -> None:
-        """Keep an ONNX file as the run's model, with its signature, and as the next version of ``name`` in the registry."""
+    def register_onnx(self, run_id: str, file: Path, name: str, example_BCHW: "npt.NDArray[Any]", num_classes: int) -> None:
+        """Keep an ONNX file as the run's model, with its signature, and as the next version of ``name`` in the registry.
+
+        The signature leaves batch, height and width free: MLflow refuses what does not fit it.
+        """
         import mlflow.onnx  # noqa: PLC0415
         import onnx  # noqa: PLC0415 - an optional dependency
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
-        from mlflow.models import infer_signature  # noqa: PLC0415
+        from mlflow.models import ModelSignature  # noqa: PLC0415
+        from mlflow.types import Schema, TensorSpec  # noqa: PLC0415
 
+        images, logits = (
+            Schema([TensorSpec(example_BCHW.dtype, (-1, channels, -1, -1))])
+            for channels in (example_BCHW.shape[1], num_classes)
+        )
         with TemporaryDirectory() as folder:
             mlflow.onnx.save_model(
                 onnx.load(file),
                 f"{folder}/model",
-                signature=infer_signature(example, output),
-                input_example=example,
+                signature=ModelSignature(images, logits),
+                input_example=example_BCHW,
                 pip_requirements=["onnxruntime"],
             )
             self.client.log_artifacts(run_id, f"{folder}/model", "model")
@@ -137,6 +145,11 @@ class Tracker:
             return  # an answer to an earlier try was lost
         source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
         self.client.create_model_version(name, source, run_id)
+
+    def points_of(self, run_id: str) -> set[tuple[str, int, float]]:
+        """Metric, step and value of all that the run shows."""
+        shown = [point for key in self.run(run_id).data.metrics for point in self.client.get_metric_history(run_id, key)]
+        return {(point.key, point.step, point.value) for point in shown}
 
     def end(self, run_id: str, status: str, end_s: float) -> None:
         self.client.set_terminated(run_id, status, _ms(end_s))
@@ -183,6 +196,15 @@ def _be_quiet_and_brief() -> None:
 
 def _batches(values: Sequence[_T], size: int) -> list[Sequence[_T]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+@cache
+def _user() -> dict[str, str]:
+    """The tag of a dashboard's column "User"; in a container there may be none."""
+    try:
+        return {"mlflow.user": getuser()}
+    except (KeyError, OSError):
+        return {}
 
 
 def _clipped(text: str) -> str:

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +29,8 @@ RETRY_S = (10.0, 600.0)
 
 class RetrainRun:
     """The run of a cell's full training (``stage=retrain``). A tracker that fails is warned of once and told later.
+
+    A training that goes on after a kill, or is repeated, finds its run again and adds no point that is there already.
 
     Args:
         folder_id: of the folder that a killed training goes on in. With other settings it is another training, and another run.
@@ -59,26 +61,38 @@ class RetrainRun:
         self._tags = {RETRAIN_TAG: self._key, "stage": "retrain", **(tags or {})} | (cell_tag(cell) if cell else {})
         self._start_s = time.time()
         self._run: tuple[Tracker, str] | None = None
+        self._shown = set[tuple[str, int, float]]()
         self._waiting: deque[Callable[[Tracker, str], None]] = deque()
         self._backoff, self._retry_at_s, self._has_warned = Backoff(*RETRY_S), 0.0, False
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Add a point to each of ``metrics``; ``step`` is the training iteration."""
         now_s = time.time()
-        self._do(lambda tracker, run_id: tracker.log(run_id, points=[Point(now_s, step, metrics)]))
 
-    def artifacts(self, folder: Path) -> None:
-        """Keep the files of ``folder`` with the run."""
-        self._do(lambda tracker, run_id: tracker.client.log_artifacts(run_id, str(folder)))
+        def add(tracker: Tracker, run_id: str) -> None:
+            new = {key: value for key, value in metrics.items() if (key, step, value) not in self._shown}
+            if new:
+                tracker.log(run_id, points=[Point(now_s, step, new)])
+
+        self._do(add)
+
+    def artifacts(self, files: Sequence[Path]) -> None:
+        """Keep files with the run."""
+
+        def keep(tracker: Tracker, run_id: str) -> None:
+            for file in files:
+                tracker.client.log_artifact(run_id, str(file))
+
+        self._do(keep)
 
     def picture(self, name: str, picture: "Image", step: int) -> None:
         """Keep a picture of one step of the training; the dashboard has a slider over those of one name."""
         now_ms = round(1000 * time.time())
         self._do(lambda tracker, run_id: tracker.client.log_image(run_id, picture, key=name, step=step, timestamp=now_ms))
 
-    def register(self, file: Path, name: str, example: "npt.NDArray[Any]", output: "npt.NDArray[Any]") -> None:
-        """Keep an ONNX file as the run's model and register it; input and output of a batch give its signature."""
-        self._do(lambda tracker, run_id: tracker.register_onnx(run_id, file, name, example, output))
+    def register(self, file: Path, name: str, example_BCHW: "npt.NDArray[Any]", num_classes: int) -> None:
+        """Keep an ONNX file, a model of images, as the run's model and register it."""
+        self._do(lambda tracker, run_id: tracker.register_onnx(run_id, file, name, example_BCHW, num_classes))
 
     def __enter__(self) -> Self:
         self._do(lambda tracker, run_id: None)
@@ -128,6 +142,7 @@ class RetrainRun:
         run_id = found[0].info.run_id if found else tracker.create(self._name, self._start_s, self._tags)
         if found:
             tracker.client.update_run(run_id, status="RUNNING")
+            self._shown = tracker.points_of(run_id)
         known: Mapping[str, str] = found[0].data.params if found else {}
         tracker.log(run_id, {key: value for key, value in self._params.items() if key not in known})
         return tracker, run_id

@@ -10,6 +10,8 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import mlflow.pyfunc
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from PIL import Image
@@ -184,7 +186,9 @@ def test_a_cell_is_retrained_by_its_mlflow_run(searched):
     files = {path.name for path in kept.iterdir()}
     assert {"MLmodel", "model.onnx", "input_example.json"} <= files
     assert not [name for name in files if name.endswith((".pkl", ".pt", ".pth"))]
-    assert "signature" in (kept / "MLmodel").read_text()
+    of_another_size = np.zeros((2, 3, 33, 49), np.float32)
+    (logits_BKHW,) = mlflow.pyfunc.load_model(str(kept)).predict(of_another_size).values()
+    assert (len(logits_BKHW), *logits_BKHW.shape[2:]) == (2, 33, 49)
     again = dpc(folder, "retrain", *TINY[1:], "run=models:/tiny-model/1", "training.iterations=2")
     assert again.returncode == 0, again.stderr
     assert child.data.params["digest"] in again.stdout

@@ -71,6 +71,8 @@ def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_
     done = dpc(tmp_path, *given)
     assert "mIoU       4.40 on test, which selected nothing" in done.stdout
     assert json.loads(kept.read_text())["final"]["split"] == "test"
+    assert tracked.log.call_args.args == ({"best_miou_percent": 50.0, "final_miou_percent": 4.4},)
+    assert not {path.name for path in tracked.artifacts.call_args.args[0]} & {"id.txt", "state.safetensors"}
     assert read_course(kept.parent) == [CoursePoint(4, 0.1, 0.5, {"background": 0.5})]
     assert kept.with_name("course.png").is_file()
     without = dpc(tmp_path, *given, "final_split=other")

@@ -1,3 +1,4 @@
+import getpass
 import json
 import re
 import shutil
@@ -499,17 +500,20 @@ def test_a_damaged_journal_is_an_error_of_the_thread_alone(tracking, journal):
     assert "damaged" in thread.last_error
 
 
-def test_a_retraining_is_a_run_that_goes_on_after_a_kill(tracking, tmp_path):
+def test_a_retraining_is_a_run_that_goes_on_after_a_kill_and_shows_each_point_once(tracking, tmp_path):
     (tmp_path / "result.json").write_text("{}")
-    for step in (1, 2):
+    for steps in (1, 2):
         with RetrainRun(tracking, "retrain", str(tmp_path), {"crop_px": [769, 769]}, CELLS[0]) as run:
-            run.log({"miou": 0.1 * step}, step)
-            run.artifacts(tmp_path)
+            for step in range(1, steps + 1):
+                run.log({"miou": 0.1 * step}, step)
+            run.artifacts([tmp_path / "result.json"])
     client = MlflowClient(tracking.uri)
     experiment = client.get_experiment_by_name(tracking.experiment)
     (shown,) = client.search_runs([experiment.experiment_id], "tags.stage = 'retrain'")
     assert [point.step for point in client.get_metric_history(shown.info.run_id, "miou")] == [1, 2]
     assert shown.data.params["crop_px"] == "[769, 769]"
+    assert shown.data.tags["mlflow.user"] == getpass.getuser()
+    assert [file.path for file in client.list_artifacts(shown.info.run_id)] == ["result.json"]
     assert shown.info.status == "FINISHED"
     assert child_run_cell(shown.info.run_id, tracking.uri) == (CELLS[0].to_json(), CELLS[0].digest)
 
