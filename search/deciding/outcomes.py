@@ -80,7 +80,7 @@ class Finished(Sequence[Evaluation]):
 
     Attributes:
         scored: those with a score, in order of their numbers.
-        digests: of all their cells.
+        digests: of their cells, but of those that were scored otherwise alone, which may be scored again.
     """
 
     def __init__(self, evaluations: Iterable[Evaluation] = ()) -> None:
@@ -94,7 +94,8 @@ class Finished(Sequence[Evaluation]):
 
     def add(self, evaluation: Evaluation) -> None:
         """Take in another trial that ended."""
-        self.digests.add(evaluation.cell.digest)
+        if evaluation.is_comparable:
+            self.digests.add(evaluation.cell.digest)
         insort(self._all, evaluation, key=attrgetter("trial"))
         if evaluation.mious:
             insort(self.scored, evaluation, key=attrgetter("trial"))

@@ -6,6 +6,8 @@ from random import Random
 import pytest
 
 from models.cost import CellCost
+from search.deciding.algorithms.listed import Listed
+from search.deciding.algorithms.local_search import LocalSearch
 from search.deciding.algorithms.prior import NearPrior, Prior
 from search.deciding.algorithms.uniform import Uniform
 from search.deciding.budget import Budget
@@ -112,6 +114,23 @@ def test_a_cell_is_proposed_again_only_where_its_score_is_not_comparable():
     for trial, cell in enumerate(SPACE.members):
         inherited.begin(trial, cell, is_comparable=cell.digest != last.digest)
     assert inherited.next_cell() == last
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        (Listed(SPACE.members[5:9]), SPACE.members[5:6]),
+        (NearPrior(Uniform(), Prior(SPACE.members[7], strength=1e6)), SPACE.members[7:8]),
+        (LocalSearch(num_initial=1, breadth=1), SPACE.neighbours(SPACE.members[-1])),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_each_algorithm_proposes_cells_again_that_were_scored_otherwise(algorithm, expected):
+    forked = Policy(replace(policy()._plan, algorithm=algorithm))
+    for trial, cell in enumerate(SPACE.members):
+        forked.begin(trial, cell, is_comparable=False)
+        forked.end(Evaluation(trial, cell, Status.COMPLETED, (trial / SPACE.num_distinct,) * 2, is_comparable=False))
+    assert forked.next_cell() in {cell.canonical() for cell in expected}
 
 
 @pytest.mark.parametrize(
