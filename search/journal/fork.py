@@ -22,17 +22,17 @@ def inherit(parent: KeptSearch, fingerprint: Mapping[str, Any], plan: Plan, resc
 
     Args:
         rescore: how many cells this search scores anew before any other: the best in its space and budget, where their scores
-            are not comparable.
+            are not comparable. They have the first numbers, the best the very first.
     """
     as_parent, as_child = ({key: how.get(key) for key in SCORING} for how in (parent.record.fingerprint, fingerprint))
     scores_alike = not differences(as_parent, as_child)
     last = {trial.cell.digest: trial for trial in parent.record.finished}
     ranked = [trial for trial in parent.record.ranked() if trial is last.get(trial.cell.digest)]
     best_first = [trial for trial in ranked if trial.miou is not None and trial.cell in plan.space and plan.allows(trial.cell)]
-    first = set() if scores_alike else {trial.cell.digest for trial in best_first[:rescore]}
+    first = {trial.cell.digest: trial for trial in best_first[: 0 if scores_alike else rescore]}
     time_s = now_s()
     inherited: list[TrialInherited] = []
-    for trial in last.values():
+    for trial in (first | last).values():
         if trial.ended is None or trial.ended.status == Status.FAILED or trial.cell not in plan.space:
             continue
         cost = plan.cost_of(trial.cell)
