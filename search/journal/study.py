@@ -119,9 +119,7 @@ class Study:
     @property
     def has_more(self) -> bool:
         """Whether ``propose`` will give another trial, now or once running ones have ended."""
-        if self.trouble or self.stopped:
-            return False
-        return bool(self._interrupted) or self._has_new or self._has_repeats
+        return self._is_left and not self.trouble and not self.stopped
 
     @property
     def is_over(self) -> bool:
@@ -193,11 +191,16 @@ class Study:
 
     def close(self) -> None:
         """Say that the search is complete, if it is over."""
-        if self.is_over and not self.is_complete and not self.trouble and not self.stopped:
+        if self.is_over and not self.is_complete and not self.trouble and not self._is_left:
             repeated = f", {len(self.record.repeats)} of them scored twice" if self.record.repeats else ""
             count = max(self.plan.trials, self.record.num_proposed)
             all_trials = "1 trial" if count == 1 else f"{count} trials"
             self._append(SearchClosed((self._exhausted or all_trials) + repeated, now_s()))
+
+    @property
+    def _is_left(self) -> bool:
+        """Whether there are trials to hand out, if nothing stops the search."""
+        return bool(self._interrupted) or self._has_new or self._has_repeats
 
     @property
     def _has_new(self) -> bool:

@@ -463,6 +463,21 @@ def test_a_study_that_is_stopped_hands_out_no_more_and_is_not_complete(tmp_path)
         assert study.is_complete
 
 
+def test_a_study_that_is_stopped_with_its_last_trial_is_complete(tmp_path):
+    def stop(study, event):
+        if study.record.num_ended == 5:
+            study.stop("the time is up")
+
+    with Journal(tmp_path / "j") as journal:
+        study = open_study(journal, plan(5), callbacks=[stop])
+        run(study)
+        assert (study.stopped, study.is_complete) == ("the time is up", True)
+    with Journal(tmp_path / "repeats") as journal:
+        study = open_study(journal, plan(5, repeats=1), callbacks=[stop])
+        run(study)
+        assert (study.is_over, study.is_complete) == (True, False)
+
+
 @pytest.mark.parametrize("window", [None, 3])
 def test_cells_that_come_first_are_proposed_in_their_order_and_the_journal_replays(tmp_path, window):
     first = [SPACE.sample(Random(number)) for number in range(4)]
