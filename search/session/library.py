@@ -23,13 +23,15 @@ from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Resources
 from search.session.described import described
 from search.session.machine import machine
-from search.session.planned import ascending, planned
+from search.session.planned import ascending, check_kinds, planned
 from search.session.results import write_results
 from search.session.scoring import by_objective
 from search.session.session import Session, check_workplace
-from search.settings.groups import RayCluster, Workplace
+from search.settings.groups import Count, RayAddress, RayCluster, Workplace
 from search.settings.report import ReportSettings
+from search.settings.search import TimeLimit, TrialNames
 from search.tracking.settings import Tracking
+from search.typed_values import typed
 from search.views.console import plain_console
 from training.score import Objective
 
@@ -110,11 +112,19 @@ def search(
         KeyboardInterrupt: Ctrl-C, or SIGTERM: what had ended is in the journal, and the same call goes on.
     """
     console, folder = plain_console(), absolute(output_dir)
+    check_kinds(features=(features, FeatureShape), tracking=(tracking, Tracking))
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise UserError(f"callbacks: give a list of functions, got {callbacks!r}.")
+    resume, timeout_s = typed(resume, TrialNames, "resume"), typed(timeout_s, TimeLimit | None, "timeout_s")
     workplace = Workplace(
         output_dir=folder,
-        resources=Resources(cpu, gpu),
-        faults=FaultTolerance(retries, None, give_up_after),
-        ray=RayCluster(address=ray_address, max_pending=32, max_concurrent=max_concurrent),
+        resources=Resources(typed(cpu, float, "cpu"), typed(gpu, float, "gpu")),
+        faults=FaultTolerance(typed(retries, int, "retries"), None, typed(give_up_after, int | None, "give_up_after")),
+        ray=RayCluster(
+            address=typed(ray_address, RayAddress | None, "ray_address"),
+            max_pending=32,
+            max_concurrent=typed(max_concurrent, Count | None, "max_concurrent"),
+        ),
     )
     check_workplace(workplace)
     rungs = ascending(rungs)

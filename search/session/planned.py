@@ -22,6 +22,7 @@ from search.session.code_version import search_code
 from search.session.described import described, described_settings
 from search.settings.groups import AcceptedCode, Count, Seed, read_trusted
 from search.settings.places import check_name
+from search.tracking.settings import Tracking
 from search.typed_values import typed
 
 
@@ -60,8 +61,13 @@ def planned(
     rungs = ascending(rungs)
     trials, filters, seed = typed(trials, Count, "trials"), typed(filters, Count, "filters"), typed(seed, Seed, "seed")
     window, accept = typed(window, Count | None, "window"), typed(accept, AcceptedCode, "accept")
-    _check_kinds(
-        space=(space, CellSpace), algorithm=(algorithm, Algorithm), scheduler=(scheduler, Scheduler), budget=(budget, Budget)
+    check_kinds(
+        space=(space, CellSpace),
+        algorithm=(algorithm, Algorithm),
+        scheduler=(scheduler, Scheduler),
+        prior=(prior, Prior),
+        budget=(budget, Budget),
+        features=(features, FeatureShape),
     )
     if isinstance(first, str | Path | CellSpec):
         raise UserError(f"first: give a list of cells, such as [{first!r}].")
@@ -118,8 +124,12 @@ def ascending(rungs: Sequence[int]) -> list[int]:
     return numbers
 
 
-def _check_kinds(**given: tuple[object, type]) -> None:
-    """Refuse what is of another kind: a class where an object is meant, or a name."""
+def check_kinds(**given: tuple[object, type]) -> None:
+    """Refuse what is of another kind: a class where an object is meant, or a name.
+
+    Raises:
+        UserError: an argument is.
+    """
     for name, (value, kind) in given.items():
         if value is not None and (isinstance(value, type) or not isinstance(value, kind)):
             what = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
@@ -130,5 +140,8 @@ _SUCH_AS = {
     CellSpace: 'CellSpace(3, {"conv": dpc.PointwiseConvs()})',
     Algorithm: "NearBest()",
     Scheduler: "Asha()",
+    Prior: "Prior(cell)",
     Budget: "Budget(params=1e6)",
+    FeatureShape: "FeatureShape(320, 49, 49)",
+    Tracking: 'Tracking("http://host:5000")',
 }

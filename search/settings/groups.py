@@ -52,6 +52,7 @@ AcceptedCode = Annotated[
 """Digests of code that may differ from those that a study began with: the user says that this changes no result."""
 
 
+RayAddress = Annotated[str, AfterValidator(check_address)]
 Processes = Annotated[int, Ge(1), BeforeValidator(lambda number: available_cpus() if number is None else number)]
 """How many processes of this machine share the work; null is one for each CPU."""
 
@@ -65,7 +66,7 @@ class RayCluster:
         max_concurrent: trials at once at most; None for as many as there is room for.
     """
 
-    address: Annotated[str, AfterValidator(check_address)] | None
+    address: RayAddress | None
     max_pending: Count
     max_concurrent: Count | None
 

@@ -35,9 +35,10 @@ def _trial_name(value: object) -> str:
     return name
 
 
+TimeLimit = Annotated[float, Gt(0)]
 TrialNames = Annotated[
     list[Annotated[str, BeforeValidator(_trial_name)]],
-    BeforeValidator(lambda names: names if isinstance(names, list) else [names]),
+    BeforeValidator(lambda names: names if isinstance(names, list | tuple) else [names]),
 ]
 
 
@@ -64,7 +65,7 @@ class SearchSettings:
     noise: Annotated[int, Ge(0)] | None
     retry_failed: bool
     resume: TrialNames
-    timeout_s: Annotated[float, Gt(0)] | None
+    timeout_s: TimeLimit | None
     task: Objective | None
     deciding: Annotated[Deciding, HERE]
     images: Annotated[Images, HERE]

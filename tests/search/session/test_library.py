@@ -235,9 +235,30 @@ def test_cells_that_are_known_come_first_as_values_or_files(tmp_path):
         ({"budget": 5}, "budget: give a dpc.Budget, such as dpc.Budget(params=1e6), got 5."),
         ({"settings": {"data": object()}}, "settings.data: builtins.object cannot be told from another"),
         ({"name": "a/b"}, "name: must be one plain folder name"),
+        ({"prior": "aspp"}, "prior: give a dpc.Prior, such as dpc.Prior(cell), got 'aspp'."),
+        ({"features": (16, 9, 9)}, "features: give a dpc.FeatureShape, such as dpc.FeatureShape(320, 49, 49), got (16, 9, 9)."),
+        ({"tracking": "http://host"}, 'tracking: give a dpc.Tracking, such as dpc.Tracking("http://host:5000"), got \'http'),
+        ({"resume": ["best"]}, "resume: must name trials by number, or cells by digest"),
+        ({"timeout_s": -1}, "timeout_s: must be above 0, got -1."),
+        ({"timeout_s": float("nan")}, "timeout_s: must be a finite number, got nan."),
+        ({"max_concurrent": 0}, "max_concurrent: must be at least 1, got 0."),
+        ({"cpu": "two"}, "cpu: input should be a valid number, unable to parse string as a number, got 'two'."),
+        ({"gpu": None}, "gpu: input should be a valid number, got None."),
+        ({"retries": 0.5}, "retries: input should be a valid integer, got a number with a fractional part, got 0.5."),
+        ({"give_up_after": "never"}, "give_up_after: input should be a valid integer"),
+        ({"ray_address": "head"}, "ray_address: 'head' is no address of Ray"),
+        ({"callbacks": print}, "callbacks: give a list of functions, got <built-in function print>."),
     ],
 )
 def test_a_wrong_argument_is_one_line(tmp_path, changes, said):
     with pytest.raises(ValueError, match="^[^\n]+$") as refused:
         search(tmp_path, **changes)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(("resume", "named"), [(14, [14]), ("14", [14]), ([1, "4"], [1, 4]), ((1,), [1])])
+def test_trials_to_resume_are_named_one_or_several(tmp_path, resume, named, monkeypatch):
+    asked = []
+    monkeypatch.setattr("search.session.session.to_resume", lambda record, names: asked.extend(names) or [])
+    search(tmp_path, trials=1, resume=resume)
+    assert asked == [str(number) for number in named]
