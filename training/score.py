@@ -13,6 +13,10 @@ class DivergedError(ArithmeticError):
     """The loss is no longer a number."""
 
 
+class FeaturesGoneError(OSError):
+    """The process that keeps the features on a GPU for all of its trials has ended."""
+
+
 class ObjectiveError(UserError):
     """What an objective of one's own gave is no score."""
 

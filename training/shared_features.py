@@ -1,7 +1,7 @@
 """One copy of a cache's features on a GPU for all trials that share it.
 
 The first trial starts a process that keeps them, ``python -m training.shared_features``. Each trial opens its memory (CUDA
-IPC) and stays connected; when the last one has gone, the keeper ends. A trial whose keeper died is an ``OSError``: tried again.
+IPC) and stays connected; when the last one has gone, the keeper ends. A trial whose keeper died is tried again.
 """
 
 import logging
@@ -23,6 +23,7 @@ from torch.multiprocessing import set_sharing_strategy
 from data.cache.feature_cache import FeatureCache, Window
 from data.system.locks import Lock
 from training.features import Features, ResidentFeatures, features_on
+from training.score import FeaturesGoneError
 from training.step import Batch
 
 _LOG = logging.getLogger(__name__)
@@ -47,10 +48,10 @@ class SharedFeatures(ResidentFeatures):
         """To be asked before a result is told: what a device reads by itself (``whole``, ``cut``) asks nobody.
 
         Raises:
-            OSError: the keeper has ended, and what lies in its memory is no longer ours.
+            FeaturesGoneError: the keeper has ended, and what lies in its memory is no longer ours.
         """
         if self._keeper.poll():
-            raise OSError("the process that keeps the features for this GPU's trials has ended")
+            raise FeaturesGoneError("the process that keeps the features for this GPU's trials has ended")
 
 
 def shared_features_on(cache: FeatureCache, device: torch.device) -> Features:

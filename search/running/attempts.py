@@ -17,7 +17,7 @@ from search.journal.study import Study
 from search.running.faults.diagnosis import LocalFault, Location, OutOfMemory, Short
 from search.running.faults.held_places import HeldPlaces, Verdict
 from search.running.faults.tolerance import FaultTolerance
-from search.running.nodes.autoscaler import autoscales
+from search.running.nodes.autoscaler import autoscales, is_growing
 from search.running.nodes.cluster import nodes
 from search.running.resources import Resources
 from search.running.trial_files import forget_checkpoint
@@ -35,6 +35,8 @@ class _Live:
         kernels: whether it uses this project's kernels where it has a GPU.
         attempt: the latest at it, by its name; None while it waits for another.
         room: what that reserves.
+        avoided: nodes on which it must not be, by Ray's ids.
+        began: how many faults all trials had met when it began.
         retries: of attempts whose process ended, or that met what may pass.
         alone: what its attempts have to themselves, as one ran out of it.
     """
@@ -42,6 +44,8 @@ class _Live:
     kernels: bool
     attempt: str | None = None
     room: dict[str, float] = field(default_factory=dict)
+    avoided: tuple[str, ...] = ()
+    began: int = 0
     retries: int = 0
     alone: Short | None = None
 
@@ -86,15 +90,21 @@ class Attempts:
             return None
         number = proposed.trial
         live = self._live.setdefault(number, _Live(self._kernels))
-        live.attempt, live.room = attempt, self._room(live.alone)
+        live.attempt, live.room, live.avoided = attempt, self._room(live.alone), self._held.avoided(number)
         return {
             "trial": number,
             "cell": json.dumps(proposed.cell.to_json()),
             "seed": proposed.seed,
             "checkpoint": self._study.record.checkpoint_name(number),
             "room": live.room,
+            "avoided": live.avoided,
             "kernels": live.kernels,
         }
+
+    def begin(self, number: int, attempt: str) -> None:
+        """An attempt has got its place."""
+        if self.is_current(number, attempt):
+            self._live[number].began = self._held.num_faults
 
     def is_current(self, number: int, attempt: str) -> bool:
         """Whether no later attempt has been made at the trial, and it has not ended."""
@@ -134,7 +144,7 @@ class Attempts:
             self._say(f"Trial {number} is tried again with torch's own operators on its GPU: {fault.reason}")
             self._try_again(number)
         else:
-            self._follow(self._held.hold(number, fault, actor), number, fault.reason)
+            self._follow(self._held.hold(number, fault, actor, self._live[number].began), number, fault.reason)
 
     def try_alone(self, number: int, fault: OutOfMemory) -> None:
         """After an attempt that ran out of memory the next one is alone, and the last."""
@@ -154,6 +164,12 @@ class Attempts:
         live.retries += 1
         self._try_again(number)
 
+    def lost(self, number: int, reason: str, node: Location | None) -> None:
+        """After an attempt whose process ended on ``node``, if that is known, make another one elsewhere."""
+        if node is not None:
+            self._held.suspect(number, LocalFault(node, reason), self._live[number].began)
+        self.retry(number, reason)
+
     def see_to_room(self, running: Sequence[tuple[int, str]], waiting: Sequence[tuple[int, str]]) -> Collection[str]:
         """See that no trial waits for ever because places are held, or nodes went away.
 
@@ -162,19 +178,23 @@ class Attempts:
             waiting: the same of what has no place yet.
 
         Returns:
-            Attempts to end, as no node is as large as they ask for; each is followed by one that asks for less.
+            Attempts to end, as no node is as large as they ask for, or all nodes that they do not avoid have gone; each is
+            followed by one that asks for less.
         """
         now_s = time.monotonic()
         current = [number for number, attempt in waiting if self.is_current(number, attempt)]
         alone = [number for number in current if self._live[number].alone == Short.NODE]
-        if not (self._held.on_nodes or alone) or any(self.is_current(*attempt) for attempt in running):
+        avoiding = [number for number in current if self._live[number].avoided]
+        if not (self._held.on_nodes or avoiding or alone) or any(self.is_current(*attempt) for attempt in running):
             self._last_run_s = now_s
         if now_s - self._last_run_s <= PATIENCE_S:
             return ()
         self._last_run_s = now_s
-        if self._held.on_nodes:
-            self._use_again()
+        if is_growing():
             return ()
+        if self._held.on_nodes or avoiding:
+            self._use_again()
+            return [self._make_another(number) for number in avoiding]
         return [self._ask_for_less(number) for number in alone if self._is_too_large(number) and not autoscales()]
 
     def release(self) -> None:
@@ -224,10 +244,13 @@ class Attempts:
         return bool(free) and max(free) < self._live[number].room["CPU"]
 
     def _ask_for_less(self, number: int) -> str:
+        self._say(f"Trial {number} waited for a larger node than any that is left: it gets the largest of those.")
+        return self._make_another(number)
+
+    def _make_another(self, number: int) -> str:
         """Make another attempt in the place of the one that waits; returns that one."""
         attempt = self._live[number].attempt
         assert attempt is not None
-        self._say(f"Trial {number} waited for a larger node than any that is left: it gets the largest of those.")
         self._try_again(number)
         return attempt
 

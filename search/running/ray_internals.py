@@ -6,6 +6,7 @@ what has gone. What its jobs API says in words is in ``cluster/jobs_api.py``.
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -108,5 +109,22 @@ def autoscaler_v2_status() -> Any:
 
 def autoscaler_v1_node_types() -> Sequence[str]:
     """The types of the nodes that the older autoscaler's monitor reports."""
+    return list((_autoscaler_v1_report().get("node_type_mapping") or {}).values())
+
+
+def autoscaler_v1_is_starting_nodes() -> bool:
+    """Whether the older autoscaler has asked for nodes, or waits for some to join."""
+    report = _autoscaler_v1_report()
+    return bool(report.get("pending_launches") or report.get("pending_nodes"))
+
+
+def _autoscaler_v1_report() -> dict[str, Any]:
     status = json.loads(internal_kv_get_gcs_client().internal_kv_get(DEBUG_AUTOSCALING_STATUS.encode(), None) or b"{}")
-    return list(((status.get("autoscaler_report") or {}).get("node_type_mapping") or {}).values())
+    return status.get("autoscaler_report") or {}
+
+
+def place_of_actor(error: str) -> tuple[str, str] | None:
+    """Ray's id and the address of the node on which the actor was whose death an error tells of."""
+    told = re.search(r"actor_id: ([0-9a-f]+)", error)
+    address = state.actor_table(told[1], None, None).get("Address", {}) if told else {}
+    return (address["NodeID"], address["IPAddress"]) if address.get("NodeID") else None

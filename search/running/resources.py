@@ -67,10 +67,14 @@ class Resources:
         amounts = {"num_cpus": self.cpu, "num_gpus": self.gpu, "resources": dict(self.custom or {})}
         return amounts | ({"label_selector": dict(self.label_selector)} if self.label_selector else {})
 
-    @property
-    def bundle_labels(self) -> list[dict[str, str]] | None:
-        """The labels of the one node that all is reserved on, as placement groups take them."""
-        return [dict(self.label_selector)] if self.label_selector else None
+    def bundle_labels(self, avoided: Sequence[str] = ()) -> list[dict[str, str]] | None:
+        """The labels of the one node that all is reserved on, as placement groups take them.
+
+        Args:
+            avoided: Ray's ids of nodes that it must not be.
+        """
+        labels = {NODE_ID_LABEL: f"!in({', '.join(avoided)})"} if avoided else {}
+        return [labels | dict(self.label_selector or {})] if labels or self.label_selector else None
 
     def __str__(self) -> str:
         wishes = {name: f"{amount:g}" for name, amount in self.bundle.items()} | dict(self.label_selector or {})
@@ -105,6 +109,8 @@ class Resources:
         raise ResourcesError(f"resources: no single node has all of {self}.")
 
 
+NODE_ID_LABEL = "ray.io/node-id"
+"""Ray gives it to every node."""
 _ROUNDING = 1e-6
 """Ten tenths of a GPU are one."""
 _SELECTOR = re.compile(r"!?(in\((?P<several>[\w.\-, ]+)\)|[\w.\-]+)")

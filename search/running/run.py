@@ -23,7 +23,7 @@ from search.deciding.outcomes import Status
 from search.journal.lines import JournalError
 from search.journal.study import Study
 from search.running.attempts import Attempts
-from search.running.faults.diagnosis import death_of
+from search.running.faults.diagnosis import death_of, died_at
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.cluster import check_cluster, most_pending
 from search.running.ray_internals import actor_of, keep_secrets, live_trials, stop_waiting
@@ -88,7 +88,9 @@ def run_study(
     tuner = tune.Tuner(
         tune.with_resources(
             trainable,
-            lambda attempt: tune.PlacementGroupFactory([attempt["room"]], bundle_label_selector=resources.bundle_labels),
+            lambda attempt: tune.PlacementGroupFactory(
+                [attempt["room"]], bundle_label_selector=resources.bundle_labels(attempt["avoided"])
+            ),
         ),
         tune_config=tune.TuneConfig(
             metric="miou",
@@ -198,10 +200,13 @@ class _StudyScheduler(_NotSaved, FIFOScheduler):
 
 
 class _StudyFailures(_NotSaved, tune.Callback):
-    """Tells of attempts whose process ended. Those that the driver itself ended are past by then."""
+    """Tells when attempts begin, and when their process ended. Those that the driver itself ended are past by then."""
 
     def __init__(self, study: Study, attempts: Attempts, tolerance: FaultTolerance, checkpoints: Path) -> None:
         self._study, self._attempts, self._tolerance, self._checkpoints = study, attempts, tolerance, checkpoints
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self._attempts.begin(trial.config["trial"], trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         number = trial.config["trial"]
@@ -211,13 +216,13 @@ class _StudyFailures(_NotSaved, tune.Callback):
         trace = hang_path(self._checkpoints, self._study.record.trials[number].cell)
         limit_s = self._tolerance.rung_timeout_s
         if limit_s is not None and trace.exists() and trace.stat().st_size:  # without a limit it is of an earlier run
-            self._attempts.retry(number, f"hung: no score within {limit_s:g} s, see {trace}")
+            self._attempts.lost(number, f"hung: no score within {limit_s:g} s, see {trace}", died_at(text))
             return
         trace.unlink(missing_ok=True)
         if death := death_of(text):
             self._attempts.try_alone(number, death)
         else:
-            self._attempts.retry(number, shorten(text.splitlines()[-1], MAX_REASON))
+            self._attempts.lost(number, shorten(text.splitlines()[-1], MAX_REASON), died_at(text))
 
 
 _DRIVER_ENVIRONMENT = {

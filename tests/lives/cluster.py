@@ -12,7 +12,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from search.running.faults.diagnosis import Location
-from search.running.resources import Node, Resources
+from search.running.resources import NODE_ID_LABEL, Node, Resources
 from tests.lives.disk import Disks
 from tests.lives.world import Killed, Process, Task, World
 
@@ -35,13 +35,25 @@ class Attempt:
         return SimpleNamespace(ray_actor=self.actor)
 
 
+@dataclass(frozen=True)
+class Room:
+    """As ``tune.PlacementGroupFactory``: of one bundle, on a node that has the labels."""
+
+    bundles: list[dict[str, float]]
+    bundle_label_selector: list[dict[str, str]] | None
+
+    def is_possible_on(self, node: str) -> bool:
+        (labels,) = self.bundle_label_selector or [{}]
+        return Resources(label_selector=labels).slots_on(Node({"CPU": 1}, {NODE_ID_LABEL: node})) > 0
+
+
 @dataclass(eq=False)
 class Actor:
     """A worker's process, and the ``CellTrial`` in it."""
 
     process: Process
     node: str
-    room: dict[str, float]
+    room: "Room"
     trainable: Any = None
     attempt: Attempt | None = None
     goes_on: bool = False
@@ -99,7 +111,7 @@ class SimRay:
             world.cut_power(machine)
         if world.meets("a node drains"):
             self._draining_until_s[machine] = world.now_s + 60
-        return self._draining_until_s.get(machine, -1.0) > world.now_s
+        return machine in self.draining_nodes()
 
     def bury(self) -> None:
         """The life is over: what dead workers were at is left, and leaves no trace."""
@@ -108,11 +120,19 @@ class SimRay:
                 if trainable._scores is not None:
                     trainable._scores.close()
 
-    def is_free(self, node: str, room: dict[str, float], actors: list[Actor]) -> bool:
+    def draining_nodes(self) -> list[str]:
+        return [node for node, until_s in self._draining_until_s.items() if until_s > self.world.now_s]
+
+    def place_of_actor(self, error: str) -> tuple[str, str] | None:
+        node = next((name for name in self.machines if f"ip: {name}\n" in error), None)
+        return (node, node) if node else None
+
+    def is_free(self, node: str, room: Room, actors: list[Actor]) -> bool:
         taken = [actor.room for actor in actors if actor.node == node and actor.process.is_alive]
         amounts = self.machines[node].items()
-        is_draining = self._draining_until_s.get(node, -1.0) > self.world.now_s
-        return not is_draining and all(sum(one.get(name, 0) for one in [*taken, room]) <= amount for name, amount in amounts)
+        bundles = [bundle for one in [*taken, room] for bundle in one.bundles]
+        is_possible = room.is_possible_on(node) and node not in self.draining_nodes()
+        return is_possible and all(sum(bundle.get(name, 0) for bundle in bundles) <= amount for name, amount in amounts)
 
 
 class SimFaultHandler:
@@ -142,6 +162,7 @@ class SimTune:
     """As ``ray.tune``."""
 
     TuneConfig = RunConfig = FailureConfig = CheckpointConfig = SimpleNamespace
+    PlacementGroupFactory = Room
 
     def __init__(self, ray: SimRay) -> None:
         self._ray = ray
@@ -151,9 +172,6 @@ class SimTune:
 
     def with_resources(self, trainable: Any, resources: Any) -> Any:
         return *trainable, resources
-
-    def PlacementGroupFactory(self, bundles: list[dict[str, float]], bundle_label_selector: Any) -> dict[str, float]:
-        return bundles[0]
 
     def Tuner(self, trainable: Any, tune_config: Any, run_config: Any) -> "Tuner":
         return Tuner(self._ray, *trainable, tune_config, run_config)
@@ -184,6 +202,9 @@ class Tuner:
 
     def get_live_trials(self) -> list[Attempt]:
         return [attempt for attempt in self._attempts if attempt.status in ("PENDING", "RUNNING")]
+
+    def stop_trial(self, attempt: Attempt) -> None:
+        attempt.status = "TERMINATED"
 
     def _loop(self) -> None:
         while True:
@@ -231,6 +252,7 @@ class Tuner:
     def _begin(self, actor: Actor, attempt: Attempt) -> None:
         attempt.status, attempt.actor, actor.attempt = "RUNNING", actor, attempt
         actor.process.on_death = partial(self._died, actor, attempt)
+        self._failures.on_trial_start(0, [], attempt)
         self._world.start(actor.process, partial(self._run, actor, attempt), self._world.rng.uniform(0, 2))
 
     def _run(self, actor: Actor, attempt: Attempt) -> None:
@@ -279,7 +301,7 @@ class Tuner:
         fault = self._world.meets("Ray ends a worker for its memory")
         short = "Task was killed due to the node running low on memory." if fault else "The actor died unexpectedly."
         if actor.attempt is attempt:
-            self._tell("error", attempt, f"RayActorError\n{short}")
+            self._tell("error", attempt, f"RayActorError\nip: {actor.node}\n{short}")
 
     def _take_in(self, kind: str, attempt: Attempt, what: Any) -> None:
         actor = attempt.actor

@@ -24,7 +24,7 @@ from training.features import MappedFeatures, ResidentFeatures, StreamedFeatures
 from training.graph_step import GraphStep
 from training.optim import build_optimizer
 from training.proxy import ProxyTask
-from training.score import DivergedError
+from training.score import DivergedError, FeaturesGoneError
 from training.settings import OptimizerSettings, ProxySettings
 from training.shared_features import SharedFeatures, shared_features_on
 from training.step import Step, predicted
@@ -371,7 +371,7 @@ def test_a_process_keeps_the_features_for_trials_that_share_a_gpu(folders, tmp_p
     first._features_NHWC[0] = 0
     assert not second._features_NHWC[0].any()
     kill_keeper(second)
-    with pytest.raises(OSError, match="has ended"):
+    with pytest.raises(FeaturesGoneError, match="has ended"):
         second.batch([0])
     third = shared_features_on(cache, torch.device("cpu"))
     assert torch.equal(third.batch([0])[0], MappedFeatures(cache).batch([0])[0])
@@ -386,7 +386,7 @@ def test_a_trial_has_no_score_of_features_whose_keeper_died_while_it_trained(die
     assert next(scores).rung == 1
     validate = ProxyTask._validate
     monkeypatch.setattr(ProxyTask, "_validate", lambda *given: (validate(*given), keepers[dies].close())[0])
-    with pytest.raises(OSError, match="has ended"):
+    with pytest.raises(FeaturesGoneError, match="has ended"):
         next(scores)
 
 
@@ -397,7 +397,7 @@ def test_a_cell_is_not_to_blame_for_a_loss_of_features_that_are_gone(is_kept, fo
     task._train_features.parts[0].fill_(torch.nan)
     if not is_kept:
         keepers[0].close()
-    with pytest.raises(DivergedError if is_kept else OSError):
+    with pytest.raises(DivergedError if is_kept else FeaturesGoneError):
         next(task(CELL, 0))
 
 

@@ -13,6 +13,9 @@ import ray
 from data.cache.files import CacheError
 from data.datasets.contract import UnreadableError
 from models.settings import KERNELS
+from search.running.nodes.cluster import nodes
+from search.running.ray_internals import draining_nodes, place_of_actor
+from training.score import FeaturesGoneError
 
 
 class Short(StrEnum):
@@ -94,6 +97,8 @@ def fault_of(error: Exception, location: Location) -> OutOfMemory | LocalFault |
     if location.gpus and (type(error).__name__ == "AcceleratorError" or _IS_DEVICE.search(str(error))):
         reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
         return LocalFault(location, reason, with_kernels=_KERNELS_MODULE in sys.modules and os.environ.get(KERNELS) != "0")
+    if isinstance(error, FeaturesGoneError):
+        return LocalFault(location, one_line(error))
     if isinstance(error, OSError | CacheError | UnreadableError):
         return LocalFault(location.whole_node, one_line(error))
     return None
@@ -104,6 +109,14 @@ def death_of(reason: str) -> OutOfMemory | None:
     if "node running low on memory" not in reason:
         return None
     return OutOfMemory(Short.NODE, "on a node", "Ray ended the process because its node was running low on memory")
+
+
+def died_at(reason: str) -> Location | None:
+    """The node of the process of whose end Ray says this; None if that is unknown, or the node goes or has gone."""
+    place = place_of_actor(reason)
+    if place is None or place[0] not in {node.id for node in nodes()} - set(draining_nodes()):
+        return None
+    return Location(*place)
 
 
 def one_line(error: BaseException) -> str:

@@ -7,7 +7,12 @@ import time
 
 from ray.util import placement_group, remove_placement_group
 
-from search.running.ray_internals import autoscaler_v1_node_types, autoscaler_v2_status, has_autoscaler_v2
+from search.running.ray_internals import (
+    autoscaler_v1_is_starting_nodes,
+    autoscaler_v1_node_types,
+    autoscaler_v2_status,
+    has_autoscaler_v2,
+)
 from search.running.resources import Resources, ResourcesError
 
 ANSWER_TIMEOUT_S = 30.0
@@ -24,6 +29,14 @@ def autoscales() -> bool:
     return any(not name.startswith("node_") for name in autoscaler_v1_node_types())
 
 
+def is_growing() -> bool:
+    """Whether nodes are about to join the cluster."""
+    if not has_autoscaler_v2(ask=True):
+        return autoscaler_v1_is_starting_nodes()
+    status = autoscaler_v2_status().autoscaling_state
+    return bool(status.pending_instance_requests or status.pending_instances)
+
+
 def check_growth(resources: Resources) -> None:
     """Ask the autoscaler for the room of one trial until it starts a node, or says that none can have it.
 
@@ -34,7 +47,7 @@ def check_growth(resources: Resources) -> None:
     """
     if not has_autoscaler_v2():
         return
-    room = placement_group([resources.bundle], bundle_label_selector=resources.bundle_labels)  # gone with this process
+    room = placement_group([resources.bundle], bundle_label_selector=resources.bundle_labels())  # gone with this process
     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
     try:
         while not room.wait(0.5) and time.monotonic() < deadline_s:
@@ -44,7 +57,7 @@ def check_growth(resources: Resources) -> None:
                     f"resources: a trial asks for {resources}, and no node type of the autoscaler has that; "
                     "see available_node_types (ray up) or workerGroupSpecs (KubeRay)."
                 )
-            if answer.pending_instance_requests or answer.pending_instances:
+            if is_growing():
                 return
     finally:
         remove_placement_group(room)

@@ -1,17 +1,29 @@
 """What an attempt is given after one that failed, without Ray; test_attempts.py has it on a cluster."""
 
 import logging
+from heapq import heappop, heappush
 from types import SimpleNamespace
 
 import pytest
 
+from models.cost import CellCost
 from models.spec import BACKBONE, Branch, CellSpec, Conv1x1
+from search.deciding.algorithms.uniform import Uniform
+from search.deciding.outcomes import Status
+from search.deciding.policy import Plan
+from search.deciding.schedulers import NoStopping
+from search.deciding.space import AtrousConvs, CellSpace
+from search.journal.events import SearchOpened
+from search.journal.record import SearchRecord
+from search.journal.study import Study
 from search.running import attempts
 from search.running.attempts import Attempts
+from search.running.faults import held_places
 from search.running.faults.diagnosis import LocalFault, Location, OutOfMemory, Short
 from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Node, Resources
 from search.running.trial import IN_TURNS, Warnings
+from training.score import RungScore
 
 GPU = Location("node", "10.0.0.3", ("0",))
 ERROR = LocalFault(GPU, "AcceleratorError: CUDA error: an illegal memory access was encountered", with_kernels=True)
@@ -54,6 +66,7 @@ def test_an_attempt_that_waits_for_a_node_larger_than_any_is_followed_by_one_tha
     there = [Node({"CPU": 8, "GPU": 1}, id="large")]
     monkeypatch.setattr(attempts, "nodes", lambda: there)
     monkeypatch.setattr(attempts, "autoscales", lambda: autoscales)
+    monkeypatch.setattr(attempts, "is_growing", lambda: False)
     monkeypatch.setattr(attempts, "PATIENCE_S", 0)
     one = attempts_at_one_trial(tmp_path, [])
     one.next("first")
@@ -64,6 +77,54 @@ def test_an_attempt_that_waits_for_a_node_larger_than_any_is_followed_by_one_tha
     assert list(one.see_to_room([], [(1, "second")])) == ended
     if ended:
         assert one.next("third")["room"] == {"CPU": cpus, "GPU": 1}
+
+
+@pytest.mark.parametrize(("is_growing", "ended"), [(False, ["second"]), (True, [])])
+def test_an_attempt_that_waits_for_nodes_that_have_gone_is_followed_by_one_that_avoids_none(
+    tmp_path, monkeypatch, is_growing, ended
+):
+    there = [Node({"CPU": 8, "GPU": 1}, id=name) for name in ("bad", "good")]
+    monkeypatch.setattr(held_places, "nodes", lambda: there)
+    monkeypatch.setattr(attempts, "is_growing", lambda: is_growing)
+    monkeypatch.setattr(attempts, "PATIENCE_S", 0)
+    one = attempts_at_one_trial(tmp_path, [])
+    assert one.next("first")["avoided"] == ()
+    one.begin(1, "first")
+    one.lost(1, "The actor died.", Location("bad", "10.0.0.3"))
+    assert one.next("second")["avoided"] == ("bad",)
+    del there[1]
+    assert one.see_to_room([(1, "second")], []) == ()
+    assert list(one.see_to_room([], [(1, "second")])) == ended
+    if ended:
+        assert one.next("third")["avoided"] == ()
+
+
+def test_a_node_where_every_process_dies_at_once_costs_no_trial_its_score(tmp_path, monkeypatch):
+    names, said = [f"node {number}" for number in range(8)], []
+    monkeypatch.setattr(held_places, "nodes", lambda: [Node({"CPU": 1}, id=name) for name in names])
+    space = CellSpace(2, {"atrous": AtrousConvs([1, 3, 6, 9])})
+    plan = Plan(space, Uniform(), NoStopping(), (1,), 60, 0, cost_of=lambda cell: CellCost(1, 1, 1, 1))
+    log = SimpleNamespace(append=lambda *events: None)
+    study = Study(log, SearchRecord(), plan, SearchOpened("toy", {}, {}, 0.0))
+    trials = Attempts(study, FaultTolerance(), Resources(), tmp_path, said.append)
+    free, running, now, waiting = list(names), [], 0, []
+    while not study.is_over:
+        while len(waiting) < len(names) and (given := trials.next(f"attempt {now} {len(waiting)}")):  # as many as Tune has
+            waiting.append((f"attempt {now} {len(waiting)}", given))
+        for attempt, given in list(waiting):
+            if place := next((name for name in free if name not in given["avoided"]), None):
+                free.remove(place)
+                waiting.remove((attempt, given))
+                trials.begin(given["trial"], attempt)
+                heappush(running, (now + (5 if place == "node 0" else 100 + given["trial"]), place, given["trial"]))
+        now, place, trial = heappop(running)
+        free.insert(0, place)
+        if place == "node 0":
+            trials.lost(trial, "The actor died.", Location(place, "10.0.0.3"))
+        else:
+            trials.report(trial, RungScore(1, 1, 0.5, 1.0, 1.0), Location(place, "10.0.0.4"))
+    assert study.record.ends == {Status.COMPLETED: 60}
+    assert [one.device for one in study.record.left_out] == ["node 10.0.0.3"]
 
 
 def test_what_workers_warn_of_is_said_once_of_each_kind(tmp_path):

@@ -4,20 +4,23 @@ import ast
 import inspect
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import ray
-from ray import cloudpickle, tune
+from ray import ActorID, cloudpickle, tune
 from ray._private.node import Node
-from ray.core.generated import autoscaler_pb2
+from ray.autoscaler._private.autoscaler import AutoscalerSummary
+from ray.core.generated import autoscaler_pb2, common_pb2, gcs_pb2
+from ray.exceptions import ActorDiedError
 from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment.trial import Trial, _TemporaryTrialState
 
 from search.running import ray_internals
-from search.running.nodes.autoscaler import autoscales
+from search.running.nodes.autoscaler import autoscales, is_growing
 
 ROOT = Path(ray_internals.__file__).parents[2]
 INTERNAL = re.compile(
@@ -90,6 +93,17 @@ def test_tune_still_keeps_its_live_trials():
     assert ray_internals.live_trials(controller) == ["trial"]
 
 
+def test_the_place_of_an_actor_that_died_is_still_kept(monkeypatch):
+    died = gcs_pb2.ActorTableData(address=common_pb2.Address(node_id=bytes(28), ip_address="10.0.0.3"))
+    asked = SimpleNamespace(get_actor_info={ActorID(bytes(range(16))): died.SerializeToString()}.get)
+    monkeypatch.setattr(ray_internals.state, "_connect_and_get_accessor", lambda: asked)
+    context = common_pb2.ActorDiedErrorContext(actor_id=bytes(range(16)))
+    assert ray_internals.place_of_actor(str(ActorDiedError(context))) == ("00" * 28, "10.0.0.3")
+    another = common_pb2.ActorDiedErrorContext(actor_id=bytes(16))
+    assert ray_internals.place_of_actor(str(ActorDiedError(another))) is None
+    assert ray_internals.place_of_actor("it died") is None
+
+
 def test_tune_still_lets_a_scheduler_end_a_trial_that_waits_and_nothing_is_printed(capsys):
     assert '"stop_trial"' in inspect.getsource(TuneController._wrapped)
     assert "Trial.PENDING" in inspect.getsource(TuneController.stop_trial)
@@ -116,11 +130,13 @@ def test_autoscaler_v2_still_says_what_types_nodes_have(monkeypatch, gcs, node_t
     assert autoscales() == starts_nodes
 
 
-def test_autoscaler_v2_still_says_what_it_cannot_start(gcs):
+def test_autoscaler_v2_still_says_what_it_cannot_start_and_what_it_has_asked_for(monkeypatch, gcs):
     status = autoscaler_pb2.GetClusterStatusReply()
     status.autoscaling_state.infeasible_gang_resource_requests.add(details="the group of a trial")
     status.autoscaling_state.pending_instance_requests.add()
     gcs.get_cluster_status = status.SerializeToString
+    monkeypatch.setattr(ray_internals, "is_autoscaler_v2", lambda fetch_from_server: True)
+    assert is_growing()
     answer = ray_internals.autoscaler_v2_status().autoscaling_state
     assert [request.details for request in answer.infeasible_gang_resource_requests] == ["the group of a trial"]
     assert len(answer.pending_instance_requests) == 1
@@ -133,6 +149,15 @@ def test_the_older_autoscaler_still_reports_types_of_nodes(monkeypatch, gcs, nod
     gcs.internal_kv_get = lambda key, namespace: json.dumps(report).encode() if key == b"__autoscaling_status" else None
     monkeypatch.setattr(ray_internals, "is_autoscaler_v2", lambda fetch_from_server: False)
     assert autoscales() == starts_nodes
+
+
+@pytest.mark.parametrize("pending", [{}, {"pending_launches": {"ray.worker": 1}}, {"pending_nodes": [["", "ray.worker", ""]]}])
+def test_the_older_autoscaler_still_reports_the_nodes_that_it_waits_for(monkeypatch, gcs, pending):
+    named = {field.name for field in fields(AutoscalerSummary)}
+    assert pending.keys() <= named
+    gcs.internal_kv_get = lambda key, namespace: json.dumps({"autoscaler_report": pending}).encode()
+    monkeypatch.setattr(ray_internals, "is_autoscaler_v2", lambda fetch_from_server: False)
+    assert is_growing() == bool(pending)
 
 
 def test_whether_an_autoscaler_is_of_the_second_kind_is_still_asked_of_the_cluster():

@@ -55,6 +55,7 @@ class Landscape:
     faults: dict[str, str]
     folder: Path
     rung_s: float = 0.0
+    deadly_node: str = ""
 
     def __call__(self, cell, seed, checkpoint=None):
         node = ray.get_runtime_context().get_node_id()
@@ -70,6 +71,10 @@ class Landscape:
                     os.kill(os.getpid(), signal.SIGKILL)
                 case "dies always":
                     os.kill(os.getpid(), signal.SIGKILL)
+                case _ if node == self.deadly_node:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case _ if self.deadly_node:
+                    self._wait_for_two_deaths()
                 case "runs out of memory":
                     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
                     resource.setrlimit(resource.RLIMIT_AS, (2**34, soft))
@@ -86,6 +91,11 @@ class Landscape:
             time.sleep(self.rung_s)
             yield RungScore(rung, iteration, true_miou(cell) * iteration / RUNGS[-1], 1.0, 0.1 * rung)
 
+    def _wait_for_two_deaths(self):
+        until_s = time.monotonic() + 60
+        while (self.folder / "visits.txt").read_text().count(self.deadly_node) < 2 and time.monotonic() < until_s:
+            time.sleep(0.05)
+
     def _is_first(self, name):
         mark = self.folder / name
         is_first = not mark.exists()
@@ -97,10 +107,10 @@ def plan(trials, scheduler, space=SPACE, **changes):
     return Plan(space, Uniform(), scheduler, RUNGS, trials, 0, cost_of=lambda cell: CellCost(1, 1, 1, 1), **changes)
 
 
-def search(folder, of_plan, faults=None, resources=Resources(), rung_s=0.0, tolerance=FaultTolerance()):  # noqa: B008
+def search(folder, of_plan, faults=None, resources=Resources(), rung_s=0.0, tolerance=FaultTolerance(), deadly_node=""):  # noqa: B008
     with Journal(folder / "journal.jsonl") as journal:
         study = Study(journal, SearchRecord(journal.events), of_plan, SearchOpened("toy", {}, {}, 0.0))
-        task = Landscape(faults or {}, folder, rung_s)
+        task = Landscape(faults or {}, folder, rung_s, deadly_node)
         run_study(study, task, resources, tolerance, folder / "checkpoints", of_plan.space.operator_kinds)
     return study
 
@@ -179,6 +189,15 @@ def drain_once_visited(cluster, node, visits):
     assert accepted, reason
 
 
+def test_a_node_where_processes_die_is_left_out_and_costs_each_trial_one_retry(two_nodes, tmp_path):
+    deadly = ray.get_runtime_context().get_node_id()
+    record = search(tmp_path, plan(4, NoStopping()), tolerance=FaultTolerance(retries=1), deadly_node=deadly).record
+    assert record.ends == {Status.COMPLETED: 4}
+    (left_out,) = record.left_out
+    assert re.fullmatch(r"node [\d.]+", left_out.device)
+    assert "died" in left_out.reason
+
+
 FAULTS = {
     "raises": "RuntimeError: this cell cannot be built",
     "diverges": "the loss was not finite by iteration 1",
@@ -245,7 +264,7 @@ def test_a_trial_that_no_node_can_hold_is_refused(two_nodes, tmp_path, resources
 
 def test_what_an_earlier_limit_left_is_no_hang_where_there_is_no_limit(tmp_path):
     told = []
-    attempts = SimpleNamespace(is_current=lambda trial, attempt: True, retry=lambda trial, reason: told.append(reason))
+    attempts = SimpleNamespace(is_current=lambda trial, attempt: True, lost=lambda trial, reason, node: told.append(reason))
     cell = SPACE.sample(Random(0))
     study = SimpleNamespace(record=SimpleNamespace(trials={7: SimpleNamespace(cell=cell)}))
     hang_path(tmp_path, cell).write_text("a traceback")

@@ -6,7 +6,19 @@ from errno import EIO, ENOMEM
 import pytest
 import torch
 
-from search.running.faults.diagnosis import LocalFault, Location, OutOfMemory, Short, death_of, fault_of, is_shared_in_turns
+from search.running.faults import diagnosis
+from search.running.faults.diagnosis import (
+    LocalFault,
+    Location,
+    OutOfMemory,
+    Short,
+    death_of,
+    died_at,
+    fault_of,
+    is_shared_in_turns,
+)
+from search.running.resources import Node
+from training.score import FeaturesGoneError
 
 GPU, CPU = (Location("node", "10.0.0.3", gpus) for gpus in (("0",), ()))
 
@@ -60,6 +72,19 @@ def test_trouble_of_a_disk_or_a_damaged_file_names_the_node():
     fault = fault_of(OSError(EIO, "read"), GPU)
     assert (str(fault.location), fault.reason, fault.with_kernels) == ("node 10.0.0.3", "OSError: [Errno 5] read", False)
     assert fault_of(OSError(EIO, "read"), CPU).location == fault.location
+
+
+def test_the_end_of_the_process_that_keeps_a_gpus_features_is_no_fault_of_the_nodes_other_gpus():
+    assert fault_of(FeaturesGoneError("the process has ended"), GPU).location == GPU
+
+
+@pytest.mark.parametrize(("alive", "draining"), [("here", ""), ("here", "here"), ("another", "")])
+def test_a_process_died_at_a_node_that_is_there_to_stay(monkeypatch, alive, draining):
+    monkeypatch.setattr(diagnosis, "place_of_actor", {"it died": ("here", "10.0.0.3")}.get)
+    monkeypatch.setattr(diagnosis, "nodes", lambda: [Node({}, id=alive)])
+    monkeypatch.setattr(diagnosis, "draining_nodes", lambda: [draining])
+    assert died_at("it died") == (Location("here", "10.0.0.3") if (alive, draining) == ("here", "") else None)
+    assert died_at("it is not known where") is None
 
 
 def test_a_process_that_ray_ended_for_memory_ran_out_of_it():
