@@ -73,7 +73,7 @@ def _scoring(settings: SearchSettings, console: Console) -> Scoring:
     deciding = settings.deciding
     if settings.task is None:
         return by_proxy(deciding.proxy, deciding.space, settings.images, settings.workplace, console)
-    return by_objective(settings.task, deciding.proxy.rungs, deciding.proxy.cell.filters)
+    return by_objective(settings.task, deciding.proxy.rungs, deciding.proxy.cell.filters, settings.workplace)
 
 
 def _backbone(settings: SearchSettings) -> dict[str, Any]:

@@ -105,6 +105,8 @@ class CellTrial(tune.Trainable):
     def _running(self, cell: CellSpec) -> Iterator[RungScore]:
         if self._scores is None:
             self._task = self._task or cloudpickle.loads(self._pickled_task)
+            with suppress(OSError):  # a full disk must not fail a trial that keeps nothing
+                self._checkpoints.mkdir(parents=True, exist_ok=True)
             self._scores = self._task(cell, self._config["seed"], self._checkpoints / self._config["checkpoint"])
         return self._scores
 

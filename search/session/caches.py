@@ -2,13 +2,17 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from data.cache.feature_cache import FeatureCache
+from data.cache.files import MANIFEST
+from data.cache.stored_copy import fetch_from_store
 from data.datasets.contract import SPLITS, DatasetError
 from data.datasets.label_questions import what_is_absent, why_unscorable
+from data.store import Store
 from search.running.nodes.cache_tasks import fill_by_tasks
 from search.session.backbone import backbone_of
 from search.session.hints import program
@@ -40,7 +44,9 @@ def build_caches(
     dataset, settings = images.dataset, images.cache
     backbone = FrozenBackbone.of(backbone_of(images, console), settings)
     shared = {**written, "cache.folder": Path(settings.folder)}
-    fill = _by_tasks(images, workplace) if join_cluster(workplace, shared, {}) else fill_in_processes
+    fill: Fill = _by_tasks(images, workplace) if join_cluster(workplace, shared, {}) else fill_in_processes
+    if workplace.is_cluster and workplace.bucket:
+        fill = partial(_fetched_or_filled, workplace.bucket / "caches", console)
     caches = {}
     try:
         refuse_leaks(dataset, splits, settings)
@@ -69,6 +75,18 @@ def _check_labels(split: str, cache: FeatureCache, console: Console) -> None:
         raise DatasetError(f"{cache.info.name}, {split}: {unscorable}")
     if absent := what_is_absent(*labelled):
         console.print(f"Warning: {split}: {absent}", soft_wrap=True, markup=False)
+
+
+def _fetched_or_filled(
+    caches: Store, console: Console, extraction: Extraction, workers: int | None, progress: Callable[[int, int], None]
+) -> Path:
+    """``fill_in_processes``, but for a cache that a driver whose disk is gone has brought to the store."""
+    folder = extraction.build.folder
+    if (caches / folder.name).read(MANIFEST) is None:
+        return fill_in_processes(extraction, workers, progress)
+    fetch_from_store(caches / folder.name, folder)
+    console.print(f"Fetched from the store: {caches / folder.name}", soft_wrap=True, markup=False)
+    return folder
 
 
 def _by_tasks(images: Images, workplace: Workplace) -> Fill:

@@ -128,7 +128,7 @@ def search(
     )
     check_workplace(workplace)
     rungs = ascending(rungs)
-    scoring = by_objective(objective, rungs, filters, features)
+    scoring = by_objective(objective, rungs, filters, workplace, features)
     scored_by = {"task": described(objective), "scoring_code": scoring.fingerprint["scoring_code"]}
     asked = planned(
         space=space,

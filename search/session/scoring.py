@@ -96,7 +96,9 @@ def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplac
     )
 
 
-def by_objective(objective: Objective, rungs: Sequence[int], filters: int, features: FeatureShape | None = None) -> Scoring:
+def by_objective(
+    objective: Objective, rungs: Sequence[int], filters: int, workplace: Workplace, features: FeatureShape | None = None
+) -> Scoring:
     """By a callable of one's own.
 
     Args:
@@ -104,10 +106,13 @@ def by_objective(objective: Objective, rungs: Sequence[int], filters: int, featu
 
     Raises:
         UserError: it cannot be sent to workers, or both name a map, and not the same.
+        SharedFolderError: a node of the cluster does not see ``output_dir``.
     """
     features = _features(objective, features)
+    task = ObjectiveTask.of(objective, rungs)
+    join_cluster(workplace, {"output_dir": workplace.output_dir}, {})
     return Scoring(
-        ObjectiveTask.of(objective, rungs),
+        on_shared(workplace, task, ()),
         rungs,
         features,
         filters,

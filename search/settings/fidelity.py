@@ -44,6 +44,7 @@ class Side:
 
     def __post_init__(self) -> None:
         check_tables(self.tracking.resolved(self.workplace.output_dir))
+        self.workplace.check_copies(self.images.cache)
         self.scored.check(self.images.backbone.output_stride)
 
 

@@ -94,6 +94,13 @@ class Workplace:
             machine = Node({"CPU": available_cpus(), "GPU": self.resources.gpu})
             replace(self.resources, custom=None, label_selector=None).check_fits([machine], "this machine")
 
+    def check_copies(self, cache: CacheSettings) -> None:
+        """Raise a ValueError where nodes were to copy caches that lie on disks of their own already."""
+        if self.store and self.is_cluster and cache.local:
+            raise ValueError(
+                f"cache.local: with store= each node keeps the caches on its own disk already; drop cache.local={cache.local}."
+            )
+
     @property
     def is_cluster(self) -> bool:
         return names_cluster(self.ray.address)

@@ -59,6 +59,7 @@ class RerankSettings:
 
     def __post_init__(self) -> None:
         check_tables(self.tracking.resolved(self.workplace.output_dir))
+        self.workplace.check_copies(self.images.cache)
         if not self.chosen:
             raise ValueError(f"from: no cell of search {self.source} has a score yet.")
 

@@ -79,6 +79,7 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         check_tables(self.tracking.resolved(self.workplace.output_dir))
+        self.workplace.check_copies(self.images.cache)
         self.deciding.proxy.check(self.images.backbone.output_stride)
         if not self.fork and self.source is not None:
             raise ValueError(

@@ -59,6 +59,7 @@ COMMANDS = {
 WRONG = {
     "search": """
         name=../../evil
+        ray.address=127.0.0.1:9 store=file://{folder}/store cache.local={folder}/local
         name=a/b
         name=.
         name={long}

@@ -14,6 +14,7 @@ from search.journal.record import SearchRecord
 from search.running.faults.diagnosis import LocalFault, Location
 from search.running.trial import CellTrial
 from search.running.trial_files import forget_checkpoints
+from training.score import RungScore
 
 CELL, OTHER = (CellSpec.from_json([{"op": "conv", "kernel": 3, "rate": [1, rate], "input": -1}]) for rate in (6, 12))
 OPENED = SearchOpened("a", {"proxy": {"learning_rate": 0.1}, "seed": 0}, {"trials": 4}, 1.0)
@@ -67,18 +68,33 @@ def step_that_raises(error, folder, monkeypatch):
         yield
 
     monkeypatch.setattr("search.running.trial.is_node_draining", lambda: False)
+    return a_trial(folder, scores()).step()
+
+
+def a_trial(folder, scores):
     trial = CellTrial.__new__(CellTrial)  # Ray's actors are made by Ray
     trial._config = {"cell": json.dumps(CELL.to_json()), "seed": 7, "checkpoint": "state", "room": {}}
     trial._checkpoints, trial._operators, trial._timeout_s = folder, PUBLISHED_OPERATORS, None
     trial._location, trial._warnings, trial._has_met_fault = Location("node", "here", ()), SimpleNamespace(new=list), False
-    trial._scores = scores()
-    return trial.step()
+    trial._scores = scores
+    return trial
 
 
 @pytest.mark.parametrize("kind", [OSError, CacheError, UnreadableError])
 def test_trouble_of_a_disk_or_its_files_is_the_nodes_until_another_node_has_it_too(kind, tmp_path, monkeypatch):
     told = step_that_raises(kind("features.npy is damaged"), tmp_path, monkeypatch)
     assert told == {"fault": LocalFault(Location("node", "here", ()), f"{kind.__name__}: features.npy is damaged")}
+
+
+def test_the_folder_of_a_checkpoint_is_there_before_an_objective_writes_to_it(tmp_path, monkeypatch):
+    def keeps_its_state(cell, seed, checkpoint):
+        checkpoint.write_text("{}")
+        yield RungScore(1, 1, 0.5, None, 1.0)
+
+    monkeypatch.setattr("search.running.trial.is_node_draining", lambda: False)
+    trial = a_trial(tmp_path / "new", None)
+    trial._task = keeps_its_state
+    assert trial.step()["score"]["miou"] == 0.5
 
 
 def test_what_a_cell_raises_is_its_end(tmp_path, monkeypatch):

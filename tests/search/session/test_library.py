@@ -7,7 +7,13 @@ import pytest
 
 import dpc
 from search.config_errors import ConfigError
+from search.running.faults.tolerance import FaultTolerance
+from search.running.nodes import shared_folders
+from search.running.nodes.shared_folders import SharedFolderError
 from search.running.objective import ObjectiveTask
+from search.running.resources import Resources
+from search.session.scoring import by_objective
+from search.settings.groups import RayCluster, Workplace
 
 pytestmark = pytest.mark.usefixtures("without_ray")
 SPACE = dpc.CellSpace(2, {"conv": dpc.PointwiseConvs(), "atrous": dpc.AtrousConvs([1, 3, 6])})
@@ -262,3 +268,27 @@ def test_trials_to_resume_are_named_one_or_several(tmp_path, resume, named, monk
     monkeypatch.setattr("search.session.session.to_resume", lambda record, names: asked.extend(names) or [])
     search(tmp_path, trials=1, resume=resume)
     assert asked == [str(number) for number in named]
+
+
+def test_nodes_that_do_not_share_its_folder_are_refused_as_for_any_search(tmp_path, monkeypatch):
+    def looked_at(workplace, written, read):
+        raise SharedFolderError(f"output_dir: {written['output_dir']}")
+
+    monkeypatch.setattr("search.session.scoring.join_cluster", looked_at)
+    with pytest.raises(SharedFolderError, match=f"output_dir: {tmp_path}"):
+        search(tmp_path, ray_address="10.0.0.1:6379")
+
+
+def test_a_node_that_joins_late_is_asked_for_it_before_each_cell(tmp_path, monkeypatch):
+    monkeypatch.setattr("search.session.scoring.join_cluster", lambda *_: True)
+    workplace = Workplace(
+        output_dir=tmp_path,
+        resources=Resources(),
+        faults=FaultTolerance(),
+        ray=RayCluster(address="10.0.0.1:6379", max_pending=1, max_concurrent=None),
+    )
+    scores = by_objective(scored_twice, (1, 3), 256, workplace).task(LARGEST, 0)
+    monkeypatch.setattr(shared_folders, "this_node", lambda: "node 10.0.0.3 (late)")
+    tmp_path.rmdir()
+    with pytest.raises(SharedFolderError, match=r"output_dir: node 10\.0\.0\.3 \(late\) cannot see"):
+        next(scores)
