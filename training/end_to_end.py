@@ -16,6 +16,7 @@ from data.system.files import write_text
 from models.segmenter import Segmenter
 from models.settings import BackboneSettings
 from models.spec import CellSpec
+from training.allocator import keep_freed_memory
 from training.augmented import image_batches
 from training.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from training.class_weights import weighing_of
@@ -110,6 +111,7 @@ class EndToEndTask:
         """
         dataset, backbone, settings = self.dataset, self.backbone, self.settings
         classes = dataset.info
+        keep_freed_memory()
         warm_up(workers.device, classes.num_classes)
         started_s = time.monotonic()
         torch.manual_seed(seed)

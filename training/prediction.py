@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from data.datasets.contract import UInt8Array
+from data.system.errors import UserError
 from data.transforms import normalize
 from models.grid import resized
 from models.segmenter import Segmenter
@@ -20,8 +21,16 @@ def predict_labels(model: Segmenter, image_HWC: UInt8Array, inference: Inference
 
     Args:
         model: in eval mode.
+
+    Raises:
+        UserError: the model has another output stride than is asked for.
     """
     settings = model.backbone_settings
+    if inference.output_stride not in (None, settings.output_stride):
+        raise UserError(
+            f"inference.output_stride: the model's is {settings.output_stride}, got {inference.output_stride}; "
+            f"model.at_stride({inference.output_stride}).eval() has it."
+        )
     device = next(model.parameters()).device
     height_px, width_px = image_HWC.shape[:2]
     labels_HW = torch.empty(height_px, width_px, dtype=torch.uint8, device=device)

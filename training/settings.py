@@ -306,7 +306,8 @@ class Inference:
         tile_px: images with a longer side are labelled in tiles of at most this height and width, so that memory is bounded.
             A tile's cell sees no further than the tile.
         overlap_px: what neighbouring tiles share at least; each keeps the half on its side.
-        output_stride: of backbone and cell; None takes what the model was trained with.
+        output_stride: of backbone and cell; None takes what the model was trained with. In Python it is the model's:
+            ``Segmenter.at_stride`` makes one of another.
     """
 
     scales: Sequence[float] = (1.0,)

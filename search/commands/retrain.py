@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from data.datasets.contract import DatasetError
+from data.system.errors import UserError
 from data.system.files import write_text
 from models.cost import FeatureShape, cell_cost
 from models.export import export_model
@@ -24,7 +26,9 @@ from search.session.backbone import backbone_of
 from search.session.folder import ID_FILE, alone_in, id_of
 from search.session.glimpses import Glimpses
 from search.session.joining import join_cluster
+from search.session.saved_model import load_model
 from search.session.scoring import read_by_training
+from search.session.session import check_workplace
 from search.settings.retrain import Chosen, RetrainCommandSettings
 from search.tracking.params import child_run_cell, percentage
 from search.tracking.retrain_run import RetrainRun
@@ -35,6 +39,7 @@ from search.views.figures.training_course import draw_training
 from search.views.model_card import PICTURE, model_card
 from search.views.progress_bar import progress_bar
 from search.views.training import TrainingDisplay
+from training.device import given_device, why_no_gpu
 from training.distributed import retrain_on_cluster
 from training.end_to_end import STATE_FILE, EndToEndTask, Hooks, Validation, retrain
 from training.evaluation import Scores, evaluate, has_labels
@@ -54,7 +59,7 @@ def run(settings: RetrainCommandSettings) -> int:
     chosen = settings.source if isinstance(settings.source, Chosen) else _of_run(settings.source.run, settings.space, tracking)
     folder = settings.workplace.output_dir / settings.name / f"retrain-{chosen.cell.digest}"
     title = f"retrain {chosen.cell.digest[:8]}"
-    console.print(f"Retraining {chosen.origin}: {chosen.cell}", soft_wrap=True)
+    console.print(f"Retraining {chosen.origin} on {_place(settings)}: {chosen.cell}", soft_wrap=True)
     backbone = backbone_of(settings.images, console)
     data = read_by_training(settings.images, (settings.training.train_split, settings.training.val_split))
     task = EndToEndTask(settings.images.dataset, backbone, settings.training, data)
@@ -80,19 +85,34 @@ def run(settings: RetrainCommandSettings) -> int:
                 write_course(folder, course)
         draw_training(course, folder / "course.png", title)
         assert best is not None
-        model = Segmenter.from_pretrained(folder, operators=settings.space.operator_kinds).eval()
+        model = load_model(folder, settings.space.operator_kinds)
         final, scores = _final(settings, model, folder, console)
         found = {"best_miou_percent": best.scores} | ({"final_miou_percent": scores} if scores else {})
         tracked.log({name: percentage(score.miou) for name, score in found.items()}, step=best.iteration)
         _write_card(settings, chosen, recorded, best, final, model, folder)
         tracked.artifacts([file for file in sorted(folder.iterdir()) if file.is_file() and file.name not in UNTRACKED])
         if settings.register:
-            _register(tracked, model, folder, settings.register)
+            _register(tracked, model.cpu(), folder, settings.register)
     _print_iou(asdict(best.scores)["iou"], console)
     console.print(f"{'best mIoU':<11}{percent(best.scores.miou)} at iteration {best.iteration} {_selected(settings.training)}")
     console.print(final)
     console.print(f"{'model':<11}{folder}", soft_wrap=True)
     return 1 if tracked.refused else 0
+
+
+def _place(settings: RetrainCommandSettings) -> str:
+    """Where it trains, for people.
+
+    Raises:
+        UserError: it shall have a GPU, and there is none.
+    """
+    if settings.data_parallel > 1:
+        check_workplace(settings.workplace)
+        return f"{settings.data_parallel} processes"
+    if settings.workplace.resources.gpu and not torch.cuda.is_available():
+        raise UserError(f"resources.gpu: this process trains, and has no GPU ({why_no_gpu()}); 0 trains on the CPU.")
+    device = given_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
 
 
 def _write_card(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from models.segmenter import Segmenter
 from models.spec import Operator
+from training.allocator import keep_freed_memory
 from training.device import given_device
 
 
@@ -15,5 +16,6 @@ def load_model(checkpoint: Path, operators: Iterable[type[Operator]], output_str
         ModelFileError: there is none, it is damaged, or its cell has other operators.
         BackboneError: its backbone has no such output stride.
     """
+    keep_freed_memory()
     model = Segmenter.from_pretrained(checkpoint, output_stride, operators)
     return model.eval().to(given_device())

@@ -2,6 +2,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import count
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -257,6 +258,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
 def test_worker_processes_load_the_same_samples(tmp_path):
     alone, helped = (trained(tmp_path / str(workers), workers=workers)[1] for workers in (0, 1))
     assert weights_digest(alone) == weights_digest(helped)
+
+
+def test_a_training_keeps_the_memory_that_it_frees(monkeypatch):
+    kept = MagicMock()
+    monkeypatch.setattr("training.end_to_end.keep_freed_memory", kept)
+    next(task().validations(CELL, 0))
+    kept.assert_called_once_with()
 
 
 def test_progress_tells_the_validation_images(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.system.errors import UserError
 from models.segmenter import Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
@@ -37,6 +38,14 @@ def image_of(height_px, width_px):
     patches = rng.integers(0, 256, (height_px // 24 + 1, width_px // 24 + 1, 3)).repeat(24, 0).repeat(24, 1)
     noise = rng.integers(-40, 41, (height_px, width_px, 3))
     return (patches[:height_px, :width_px] + noise).clip(0, 255).astype(np.uint8)
+
+
+def test_another_output_stride_than_the_models_is_refused():
+    model, image_HWC = model_of(NEAR), image_of(33, 33)
+    same = predict_labels(model, image_HWC, Inference(output_stride=16))
+    assert torch.equal(same, predict_labels(model, image_HWC, Inference()))
+    with pytest.raises(UserError, match=r"inference.output_stride: the model's is 16, got 8; model.at_stride\(8\).eval\(\)"):
+        predict_labels(model, image_HWC, Inference(output_stride=8))
 
 
 # Tiles

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from models.segmenter import Segmenter
 from search.commands import retrain
 from search.deciding.space import AnyCell
 from search.findings.training_course import CoursePoint, read_course
+from search.session import saved_model
 from search.settings.named_cells import read_cell
 from training.end_to_end import Validation
 from training.evaluation import Scores
@@ -45,7 +47,7 @@ def test_a_training_of_which_the_tracker_refuses_something_for_good_ends_with_1(
     tracked.__enter__.return_value = tracked
     monkeypatch.setattr(retrain, "RetrainRun", lambda *_, **__: tracked)
     scores = Scores(0.5, 0.6, {"background": 0.5})
-    monkeypatch.setattr(retrain.Segmenter, "from_pretrained", lambda folder, operators: MagicMock())
+    monkeypatch.setattr(retrain, "load_model", lambda *_: MagicMock())
     monkeypatch.setattr(retrain, "_write_card", lambda *_: None)
     monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
     done = dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2", "final_split=null")
@@ -62,7 +64,7 @@ def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_
     monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
     monkeypatch.setattr(retrain, "_write_card", lambda *_: None)
     monkeypatch.setattr(retrain, "evaluate", lambda model, split, *_: replace(scores, miou=len(split) / 1000))
-    monkeypatch.setattr(retrain.Segmenter, "from_pretrained", lambda folder, operators: MagicMock())
+    monkeypatch.setattr(retrain, "load_model", lambda *_: MagicMock())
     given = ("retrain", "cell=aspp", "space=any", "training.batch_size=2", "dataset.num_val=44")
     digest = read_cell("aspp", AnyCell()).digest
     kept = tmp_path / "shapes" / f"retrain-{digest}" / "scores.json"
@@ -81,6 +83,47 @@ def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_
         "final_split: must be a split that neither trains nor validates, got val"
         in dpc(tmp_path, *given, "final_split=val").stderr
     )
+
+
+def test_the_kept_model_is_scored_where_it_was_trained_and_exported_on_the_cpu(monkeypatch, tmp_path):
+    scores, used = Scores(0.5, 0.6, {"background": 0.5}), {}
+    tracked, model = MagicMock(refused=[]), MagicMock()
+    tracked.__enter__.return_value = tracked
+    monkeypatch.setattr(Segmenter, "from_pretrained", lambda *_: model)
+    monkeypatch.setattr(saved_model, "given_device", lambda: "cuda")
+    monkeypatch.setattr(retrain, "RetrainRun", lambda *_, **__: tracked)
+    monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
+    monkeypatch.setattr(retrain, "_write_card", lambda *_: None)
+    monkeypatch.setattr(retrain, "evaluate", lambda model, *_: used.update(scored=model) or scores)
+    monkeypatch.setattr(retrain, "_register", lambda _, model, *__: used.update(exported=model))
+    monkeypatch.setattr("search.settings.retrain.find_spec", lambda name: name)
+    kept = tmp_path / "shapes" / f"retrain-{read_cell('aspp', AnyCell()).digest}" / "scores.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2", "register=lamps")
+    model.eval().to.assert_called_once_with("cuda")
+    assert used == {"scored": model.eval().to(), "exported": model.eval().to().cpu()}
+
+
+def test_a_model_that_is_loaded_to_predict_keeps_the_memory_that_it_frees(monkeypatch, tmp_path):
+    kept = MagicMock()
+    monkeypatch.setattr(Segmenter, "from_pretrained", lambda *_: MagicMock())
+    monkeypatch.setattr(saved_model, "keep_freed_memory", kept)
+    saved_model.load_model(tmp_path, ())
+    kept.assert_called_once_with()
+
+
+def test_a_training_that_shall_have_a_gpu_is_refused_where_there_is_none_and_one_without_says_where_it_is(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(retrain, "why_no_gpu", lambda: "no driver")
+    refused = dpc(tmp_path, "retrain", "cell=aspp", "space=any", "resources.gpu=1")
+    assert refused.returncode == 2
+    expected = "dpc: resources.gpu: this process trains, and has no GPU (no driver); 0 trains on the CPU.\n"
+    assert (refused.stdout, refused.stderr) == ("", expected)
+    monkeypatch.setattr(retrain, "backbone_of", MagicMock(side_effect=KeyboardInterrupt))
+    assert dpc(tmp_path, "retrain", "cell=aspp", "space=any").stdout.startswith("Retraining cell aspp on the CPU: ")
 
 
 def put(root, grey):
