@@ -50,12 +50,14 @@ class SearchNoise:
         """All of it, in words."""
         expected, found = self.expected[self.best.number], self.best.miou
         assert found is not None
+        less = found - expected.value
+        fall = f"{points(abs(less))} {'less' if less >= 0 else 'more'}"
         others = f"{len(self.rivals)} other cells are" if len(self.rivals) != 1 else "1 other cell is"
         return (
             f"Noise, by {self.repeated} cells scored twice: standard deviation {self.noise.estimate.text(points)} points "
             f"between seeds, {points(self.between)} between completed cells, reliability {self.reliability:.2f}. Under a "
-            f"fresh seed the best is expected to score {expected.text(points)} %, {points(found - expected.value)} less than "
-            f"was found; {others} not told apart from it."
+            f"fresh seed the best is expected to score {expected.text(points)} %, {fall} than was "
+            f"found; {others} not told apart from it."
         )
 
 

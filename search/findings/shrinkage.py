@@ -15,6 +15,8 @@ MARGIN = 3
 """Standard deviations that it may lie beyond them."""
 ROUNDS = 2
 """Of expectation and maximisation. More come nearer to the likeliest distribution, which is a few points, and too sure."""
+MOST_ROUNDS = 30
+"""Where scores are mostly luck, two leave a distribution that is wider than the scores, and half of the luck in them."""
 QUANTILES = 9
 """Values of the noise, equally likely, that its own uncertainty is made of."""
 LEARNT = 500
@@ -45,8 +47,9 @@ class Shrunk:
 
     How worth is distributed over the cells is not assumed but estimated, from an even start by a few rounds of expectation and
     maximisation (Laird and Louis 1991, "smoothing by roughening"): cells of a search pile up below a bound, which a normal
-    distribution would not say. Each cell's own distribution follows from its score by Bayes' rule, mixed over what the noise
-    may be.
+    distribution would not say. Where noise is more than the spread of worth, rounds go on until the distribution is no wider
+    than scores are without noise; where it is less, that would be too narrow for the best. Each cell's own distribution follows
+    from its score by Bayes' rule, mixed over what the noise may be.
 
     Args:
         means: each cell's mean score.
@@ -79,9 +82,17 @@ class Shrunk:
         distance_CG = (self._means_C[:, None] - self._grid_G) / sd_C[:, None]
         likelihood_CG = np.exp(-0.5 * (distance_CG**2 - (distance_CG**2).min(axis=1, keepdims=True)))
         weights_G = np.full(len(self._grid_G), 1 / len(self._grid_G))
-        for _ in range(ROUNDS):
+        by_noise = float((sd_C**2).mean())
+        by_worth = float(self._means_C.var(ddof=1)) - by_noise
+        for done in range(MOST_ROUNDS if by_worth < by_noise else ROUNDS):
+            if done >= ROUNDS and self._variance(weights_G) <= by_worth:
+                break
             weights_G = _given(likelihood_CG[self._learnt], weights_G).mean(axis=0)
         return _given(likelihood_CG, weights_G)
+
+    def _variance(self, weights_G: npt.NDArray[np.float64]) -> float:
+        """Of worth that is distributed so over the grid."""
+        return float(weights_G @ (self._grid_G - weights_G @ self._grid_G) ** 2)
 
 
 def _given(likelihood_CG: npt.NDArray[np.float64], weights_G: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """How far scores are luck: what cells scored twice tell, against the truth and against cells that were trained again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -43,6 +44,14 @@ def test_what_the_best_is_worth_lies_where_it_is_said_and_it_falls_about_as_far(
 def test_where_worth_is_normally_distributed_the_interval_is_a_little_too_narrow(count):
     said = [luck_of_the_best(Random(seed), count, draw=lambda rng: rng.gauss(0.37, 0.02)) for seed in range(60)]
     assert fmean(expected.low <= worth <= expected.high for expected, worth, _ in said) > 0.75
+
+
+@pytest.mark.parametrize("count", [24, 100])
+def test_where_all_scores_are_luck_most_of_the_fall_is_foretold(count):
+    said = [luck_of_the_best(Random(seed), count, draw=lambda rng: 0.37) for seed in range(60)]
+    assert fmean(expected.low <= worth <= expected.high for expected, worth, _ in said) > 0.85
+    fall = fmean(found - worth for _, worth, found in said)
+    assert fmean(found - expected.value for expected, _, found in said) > 0.6 * fall
 
 
 def test_the_standard_deviation_between_seeds_lies_where_it_is_said():
@@ -98,12 +107,21 @@ def test_a_search_that_scored_eight_cells_twice_says_what_its_best_is_expected_t
     assert noise.of(noise.best) < noise.best.miou
     assert noise.best.number not in [trial.number for trial in noise.rivals]
     assert "by 8 cells scored twice: standard deviation 0." in noise.text()
+    assert " less than was found; " in noise.text()
     assert "not told apart from it" in noise.text()
     write_leaderboard(record, tmp_path)
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["expected_miou"] == pytest.approx(noise.of(noise.best))
     assert best["expected_95"][0] < best["expected_miou"] < best["miou"]
     assert "expected" in [column.header for column in leaderboard_table(record).columns]
+
+
+def test_a_best_cell_whose_second_score_was_better_is_expected_to_score_more():
+    record = searched([0.30, 0.31, 0.32, 0.33], 4, 0.0001)
+    best = search_noise(record).best
+    again = next(trial for trial in record.repeats.values() if trial.proposed.repeats == best.number)
+    again.rungs[-1] = replace(again.rungs[-1], miou=0.36)
+    assert " more than was found" in search_noise(record).text()
 
 
 def test_without_repeats_nothing_is_expected(tmp_path):
