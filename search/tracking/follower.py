@@ -26,6 +26,8 @@ def track(
     operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS,
     files: Sequence[Path] = (),
     draw: Callable[[CellSpec, Path], None] | None = None,
+    *,
+    has_stopped: bool = False,
 ) -> Projection:
     """Bring the tracker up to date with a journal, here and now.
 
@@ -33,6 +35,7 @@ def track(
         operators: the kinds of operator that the search's cells may hold.
         files: artifacts for the search's run, such as its leaderboard.
         draw: draws a cell into a file, for the runs of the best.
+        has_stopped: whether no process works on the search any more.
 
     Returns:
         What the tracker now shows, closed.
@@ -44,7 +47,7 @@ def track(
     projection = Projection(journal, tracking, operators, draw=draw)
     try:
         with one_line_errors(tracking):
-            projection.sync()
+            projection.sync(has_stopped=has_stopped)
             if projection.record.opened is None:
                 raise TrackingError(f"{journal}: there is no search to track.")
             projection.attach(files)
@@ -99,7 +102,7 @@ class TrackingThread(threading.Thread):
             is_last = self._closing.is_set()
             try:
                 with one_line_errors(self._tracking):
-                    self._projection.sync(self._abandoned.is_set)
+                    self._projection.sync(self._abandoned.is_set, has_stopped=is_last)
                     if is_last:
                         files = self._files or unattached
                         self._projection.attach(files, draws=self._projection.record.closed is not None)

@@ -6,6 +6,7 @@ changes nothing.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +29,8 @@ class Projection:
     """Writes what a journal holds into a tracker, from where it left off.
 
     A trial that completed or was stopped ends as a FINISHED run with a ``final_miou_percent``; one that diverged or failed as a
-    FAILED run without; one that did not end is RUNNING, also where it failed before and is tried again. ``best_miou_percent``
+    FAILED run without; one that did not end is RUNNING, also where it failed before and is tried again, and KILLED once the
+    search has stopped, as is the search itself. ``best_miou_percent``
     of the search is that of the leaderboard's first, over the ends of trials: one that is tried again has two. ``rank`` is the
     place in the leaderboard, as far down as ``SearchRuns.moved`` tells it.
 
@@ -62,10 +64,15 @@ class Projection:
         self._runs: SearchRuns | None = None
         self._lock: Lock | None = None
 
-    def sync(self, is_abandoned: Callable[[], bool] = lambda: False) -> None:
-        """Tell the tracker all that the journal now holds, or less if ``is_abandoned`` says so between two runs."""
+    def sync(self, is_abandoned: Callable[[], bool] = lambda: False, *, has_stopped: bool = False) -> None:
+        """Tell the tracker all that the journal now holds, or less if ``is_abandoned`` says so between two runs.
+
+        Args:
+            has_stopped: whether no process works on the search any more: unless its journal is closed, it was interrupted.
+        """
         self._read()
-        if self.record.opened is None or not (self._is_search_untold or self._untold):
+        is_interrupted = has_stopped and not self.record.closed
+        if self.record.opened is None or not (self._is_search_untold or self._untold or is_interrupted):
             return
         if self._lock is None:
             try:
@@ -81,7 +88,9 @@ class Projection:
             if self._untold:
                 return
             self._tell_ranks(self._runs, is_abandoned)
-            self._runs.tell_search(self.record, self._ends)
+            if is_interrupted:
+                self._send(partial(self._runs.interrupt, time_s=self._read_to_s), self.record.running)
+            self._runs.tell_search(self.record, self._ends, self._read_to_s if is_interrupted else None)
             self._is_search_untold = False
         except Exception:
             self._runs, self._is_search_untold = None, True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from models.spec import CellSpec
 from search.findings.leaderboard import percent, quantity
 from search.journal.events import RungReached, SearchOpened
+from search.journal.glance import state
 from search.journal.record import SearchRecord, TrialRecord
 from search.tracking.client import Point, Tracker
 from search.tracking.dashboard_table import cells_view
@@ -111,6 +112,13 @@ class SearchRuns:
             if trial.miou is not None:
                 self._scored.add(number)
 
+    def interrupt(self, trial: TrialRecord, time_s: float) -> None:
+        """Write that nobody works on a trial that has not ended; when it goes on, ``tell_trial`` says so."""
+        run_id = self._trials[trial.number]
+        self._tracker.log(run_id, tags={"status": "interrupted", "reason": ""})
+        self._tracker.end(run_id, "KILLED", time_s)
+        self._ended_s[trial.number] = time_s
+
     def show_end_of(self, trial: TrialRecord) -> bool:
         """Whether the tracker has the trial's end: the latest, where it was tried again."""
         ended = trial.ended
@@ -134,22 +142,27 @@ class SearchRuns:
         self._tracker.log(self._trials[trial], points=[Point(time_s, lines, {"rank": rank})])
         self._ranks[trial] = rank
 
-    def tell_search(self, record: SearchRecord, ends: Sequence[SearchPoint]) -> None:
-        """Write what is new of the search itself."""
+    def tell_search(self, record: SearchRecord, ends: Sequence[SearchPoint], stopped_s: float | None = None) -> None:
+        """Write what is new of the search itself.
+
+        Args:
+            stopped_s: when one that is not closed stopped; None while a process works on it.
+        """
         points = []
         for finished, end in enumerate(ends[self._ends_told :], start=self._ends_told + 1):
             values = {"best_miou_percent": percentage(end.best.score)} if end.best else {}
             points.append(Point(end.time_s, finished, values | {"trials_finished": finished}))
-        tags = {"status": "complete" if record.closed else "running"}
+        ended_s = record.closed.time_s if record.closed else stopped_s
+        tags = {"status": state(is_held=ended_s is None, is_complete=record.closed is not None)}
         tags |= {key: str(record.settings[key]) for key in RENEWED if key in record.settings}
         tags["reason"] = record.closed.reason if record.closed else ""
         if ends and (best := ends[-1].best):
             tags["best"] = f"{_trial_name(best)}: {best.cell}"
         self._tracker.log(self._search_run, self._params, points, tags)
         self._params, self._ends_told = {}, len(ends)
-        status = "FINISHED" if record.closed else "RUNNING"
-        if status != self._status_told and record.closed:
-            self._tracker.end(self._search_run, status, record.closed.time_s)
+        status = "FINISHED" if record.closed else "RUNNING" if ended_s is None else "KILLED"
+        if status != self._status_told and ended_s is not None:
+            self._tracker.end(self._search_run, status, ended_s)
         elif status != self._status_told:
             self._tracker.client.update_run(self._search_run, status=status)
         self._status_told = status
@@ -199,7 +212,7 @@ class SearchRuns:
                 self._drawn.add(trial)
             is_known = bool(run.data.params) and not _is_in_other_unit(run.data.metrics)
             self._rungs_told[trial] = int(run.data.metrics.get("rung", -1)) if is_known else -1
-            if is_known and run.info.status in ("FINISHED", "FAILED"):
+            if is_known and run.info.status in ("FINISHED", "FAILED", "KILLED"):
                 self._ended_s[trial] = run.info.end_time / 1000
             if "final_miou_percent" in run.data.metrics:
                 self._scored.add(trial)

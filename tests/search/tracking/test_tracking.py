@@ -201,6 +201,26 @@ def test_a_closed_search_is_finished_and_runs_again_when_it_is_resumed(tracking,
     assert (search.info.status, search.data.tags["status"], search.data.tags["reason"]) == ("RUNNING", "running", "")
 
 
+def statuses(tracking, name):
+    search, trials = runs_of(tracking, name)
+    return [(run.info.status, run.data.tags["status"]) for run in (search, trials["4"])]
+
+
+def test_a_search_that_stopped_without_its_end_is_killed_with_its_open_trials_until_it_goes_on(tracking, journal, request):
+    name = request.node.name
+    track(journal, tracking, has_stopped=True)
+    assert statuses(tracking, name) == [("KILLED", "stopped"), ("KILLED", "interrupted")]
+    before = everything(tracking, name)
+    track(journal, tracking, has_stopped=True)
+    assert everything(tracking, name) == before
+    write(journal, [opened(name, 2000.0)])
+    track(journal, tracking)
+    assert statuses(tracking, name) == [("RUNNING", "running"), ("RUNNING", "running")]
+    end = [TrialEnded(4, Status.COMPLETED, "", 2.0, 2002.0), SearchClosed("5 trials", 2100.0)]
+    track(write(journal, end), tracking, has_stopped=True)
+    assert statuses(tracking, name) == [("FINISHED", "complete"), ("FINISHED", "completed")]
+
+
 def test_the_number_of_trials_is_that_of_the_last_time_that_the_search_was_opened(tracking, journal, request):
     for trials in (24, 40):
         write(journal, [SearchOpened(request.node.name, {}, {"trials": trials}, 2000.0)])
@@ -435,6 +455,7 @@ def test_a_thread_follows_a_journal_while_it_grows(tracking, tmp_path, request):
     assert thread.last_error is None
     search, trials = runs_of(tracking, request.node.name)
     assert len(trials) == 5
+    assert search.info.status == "KILLED"
     assert MlflowClient(tracking.uri).list_artifacts(search.info.run_id)[0].path == path.name
 
 
@@ -636,7 +657,7 @@ def test_a_server_shows_the_same_after_an_outage(tracking, request, tmp_path, ml
         write(tmp_path / f"{file}.jsonl", [opened(of, many=MANY), *every_status()])
         for file, of in (("journal", request.node.name), ("served", name))
     )
-    track(journal, tracking)
+    track(journal, tracking, has_stopped=True)
     expected = everything(tracking, request.node.name)
     shutil.copy(tracking.sqlite_file, folder / "mlflow.db")
     port = free_port()
