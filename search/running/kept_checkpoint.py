@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 class KeptTask:
     """A task that begins with the checkpoint in ``store``, where that is further than the node's own, and keeps it there.
 
-    A store that fails costs a trial that moves some minutes, but no score.
+    A store that fails costs a trial that moves some minutes, but no score: whoever has found that out waits for it no more.
     """
 
     task: CellTask
@@ -46,18 +46,20 @@ class KeptTask:
         except (OSError, MemoryError):  # Tune starts it again, maybe here
             raise
         except BaseException:
-            if self._uploads.bring():  # else it may be the only copy
+            if not self._uploads.is_failing and self._uploads.bring():  # else it may be the only copy
                 checkpoint.unlink(missing_ok=True)
             self._uploads.follow(None)
             raise
 
     def _fetch(self, checkpoint: Path) -> None:
+        if self._uploads.is_failing:
+            return
         stored = checkpoint.with_suffix(".stored")
         try:
             if self.store.download(checkpoint.name, stored) and scores_in(stored) > scores_in(checkpoint):
                 stored.replace(checkpoint)
         except OSError as error:
-            _LOG.warning("no checkpoint is fetched: %s", error)
+            self._uploads.fail(error)
         finally:
             stored.unlink(missing_ok=True)
 
@@ -73,7 +75,7 @@ class _Uploads(threading.Thread):
     """Brings a file to the store whenever it has changed, beside the training.
 
     Attributes:
-        is_failing: whether the last upload went wrong.
+        is_failing: whether nothing went well since the store failed.
     """
 
     def __init__(self, store: Store) -> None:
@@ -91,6 +93,12 @@ class _Uploads(threading.Thread):
     def wake(self) -> None:
         """Look at it now."""
         self._woken.set()
+
+    def fail(self, error: OSError) -> None:
+        """Take it that the store fails, and say so once."""
+        if not self.is_failing:
+            _LOG.warning("checkpoints are not kept: %s", error)
+        self.is_failing = True
 
     def run(self) -> None:
         while True:
@@ -112,8 +120,6 @@ class _Uploads(threading.Thread):
             except FileNotFoundError:
                 return False
             except OSError as error:
-                if not self.is_failing:
-                    _LOG.warning("checkpoints are not kept: %s", error)
-                self.is_failing = True
+                self.fail(error)
                 return False
             return True

@@ -162,6 +162,26 @@ def test_the_only_copy_of_a_state_is_not_deleted_while_the_store_fails(tmp_path,
     assert checkpoint.exists()
 
 
+def test_a_store_that_was_found_to_fail_is_waited_for_no_more(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_checkpoint, "POLL_S", 60.0)
+    monkeypatch.setattr(kept_checkpoint._Uploads, "wake", lambda uploads: None)
+    asked = []
+
+    def fail(store, *given):
+        asked.append(given)
+        raise StoreError("no answer")
+
+    monkeypatch.setattr(Store, "download", fail)
+    monkeypatch.setattr(Store, "upload", fail)
+    task, checkpoint = KeptTask(Counting(tmp_path / "log.txt"), place), tmp_path / "here" / f"{CELL.digest}.safetensors"
+    for _ in range(2):
+        scores = task(CELL, 0, checkpoint)
+        next(scores)
+        scores.close()
+    assert len(asked) == 1
+    assert checkpoint.exists()
+
+
 @pytest.fixture(scope="module")
 def cluster(ray_cluster, s3_server):
     """Two nodes, of which the second looks for S3 at another place."""
