@@ -93,7 +93,8 @@ def status(job: str, address: str | None = None, write: Write = _print_at_once) 
     """Write one line: the job, how it is, for how long it has run, and its command."""
     details = _existing(connect(full_address(address)), job)
     end_ms = details.end_time or time.time() * 1000
-    elapsed = timedelta(seconds=round((end_ms - (details.start_time or end_ms)) / 1000))
+    elapsed_ms = max(0, end_ms - (details.start_time or end_ms))  # this machine's clock may be behind the cluster's
+    elapsed = timedelta(seconds=round(elapsed_ms / 1000))
     command = details.entrypoint.rpartition(shlex.join(RUN_COMMAND))[2]
     write(f"{job}  {details.status.lower()}  {elapsed}  dpc{command}\n")
     return 0

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from data.system.errors import UserError
 
@@ -19,6 +19,11 @@ class Node:
     resources: Mapping[str, float]
     labels: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """As ``ray.nodes()`` tells of it."""
+        return cls(told["Resources"], told["Labels"], told["NodeID"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Resources:
         """How many trials the node holds at once when nothing else runs there."""
         if not all(_selects(wanted, node.labels.get(name)) for name, wanted in (self.label_selector or {}).items()):
             return 0
-        return min(int(node.resources.get(name, 0) / amount + _ROUNDING) for name, amount in self.bundle.items())
+        return min(_times(node.resources.get(name, 0), amount, name) for name, amount in self.bundle.items())
 
     def check_fits(self, nodes: Sequence[Node], where: str) -> None:
         """Raise a ResourcesError that says what is short if none of ``nodes`` can hold one trial."""
@@ -115,6 +120,13 @@ _ROUNDING = 1e-6
 """Ten tenths of a GPU are one."""
 _SELECTOR = re.compile(r"!?(in\((?P<several>[\w.\-, ]+)\)|[\w.\-]+)")
 """Ray's syntax of a label's wanted value."""
+
+
+def _times(there: float, amount: float, name: str) -> int:
+    """How often ``amount`` is there. A part of a GPU is of one GPU: what two have left does not add up."""
+    if name == "GPU" and amount < 1:
+        return int(there) * int(1 / amount + _ROUNDING)
+    return int(there / amount + _ROUNDING)
 
 
 def _selects(wanted: str, label: str | None) -> bool:

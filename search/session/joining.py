@@ -26,7 +26,8 @@ def join_cluster(workplace: Workplace, written: Mapping[str, Path], read: Mappin
     if not workplace.is_cluster or workplace.bucket:
         return False
     join(workplace)
-    check_shared([SharedPath(setting, path) for setting, path in written.items()], shared_data(workplace, read))
+    folders = [SharedPath(setting, path) for setting, path in written.items()]
+    check_shared(folders, shared_data(workplace, read), workplace.resources)
     return True
 
 
@@ -60,7 +61,7 @@ def on_shared(workplace: Workplace, task: CellTask, seen: Sequence[SharedPath]) 
         return task
     if workplace.bucket:
         join(workplace)
-        check_shared((), seen)
+        check_shared((), seen, workplace.resources)
     else:
         seen = [SharedPath("output_dir", workplace.output_dir), *seen]
     return PreparedTask(task, [path.check for path in seen])
@@ -70,10 +71,19 @@ def check_copies(workplace: Workplace, caches: Sequence[Path], local: Path) -> N
     """Refuse disks of nodes, or of this machine, that cannot take the copies of some caches.
 
     Raises:
-        OSError: names the node that is too full, and by how much.
+        OSError: names the node that is too full or where it is not writable, and by how much.
     """
-    check = partial(check_local_room, caches, local)
-    if workplace.is_cluster:
-        on_every_node(check)
-    else:
-        check()
+    if not workplace.is_cluster:
+        check_local_room(caches, local)
+        return
+    for node, trouble in on_every_node(partial(_trouble, caches, local), workplace.resources):
+        if trouble:
+            raise OSError(f"cache.local: {node}: {trouble}")
+
+
+def _trouble(caches: Sequence[Path], local: Path) -> str:
+    try:
+        check_local_room(caches, local)
+    except OSError as error:
+        return str(error)
+    return ""

@@ -189,9 +189,9 @@ class Session:
         """Connect to the cluster, and see that its nodes can use the store and have the GPUs that Ray counts."""
         join(self.workplace)
         if self.workplace.is_cluster and self.workplace.resources.gpu:
-            check_gpus()
+            check_gpus(self.workplace.resources)
         if stored:
-            check_nodes(stored.checkpoints, self._checkpoints, study.record.digest)
+            check_nodes(stored.checkpoints, self._checkpoints, self.workplace.resources, study.record.digest)
         there = slots(self.workplace.resources)
         if self.plan.window is not None and there > self.plan.window:
             self._say(f"window: a deterministic search keeps {self.plan.window} of {there} slots busy at most.")

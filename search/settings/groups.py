@@ -34,7 +34,7 @@ from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
 from search.overrides import Overrides
 from search.running.faults.tolerance import FaultTolerance
-from search.running.nodes.address import check_address, names_cluster
+from search.running.nodes.address import check_address, given_address, names_cluster
 from search.running.resources import Node, Resources
 from search.settings.named_cells import cell_file
 from search.settings.places import OutputFolder, check_made
@@ -69,6 +69,9 @@ class RayCluster:
     address: RayAddress | None
     max_pending: Count
     max_concurrent: Count | None
+
+    def __post_init__(self) -> None:
+        given_address(self.address)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,6 +27,7 @@ import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 import cluster.environment
+import cluster.submit
 from cluster.jobs_api import DEFAULT_ADDRESS, SubmitError, connect
 from cluster.submit import DETACHED, logs, status, stop, submit
 from search.cli import main
@@ -237,6 +239,15 @@ def test_status_and_logs_of_a_job_are_there_for_whoever_knows_its_id(ray_head, c
     ended: list[str] = []
     assert stop("asked.about", address, write=ended.append) == 0
     assert ended == ["Job asked.about: failed\n"]
+
+
+def test_a_job_that_began_by_a_clock_ahead_of_this_one_has_run_for_no_time(monkeypatch):
+    details = SimpleNamespace(status=JobStatus.RUNNING, start_time=(time.time() + 60) * 1000, end_time=None, entrypoint="")
+    monkeypatch.setattr(cluster.submit, "connect", lambda address: None)
+    monkeypatch.setattr(cluster.submit, "find_job", lambda client, job: details)
+    told: list[str] = []
+    status("early", write=told.append)
+    assert told == ["early  running  0:00:00  dpc\n"]
 
 
 @pytest.mark.parametrize("ask", [status, logs, stop])

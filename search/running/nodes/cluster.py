@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager, nullcontext
+from contextlib import chdir, contextmanager
 from textwrap import shorten
 
 import ray
@@ -12,7 +12,7 @@ import ray
 from data.system.cpus import available_cpus
 from data.system.errors import LaterError
 from data.system.project import ROOT
-from search.running.nodes.address import check_address, names_cluster
+from search.running.nodes.address import LOCAL, given_address
 from search.running.nodes.autoscaler import autoscales, check_growth
 from search.running.ray_internals import draining_nodes, options_of_local_ray, without_servers
 from search.running.resources import Node, Resources, ResourcesError
@@ -24,19 +24,19 @@ def connect(address: str | None) -> None:
     Does nothing where this process has joined one already.
 
     Raises:
-        ConnectionError: no cluster answers there.
+        ConnectionError: no cluster answers there, or it does not take this process: a token, another version.
         LaterError: Ray did not start here.
     """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    is_local = not names_cluster(address)
-    address = check_address(address or os.environ.get("RAY_ADDRESS") or "local")
+    address = given_address(address)
+    is_local = address == LOCAL
     if ":" in address:
         _check_answers(address)
     with (
         chdir(ROOT),  # where workers look for modules first: a user's folder may have a package `models` or `data` of its own
-        _on_this_machine() if is_local else nullcontext(),
+        _on_this_machine() if is_local else _on_a_cluster(address),
     ):
         ray.init(
             address=address,
@@ -64,6 +64,19 @@ def _on_this_machine() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _on_a_cluster(address: str) -> Iterator[None]:
+    """Says in one line why a cluster does not take this process."""
+    try:
+        yield
+    except (TypeError, ValueError, OSError):
+        raise
+    except Exception as error:  # a version mismatch is a RuntimeError
+        raise ConnectionError(
+            f"ray.address: the cluster at {address} does not take this process: {shorten(str(error), 400)}"
+        ) from error
+
+
 def slots(resources: Resources) -> int:
     """How many trials the cluster holds at once."""
     return max(1, sum(resources.slots_on(node) for node in nodes()))
@@ -71,7 +84,7 @@ def slots(resources: Resources) -> int:
 
 def nodes() -> list[Node]:
     """The machines of the cluster that are alive."""
-    return [Node(node["Resources"], node["Labels"], node["NodeID"]) for node in ray.nodes() if node["Alive"]]
+    return [Node.of(told) for told in ray.nodes() if told["Alive"]]
 
 
 def most_pending(resources: Resources, bound: int) -> int:
@@ -100,9 +113,9 @@ def is_node_draining() -> bool:
 
 def _check_answers(address: str) -> None:
     """Ray itself would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
+    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=5).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
         raise ConnectionError(
             f"ray.address: no Ray cluster answers at {address}; accepted are null, auto and <host>:<port> of a head."

@@ -2,27 +2,37 @@
 
 import socket
 from collections.abc import Callable
+from textwrap import shorten
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import GetTimeoutError, NodeDiedError, RayTaskError, TaskUnschedulableError
+from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, RayTaskError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from search.running.resources import Node, Resources
 
 T = TypeVar("T")
 
 TIMEOUT_S = 60.0
 """For a node to answer: it may first have to start a process and unpack the job's code."""
+MOST_OF_RAY = 400
+"""Characters of what Ray says."""
 
 
-def on_every_node(function: Callable[[], T]) -> list[tuple[str, T]]:
+def on_every_node(function: Callable[[], T], resources: Resources | None = None) -> list[tuple[str, T]]:
     """Each node's name, and what ``function`` returns there. A node that goes away meanwhile is left out.
+
+    Args:
+        resources: of a trial: nodes that cannot hold one, such as a head without CPUs, are not asked.
 
     Raises:
         TimeoutError: a node does not answer.
+        OSError: a node cannot run anything.
         Exception: what ``function`` raises on a node.
     """
     call: Any = ray.remote(num_cpus=0)(_call)
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    alive = (node for node in ray.nodes() if node["Alive"])
+    nodes = [node for node in alive if resources is None or resources.slots_on(Node.of(node))]
     strategies = (NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes)
     running = [call.options(scheduling_strategy=strategy).remote(function) for strategy in strategies]
     answers = []
@@ -36,6 +46,8 @@ def on_every_node(function: Callable[[], T]) -> list[tuple[str, T]]:
             raise TimeoutError(f"{name}: no answer within {TIMEOUT_S:g} s; is a file system of its own hanging?") from None
         except RayTaskError as error:
             raise error.cause from error
+        except RayError as error:
+            raise OSError(f"{name}: Ray can run nothing there: {shorten(str(error), MOST_OF_RAY)}") from error
     return answers
 
 

@@ -7,6 +7,7 @@ import sys
 import ray
 
 from search.running.nodes.every_node import on_every_node
+from search.running.resources import Resources
 
 _ASK = "import sys, torch; from training.device import why_no_gpu; sys.exit(0 if torch.cuda.is_available() else why_no_gpu())"
 _ASK_S = 50.0
@@ -17,14 +18,14 @@ class NoGpuOnNodeError(OSError):
     """A node was told to Ray with GPUs that torch cannot use there: trials would be placed on it and find none."""
 
 
-def check_gpus() -> None:
-    """See that each node which has GPUs for Ray has them for torch.
+def check_gpus(resources: Resources) -> None:
+    """See that each node which has GPUs for Ray has them for torch, where it can hold a trial of these resources.
 
     Raises:
         NoGpuOnNodeError: names the node, and why it has not.
         TimeoutError: names a node that does not answer.
     """
-    for node, trouble in on_every_node(_trouble):
+    for node, trouble in on_every_node(_trouble, resources):
         if trouble:
             raise NoGpuOnNodeError(
                 f"resources.gpu: {node} is counted with GPUs by Ray, and torch has none there: {trouble} "

@@ -14,6 +14,7 @@ from data.digests import MEMORY, FileDigests
 from data.system.files import SUFFIX
 from data.system.locks import Lock, LockedError
 from search.running.nodes.every_node import on_every_node, this_node
+from search.running.resources import Resources
 
 MAX_FILES = 64
 """Of a folder by which it is known: spread over all that it holds, so that an empty or half copied one is none."""
@@ -67,10 +68,11 @@ class SharedPath:
         return SharedFolderError(f"{self.setting}: {this_node()} {what} {self.path}{reason}; {_CURE}.")
 
 
-def check_shared(written: Sequence[SharedPath], read: Sequence[SharedPath]) -> None:
+def check_shared(written: Sequence[SharedPath], read: Sequence[SharedPath], resources: Resources | None = None) -> None:
     """See that each node of the connected cluster can work with the same folders and files as this process.
 
     Args:
+        resources: of a trial: only nodes that can hold one need them.
         written: folders that nodes write to and lock files in; they are made where they are missing.
         read: what nodes only read.
 
@@ -80,13 +82,13 @@ def check_shared(written: Sequence[SharedPath], read: Sequence[SharedPath]) -> N
     with ExitStack() as stack:
         probes = [stack.enter_context(_probe(folder)) for folder in written]
         try:
-            for node, answers in on_every_node(partial(_look, probes, read)):
+            for node, answers in on_every_node(partial(_look, probes, read), resources):
                 for probe, answer in zip(probes, answers, strict=True):
                     if not probe.file.with_name(answer).exists():
                         what = f"writes to {probe.folder.path} what the driver does not see"
                         raise SharedFolderError(f"{probe.folder.setting}: {node} {what}; {_CURE}.")
         except SharedFolderError:
-            on_every_node(partial(_forget, probes))  # a node with a folder of its own has them there
+            on_every_node(partial(_forget, probes), resources)  # a node with a folder of its own has them there
             raise
 
 

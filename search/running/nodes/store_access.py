@@ -8,13 +8,15 @@ from uuid import uuid4
 
 from data.store import Store, StoreError
 from search.running.nodes.every_node import on_every_node
+from search.running.resources import Resources
 from search.running.trial_files import forget_checkpoints
 
 
-def check_nodes(store: Store, checkpoints: Path, search: str | None = None) -> None:
+def check_nodes(store: Store, checkpoints: Path, resources: Resources, search: str | None = None) -> None:
     """Let each node read what this process writes, write, and make its own folder for checkpoints.
 
     Args:
+        resources: of a trial: only nodes that can hold one are asked.
         search: its digest; the checkpoints that others have left on a node are deleted.
 
     Raises:
@@ -24,7 +26,7 @@ def check_nodes(store: Store, checkpoints: Path, search: str | None = None) -> N
     name = f"probe-{uuid4().hex}"
     store.write(name, name.encode())
     try:
-        for node, trouble in on_every_node(partial(_trouble, store, name, checkpoints, search)):
+        for node, trouble in on_every_node(partial(_trouble, store, name, checkpoints, search), resources):
             if trouble:
                 raise StoreError(f"store: {node} cannot use it: {trouble}")
     finally:

@@ -357,4 +357,4 @@ def test_a_node_that_ray_counts_with_gpus_and_torch_finds_none_on_is_named_befor
     with pytest.raises(
         NoGpuOnNodeError, match=r"^resources\.gpu: node \S+ \(\S+\) is counted with GPUs by Ray, .*: .*\S \(docs"
     ):
-        check_gpus()
+        check_gpus(Resources(gpu=1))

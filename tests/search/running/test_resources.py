@@ -11,6 +11,7 @@ from search.running.resources import Node, Resources
         (Resources(), 8),
         (Resources(gpu=1), 2),
         (Resources(gpu=0.1, cpu=0.1), 20),
+        (Resources(gpu=0.6), 2),
         (Resources(custom={"fast_disk": 0.5}), 2),
         (Resources(label_selector={"zone": "eu"}), 8),
         (Resources(label_selector={"zone": "in(us, eu)", "spot": "!yes"}), 8),

@@ -1,14 +1,18 @@
-"""How Ray is started on this machine."""
+"""How Ray is started on this machine, and how a cluster is joined."""
 
 import os
+import socket
 import tempfile
 from pathlib import Path
 
 import pytest
 import ray
+from ray.exceptions import AuthenticationError
 
 import dpc
+from data.system.errors import UserError
 from search.running.nodes import cluster
+from search.running.nodes.address import check_address, names_cluster
 
 MOST = 107
 """Characters of a socket's path on Linux."""
@@ -36,3 +40,39 @@ def test_workers_look_for_modules_in_this_projects_folder_first_whatever_lies_in
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     cluster.connect(None)
     assert (seen, Path.cwd()) == ([dpc.ROOT], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "why", [AuthenticationError("Token is missing"), RuntimeError("Version mismatch:\n Ray: 2.55")], ids=repr
+)
+def test_a_cluster_that_does_not_take_this_process_is_said_in_one_line(monkeypatch, why):
+    def init(**settings):
+        raise why
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(cluster, "_check_answers", lambda address: None)
+    with pytest.raises(
+        ConnectionError, match=r"^ray\.address: the cluster at 10\.0\.0\.1:6379 does not .*: (Token|Version)"
+    ) as caught:
+        cluster.connect("10.0.0.1:6379")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_is_found_by_its_ipv6_address(monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket, "create_connection", lambda place, timeout: asked.append(place) or socket.socket())
+    cluster._check_answers(check_address("[fd00::1]:6379"))
+    assert asked == [("fd00::1", 6379)]
+
+
+def test_a_variable_that_holds_no_address_of_a_head_is_named_unless_a_setting_says_another(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+    with pytest.raises(UserError, match=r"^RAY_ADDRESS: 'http://127\.0\.0\.1:8265' is no address"):
+        names_cluster(None)
+    assert names_cluster("10.0.0.1:6379")
+    assert not names_cluster("local")
+
+
+def test_the_address_of_rays_client_is_refused():
+    with pytest.raises(UserError, match="is of Ray's client, .*`dpc submit`"):
+        check_address("ray://10.0.0.1:10001")
