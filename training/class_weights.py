@@ -1,9 +1,11 @@
 """How much each class counts in the loss."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from data.datasets.contract import DatasetInfo, SegmentationDataset, Split
@@ -43,14 +45,25 @@ def weighing_of(settings: LossSettings, dataset: SegmentationDataset, train_spli
     return Weighing(weights_K, settings.hard_pixels, settings.label_smoothing)
 
 
-def label_pixels(split: Split, info: DatasetInfo) -> LabelPixels:
-    """Of each class in a split."""
+def label_pixels(
+    split: Split, info: DatasetInfo, progress: Callable[[int, int], None] = lambda done, total: None
+) -> LabelPixels:
+    """Of each class in a split, whose every sample is read, in as many threads as this process computes with.
+
+    Raises:
+        DatasetError: a sample cannot be read.
+    """
+
+    def counted(index: int) -> npt.NDArray[np.int64]:
+        return np.bincount(split[index].labels_HW.ravel(), minlength=256)
+
     own, around = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for index in range(len(split)):
-        pixels = np.bincount(split[index].labels_HW.ravel(), minlength=256)
-        pixels[info.ignore_label] = 0
-        own += pixels
-        around += pixels.sum() * (pixels > 0)
+    with ThreadPoolExecutor(torch.get_num_threads()) as readers:
+        for done, pixels in enumerate(readers.map(counted, range(len(split))), start=1):
+            pixels[info.ignore_label] = 0
+            own += pixels
+            around += pixels.sum() * (pixels > 0)
+            progress(done, len(split))
     return LabelPixels(own[: info.num_classes].tolist(), around[: info.num_classes].tolist())
 
 

@@ -25,10 +25,11 @@ from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
 from search.session.folder import ID_FILE, alone_in, id_of
 from search.session.glimpses import Glimpses
+from search.session.hints import naming_check_data
 from search.session.joining import join_cluster
 from search.session.saved_model import load_model
-from search.session.scoring import read_by_training
 from search.session.session import check_workplace
+from search.session.training_data import read_by_training, refuse_unfit, why_not_scored
 from search.settings.retrain import Chosen, RetrainCommandSettings
 from search.tracking.params import child_run_cell, percentage
 from search.tracking.retrain_run import RetrainRun
@@ -42,7 +43,7 @@ from search.views.training import TrainingDisplay
 from training.device import given_device, why_no_gpu
 from training.distributed import retrain_on_cluster
 from training.end_to_end import STATE_FILE, EndToEndTask, Hooks, Validation, retrain
-from training.evaluation import Scores, evaluate, has_labels
+from training.evaluation import Scores, evaluate
 from training.loop import Progress
 from training.settings import RetrainSettings
 
@@ -61,6 +62,9 @@ def run(settings: RetrainCommandSettings) -> int:
     title = f"retrain {chosen.cell.digest[:8]}"
     console.print(f"Retraining {chosen.origin} on {_place(settings)}: {chosen.cell}", soft_wrap=True)
     backbone = backbone_of(settings.images, console)
+    why_no_final = _why_no_final(settings, console)
+    further = [] if why_no_final else [str(settings.final_split)]
+    refuse_unfit(settings.images, settings.training, console, further)
     data = read_by_training(settings.images, (settings.training.train_split, settings.training.val_split))
     task = EndToEndTask(settings.images.dataset, backbone, settings.training, data)
     recorded = {**settings.recorded, "backbone": asdict(backbone), "data": data}
@@ -86,7 +90,7 @@ def run(settings: RetrainCommandSettings) -> int:
         draw_training(course, folder / "course.png", title)
         assert best is not None
         model = load_model(folder, settings.space.operator_kinds)
-        final, scores = _final(settings, model, folder, console)
+        final, scores = _final(settings, why_no_final, model, folder, console)
         found = {"best_miou_percent": best.scores} | ({"final_miou_percent": scores} if scores else {})
         tracked.log({name: percentage(score.miou) for name, score in found.items()}, step=best.iteration)
         _write_card(settings, chosen, recorded, best, final, model, folder)
@@ -143,19 +147,37 @@ def _selected(training: RetrainSettings) -> str:
     return f"on {training.val_split}{several}: selected on, here or by dpc rerank"
 
 
-def _final(settings: RetrainCommandSettings, model: Segmenter, folder: Path, console: Console) -> tuple[str, Scores | None]:
-    """The kept model's score where nothing was selected, in words and also in its ``scores.json``; or why there is none."""
+def _why_no_final(settings: RetrainCommandSettings, console: Console) -> str:
+    """Why no split that selected nothing scores the kept model; empty where one does. It is read now, not after the training.
+
+    Raises:
+        DatasetError: a sample of it cannot be read.
+    """
     name, dataset = settings.final_split, settings.images.dataset
     if name is None:
-        return "no number of a split that selected nothing: final_split=null", None
+        return "final_split=null"
     try:
-        split = dataset.split(name)
-        if not has_labels(split, dataset.info):
-            raise DatasetError(f"{dataset.info.name}: {name} comes without labels.")
+        dataset.split(name)
     except DatasetError as error:
-        return f"no number of a split that selected nothing: {error}", None
-    with progress_bar(console, f"scoring {name}") as progress:
-        scores = evaluate(model, split, dataset.info, progress)
+        return str(error)
+    with naming_check_data(settings.images.overrides):
+        unscorable = why_not_scored(settings.images, name, console)
+    return unscorable and f"{dataset.info.name}, {name}: {unscorable}"
+
+
+def _final(
+    settings: RetrainCommandSettings, why_none: str, model: Segmenter, folder: Path, console: Console
+) -> tuple[str, Scores | None]:
+    """The kept model's score where nothing was selected, in words and also in its ``scores.json``; or why there is none."""
+    name, dataset = str(settings.final_split), settings.images.dataset
+    without = "no number of a split that selected nothing: "
+    if why_none:
+        return without + why_none, None
+    try:
+        with progress_bar(console, f"scoring {name}") as progress:
+            scores = evaluate(model, dataset.split(name), dataset.info, progress)
+    except UserError as error:  # a file that was damaged meanwhile costs this number, not the model
+        return without + str(error), None
     path = folder / "scores.json"
     kept = json.loads(path.read_text()) | {"final": {"split": name, **asdict(scores)}}
     write_text(path, json.dumps(kept, indent=2) + "\n")

@@ -1,6 +1,5 @@
 """The feature caches that a command works on: built where they are missing, by this machine or by the cluster's nodes."""
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from data.datasets.label_questions import what_is_absent, why_unscorable
 from data.store import Store
 from search.running.nodes.cache_tasks import fill_by_tasks
 from search.session.backbone import backbone_of
-from search.session.hints import program
+from search.session.hints import naming_check_data
 from search.session.joining import join_cluster
 from search.settings.groups import Images, Workplace
 from search.views.progress_bar import progress_bar
@@ -48,7 +47,7 @@ def build_caches(
     if workplace.is_cluster and workplace.bucket:
         fill = partial(_fetched_or_filled, workplace.bucket / "caches", console)
     caches = {}
-    try:
+    with naming_check_data(images.overrides):
         refuse_leaks(dataset, splits, settings)
         for split in splits:
             for line in dataset.split(split).warnings:
@@ -58,9 +57,6 @@ def build_caches(
             caches[split] = FeatureCache(folder)
             caches[split].verify(reread=reread)
             _check_labels(split, caches[split], console)
-    except DatasetError as error:
-        command = shlex.join([program("dpc"), "check-data", *images.overrides.arguments("experiment", "dataset")])
-        raise DatasetError(f"{error} See all that is wrong with: {command}") from error
     return caches
 
 

@@ -3,10 +3,14 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+
+from data.datasets.contract import DatasetError
+from search.overrides import Overrides
 
 
 def program(name: str) -> str:
@@ -24,6 +28,16 @@ def relative(path: Path) -> str:
     """``path``, relative where it lies below the working folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+@contextmanager
+def naming_check_data(given: Overrides) -> Iterator[None]:
+    """What is wrong with a data set is told with the command that shows all that is."""
+    try:
+        yield
+    except DatasetError as error:
+        command = shlex.join([program("dpc"), "check-data", *given.arguments("experiment", "dataset")])
+        raise DatasetError(f"{error} See all that is wrong with: {command}") from error
 
 
 def print_lines(lines: Mapping[str, str], console: Console) -> None:

@@ -26,9 +26,10 @@ from search.session.backbone import backbone_of
 from search.session.caches import build_caches
 from search.session.code_version import objective_code, scoring_code
 from search.session.joining import check_copies, join_cluster, on_shared, shared_data
+from search.session.training_data import content_of, refuse_unfit
 from search.settings.groups import Images, Workplace
 from training.end_to_end import EndToEndTask
-from training.extraction import digests_for, refuse_leaks, search_folds
+from training.extraction import search_folds
 from training.proxy import ProxyTask
 from training.score import Objective
 from training.settings import ProxySettings, RetrainSettings
@@ -156,7 +157,7 @@ def by_training(settings: RetrainSettings, space: CellSpace, images: Images, wor
     backbone_settings = backbone_of(images, console)
     settings.check(backbone_settings.output_stride)
     join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
-    refuse_leaks(dataset, splits, images.cache)
+    refuse_unfit(images, settings, console)
     backbone = build_backbone(backbone_settings)
     stride = backbone_settings.output_stride
     height, width = ((side - 1) // stride + 1 for side in (settings.height_px, settings.width_px))
@@ -174,21 +175,3 @@ def by_training(settings: RetrainSettings, space: CellSpace, images: Images, wor
             "scoring_code": scoring_code(task, dataset, *space.operator_kinds),
         },
     )
-
-
-def content_of(images: Images, splits: Sequence[str]) -> dict[str, str]:
-    """A digest of what each split holds, wherever it lies. Its files are read where they have changed since the last time.
-
-    Raises:
-        DatasetError: a file cannot be read.
-    """
-    memory = digests_for(images.cache)
-    return {split: images.dataset.split(split).fingerprint(memory) for split in splits}
-
-
-def read_by_training(images: Images, splits: Sequence[str]) -> dict[str, str]:
-    """``content_of``, and a digest of the file of weights that a training begins with, where there is one."""
-    content = content_of(images, splits)
-    if path := images.paths.get("backbone.weights"):
-        (content["weights"],) = digests_for(images.cache).of([Path(path)])
-    return content

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from data.datasets.contract import UnreadableError
 from models.segmenter import Segmenter
 from search.commands import retrain
 from search.deciding.space import AnyCell
@@ -18,7 +19,7 @@ from search.settings.named_cells import read_cell
 from training.end_to_end import Validation
 from training.evaluation import Scores
 
-from .conftest import dpc
+from .conftest import dpc, refusal
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_training_of_which_the_tracker_refuses_something_for_good_ends_with_1(
     monkeypatch.setattr(retrain, "load_model", lambda *_: MagicMock())
     monkeypatch.setattr(retrain, "_write_card", lambda *_: None)
     monkeypatch.setattr(retrain, "_reached", lambda *_: iter([Validation(4, 0.1, scores, 1.0, is_best=True)]))
-    done = dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2", "final_split=null")
+    done = dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2", "dataset.num_val=2", "final_split=null")
     assert done.returncode == len(refused), done
     assert "best mIoU  50.00 at iteration 4 on val, the best of 2 steps: selected on" in done.stdout
     assert "no number of a split that selected nothing: final_split=null" in done.stdout
@@ -65,20 +66,24 @@ def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_
     monkeypatch.setattr(retrain, "_write_card", lambda *_: None)
     monkeypatch.setattr(retrain, "evaluate", lambda model, split, *_: replace(scores, miou=len(split) / 1000))
     monkeypatch.setattr(retrain, "load_model", lambda *_: MagicMock())
-    given = ("retrain", "cell=aspp", "space=any", "training.batch_size=2", "dataset.num_val=44")
+    given = ("retrain", "cell=aspp", "space=any", "training.batch_size=2", "dataset.num_val=4")
     digest = read_cell("aspp", AnyCell()).digest
     kept = tmp_path / "shapes" / f"retrain-{digest}" / "scores.json"
     kept.parent.mkdir(parents=True)
     kept.write_text('{"miou": 0.5}')
     done = dpc(tmp_path, *given)
-    assert "mIoU       4.40 on test, which selected nothing" in done.stdout
+    assert "mIoU       0.40 on test, which selected nothing" in done.stdout
     assert json.loads(kept.read_text())["final"]["split"] == "test"
-    assert tracked.log.call_args.args == ({"best_miou_percent": 50.0, "final_miou_percent": 4.4},)
+    assert tracked.log.call_args.args == ({"best_miou_percent": 50.0, "final_miou_percent": 0.4},)
     assert not {path.name for path in tracked.artifacts.call_args.args[0]} & {"id.txt", "state.safetensors"}
     assert read_course(kept.parent) == [CoursePoint(4, 0.1, 0.5, {"background": 0.5})]
     assert kept.with_name("course.png").is_file()
     without = dpc(tmp_path, *given, "final_split=other")
     assert "no number of a split that selected nothing: shapes: no split 'other'" in without.stdout
+    monkeypatch.setattr(retrain, "evaluate", MagicMock(side_effect=UnreadableError("a.png: gone")))
+    damaged = dpc(tmp_path, *given)
+    assert damaged.returncode == 0
+    assert "no number of a split that selected nothing: a.png: gone" in damaged.stdout
     assert (
         "final_split: must be a split that neither trains nor validates, got val"
         in dpc(tmp_path, *given, "final_split=val").stderr
@@ -100,7 +105,7 @@ def test_the_kept_model_is_scored_where_it_was_trained_and_exported_on_the_cpu(m
     kept = tmp_path / "shapes" / f"retrain-{read_cell('aspp', AnyCell()).digest}" / "scores.json"
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
-    dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2", "register=lamps")
+    dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2", "dataset.num_val=2", "register=lamps")
     model.eval().to.assert_called_once_with("cuda")
     assert used == {"scored": model.eval().to(), "exported": model.eval().to().cpu()}
 
@@ -126,13 +131,42 @@ def test_a_training_that_shall_have_a_gpu_is_refused_where_there_is_none_and_one
     assert dpc(tmp_path, "retrain", "cell=aspp", "space=any").stdout.startswith("Retraining cell aspp on the CPU: ")
 
 
-def put(root, grey):
-    for split in ("train", "val"):
+def put(root, grey, splits=("train", "val")):
+    for blue, split in enumerate(splits):
         for part in ("images", "labels"):
             (root / split / part).mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (33, 33), (grey, grey, split == "val")).save(root / split / "images" / "a.png")
+        Image.new("RGB", (33, 33), (grey, grey, blue)).save(root / split / "images" / "a.png")
         Image.fromarray(np.eye(33, dtype=np.uint8)).save(root / split / "labels" / "a.png")
     (root / "classes.txt").write_text("background\nline\n")
+
+
+@pytest.mark.parametrize(("one", "other"), [("train", "val"), ("train", "test"), ("val", "test")])
+def test_splits_that_share_an_image_are_refused_the_one_that_scores_the_kept_model_too(one, other, tmp_path):
+    put(tmp_path / "data", 10, ("train", "val", "test"))
+    image = (tmp_path / "data" / one / "images" / "a.png").read_bytes()
+    (tmp_path / "data" / other / "images" / "a.png").write_bytes(image)
+    said = refused(tmp_path)
+    assert f"folder, {one}, {other}: images in both: 1." in said
+    assert f"dpc check-data dataset=folder dataset.root={tmp_path}/data" in said
+
+
+@pytest.mark.parametrize(
+    ("split", "label", "complaint"),
+    [
+        ("val", 7, "a.png: label 7 at row 0, column 0 is out of range"),
+        ("val", 0, "folder, val: background is the only class that is labelled"),
+        ("test", 7, "a.png: label 7 at row 0, column 0 is out of range"),
+    ],
+)
+def test_what_could_not_be_scored_is_refused_before_the_training_and_not_after(split, label, complaint, tmp_path):
+    put(tmp_path / "data", 10, ("train", "val", "test"))
+    Image.fromarray(np.full((33, 33), label, np.uint8)).save(tmp_path / "data" / split / "labels" / "a.png")
+    assert complaint in refused(tmp_path)
+
+
+def refused(folder):
+    """The line that a training of ``folder``'s data ends with before it begins."""
+    return refusal(folder / "outputs", "retrain", "dataset=folder", f"dataset.root={folder}/data", "cell=aspp", "space=any")
 
 
 def test_a_training_is_known_by_what_its_data_holds_and_not_only_by_where_it_lies(recorded, tmp_path):
