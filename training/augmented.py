@@ -1,12 +1,13 @@
 """Batches of augmented images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from data.datasets.contract import SegmentationDataset, Split
+from data.system.errors import UserError
 from data.transforms import Augmentation
 from models.settings import BackboneSettings
 from training.batches import sample_at
@@ -45,11 +46,14 @@ def image_batches(
     device = workers.device
     is_pinned = device.type == "cuda"
     loaders = loaders_for(device) if settings.workers is None else settings.workers
-    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=loaders, pin_memory=is_pinned))
+    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=loaders, collate_fn=_batch_of, pin_memory=is_pinned))
     mean_C11, std_C11 = (torch.tensor(values, device=device).view(3, 1, 1) for values in (backbone.mean, backbone.std))
 
     def batch_at(iteration: int) -> Batch:
-        images_BHWC, labels_BHW = (part.to(device, non_blocking=is_pinned) for part in next(batches))
+        batch = next(batches)
+        if isinstance(batch, UserError):
+            raise batch
+        images_BHWC, labels_BHW = (part.to(device, non_blocking=is_pinned) for part in batch)
         images_BCHW = images_BHWC.permute(0, 3, 1, 2).contiguous().float() / 255
         return (images_BCHW - mean_C11) / std_C11, labels_BHW
 
@@ -61,16 +65,25 @@ def loaders_for(device: torch.device) -> int:
     return min(torch.get_num_threads(), LOADERS_AT_MOST) if device.type == "cuda" else 1
 
 
-class AugmentedSamples(Dataset[tuple[Tensor, Tensor]]):
+def _batch_of(samples: Sequence[tuple[Tensor, Tensor] | UserError]) -> Batch | UserError:
+    """Samples as one batch, or what is wrong with the first that is no sample."""
+    return next((sample for sample in samples if isinstance(sample, UserError)), None) or default_collate(list(samples))
+
+
+class AugmentedSamples(Dataset[tuple[Tensor, Tensor] | UserError]):
     """The training samples in the order of their use: sample n is a function of (seed, n), whoever loads it.
 
     An image (H, W, 3) is of bytes: a quarter of what its normalised values are on their way from process to process to device.
+    What is wrong with a sample is given, not raised: an error from a process that loads would come with its traceback as its text.
     """
 
     def __init__(self, split: Split, augmentation: Augmentation, seed: int) -> None:
         self._split, self._augmentation, self._seed = split, augmentation, seed
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        sample = self._split[sample_at(number, len(self._split), self._seed)]
-        augmented = self._augmentation(sample, seed=(self._seed * 1_000_003 + number) % 2**32)
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | UserError:
+        try:
+            sample = self._split[sample_at(number, len(self._split), self._seed)]
+            augmented = self._augmentation(sample, seed=(self._seed * 1_000_003 + number) % 2**32)
+        except UserError as error:
+            return error
         return torch.from_numpy(augmented.image_HWC), torch.from_numpy(augmented.labels_HW)
