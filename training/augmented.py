@@ -74,7 +74,7 @@ class AugmentedSamples(Dataset[tuple[Tensor, Tensor] | UserError]):
     """The training samples in the order of their use: sample n is a function of (seed, n), whoever loads it.
 
     An image (H, W, 3) is of bytes: a quarter of what its normalised values are on their way from process to process to device.
-    What is wrong with a sample is given, not raised: an error from a process that loads would come with its traceback as its text.
+    What is wrong with a sample is given, not raised: an error of a process that loads would have its traceback for a text.
     """
 
     def __init__(self, split: Split, augmentation: Augmentation, seed: int) -> None:

@@ -86,7 +86,10 @@ class DatasetInfo:
                 f"DatasetInfo: one colour a class is needed, got {len(self.palette)} for {len(self.class_names)} classes."
             )
         if not len(self.class_names) <= self.ignore_label <= 255:
-            raise DatasetError(f"dataset.ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}.")
+            raise DatasetError(
+                f"dataset.ignore_label must be from {len(self.class_names)} to 255, got {self.ignore_label}. Where files have "
+                f"a smaller value for it, dataset=folder takes dataset.label_map={{0:ignore,1:{self.class_names[0]},...}}."
+            )
 
     @property
     def num_classes(self) -> int:

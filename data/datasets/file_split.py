@@ -63,7 +63,7 @@ class FileSplit:
                     f"the image {image_HWC.shape[1]}x{image_HWC.shape[0]}{self._cause(orientation)}."
                 )
             labels_HW = self._labelling.classes(stored, path)
-        return Sample(self._names[index], image_HWC, labels_HW, orientation)
+        return Sample(self._names[index], image_HWC, labels_HW, 1 if self.reading.upright else orientation)
 
     def extent_px(self) -> tuple[int, int]:
         """The least height and width that every image fits into; only headers are read."""

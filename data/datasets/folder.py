@@ -184,9 +184,8 @@ def _pairs_in(root: Path, name: str, warnings: list[str]) -> list[tuple[str, str
     labels = _by_stem(root / name / "labels", warnings)
     unmatched = sorted(images.keys() ^ labels.keys())
     if unmatched:
-        raise DatasetError(
-            f"{root / name}: {len(unmatched)} file stems are in only one of images/ and labels/, the first is {unmatched[0]!r}."
-        )
+        stems = f"{len(unmatched)} file stems are in only one of images/ and labels/, the first is {unmatched[0]!r}."
+        raise DatasetError(" ".join([f"{root / name}: {stems}", *warnings]))
     return [(str(images[stem].relative_to(root)), str(labels[stem].relative_to(root))) for stem in sorted(images)]
 
 

@@ -3,11 +3,12 @@
 import stat
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -16,7 +17,7 @@ from data.datasets.contract import UInt8Array, UnreadableError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Of images. Pillow would also open formats that run other programs (EPS)."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 """Of image files."""
 MEGA = 1_000_000
 MOST_PX = 89 * MEGA
@@ -25,6 +26,11 @@ EIGHT_BITS = ("RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "YCbCr")
 """Pillow's modes that become RGB."""
 _SIGNED = 2
 """A sample format of TIFF."""
+_MASK = 4
+"""A bit of TIFF's kinds of page: which pixels of another page count."""
+_TIFF = (b"II*\0", b"MM\0*")
+"""How such a file begins."""
+OTHER_TIFF = "a TIFF of this layout is not read: save it as grey or RGB, of 8 or 16 bits or of 32-bit floating-point values"
 _SIDEWAYS = (5, 6, 7, 8)
 """Values of EXIF's orientation that exchange height and width."""
 
@@ -38,15 +44,17 @@ class ImageReading:
     Attributes:
         upright: turn images, and label maps, as their EXIF orientation says; else they are read as they are stored.
         value_range: the values that become black and white, for files of more than 8 bits a channel; None refuses these.
+        range_setting: what a person gives them by.
     """
 
     upright: bool = False
     value_range: tuple[float, float] | None = None
+    range_setting: str = field(default="dataset.value_range", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.value_range is not None and not (len(self.value_range) == 2 and self.value_range[0] < self.value_range[1]):
             raise ValueError(
-                f"dataset.value_range must be two values, of black and of white, such as [0,4095], got {self.value_range}."
+                f"{self.range_setting} must be two values, of black and of white, such as [0,4095], got {self.value_range}."
             )
 
 
@@ -64,13 +72,16 @@ def read_image(path: Path, reading: ImageReading = AS_STORED, most_px: int = MOS
         if is_deep(image):
             if reading.value_range is None:
                 raise UnreadableError(
-                    f"{path}: cannot be read as an image of 8 bits a channel (it holds {stored_as(image)}); dataset=folder "
-                    "reads it with dataset.value_range=[black,white]."
+                    f"{path}: cannot be read as an image of 8 bits a channel (it holds {stored_as(image)}); "
+                    f"{'dataset=folder reads it with ' if reading.range_setting.startswith('dataset.') else 'give '}"
+                    f"{reading.range_setting}=[black,white]."
                 )
             image_HWC, orientation = _scaled(path, reading.value_range), _orientation(image)
             return (_turned(image_HWC, orientation) if reading.upright else image_HWC), orientation
         if reading.value_range is not None:
-            raise UnreadableError(f"{path}: cannot be read by dataset.value_range, which is for more than 8 bits a channel.")
+            raise UnreadableError(
+                f"{path}: cannot be read by {reading.range_setting}, which is for more than 8 bits a channel."
+            )
         if image.mode not in EIGHT_BITS:
             raise UnreadableError(f"{path}: cannot be read as an image of 8 bits a channel (it holds {stored_as(image)}).")
         return decoded(image, path, "RGB", reading.upright), _orientation(image)
@@ -108,6 +119,7 @@ def opened(path: Path, most_px: int = MOST_PX) -> ImageFile:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, most_px)
     try:
         image = Image.open(regular_file(path), formats=FORMATS)
+        image.filename = ""  # else Pillow maps plain TIFFs that lie on their side with height and width exchanged
         if image.width * image.height > most_px:
             raise ValueError(
                 f"{image.width}x{image.height} pixels are {image.width * image.height / MEGA:.0f} megapixels, more than "
@@ -121,12 +133,16 @@ def opened(path: Path, most_px: int = MOST_PX) -> ImageFile:
 
 
 def _has_several(image: ImageFile) -> bool:
-    """Pages or frames of one size. Smaller ones are previews, as the second picture of a phone's JPEG is an aid."""
+    """Pages or frames of one size. Smaller ones are previews, as the second picture of a phone's JPEG is an aid.
+
+    Of a GeoTIFF one may be a mask.
+    """
     if getattr(image, "n_frames", 1) == 1 or image.format == "MPO":
         return False
     size = image.size
     image.seek(1)
-    is_equal = image.size == size
+    is_mask = isinstance(image, TiffImageFile) and image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & _MASK
+    is_equal = image.size == size and not is_mask
     image.seek(0)
     return is_equal
 
@@ -156,7 +172,12 @@ def _scaled(path: Path, value_range: tuple[float, float]) -> UInt8Array:
         raise UnreadableError(f"{path}: cannot be read as an image (damaged, or not all finite).")
     values_HWC = values[..., None] if values.ndim == 2 else values[..., 2::-1]  # blue, green, red, and alpha
     black, white = value_range
-    scaled_HWC = np.rint((values_HWC.astype(np.float64) - black) * (255 / (white - black))).clip(0, 255).astype(np.uint8)
+
+    def scaled(values: npt.NDArray[Any]) -> UInt8Array:
+        return np.rint((values.astype(np.float64) - black) * (255 / (white - black))).clip(0, 255).astype(np.uint8)
+
+    is_counted = values.dtype in (np.uint8, np.uint16)  # a table of all values takes a fifteenth of the memory
+    scaled_HWC = scaled(np.arange(1 << 16))[values_HWC] if is_counted else scaled(values_HWC)
     return np.ascontiguousarray(np.broadcast_to(scaled_HWC, (*scaled_HWC.shape[:2], 3)))
 
 
@@ -212,7 +233,9 @@ def stored_as(image: ImageFile) -> str:
 
 def _unreadable(path: Path, error: Exception) -> UnreadableError:
     if isinstance(error, UnidentifiedImageError):
-        reason = f"it is none of {', '.join(FORMATS)}"
+        with path.open("rb") as file:
+            is_tiff = file.read(4) in _TIFF
+        reason = OTHER_TIFF if is_tiff else f"it is none of {', '.join(FORMATS)}"
     else:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return UnreadableError(f"{path}: cannot be read as an image ({reason}).")

@@ -63,7 +63,8 @@ class PredictSettings:
         """As people look at them; those of a data set as it is trained on."""
         if self.submission:
             return AS_STORED
-        return ImageReading(upright=True, value_range=self.value_range and tuple(self.value_range))  # type: ignore[arg-type]
+        value_range: tuple[float, float] | None = self.value_range and tuple(self.value_range)  # type: ignore[assignment]
+        return ImageReading(upright=True, value_range=value_range, range_setting="value_range")
 
 
 def read(config: Config) -> PredictSettings:

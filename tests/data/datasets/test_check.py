@@ -250,7 +250,7 @@ def test_images_that_exif_turns_are_counted_and_named_as_the_cause_where_the_tur
         "labels are 48x24 pixels, the image 24x48; was it labelled turned as its EXIF says? "
         "dataset=folder reads it so with dataset.upright=true."
     )
-    assert not check_dataset(Folder(str(folder), upright=True), ["train"]).errors
+    assert not check_dataset(Folder(str(folder), upright=True), ["train"]).findings
 
 
 def test_a_colour_that_is_no_class_is_counted_with_its_pixels(folder):

@@ -799,6 +799,23 @@ def test_a_folder_without_its_list_of_classes_is_named(tmp_path):
     one_line(caught)
 
 
+def test_what_is_left_out_is_told_where_stems_have_no_partner(tmp_path):
+    dataset = made(ON_DISK[3], tmp_path)
+    (tmp_path / "train" / "images" / "a.png").rename(tmp_path / "train" / "images" / "a.gif")
+    with pytest.raises(DatasetError, match=r"the first is 'a'\. .*images: 1 files end in none of .*, the first is a.gif\."):
+        dataset.split("train")
+
+
+def test_netpbms_grey_files_are_read(tmp_path):
+    dataset = made(ON_DISK[3], tmp_path)
+    labels = tmp_path / "train" / "labels"
+    with Image.open(labels / "a.png") as picture:
+        expected = np.asarray(picture)
+        picture.save(labels / "a.pgm")
+    (labels / "a.png").unlink()
+    assert dataset.split("train")[0].labels_HW.tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("part", ["images", "labels"])
 def test_file_stems_without_a_partner_are_counted_and_the_first_is_named(part, tmp_path):
     dataset = made(ON_DISK[3], tmp_path / "data")
@@ -862,7 +879,7 @@ def test_every_class_has_a_name_and_a_colour_of_its_own(case, tmp_path):
     [
         (("a",), palette_of(1), 255, "2 to 255 classes, got 1"),
         (("a", "b"), palette_of(3), 255, "got 3 for 2 classes"),
-        (("a", "b"), palette_of(2), 1, "from 2 to 255, got 1"),
+        (("a", "b"), palette_of(2), 1, r"from 2 to 255, got 1\. .* takes dataset\.label_map={0:ignore,1:a,...}\.$"),
         (("a", "b"), palette_of(2), 256, "from 2 to 255, got 256"),
     ],
 )

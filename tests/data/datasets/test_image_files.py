@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import cv2
@@ -157,6 +158,16 @@ def test_values_of_more_than_8_bits_become_grey_between_the_black_and_white_that
     assert image_HWC.tolist() == [[[0] * 3, [0] * 3, [128] * 3, [255] * 3]]
 
 
+def test_an_image_of_16_bits_is_scaled_in_a_few_times_its_own_memory(file):
+    path = file(encoded(np.full((500, 500), 1234, np.uint16), ".png"))
+    tracemalloc.start()
+    image_HWC, _ = read_image(path, ImageReading(value_range=(0, 4936)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (image_HWC == 64).all()
+    assert peak < 10 * 500 * 500
+
+
 def test_channels_of_16_bits_stay_in_their_order(file):
     image_HWC, _ = read_image(file(png(16, 2, 1, [[1, 0, 2, 0, 3, 0]])), ImageReading(value_range=(0, 65535)))
     assert image_HWC.tolist() == [[[1, 2, 3]]]
@@ -196,6 +207,17 @@ def test_an_image_is_turned_on_request_as_its_exif_says(kind, orientation, file)
         assert told == orientation
 
 
+@pytest.mark.parametrize("mode", ["L", "P"])
+@pytest.mark.parametrize("orientation", [6, 8])
+def test_a_plain_tiff_that_lies_on_its_side_is_read_upright_and_so_are_labels(mode, orientation, file):
+    stored = np.arange(15, dtype=np.uint8).reshape(3, 5)
+    path = file(saved(stored, "TIFF", mode, tiffinfo={274: orientation}))
+    upright = np.rot90(stored, -1 if orientation == 6 else 1).tolist()
+    assert read_label_image(path).tolist() == upright
+    if mode == "L":
+        assert read_image(path)[0][..., 0].tolist() == upright
+
+
 def test_an_image_of_16_bits_is_turned_too(file):
     exif = Image.Exif()
     exif[274] = 6
@@ -211,6 +233,18 @@ def test_a_file_of_several_pictures_is_refused(kind, file):
     frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
     with pytest.raises(UnreadableError, match="it holds several pictures; save each as a file of its own"):
         read_image(file(buffer.getvalue()))
+
+
+def test_a_mask_beside_a_picture_is_no_second_one(file):
+    buffer, mask = io.BytesIO(), Image.new("L", (8, 8), 255)
+    mask.encoderinfo = {"tiffinfo": {254: 4}}
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(buffer, "TIFF", save_all=True, append_images=[mask])
+    assert read_image(file(buffer.getvalue()))[0][0, 0].tolist() == [1, 2, 3]
+
+
+def test_a_tiff_that_cannot_be_read_is_told_as_what_to_save_it(file):
+    with pytest.raises(UnreadableError, match="a TIFF of this layout is not read: save it as grey or RGB"):
+        read_image(file(encoded(np.full((2, 2), 0.5), ".tiff")))
 
 
 def test_a_preview_beside_a_picture_is_no_second_one(file):
