@@ -22,7 +22,7 @@ class Glance:
         planned: trials in all as it was last started, if the journal says it.
         ended: trials of its own that have ended, and ``failed`` those of them without a score.
         best_miou: of the leaderboard's first.
-        trial_s: of training and validation, over all trials.
+        trial_s: of training and validation, over all trials; one that was opened again trained anew, and costs twice.
         last_s: when something last happened, in seconds since 1970.
     """
 
@@ -50,9 +50,9 @@ def _glance(journal: Path) -> Glance | None:
     planned: int | None = None
     mious: dict[int, list[float]] = defaultdict(list)
     repeats: set[int] = set()
-    ends: dict[int, tuple[Status, float]] = {}
+    ends: dict[int, Status] = {}
     inherited: dict[int, list[float]] = {}
-    is_complete, last_s = False, 0.0
+    is_complete, trial_s, last_s = False, 0.0, 0.0
     lines = journal.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         event = line[11 : line.find(b'"', 11)].decode(errors="replace")  # each line begins with {"event": "
@@ -71,7 +71,8 @@ def _glance(journal: Path) -> Glance | None:
                 case "rung_reached":
                     mious[body["trial"]].append(body["miou"])
                 case "trial_ended":
-                    ends[body["trial"]] = Status(body["status"]), body["elapsed_s"]
+                    ends[body["trial"]] = Status(body["status"])
+                    trial_s += body["elapsed_s"]
                 case "trials_reopened":
                     ends = {trial: end for trial, end in ends.items() if trial not in body["trials"]}
                     is_complete = False
@@ -83,7 +84,7 @@ def _glance(journal: Path) -> Glance | None:
             raise JournalError(f"{journal}: line {number} is damaged.") from error
     if not lines or not last_s:
         return None
-    own = {trial: end for trial, (end, _) in ends.items() if trial not in repeats}
+    own = {trial: end for trial, end in ends.items() if trial not in repeats}
     scored = inherited | {trial: mious[trial] for trial, end in own.items() if end.has_score}
     count = Counter(own.values())
     return Glance(
@@ -93,7 +94,7 @@ def _glance(journal: Path) -> Glance | None:
         len(own),
         sum(number for end, number in count.items() if not end.has_score),
         _best(scored),
-        sum(elapsed_s for _, elapsed_s in ends.values()),
+        trial_s,
         last_s,
     )
 

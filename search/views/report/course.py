@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from search.deciding.outcomes import Status
 from search.findings.rung_correlations import RungCorrelation, rung_correlations
-from search.journal.events import Event, SearchOpened
+from search.journal.events import Event, RungReached, SearchOpened, TrialEnded
 from search.journal.record import SearchRecord
 
 REASONS = 10
@@ -24,7 +24,7 @@ class Course:
         reasons: status, reason and number of the trials without a score, most frequent first; at most ``REASONS``.
         starts: how often its process was started.
         wall_s: from each start to the last line before the next.
-        trial_s: of training and validation, over all trials.
+        trial_s: of training and validation, over all trials; one that was opened again trained anew, and costs twice.
         closed: the reason why it ended, or "".
     """
 
@@ -81,11 +81,22 @@ def course(events: Sequence[Event], record: SearchRecord) -> Course:
         [(status, reason, count) for (status, reason), count in reasons.most_common(REASONS)],
         len(opened),
         sum(max(0.0, events[end - 1].time_s - events[start].time_s) for start, end in zip(starts, ends, strict=True)),
-        sum(trial.elapsed_s for trial in own),
+        _trained_s(events),
         opened[0].time_s,
         events[-1].time_s,
         record.closed.reason if record.closed else "",
     )
+
+
+def _trained_s(events: Sequence[Event]) -> float:
+    ended_s, open_s = 0.0, dict[int, float]()
+    for event in events:
+        if isinstance(event, RungReached):
+            open_s[event.trial] = event.elapsed_s
+        elif isinstance(event, TrialEnded):
+            open_s.pop(event.trial, None)
+            ended_s += event.elapsed_s
+    return ended_s + sum(open_s.values())
 
 
 def rung_courses(record: SearchRecord) -> list[RungCourse]:

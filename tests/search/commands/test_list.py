@@ -8,11 +8,14 @@ from models.spec import Conv1x1
 from search.cli import main
 from search.deciding.outcomes import Status
 from search.deciding.space import CellSpace
+from search.findings.anytime import anytime
+from search.journal.events import TrialEnded
 from search.journal.folder import JOURNAL
 from search.journal.journal import Journal
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
-from tests.search.journal.studies import journalled, open_study, plan, run
+from search.views.report.course import course
+from tests.search.journal.studies import journalled, open_study, plan, run, score
 
 from .conftest import dpc
 
@@ -56,12 +59,20 @@ def test_each_search_is_there_with_what_its_record_says(tmp_path):
 def test_a_search_that_a_process_has_is_running_and_what_failed_is_counted_until_it_is_tried_again(tmp_path):
     with Journal(tmp_path / "search" / JOURNAL) as journal:
         study = open_study(journal, plan(3))
-        study.failed(study.propose().trial, Status.FAILED, "no room")
+        proposed = study.propose()
+        study.reached(proposed.trial, score(proposed.cell, 1))
+        study.failed(proposed.trial, Status.FAILED, "no room")
         study.propose()
         assert (listed(tmp_path)["search"]["state"], listed(tmp_path)["search"]["failed"]) == ("running", 1)
     with Journal(tmp_path / "search" / JOURNAL) as journal:
         run(open_study(journal, plan(3), retry_failed=True))
-    assert (listed(tmp_path)["search"]["state"], listed(tmp_path)["search"]["failed"]) == ("complete", 0)
+    found = listed(tmp_path)["search"]
+    assert (found["state"], found["failed"]) == ("complete", 0)
+    events = read_events(tmp_path / "search" / JOURNAL)[0]
+    ends = [event for event in events if isinstance(event, TrialEnded)]
+    assert len(ends) == 4
+    of_all = [found["trial_s"], course(events, SearchRecord(events)).trial_s, 3600 * anytime(events).hours[-1]]
+    assert of_all == [sum(end.elapsed_s for end in ends)] * 3
 
 
 def test_the_table_is_for_people_and_nothing_is_written(tmp_path):
