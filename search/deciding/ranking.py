@@ -21,13 +21,27 @@ class Ranking:
         self._num_rungs = np.empty(0, np.int64)
         self._mious = np.empty((0, 0))
         self._size = 0
+        self._top: dict[int, tuple[float, int, int]] = {}
+        """By the rung that they ended at, the best there: score, trial (the earlier is the greater), index."""
+        self._peaks: dict[int, float] = {}
+        """By rung, the highest score there or ever after of those that got further."""
 
     def add(self, trial: int, mious: Sequence[float]) -> None:
         """Take in another trial with at least one score."""
         self._make_room(len(mious))
         self._trials[self._size], self._num_rungs[self._size] = trial, len(mious)
         self._mious[self._size, : len(mious)] = mious
+        own = mious[-1], -trial, self._size
+        self._top[len(mious)] = max(self._top.get(len(mious), own), own)
+        peak = mious[-1]
+        for rung in range(len(mious) - 1, 0, -1):
+            peak = max(peak, mious[rung - 1])
+            self._peaks[rung] = max(self._peaks.get(rung, peak), peak)
         self._size += 1
+
+    def first(self) -> int:
+        """The index that ``order`` begins with, at no cost: the best of the lowest rung where it beats all that got further."""
+        return next(index for rung, (miou, _, index) in sorted(self._top.items()) if miou > self._peaks.get(rung, -1.0))
 
     def order(self) -> npt.NDArray[np.int64]:
         """Indices of the trials in the order in which they were added, best first."""

@@ -113,4 +113,4 @@ def _best(scored: dict[int, list[float]]) -> float | None:
     ranking, trials = Ranking(), [trial for trial, mious in scored.items() if mious]
     for trial in trials:
         ranking.add(trial, scored[trial])
-    return scored[trials[ranking.order()[0]]][-1] if trials else None
+    return scored[trials[ranking.first()]][-1] if trials else None

@@ -56,7 +56,7 @@ def test_a_trial_that_ends_while_another_thread_asks_for_the_order_is_in_the_nex
         return found
 
     monkeypatch.setattr(Ranking, "order", order_beside_a_trial_that_ends)
-    assert finished.best(1)[0].trial == 0
+    assert finished.best(2) == [trial(0, 0.5)]
     assert [one.trial for one in finished.ranked()] == [1, 0]
 
 
@@ -76,6 +76,19 @@ def test_the_order_follows_from_the_scores_whatever_the_order_of_arrival(seed):
         elif max(above.mious[common:]) < below.mious[-1]:
             shields = ordered[place + 1 : ordered.index(below)]
             assert any(len(one.mious) > len(below.mious) and max(one.mious[common:]) >= below.mious[-1] for one in shields)
+
+
+def test_the_best_is_the_first_of_the_order_after_each_trial_without_an_order(monkeypatch):
+    rng, finished, arrived = Random(0), Finished(), []
+    order, asked = Ranking.order, []
+    monkeypatch.setattr(Ranking, "order", lambda ranking: asked.append(ranking) or order(ranking))
+    for number in rng.sample(range(300), 300):
+        arrived.append(trial(number, *(rng.randint(0, 6) / 6 for _ in range(rng.randint(1, 4)))))  # many are equal
+        finished.add(arrived[-1])
+        (best,) = finished.best(1)
+        assert asked == []
+        assert best == ranked(arrived)[0]
+        asked.clear()
 
 
 def test_adding_one_by_one_gives_the_same_best_as_all_at_once():
