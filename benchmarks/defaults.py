@@ -12,7 +12,7 @@ import argparse
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from scipy.stats import binom
+from scipy.stats import binom, ttest_1samp
 
 from models.cost import FeatureShape, cell_cost
 from search.config import load
@@ -28,7 +28,7 @@ from search.deciding.algorithms.base import Algorithm
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
-from search.findings.estimates import Estimate, mean
+from search.findings.estimates import mean
 from search.journal.lines import read_events
 from search.simulation.compare import top_quality
 from search.simulation.engine import Simulated, Table, simulate
@@ -194,6 +194,7 @@ def print_tables(rows: Sequence[Row]) -> None:
         for algorithm in ALGORITHMS:
             cells = [compared(runs[name].get((algorithm, scheduler), {}), runs[name][DEFAULT]) for scheduler in SCHEDULERS]
             print(f"| {algorithm} | {' | '.join(cells)} |")
+        print(f"\n{surest(runs[name])}")
     for name, ways in runs.items():
         print(f"\n{name}\n")
         print("| algorithm, scheduler | orders | mIoU, % | difference | top 5 %: trials, hours | best: orders, hours |")
@@ -207,22 +208,36 @@ def compared(own: Mapping[int, Row], default: Mapping[int, Row]) -> str:
     """Points of mIoU after all hours, with half the width of the interval where it says something, and of how many pairs."""
     if own is default or not own:
         return ""
-    found = final_difference(own, default)
+    found = mean(final_differences(own, default))
     half = "" if found.high is None or found.count < FEWEST else f" ± {100 * (found.high - found.value):.2f}"
     return f"{100 * found.value:+.2f}{half} ({found.count})"
+
+
+def surest(ways: Mapping[Way, Mapping[int, Row]]) -> str:
+    """The difference that is least likely by chance, and how likely the least of so many is (Bonferroni)."""
+    default = ways[DEFAULT]
+    differences = {way: final_differences(own, default) for way, own in ways.items() if way != DEFAULT}
+    tested = {way: float(ttest_1samp(found, 0).pvalue) for way, found in differences.items() if len(found) >= FEWEST}
+    if not tested:
+        return "Too few orders to tell any way from the default."
+    way = min(tested, key=lambda way: tested[way])
+    p_value, of_all = tested[way], min(len(tested) * tested[way], 1.0)
+    return (
+        f"Surest: {' with '.join(way)}, p = {p_value:.2g}; as the least of {len(tested)} comparisons {of_all:.2g} (Bonferroni)."
+    )
 
 
 def line(own: Mapping[int, Row], default: Mapping[int, Row]) -> list[str]:
     """As the head of the table says; hours are in % of the budget."""
     runs = list(own.values())
-    trials = median(math.inf if run["goals"][0] is None else run["goals"][0][0] for run in runs)
+    trials = median(of_each_table(runs, lambda run: math.inf if run["goals"][0] is None else run["goals"][0][0]))
     found = sum(run["goals"][1] is not None for run in runs)
     return [
         str(len(runs)),
         ", ".join(f"{100 * mean_at(own, place):.2f}" for place in range(3)),
         compared(own, default),
-        f"{written(trials)}, {median_interval([share_until(run, 0) for run in runs])}",
-        f"{100 * found / len(runs):.0f} %, {median_interval([share_until(run, 1) for run in runs])}",
+        f"{written(trials)}, {median_interval(of_each_table(runs, partial(share_until, goal=0)))}",
+        f"{100 * found / len(runs):.0f} %, {median_interval(of_each_table(runs, partial(share_until, goal=1)))}",
     ]
 
 
@@ -231,14 +246,26 @@ def mean_at(own: Mapping[int, Row], place: int) -> float:
     return fmean(run["quality"][place] for run in own.values())
 
 
-def final_difference(own: Mapping[int, Row], default: Mapping[int, Row]) -> Estimate:
+def final_differences(own: Mapping[int, Row], default: Mapping[int, Row]) -> list[float]:
     """Of what is found in all hours, by pairs of one order; those on one landscape count as one, with their mean."""
     pairs: dict[int, list[float]] = defaultdict(list)
     for order in own.keys() & default.keys():
-        is_landscape = own[order]["key"][0] == "landscapes"
-        difference = own[order]["quality"][2] - default[order]["quality"][2]
-        pairs[number_of_landscape(order) if is_landscape else order].append(difference)
-    return mean([fmean(differences) for differences in pairs.values()])
+        pairs[counted_as(own[order])].append(own[order]["quality"][2] - default[order]["quality"][2])
+    return [fmean(differences) for differences in pairs.values()]
+
+
+def of_each_table(runs: Sequence[Row], value: Callable[[Row], float]) -> list[float]:
+    """Of each order, of all those on one landscape their median."""
+    values: dict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        values[counted_as(run)].append(value(run))
+    return [median(of_one) for of_one in values.values()]
+
+
+def counted_as(run: Row) -> int:
+    """Runs of one number count once in an interval: on a recorded table each order, of landscapes each landscape."""
+    name, _, _, order = run["key"]
+    return number_of_landscape(order) if name == "landscapes" else order
 
 
 def share_until(run: Row, goal: int) -> float:

@@ -4,6 +4,7 @@ The two that are tested by themselves are in test_gpu_first.py and test_count_ke
 """
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,17 @@ SMALLEST = {
 
 def test_each_benchmark_is_known_here_with_what_makes_it_small():
     assert {path.stem for path in FOLDER.glob("bench_*.py")} == SMALLEST.keys()
+
+
+def test_searches_of_one_landscape_count_once_in_an_interval_and_those_of_a_recorded_table_each():
+    of_each_table = runpy.run_path(str(FOLDER / "defaults.py"))["of_each_table"]
+
+    def counted(name):
+        rows = [{"key": (name, "uniform", "asha", order), "hours": order} for order in range(0, 46, 2)]
+        return of_each_table(rows, lambda row: row["hours"])
+
+    assert counted("landscapes") == [16, 18, 20, 22, 24, 26, 28, 22]
+    assert len(counted("recorded-5")) == 23
 
 
 @pytest.mark.slow
