@@ -7,20 +7,24 @@ what has gone. What its jobs API says in words is in ``cluster/jobs_api.py``.
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from io import StringIO
 from typing import Any
 
+from ray._private import services
 from ray._private.node import Node
-from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS, PROCESS_TYPE_DASHBOARD_AGENT
 from ray._private.state import state
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.core.generated import autoscaler_pb2
 from ray.exceptions import RayActorError
 from ray.experimental.internal_kv import internal_kv_get_gcs_client
 from ray.tune.execution import class_cache
+
+from search.running import silent_agent
 
 LONGEST_TEMPORARY = 30
 """Characters of a folder for temporary files in which Ray's sockets have room."""
@@ -39,18 +43,32 @@ def options_of_local_ray() -> dict[str, Any]:
 
 @contextmanager
 def without_servers() -> Iterator[None]:
-    """A Ray of this machine alone that starts inside has no autoscaler, reader of logs or dashboard: half of what it costs.
+    """A Ray of this machine alone that starts inside has no autoscaler, reader of logs or dashboard: most of what it costs.
 
     ``include_dashboard=False`` would only keep the pages from the dashboard's server.
     """
-    started = {name: getattr(Node, name) for name in _SERVERS}
-    for name in _SERVERS:
-        setattr(Node, name, lambda *_, **__: None)
+
+    def program(component: str, *arguments: Any, **options: Any) -> list[str]:
+        if component == PROCESS_TYPE_DASHBOARD_AGENT:
+            return [sys.executable, "-S", "-E", silent_agent.__file__]
+        return programs(component, *arguments, **options)
+
+    programs = services._build_python_executable_command_memory_profileable
+    with ExitStack() as undone:
+        for name in _SERVERS:
+            undone.enter_context(_replaced(Node, name, lambda *_, **__: None))
+        undone.enter_context(_replaced(services, programs.__name__, program))
+        yield
+
+
+@contextmanager
+def _replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(holder, name)
+    setattr(holder, name, value)
     try:
         yield
     finally:
-        for name, start in started.items():
-            setattr(Node, name, start)
+        setattr(holder, name, before)
 
 
 _SERVERS = ("start_monitor", "start_log_monitor", "start_api_server")

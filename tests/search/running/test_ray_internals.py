@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,14 @@ from types import SimpleNamespace
 import pytest
 import ray
 from ray import ActorID, cloudpickle, tune
+from ray._private import ray_constants, services
 from ray._private.node import Node
+from ray._raylet import (
+    DASHBOARD_AGENT_LISTEN_PORT_NAME,
+    METRICS_AGENT_PORT_NAME,
+    METRICS_EXPORT_PORT_NAME,
+    persist_port,
+)
 from ray.autoscaler._private.autoscaler import AutoscalerSummary
 from ray.core.generated import autoscaler_pb2, common_pb2, gcs_pb2
 from ray.exceptions import ActorDiedError
@@ -48,6 +56,31 @@ def test_a_local_ray_still_takes_its_hidden_options():
 def test_a_local_ray_is_still_started_by_the_methods_that_are_left_out():
     starting = inspect.getsource(Node.start_head_processes) + inspect.getsource(Node.start_ray_processes)
     assert [name for name in ray_internals._SERVERS if f"self.{name}(" not in starting] == []
+
+
+def test_rays_agent_of_the_dashboard_is_still_a_program_that_can_be_another():
+    starting = " ".join(inspect.getsource(services.start_raylet).split())
+    replaced = (
+        f"{services._build_python_executable_command_memory_profileable.__name__}( ray_constants.PROCESS_TYPE_DASHBOARD_AGENT"
+    )
+    assert replaced in starting
+    assert ray_constants.PROCESS_TYPE_DASHBOARD_AGENT == ray_internals.PROCESS_TYPE_DASHBOARD_AGENT
+
+
+def test_the_silent_agent_says_what_rays_own_says_without_its_services_and_ends_with_its_raylet(tmp_path):
+    rays, ours, node = tmp_path / "rays", tmp_path / "ours", "ab" * 28
+    for folder in (rays, ours):
+        folder.mkdir()
+    for name in (METRICS_AGENT_PORT_NAME, METRICS_EXPORT_PORT_NAME, DASHBOARD_AGENT_LISTEN_PORT_NAME):
+        persist_port(str(rays), node, name, -1)
+    with ray_internals.without_servers():
+        program = services._build_python_executable_command_memory_profileable(ray_constants.PROCESS_TYPE_DASHBOARD_AGENT, "")
+    arguments = ["agent.py", f"--node-id={node}", "--node-ip-address=127.0.0.1", f"--session-dir={ours}", "--head"]
+    agent = subprocess.Popen(
+        [*program, *arguments], env={"RAY_RAYLET_PID": "1"}
+    )  # another than its parent: a raylet that has ended
+    assert agent.wait(30) == 0
+    assert {file.name: file.read_text() for file in ours.iterdir()} == {file.name: file.read_text() for file in rays.iterdir()}
 
 
 def test_nodes_that_drain_are_asked_of_rays_state(monkeypatch):
