@@ -14,7 +14,7 @@ import pytest
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
 from search.conf_files import CONF
 from search.config import load
-from search.deciding.algorithms import tpe
+from search.deciding.algorithms import base, tpe
 from search.deciding.algorithms.base import Algorithm, SpaceExhaustedError, proposal_seed, propose_new, training_seed
 from search.deciding.algorithms.evolution import RegularizedEvolution
 from search.deciding.algorithms.listed import Listed
@@ -320,8 +320,18 @@ def test_an_excerpt_is_the_best_fifth_and_the_latest_in_order():
 
 
 def test_a_large_space_without_an_allowed_cell_ends_instead_of_sampling_for_ever():
-    with pytest.raises(SpaceExhaustedError, match="20,000 samples in a row were known cells or over the budget"):
+    with pytest.raises(SpaceExhaustedError, match="20,000 samples in a row, .* were known or over the budget"):
         propose_new(Uniform(), SPACE, Finished(), (), set(), 0, lambda cell: False)
+
+
+def test_a_budget_that_uniform_samples_never_fit_ends_no_search_while_a_mutant_of_a_known_cell_fits(monkeypatch):
+    monkeypatch.setattr(base, "SAMPLES", 300)
+    begun = [SPACE.sample(Random(0)).canonical()]
+    allowed = {cell.digest for cell in SPACE.neighbours(begun[0])}
+    for number in range(10):
+        known = {cell.digest for cell in begun}
+        begun.append(propose_new(Uniform(), SPACE, Finished(), begun, known, number, lambda cell: cell.digest in allowed))
+    assert {cell.digest for cell in begun[1:]} <= allowed
 
 
 def test_a_training_seed_depends_on_the_network_alone():
