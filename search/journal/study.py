@@ -94,6 +94,7 @@ class Study:
         self._interrupted: deque[CellProposed] = deque()
         self._give_up_after = give_up_after
         self._failed_alike: list[str] = []
+        self._behind_s: dict[int, float] = {}
         self.plan = plan
         self.record = record
         self._journal = journal
@@ -150,10 +151,12 @@ class Study:
     def reached(self, trial: int, score: RungScore) -> bool:
         """A trial was scored; returns whether it goes on. If not, it has ended.
 
-        A score that is already known (told again by a resumed trial) changes nothing.
+        A score that is already known (told again by a resumed trial) changes nothing, but says how far the clock of an
+        objective of one's own is behind, which begins anew with each process.
         """
         known = self.record.trials[trial].rungs
         if score.rung <= len(known):
+            self._behind_s[trial] = max(known[score.rung - 1].elapsed_s - score.elapsed_s, 0.0)
             return True
         iterations = [*(rung.iteration for rung in known), score.iteration]
         decision = self._policy.decide(trial, iterations, [*(rung.miou for rung in known), score.miou])
@@ -163,7 +166,7 @@ class Study:
             score.iteration,
             score.miou,
             score.loss,
-            score.elapsed_s,
+            score.elapsed_s + self._behind_s.get(trial, 0.0),
             decision.goes_on,
             decision.reason,
             now_s(),

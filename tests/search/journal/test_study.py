@@ -158,6 +158,19 @@ def test_an_interrupted_trial_comes_first_under_its_number_and_its_rungs_count_o
         assert len(study.record.trials[0].rungs) == 1
 
 
+def test_seconds_of_a_trial_count_across_interruptions_also_where_its_clock_begins_anew(tmp_path):
+    for lives in range(3):
+        with Journal(tmp_path / "j") as journal:
+            study = open_study(journal, replace(plan(1), scheduler=NoStopping()))
+            trial = study.propose()
+            for rung in range(1, lives + 2):
+                is_told_again = rung <= lives
+                study.reached(trial.trial, replace(score(trial.cell, rung), elapsed_s=0.1 if is_told_again else 5.1))
+    (record,) = study.record.trials.values()
+    assert [rung.elapsed_s for rung in record.rungs] == pytest.approx([5.1, 10.1, 15.1])
+    assert record.ended.elapsed_s == pytest.approx(15.1)
+
+
 def test_raising_the_number_of_trials_goes_on(tmp_path):
     for trials in (4, 7):
         study = journalled(tmp_path / "journal.jsonl", plan(trials))
