@@ -77,7 +77,9 @@ def _chosen(group: str, recorded: Any) -> Iterator[str]:
 
 
 def _choice(group: str, recorded: Mapping[str, Any]) -> Path | None:
-    return next((path for path in sorted((CONF / group).glob("*.yaml")) if _is_made(path, recorded)), None)
+    """The file of conf/ of the same kind: of several, the one with the most settings as they were recorded."""
+    made = [path for path in sorted((CONF / group).glob("*.yaml")) if _is_made(path, recorded)]
+    return max(made, key=lambda path: sum(recorded.get(key) == value for key, value in _settings(path).items()), default=None)
 
 
 def _is_made(choice: Path, recorded: Mapping[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from search.journal.events import CellProposed, Event, RungReached, SearchClosed
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.journal.recorded import space_of
-from search.session.conf_choices import by_choice, retrain_best, shared_arguments
+from search.session.conf_choices import _settings, by_choice, retrain_best, shared_arguments
 from search.views.report import readings
 from search.views.report.course import course, in_time, rung_courses
 from search.views.report.leaderboard import board
@@ -270,9 +270,9 @@ def test_the_next_command_has_the_backbone_of_the_search():
 @pytest.mark.parametrize("group", ["algorithm", "scheduler", "dataset"])
 def test_a_page_names_what_decides_as_a_person_types_it(group):
     for file in (CONF / group).glob("*.yaml"):
-        kind = re.search(r"^_target_: (\S+)", file.read_text(), flags=re.MULTILINE)
-        if kind and file.stem != "listed":
-            named = by_choice(SearchOpened("one", {group: {"kind": kind[1]}}, {}, 0.0))
+        settings = _settings(file)
+        if file.stem != "listed":
+            named = by_choice(SearchOpened("one", {group: {**settings, "kind": settings["_target_"]}}, {}, 0.0))
             assert named.fingerprint[group]["kind"] == file.stem
 
 
