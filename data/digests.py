@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from data.system.files import remember
 from data.system.json_file import read_json
 
@@ -56,6 +59,11 @@ class FileDigests:
     def _save(self) -> None:
         if self._memory:
             remember(self._memory, json.dumps(self._known))
+
+
+def pixels_digest(image_HWC: npt.NDArray[np.uint8]) -> str:
+    """Of an image as it is seen, however its file holds it."""
+    return hashlib.blake2b(image_HWC.tobytes(), digest_size=16).hexdigest()
 
 
 def _load(memory: Path | None) -> dict[str, list[object]]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -15,8 +15,8 @@ from data.cache.build import CacheBuild, Samples
 from data.cache.feature_cache import CacheKey
 from data.cache.settings import CacheSettings
 from data.cache.views import Views
-from data.datasets.check import shared_by_folds, shared_images
-from data.datasets.contract import DatasetError, SegmentationDataset
+from data.datasets.check import shared_images
+from data.datasets.contract import DatasetError, DatasetInfo, SegmentationDataset
 from data.digests import MEMORY, FileDigests
 from data.folds import Fold, folds_of
 from data.system.errors import UserError
@@ -104,14 +104,23 @@ def cache_features(
 
 
 def refuse_leaks(dataset: SegmentationDataset, split_names: Sequence[str], settings: CacheSettings) -> None:
-    """Refuse splits that share images.
+    """Refuse splits that share image files, which is quick where their digests are remembered.
 
     Raises:
         DatasetError: they do, or an image cannot be read.
     """
-    splits = {name: dataset.split(name) for name in split_names}
-    for leak in shared_images(splits, digests_for(settings)):
-        raise DatasetError(f"{dataset.info.name}, {leak.split}: {leak.text}")
+    memory = digests_for(settings)
+    refuse_shared(dataset.info, {name: dataset.split(name).image_digests(memory) for name in split_names})
+
+
+def refuse_shared(info: DatasetInfo, digests: Mapping[str, Sequence[str]]) -> None:
+    """Refuse splits, or folds, that share images, by digests of those of each.
+
+    Raises:
+        DatasetError: two of them do.
+    """
+    for leak in shared_images(digests):
+        raise DatasetError(f"{info.name}, {leak.split}: {leak.text}")
 
 
 def search_folds(dataset: SegmentationDataset, settings: CacheSettings) -> Sequence[Fold]:
@@ -127,9 +136,13 @@ def search_folds(dataset: SegmentationDataset, settings: CacheSettings) -> Seque
         raise UserError(f"cache.label_stride must be 1 with dataset.folds, got {settings.label_stride}.")
     train = dataset.split("train")
     folds = folds_of(len(train), train.groups, dataset.folds)
-    for leak in shared_by_folds(train, folds, digests_for(settings)):
-        raise DatasetError(f"{dataset.info.name}, {leak.split}: {leak.text}")
+    refuse_shared(dataset.info, by_fold(folds, train.image_digests(digests_for(settings))))
     return folds
+
+
+def by_fold(folds: Sequence[Fold], digests: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Those of the images that each holds out."""
+    return {f"fold {number}": [digests[index] for index in fold.val] for number, fold in enumerate(folds, start=1)}
 
 
 def digests_for(settings: CacheSettings) -> FileDigests:

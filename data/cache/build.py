@@ -30,6 +30,7 @@ from data.cache.files import (
     write_array,
 )
 from data.datasets.contract import DatasetInfo, Sample, UInt8Array
+from data.digests import pixels_digest
 from data.system.disk import check_room
 from data.system.files import SUFFIX, write_text
 from data.system.json_file import read_json
@@ -190,24 +191,48 @@ class CacheBuild:
         there = {path.name for path in self.folder.iterdir()}
         for left_by_a_kill in fnmatch.filter(there, f"*-{index:05d}.*{SUFFIX}"):
             (self.folder / left_by_a_kill).unlink(missing_ok=True)
-        features, labels = [], []
+        features, labels, seen = [], [], []
         for batch in _batches(_ahead(self._prepared, self.shards[index], readers), batch_size):
-            features.append(extract(np.stack([image_HWC for image_HWC, _ in batch])).astype(self.key.dtype))
-            labels += [labels_HW for _, labels_HW in batch]
+            features.append(extract(np.stack([image_HWC for image_HWC, _, _ in batch])).astype(self.key.dtype))
+            labels += [labels_HW for _, labels_HW, _ in batch]
+            seen += [of_sample for _, _, of_sample in batch]
             progress(len(batch))
         arrays = {"features": np.concatenate(features), "labels": np.stack(labels)}
         missing = [samples for number, samples in enumerate(self.shards) if self._entry_file(number).name not in there]
         sample_bytes = sum(array.nbytes for array in arrays.values()) // len(labels)
         check_room(self.folder, sample_bytes * sum(map(len, missing)), "the features need")
         written = {part: write_array(self.folder / f"{part}-{index:05d}.npy", array) for part, array in arrays.items()}
-        samples, pixels = self.shards[index], np.bincount(arrays["labels"].ravel(), minlength=256).tolist()
-        entry = {"samples": [samples.start, samples.stop], "label_pixels": pixels, **written}
+        samples = self.shards[index]
+        num_images = len(self.samples) // self.key.views.get("count", 1)
+        seen = seen[: max(0, num_images - samples.start)]  # of further views nothing is told
+        entry = {
+            "samples": [samples.start, samples.stop],
+            "images": [of_sample.digest for of_sample in seen],
+            "labelled": [" ".join(map(str, np.flatnonzero(of_sample.label_pixels))) for of_sample in seen],
+            "label_pixels": sum((of_sample.label_pixels for of_sample in seen), np.zeros(256, np.int64)).tolist(),
+            **written,
+        }
         write_text(self._entry_file(index), json.dumps(entry, indent=1))
 
-    def _prepared(self, index: int) -> tuple[UInt8Array, UInt8Array]:
-        key = self.key
-        sample = pad_sample(self.samples[index], key.height_px, key.width_px, key.backbone["mean"], self.info.ignore_label)
-        return sample.image_HWC, sample.labels_HW[:: key.label_stride, :: key.label_stride]
+    def _prepared(self, index: int) -> tuple[UInt8Array, UInt8Array, "_Seen"]:
+        key, found = self.key, self.samples[index]
+        sample = pad_sample(found, key.height_px, key.width_px, key.backbone["mean"], self.info.ignore_label)
+        thinned = slice(None, None, key.label_stride), slice(None, None, key.label_stride)
+        seen = _Seen(pixels_digest(found.image_HWC), np.bincount(found.labels_HW[thinned].ravel(), minlength=256))
+        return sample.image_HWC, sample.labels_HW[thinned], seen
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is noted of a sample, before it is padded.
+
+    Attributes:
+        digest: of its image.
+        label_pixels: cached labels of each value from 0 to 255.
+    """
+
+    digest: str
+    label_pixels: npt.NDArray[np.int64]
 
 
 _PARTS = ("features", "labels")

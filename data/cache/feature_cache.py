@@ -5,7 +5,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -99,14 +99,20 @@ class FeatureCache:
         return sum(entry["bytes"] for entry in files_of(self._manifest))
 
     @property
-    def class_pixels(self) -> dict[str, int]:
-        """Cached labels of each class, by its name; all are there."""
-        return dict(zip(self.info.class_names, self._label_pixels.tolist(), strict=False))
+    def label_pixels(self) -> list[int]:
+        """How many cached labels have each value from 0 to 255, without those of padding and of further views."""
+        pixels: npt.NDArray[np.int64] = np.sum([shard["label_pixels"] for shard in self._manifest["shards"]], axis=0)
+        return pixels.tolist()
 
     @property
-    def ignored_pixels(self) -> int:
-        """Cached labels that do not count, padding among them."""
-        return int(self._label_pixels[self.info.ignore_label])
+    def image_digests(self) -> list[str]:
+        """Of each image's pixels; its further views have none."""
+        return [digest for shard in self._manifest["shards"] for digest in shard["images"]]
+
+    def labelled(self, indices: Iterable[int]) -> set[int]:
+        """The values that labels of some samples, which are no further views, have."""
+        shown = [values for shard in self._manifest["shards"] for values in shard["labelled"]]
+        return {int(value) for index in indices for value in shown[index].split()}
 
     def verify(self, *, reread: bool = True) -> None:
         """Compare checksums.
@@ -154,11 +160,6 @@ class FeatureCache:
         """Labels between neighbouring features: feature (i, j) lies on label (n i, n j)."""
         labels_HW = self[0][1]
         return int((labels_HW.shape[0] - 1) // max(1, self.height - 1))
-
-    @cached_property
-    def _label_pixels(self) -> npt.NDArray[np.int64]:
-        """How many cached labels have each value from 0 to 255."""
-        return np.sum([shard["label_pixels"] for shard in self._manifest["shards"]], axis=0, dtype=np.int64)
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:

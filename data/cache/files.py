@@ -15,7 +15,7 @@ from data.system.files import whole_file
 from data.system.json_file import read_json
 
 MANIFEST = "manifest.json"
-FORMAT = 3
+FORMAT = 4
 CURE = "delete it, and `dpc cache` makes it anew"
 
 

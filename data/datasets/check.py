@@ -1,6 +1,5 @@
 """A data set's whole health in one report, before a GPU-hour is spent on it."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -13,8 +12,7 @@ import numpy as np
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, LabelRangeError, SegmentationDataset, Split
 from data.datasets.copies import copies, thumbnail
 from data.datasets.label_questions import what_is_absent, what_values_are, why_unscorable
-from data.digests import FileDigests
-from data.folds import Fold
+from data.digests import pixels_digest
 from data.pool import process_pool
 
 RARE = 1e-4
@@ -123,33 +121,13 @@ def check_dataset(
     return Report(info.name, reports, sorted(findings, key=lambda finding: finding.level))
 
 
-def shared_images(splits: Mapping[str, Split], digests: FileDigests) -> Sequence[Finding]:
-    """Images that two splits share, told by the bytes of their files alone: quick where digests are remembered.
+def shared_images(digests: Mapping[str, Sequence[str]]) -> Sequence[Finding]:
+    """Images that two splits, or two folds, share.
 
-    Raises:
-        DatasetError: an image cannot be read.
+    Args:
+        digests: of each one's images, by its name.
     """
-    return list(
-        _leaks(
-            {
-                name: [(f"#{index}", digest) for index, digest in enumerate(split.image_digests(digests))]
-                for name, split in splits.items()
-            }
-        )
-    )
-
-
-def shared_by_folds(split: Split, folds: Sequence[Fold], digests: FileDigests) -> Sequence[Finding]:
-    """Images that a split holds more than once, in parts that different folds hold out, told as ``shared_images`` does.
-
-    Raises:
-        DatasetError: an image cannot be read.
-    """
-    found = split.image_digests(digests)
-    parts = {
-        f"fold {number}": [(f"#{index}", found[index]) for index in fold.val] for number, fold in enumerate(folds, start=1)
-    }
-    return list(_leaks(parts))
+    return list(_leaks({name: [(f"#{index}", digest) for index, digest in enumerate(own)] for name, own in digests.items()}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +161,9 @@ def _look(split: Split, info: DatasetInfo, index: int) -> _Seen:
         return _Seen(f"#{index}", error)
     height, width = sample.labels_HW.shape
     counts = np.bincount(sample.labels_HW.ravel(), minlength=256)
-    digest = hashlib.blake2b(sample.image_HWC.tobytes(), digest_size=16).hexdigest()
     return _Seen(
         sample.name,
-        digest=digest,
+        digest=pixels_digest(sample.image_HWC),
         thumbnail=thumbnail(sample.image_HWC),
         size=f"{width}x{height}",
         counts=[*counts[: info.num_classes].tolist(), int(counts[info.ignore_label])],

@@ -10,11 +10,10 @@ from training.extraction import search_folds
 def run(settings: CacheCommandSettings) -> int:
     """Build what is missing, verify what is there, and say where it lies."""
     console = plain_console()
-    dataset, splits = settings.images.dataset, settings.splits
-    if splits is None:
-        search_folds(dataset, settings.images.cache)  # refuses what a search would
-        splits = search_splits(dataset)
-    caches = build_caches(settings.images, splits, settings.workplace, console, written={}, reread=True)
+    dataset = settings.images.dataset
+    folds = search_folds(dataset, settings.images.cache) if settings.splits is None else ()
+    splits = settings.splits or search_splits(dataset)
+    caches = build_caches(settings.images, splits, settings.workplace, console, written={}, folds=folds, reread=True)
     for split, cache in caches.items():
         shape = f"{cache.channels} x {cache.height} x {cache.width}"
         console.print(

@@ -9,8 +9,9 @@ from rich.console import Console
 from data.cache.feature_cache import FeatureCache
 from data.cache.files import MANIFEST
 from data.cache.stored_copy import fetch_from_store
-from data.datasets.contract import SPLITS, DatasetError
+from data.datasets.contract import SPLITS, DatasetError, DatasetInfo
 from data.datasets.label_questions import what_is_absent, why_unscorable
+from data.folds import Fold
 from data.store import Store
 from search.running.nodes.cache_tasks import fill_by_tasks
 from search.session.backbone import backbone_of
@@ -18,7 +19,7 @@ from search.session.hints import naming_check_data
 from search.session.joining import join_cluster
 from search.settings.groups import Images, Workplace
 from search.views.progress_bar import progress_bar
-from training.extraction import Fill, FrozenBackbone, cache_features, refuse_leaks
+from training.extraction import Fill, FrozenBackbone, by_fold, cache_features, refuse_leaks, refuse_shared
 from training.extractor import Extraction, fill_in_processes
 
 
@@ -28,12 +29,14 @@ def build_caches(
     workplace: Workplace,
     console: Console,
     written: Mapping[str, Path],
+    folds: Sequence[Fold] = (),
     reread: bool = False,
 ) -> dict[str, FeatureCache]:
     """The feature caches of some splits, built where they are missing, and verified.
 
     Args:
         written: folders besides that of the caches that the nodes of a cluster must be able to write to, by setting.
+        folds: of train, each of which is to score cells.
         reread: every byte, also of files that nobody wrote to since they were verified.
 
     Raises:
@@ -56,21 +59,44 @@ def build_caches(
                 folder = cache_features(dataset, split, backbone, settings, progress, fill)
             caches[split] = FeatureCache(folder)
             caches[split].verify(reread=reread)
-            _check_labels(split, caches[split], console)
+            _check_labels(split, caches[split], dataset.info, console)
+        refuse_shared(dataset.info, {split: cache.image_digests for split, cache in caches.items()})
+        _check_folds(folds, caches, dataset.info)
     return caches
 
 
-def _check_labels(split: str, cache: FeatureCache, console: Console) -> None:
-    """Say which classes a split lacks.
+def _check_labels(split: str, cache: FeatureCache, info: DatasetInfo, console: Console) -> None:
+    """Say which classes a split lacks, as they are called now: they may have been renamed since their labels were cached.
 
     Raises:
         DatasetError: it is to be scored and fewer than two classes are labelled.
     """
-    labelled = cache.class_pixels, cache.ignored_pixels, cache.info
+    pixels = cache.label_pixels
+    labelled = dict(zip(info.class_names, pixels, strict=False)), pixels[info.ignore_label], info
     if split in SPLITS and (unscorable := why_unscorable(*labelled)):
-        raise DatasetError(f"{cache.info.name}, {split}: {unscorable}")
+        raise DatasetError(f"{info.name}, {split}: {unscorable}")
     if absent := what_is_absent(*labelled):
         console.print(f"Warning: {split}: {absent}", soft_wrap=True, markup=False)
+
+
+def _check_folds(folds: Sequence[Fold], caches: Mapping[str, FeatureCache], info: DatasetInfo) -> None:
+    """See that each fold can score a cell.
+
+    Raises:
+        DatasetError: two hold the same image, or one shows fewer than two classes.
+    """
+    if not folds:
+        return
+    train = caches["train"]
+    refuse_shared(info, by_fold(folds, train.image_digests))
+    for number, fold in enumerate(folds, start=1):
+        shown = train.labelled(fold.val)
+        pixels = {name: int(index in shown) for index, name in enumerate(info.class_names)}
+        if unscorable := why_unscorable(pixels, 0, info):
+            raise DatasetError(
+                f"{info.name}, fold {number} of train: {unscorable} Give fewer dataset.folds, or say by dataset.group "
+                "which images belong together (dataset=folder)."
+            )
 
 
 def _fetched_or_filled(

@@ -76,7 +76,7 @@ def by_proxy(settings: ProxySettings, space: CellSpace, images: Images, workplac
     """Cells are trained for a short while on cached features, which are extracted where they are missing."""
     dataset = images.dataset
     folds, splits = search_folds(dataset, images.cache), search_splits(dataset)
-    caches = build_caches(images, splits, workplace, console, written={"output_dir": workplace.output_dir})
+    caches = build_caches(images, splits, workplace, console, written={"output_dir": workplace.output_dir}, folds=folds)
     train, val = caches[splits[0]], caches[splits[-1]]
     shape = [train.channels, train.height, train.width]
     features: dict[str, Any] = {**{split: cache.content for split, cache in caches.items()}, "shape": shape}

@@ -125,7 +125,7 @@ def test_an_image_of_train_that_is_in_val_too_is_an_error_under_any_name(folder)
     leak = the_one(report, "leak")
     assert (leak.level, leak.split, leak.examples) == ("error", "train, val", ["c of train = e of val"])
     dataset = Folder(str(folder))
-    [quick] = shared_images({name: dataset.split(name) for name in ("train", "val")}, FileDigests())
+    [quick] = shared_images({name: dataset.split(name).image_digests(FileDigests()) for name in ("train", "val")})
     assert quick.examples == ["#2 of train = #0 of val"]
 
 
@@ -164,7 +164,9 @@ def test_parts_of_the_official_splits_share_images_with_them_rightly(folder):
     dataset = Folder(str(folder))
     report = check_dataset(dataset, ["train", "val", "search_train", "search_val"])
     assert not report.errors
-    assert not shared_images({name: dataset.split(name) for name in ("search_train", "search_val")}, FileDigests())
+    assert not shared_images(
+        {name: dataset.split(name).image_digests(FileDigests()) for name in ("search_train", "search_val")}
+    )
 
 
 @pytest.mark.parametrize("own", ["search_train", "search_val"])

@@ -94,6 +94,37 @@ def test_a_split_that_lacks_a_class_is_said_when_its_features_are_cached(folder,
     assert "Warning: train" not in printed
 
 
+def test_padding_is_no_ignored_label_and_classes_are_called_as_they_are_now(folder, capsys):
+    put(folder, "val", 2, np.full((SIDE, SIDE), 1, np.uint8))
+    assert dpc("cache", folder, "splits=[val]") == 0
+    (folder / "classes.txt").write_text("cat\ndog\nbarn\n")
+    capsys.readouterr()
+    assert dpc("cache", folder, "splits=[val]") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Warning: val: no pixel is labelled barn." in printed
+    assert "is 255 your object?" not in printed
+
+
+def test_an_image_in_two_splits_is_refused_by_its_pixels_when_its_features_are_cached(folder, capsys):
+    with Image.open(folder / "train" / "images" / "train1.png") as image:
+        image.save(folder / "val" / "images" / "val0.png", compress_level=0)
+    assert dpc("cache", folder, "splits=[train,val]") == 2
+    assert "folder, train, val: images in both: 1." in capsys.readouterr().err
+
+
+def test_a_fold_that_could_not_score_a_cell_is_refused_and_so_is_one_image_in_two_of_them(folder, capsys):
+    for index, labels in enumerate([0, 0, 1]):
+        put(folder, "train", index, np.full((SIDE, SIDE), labels, np.uint8))
+    assert dpc("cache", folder, "dataset.folds=2") == 2
+    refused = capsys.readouterr().err
+    assert "folder, fold 1 of train: cat is the only class that is labelled" in refused
+    assert "Give fewer dataset.folds, or say by dataset.group which images belong together" in refused
+    with Image.open(folder / "train" / "images" / "train2.png") as image:
+        image.save(folder / "train" / "images" / "train0.png", compress_level=0)
+    assert dpc("cache", folder, "dataset.folds=2") == 2
+    assert "folder, fold 1, fold 2: images in both: 1." in capsys.readouterr().err
+
+
 def test_file_names_that_are_no_text_are_shown_as_far_as_they_are(folder, capsys):
     (folder / "train" / "images" / "train2.png").write_bytes(b"")
     for old, new in {"train1.png": b"caf\xe9.png", "train2.png": b"\xff.png"}.items():
