@@ -21,12 +21,11 @@ from models.spec import CellSpec
 from search.deciding.space import AnyCell, CellSpace
 from search.findings.leaderboard import percent
 from search.findings.training_course import CoursePoint, write_course
-from search.running.nodes.cluster import connect
 from search.session.backbone import backbone_of
 from search.session.folder import ID_FILE, alone_in, id_of
 from search.session.glimpses import Glimpses
 from search.session.hints import naming_check_data
-from search.session.joining import join_cluster
+from search.session.joining import join, join_cluster
 from search.session.saved_model import load_model
 from search.session.session import check_workplace
 from search.session.training_data import read_by_training, refuse_unfit, why_not_scored
@@ -211,7 +210,7 @@ def _reached(
     if settings.data_parallel == 1:
         return retrain(task, cell, seed, folder, hooks=Hooks(trained, display.validated))
     join_cluster(workplace, {"output_dir": workplace.output_dir}, settings.images.paths)
-    connect(workplace.ray.address)
+    join(workplace)
     return retrain_on_cluster(
         task,
         cell,

@@ -58,7 +58,7 @@ SABOTAGES = (
     Sabotage(
         "an interrupted search is closed",
         STUDY,
-        "if self.is_over and not self.is_complete and not self.trouble and not self.stopped:",
+        "if self.is_over and not self.is_complete and not self.trouble and not self._is_left:",
         "if True:",
     ),
     Sabotage(

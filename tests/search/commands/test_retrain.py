@@ -1,6 +1,8 @@
 """What ``dpc retrain`` knows of a training before it begins; whole trainings are in test_end_to_end.py."""
 
 import json
+import signal
+import sys
 from dataclasses import replace
 from unittest.mock import MagicMock
 
@@ -10,6 +12,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from data.datasets.contract import UnreadableError
+from data.system.termination import _on_sigterm, own_signals
 from models.segmenter import Segmenter
 from search.commands import retrain
 from search.deciding.space import AnyCell
@@ -40,6 +43,18 @@ def recorded(monkeypatch, tmp_path):
         return begun[-1]
 
     return run
+
+
+def test_a_training_by_several_processes_takes_sigterm_back_from_ray(monkeypatch):
+    def ray_takes_it(address):
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+
+    monkeypatch.setattr("search.session.joining.connect", ray_takes_it)
+    monkeypatch.setattr(retrain, "join_cluster", MagicMock())
+    monkeypatch.setattr(retrain, "retrain_on_cluster", MagicMock())
+    with own_signals():
+        retrain._reached(MagicMock(data_parallel=2), *[MagicMock()] * 5)
+        assert signal.getsignal(signal.SIGTERM) is _on_sigterm
 
 
 @pytest.mark.parametrize("refused", [[], ["the registry takes no such name"]])
