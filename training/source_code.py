@@ -23,7 +23,7 @@ def source_digest(*modules: str) -> str:
     operator of one's own, and to what lies beside these. What a function imports counts, too.
     """
     packages = {*PROJECT, *(name.partition(".")[0] for name in modules)}
-    homes = {home for package in packages.difference(PROJECT) if (home := _home(package))}
+    homes = {home for package in packages.difference(PROJECT) if (home := home_of(package))}
     found: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
@@ -35,7 +35,7 @@ def source_digest(*modules: str) -> str:
         waiting.append(name.rpartition(".")[0])  # a package's own file is executed first
         if homes:
             unknown = {other.partition(".")[0] for other in imported} - packages - {PUBLIC}
-            packages |= {package for package in unknown if _home(package) in homes}
+            packages |= {package for package in unknown if home_of(package) in homes}
         waiting += [other for other in imported if other.partition(".")[0] in packages]
     digest = hashlib.sha256()
     for name in sorted(found):
@@ -43,7 +43,7 @@ def source_digest(*modules: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _home(package: str) -> Path | None:
+def home_of(package: str) -> Path | None:
     """The folder that a top-level module or package of one's own is imported from; None of what is installed, or nowhere."""
     places: list[str | None] = []
     if known := sys.modules.get(package):
@@ -77,10 +77,11 @@ def _read(path: Path, changed_ns: int, name: str) -> tuple[str, tuple[str, ...]]
     tree = ast.parse(path.read_bytes())
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     text = "".join(_canonical(tree))
-    return hashlib.sha256(text.encode()).hexdigest(), tuple(_imports(tree, package))
+    return hashlib.sha256(text.encode()).hexdigest(), tuple(imports_of(tree, package))
 
 
-def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+def imports_of(tree: ast.AST, package: str = "") -> Iterator[str]:
+    """The names of modules, and of what is in them, that code of ``package`` may import."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:

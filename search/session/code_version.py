@@ -1,16 +1,13 @@
 """Which code a search ran: digests of the source that decides scores, and of the source that decides proposals."""
 
-import hashlib
-import inspect
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
-from data.system.errors import UserError
 from data.system.project import ROOT
 from search.deciding.algorithms.prior import NearPrior
 from search.deciding.policy import Plan
+from search.session.script_code import MAIN, kind_of, script_code
 from training.source_code import source_digest
 
 PROPOSING_PACKAGES = ("optuna", "scikit-learn")
@@ -28,15 +25,15 @@ def scoring_code(*scoring: object) -> str:
 
 
 def objective_code(objective: Callable[..., object]) -> str:
-    """A digest of an objective of one's own: of its module and what that imports; in a script or notebook, of its own text.
+    """A digest of an objective of one's own: of its module and what that imports; in a script or notebook, ``script_code``.
 
     Raises:
-        UserError: its text cannot be read, as of what was typed at a prompt.
+        UserError: its text cannot be read.
     """
     while isinstance(objective, partial):
         objective = objective.func
-    kind = objective if inspect.isroutine(objective) or inspect.isclass(objective) else type(objective)
-    return source_digest(kind.__module__) if kind.__module__ != "__main__" else _text_digest("objective", kind)
+    kind = kind_of(objective)
+    return script_code("objective", kind) if kind.__module__ == MAIN else source_digest(kind.__module__)
 
 
 def search_code(plan: Plan) -> str:
@@ -53,13 +50,6 @@ def search_code(plan: Plan) -> str:
     algorithm = plan.algorithm.algorithm if isinstance(plan.algorithm, NearPrior) else plan.algorithm
     families = {f"space.operators.{name}": family for name, family in plan.space.operators.items()}
     kinds = {what: type(thing) for what, thing in {"algorithm": algorithm, "scheduler": plan.scheduler, **families}.items()}
-    texts = [_text_digest(what, kind) for what, kind in kinds.items() if kind.__module__ == "__main__"]
-    modules |= {kind.__module__ for kind in kinds.values()} - {"__main__"}
+    texts = [script_code(what, kind) for what, kind in kinds.items() if kind.__module__ == MAIN]
+    modules |= {kind.__module__ for kind in kinds.values()} - {MAIN}
     return "-".join([source_digest(*sorted(modules)), *texts, *(version(name) for name in PROPOSING_PACKAGES)])
-
-
-def _text_digest(what: str, kind: Any) -> str:
-    try:
-        return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()[:16]
-    except (OSError, TypeError) as error:
-        raise UserError(f"{what}: its source cannot be read ({error}); define {kind.__qualname__} in a file.") from error
