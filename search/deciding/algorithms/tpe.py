@@ -51,6 +51,7 @@ class Tpe:
                 yield space.sample(rng)
         distributions = _distributions(space.num_branches, len(space.choices))
         choices = {operator: index for index, operator in enumerate(space.choices)}
+        # Best first, though Optuna takes it for the order of trials: among the bad ones, worse trials weigh more (docs/log.md).
         chosen = ranked(finished.excerpt(self.history))
         trials = [_ended(choices, one.cell, -place, distributions) for place, one in enumerate(chosen)]
         trials += [_running(choices, cell, distributions) for cell in pending]
