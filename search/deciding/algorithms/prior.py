@@ -32,6 +32,8 @@ class Prior:
     strength: float = 10.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.cell, CellSpec):
+            raise ValueError(f"prior.cell must be a CellSpec, got {self.cell!r}.")
         if not 0 < self.strength < float("inf"):
             raise ValueError(f"prior.strength must be above 0, got {self.strength}.")
 

@@ -118,6 +118,11 @@ def test_a_strength_is_above_0(strength):
         Prior(GOOD, strength)
 
 
+def test_the_name_of_a_cell_is_no_prior():
+    with pytest.raises(ValueError, match=r"prior\.cell must be a CellSpec, got 'aspp'"):
+        Prior("aspp")
+
+
 def test_a_cell_outside_the_space_is_no_prior():
     with pytest.raises(UserError, match=r"prior\.cell: this space has cells of 2 branches, got 5"):
         Prior(GOOD).check(TINY)
