@@ -17,6 +17,7 @@ from search.findings.leaderboard import percent, quantity
 from search.findings.search_noise import search_noise
 from search.findings.two_rankings import Ranking, as_csv, proxy_trust, reranked
 from search.journal.events import SearchOpened, now_s
+from search.journal.folder import JOURNAL
 from search.journal.study import Study
 from search.overrides import Overrides
 from search.session.beginning import Beginning
@@ -25,6 +26,7 @@ from search.session.folder import alone_in
 from search.session.hints import from_here, print_lines, program, relative
 from search.session.scoring import Scoring, by_training
 from search.session.session import Session, check_workplace
+from search.session.tracking import attach
 from search.settings.groups import SHARED
 from search.settings.rerank import RerankSettings
 from search.views.console import plain_console, print_table
@@ -70,6 +72,7 @@ def _rank_again(settings: RerankSettings) -> int:
             return code
         confirmed += [trial.score for trial in study.record.scored()]
     _write(ranking, confirmed, folder, source)
+    _keep_with_runs(settings, console)
     from search.session.report import write_report
 
     page, _ = write_report(settings.report)
@@ -131,6 +134,15 @@ def _write(ranking: Ranking, confirmed: Sequence[float], folder: Path, source: s
         found["confirmed"] = {"miou": fresh.value, "low": fresh.low, "high": fresh.high, "seeds": fresh.count}
     found |= {"not_told_apart": [row.cell.digest for row in ranking.rivals], "cell": best.cell.to_json()}
     write_text(folder / "best.json", json.dumps(found, indent=2) + "\n")
+
+
+def _keep_with_runs(settings: RerankSettings, console: Console) -> None:
+    """What all seeds together say, with MLflow's run of each."""
+    tracking = settings.tracking.resolved(settings.workplace.output_dir)
+    files = [settings.folder / name for name in ("rerank.csv", "rerank.png", "best.json")]
+    for number in range(settings.seeds):
+        journal = settings.folder / f"seed-{number}" / JOURNAL
+        attach(journal, tracking, settings.space.operator_kinds, files, console)
 
 
 def _report(

@@ -1,7 +1,7 @@
 """MLflow beside a running search: which tracker, what it is told, and how a person opens it."""
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from models.spec import CellSpec, Operator
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.session.hints import program, relative
-from search.tracking.follower import TrackingThread
-from search.tracking.settings import Tracking
+from search.tracking.follower import TrackingThread, track
+from search.tracking.settings import Tracking, TrackingError
 
 CLOSE_TIMEOUT_S = 20.0
 
@@ -47,6 +47,16 @@ def follow(
         if not thread.close(CLOSE_TIMEOUT_S, result_files(folder)):
             cure = shlex.join([program("dpc"), "track", f"name={folder.name}"])
             console.print(f"MLflow is behind ({thread.last_error}); nothing is lost: `{cure}` catches up.", soft_wrap=True)
+
+
+def attach(
+    journal: Path, tracking: Tracking, operators: tuple[type[Operator], ...], files: Sequence[Path], console: Console
+) -> None:
+    """Keep further files with the run of a search that has ended; that a tracker fails is said."""
+    try:
+        track(journal, tracking, operators, files)
+    except TrackingError as error:
+        console.print(f"Not kept with {journal.parent.name}: {error}", soft_wrap=True, markup=False)
 
 
 def draw(cell: CellSpec, path: Path) -> None:

@@ -57,6 +57,7 @@ def without_ray(monkeypatch):
     monkeypatch.setattr("search.session.session.join", lambda workplace: None)
     monkeypatch.setattr("search.session.session.slots", lambda resources: 1)
     monkeypatch.setattr("search.session.session.follow", lambda *_: nullcontext(SimpleNamespace(link="")))
+    monkeypatch.setattr("search.commands.rerank.attach", lambda *_: None)
     monkeypatch.setattr("search.session.results.write_results", lambda record, settings: None)
     monkeypatch.setattr("search.session.library.write_results", lambda record, settings: None)
 

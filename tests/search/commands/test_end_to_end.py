@@ -254,6 +254,8 @@ def test_the_best_cells_are_ranked_again_and_a_second_run_trains_nothing(searche
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("dpc-search").experiment_id
     assert len(client.search_runs([experiment], "tags.stage = 'rerank'")) == 5
+    (seed_0,) = client.search_runs([experiment], "attributes.run_name = 'tiny re-ranked, seed 0'")
+    assert {"rerank.csv", "rerank.png"} <= {file.path for file in client.list_artifacts(seed_0.info.run_id)}
 
 
 def test_two_protocols_score_the_same_cells_and_a_second_run_trains_nothing(searched):
