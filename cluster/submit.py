@@ -15,7 +15,7 @@ from ray.job_submission import JobDetails, JobSubmissionClient
 from cluster.environment import WORKER_HOOK
 from cluster.follow import RECONNECT_INTERVAL_S, RECONNECT_TRIES, follow
 from cluster.jobs_api import LOST, SubmitError, connect, find_job, full_address, in_one_line
-from cluster.package import files_to_upload, mib, pack
+from cluster.package import files_to_upload, mib, pack, size_of
 
 DETACHED = 130  # what a shell reports of a command that Ctrl-C ended
 STOP_WAIT_S = 15
@@ -36,6 +36,7 @@ def submit(
     address: str | None = None,
     *,
     working_dir: Path,
+    code: Sequence[Path] = (),
     job: str | None = None,
     env_vars: Mapping[str, str] = MappingProxyType({}),
     wait: bool = True,
@@ -51,6 +52,7 @@ def submit(
         command: what follows `dpc`, one argument each; the job receives every argument unchanged.
         address: URL of the cluster's dashboard; by default ``RAY_API_SERVER_ADDRESS``, else this machine's.
         working_dir: the checkout to send.
+        code: modules and packages of one's own to send along, which the job can import.
         job: the job's id; where the cluster has a job of that id, it is followed instead. By default a new one.
         env_vars: environment of the job and its workers. They travel in the package: no list of jobs shows them.
         wait: follow the job until it ends; else return 0 as soon as it is accepted.
@@ -64,7 +66,7 @@ def submit(
             checkout is too large to send.
     """
     address = full_address(address)
-    files = files_to_upload(working_dir)
+    files = files_to_upload(working_dir, code)
     client = connect(address)
     job = job or f"dpc-{secrets.token_hex(4)}"
     wrapper = ("python", "-m", "cluster.environment") if env_vars else ()
@@ -73,10 +75,10 @@ def submit(
         _check_same(there, entrypoint)
         write(f"Job {job} is there already, {there.status.lower()}; nothing is sent\n")
     else:
-        write(f"Sending {len(files)} files, {mib(sum(files.values()))}, to {address} as job {job}\n")
+        write(f"Sending {len(files)} files, {mib(size_of(files))}, to {address} as job {job}\n")
         with TemporaryDirectory() as folder, in_one_line(f"{address} refused the job"):
             runtime_env: dict[str, Any] = {
-                "working_dir": str(pack(files, working_dir, env_vars, Path(folder))),
+                "working_dir": str(pack(files, env_vars, Path(folder))),
                 "env_vars": dict(GENTLE_STOP),
             }
             if env_vars:

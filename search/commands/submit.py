@@ -1,6 +1,7 @@
 """``dpc submit -- <command>``: run any command on a Ray cluster; and ``status=``, ``logs=``, ``stop=`` of its job."""
 
 from cluster.submit import logs, status, stop, submit
+from data.system.paths import absolute
 from search.conf_files import CONF
 from search.settings.submit import SubmitSettings
 
@@ -14,4 +15,12 @@ def run(settings: SubmitSettings) -> int:
         return logs(settings.logs, address, wait=wait)
     if settings.stop is not None:
         return stop(settings.stop, address, wait=wait)
-    return submit(settings.command, address, working_dir=CONF.parent, job=settings.job, env_vars=settings.variables, wait=wait)
+    return submit(
+        settings.command,
+        address,
+        working_dir=CONF.parent,
+        code=[absolute(path) for path in settings.code],
+        job=settings.job,
+        env_vars=settings.variables,
+        wait=wait,
+    )

@@ -28,7 +28,8 @@ class SubmitSettings:
     Attributes:
         status: the job that is asked about, and so are ``logs`` and ``stop``; one at most.
         command: with its overrides, whose paths are absolute; empty where a job is asked about.
-        variables: of the environment, that travel with it.
+        code: modules and packages of one's own that travel with it.
+        variables: of the environment, that do.
     """
 
     address: str | None
@@ -38,6 +39,7 @@ class SubmitSettings:
     logs: str | None
     stop: str | None
     command: Sequence[str]
+    code: list[str]
     variables: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -47,6 +49,11 @@ class SubmitSettings:
                 "submit: name a command after --, such as `dpc submit -- search experiment=demo`, or one of status=, logs=, "
                 "stop=<job>."
             )
+        for path in self.code:
+            if not Path(path).is_dir() and Path(path).suffix != ".py":
+                raise ValueError(f"code: accepted are Python files and folders of packages, got {path!r}.")
+            if not Path(path).exists():
+                raise ValueError(f"code: {path} is not there.")
 
 
 def read(config: Config) -> SubmitSettings:

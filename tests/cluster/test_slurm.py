@@ -86,4 +86,4 @@ def test_a_warning_that_comes_while_ray_still_starts_queues_the_job_again(job, t
 
 def test_slurm_warns_the_script_alone_and_gives_it_whole_machines():
     options = {line.split()[1] for line in SCRIPT.read_text().splitlines() if line.startswith("#SBATCH")}
-    assert {"--signal=B:USR1@300", "--exclusive", "--requeue", "--ntasks-per-node=1"} <= options
+    assert {"--signal=B:USR1@300", "--exclusive", "--mem=0", "--requeue", "--ntasks-per-node=1"} <= options

@@ -15,12 +15,14 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
+from zipfile import ZipFile
 
 import pytest
 import requests
@@ -29,8 +31,10 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 import cluster.environment
 import cluster.submit
 from cluster.jobs_api import DEFAULT_ADDRESS, SubmitError, connect
+from cluster.package import files_to_upload, pack
 from cluster.submit import DETACHED, logs, status, stop, submit
 from search.cli import main
+from search.conf_files import CONF
 from search.journal.events import CellProposed
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
@@ -324,6 +328,22 @@ def test_a_checkout_too_large_is_refused_before_anything_is_sent_and_the_culprit
         file.truncate(101 * 2**20)
     with pytest.raises(SubmitError, match=r"at most 100 MiB .* Largest: data/cityscapes \(101.0 MiB\), search/"):
         submit([], "http://127.0.0.1:1", working_dir=working_dir)
+
+
+def test_all_packages_are_sent_and_code_of_ones_own_beside_them(tmp_path):
+    (tmp_path / "mine" / "__pycache__").mkdir(parents=True)
+    for file in ("my_module.py", "mine/__init__.py", "mine/__pycache__/x.pyc", "data.py"):
+        (tmp_path / file).touch()
+    sent = files_to_upload(CONF.parent, [tmp_path / "my_module.py", tmp_path / "mine"])
+    packages = tomllib.loads((CONF.parent / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "packages"
+    ]
+    assert {place.parts[0] for place in sent} == {*packages, "my_module.py", "mine"}
+    with ZipFile(pack(sent, {}, tmp_path)) as package:
+        assert {"dpc/__init__.py", "my_module.py", "mine/__init__.py"} <= set(package.namelist())
+        assert not any("__pycache__" in name for name in package.namelist())
+    with pytest.raises(SubmitError, match=r"code: data\.py would hide a package"):
+        files_to_upload(CONF.parent, [tmp_path / "data.py"])
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):

@@ -297,6 +297,8 @@ WRONG = {
     """,
     "submit": """
         env=[NOT_SET_IN_THIS_SHELL]
+        code=[not_there.py]
+        code=[{file}]
         logs=other
     """,
     "track": "name=..",
