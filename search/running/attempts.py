@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class _Live:
         room: what that reserves.
         avoided: nodes on which it must not be, by Ray's ids.
         began: how many faults all trials had met when it began.
+        heard_s: when it began, or told its last score; infinite while it waits for a place.
         retries: of attempts whose process ended, or that met what may pass.
         alone: what its attempts have to themselves, as one ran out of it.
     """
@@ -46,6 +47,7 @@ class _Live:
     room: dict[str, float] = field(default_factory=dict)
     avoided: tuple[str, ...] = ()
     began: int = 0
+    heard_s: float = inf
     retries: int = 0
     alone: Short | None = None
 
@@ -90,7 +92,8 @@ class Attempts:
             return None
         number = proposed.trial
         live = self._live.setdefault(number, _Live(self._kernels))
-        live.attempt, live.room, live.avoided = attempt, self._room(live.alone), self._held.avoided(number)
+        live.attempt, live.heard_s = attempt, inf
+        live.room, live.avoided = self._room(live.alone), self._held.avoided(number)
         return {
             "trial": number,
             "cell": json.dumps(proposed.cell.to_json()),
@@ -104,7 +107,11 @@ class Attempts:
     def begin(self, number: int, attempt: str) -> None:
         """An attempt has got its place."""
         if self.is_current(number, attempt):
-            self._live[number].began = self._held.num_faults
+            self._live[number].began, self._live[number].heard_s = self._held.num_faults, time.monotonic()
+
+    def silent_s(self, number: int) -> float:
+        """For how long an attempt has told no score: what its process measures, too, and ends itself by."""
+        return time.monotonic() - self._live[number].heard_s
 
     def is_current(self, number: int, attempt: str) -> bool:
         """Whether no later attempt has been made at the trial, and it has not ended."""
@@ -116,7 +123,9 @@ class Attempts:
         goes_on = self._study.reached(number, score)
         if is_new:
             self._held.settle(number, location)
-        if not goes_on:
+        if goes_on:
+            self._live[number].heard_s = time.monotonic()
+        else:
             self._forget(number)
         return goes_on
 

@@ -214,15 +214,17 @@ class _StudyFailures(_NotSaved, tune.Callback):
             return
         text = Path(trial.error_file).read_text().strip()
         trace = hang_path(self._checkpoints, self._study.record.trials[number].cell)
-        limit_s = self._tolerance.rung_timeout_s
-        if limit_s is not None and trace.exists() and trace.stat().st_size:  # without a limit it is of an earlier run
-            self._attempts.lost(number, f"hung: no score within {limit_s:g} s, see {trace}", died_at(text))
+        node, limit_s = died_at(text), self._tolerance.rung_timeout_s
+        is_here = trace.exists() and trace.stat().st_size > 0
+        if limit_s is not None and (is_here or self._attempts.silent_s(number) >= limit_s):  # else it is of an earlier run
+            where = "" if is_here or node is None else f" on {node}"
+            self._attempts.lost(number, f"hung: no score within {limit_s:g} s, see {trace}{where}", node)
             return
         trace.unlink(missing_ok=True)
         if death := death_of(text):
             self._attempts.try_alone(number, death)
         else:
-            self._attempts.lost(number, shorten(text.splitlines()[-1], MAX_REASON), died_at(text))
+            self._attempts.lost(number, shorten(text.splitlines()[-1], MAX_REASON), node)
 
 
 _DRIVER_ENVIRONMENT = {

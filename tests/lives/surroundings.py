@@ -178,7 +178,7 @@ def surrounded(
         (diagnosis, "sys", SimpleNamespace(modules={diagnosis._KERNELS_MODULE: None})),
         (session, "slots", ray.slots),
         (session, "join", lambda workplace: None),
-        (session, "check_gpus", lambda: None),
+        (session, "check_gpus", lambda resources: None),
         (session, "check_nodes", lambda *_: None),
         (session, "clean_nodes", lambda *_: None),
         (session, "SearchDisplay", display),

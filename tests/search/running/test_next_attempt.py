@@ -99,6 +99,19 @@ def test_an_attempt_that_waits_for_nodes_that_have_gone_is_followed_by_one_that_
         assert one.next("third")["avoided"] == ()
 
 
+def test_an_attempt_is_silent_from_its_beginning_and_not_while_it_waits_for_a_place(tmp_path, monkeypatch):
+    now = SimpleNamespace(monotonic=lambda: 1000.0)
+    monkeypatch.setattr(attempts, "time", now)
+    one = attempts_at_one_trial(tmp_path, [])
+    one.next("first")
+    assert one.silent_s(1) < 0
+    one.begin(1, "an earlier one")
+    assert one.silent_s(1) < 0
+    one.begin(1, "first")
+    now.monotonic = lambda: 1009.0
+    assert one.silent_s(1) == 9
+
+
 def test_a_node_where_every_process_dies_at_once_costs_no_trial_its_score(tmp_path, monkeypatch):
     names, said = [f"node {number}" for number in range(8)], []
     monkeypatch.setattr(held_places, "nodes", lambda: [Node({"CPU": 1}, id=name) for name in names])

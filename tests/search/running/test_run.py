@@ -32,6 +32,7 @@ from search.journal.lines import JournalError, read_events
 from search.journal.record import SearchRecord
 from search.journal.replay import replay
 from search.journal.study import Study
+from search.running.faults.diagnosis import Location
 from search.running.faults.tolerance import FaultTolerance
 from search.running.resources import Resources, ResourcesError
 from search.running.run import _StudyFailures, run_study
@@ -262,14 +263,29 @@ def test_a_trial_that_no_node_can_hold_is_refused(two_nodes, tmp_path, resources
         search(tmp_path, plan(1, NoStopping()), resources=resources)
 
 
-def test_what_an_earlier_limit_left_is_no_hang_where_there_is_no_limit(tmp_path):
+@pytest.mark.parametrize(
+    ("limit_s", "silent_s", "trace", "said"),
+    [
+        (None, 99, "a traceback", "the worker is gone"),  # of an earlier run, which had a limit
+        (9, 5, "", "the worker is gone"),
+        (9, 9.5, "a traceback", "hung: no score within 9 s, see {path}"),
+        (9, 9.5, "", "hung: no score within 9 s, see {path} on node 10.0.0.3"),  # with a store it lies on that node's disk
+    ],
+)
+def test_a_hang_is_told_from_a_death_wherever_its_traceback_lies(tmp_path, monkeypatch, limit_s, silent_s, trace, said):
     told = []
-    attempts = SimpleNamespace(is_current=lambda trial, attempt: True, lost=lambda trial, reason, node: told.append(reason))
+    attempts = SimpleNamespace(
+        is_current=lambda trial, attempt: True,
+        silent_s=lambda trial: silent_s,
+        lost=lambda trial, reason, node: told.append(reason),
+    )
+    monkeypatch.setattr("search.running.run.died_at", lambda text: Location("n", "10.0.0.3"))
     cell = SPACE.sample(Random(0))
     study = SimpleNamespace(record=SimpleNamespace(trials={7: SimpleNamespace(cell=cell)}))
-    hang_path(tmp_path, cell).write_text("a traceback")
+    if trace:
+        hang_path(tmp_path, cell).write_text(trace)
     (tmp_path / "error.txt").write_text("the worker is gone")
     trial = SimpleNamespace(config={"trial": 7}, trial_id="a", error_file=tmp_path / "error.txt")
-    failures = _StudyFailures(study, attempts, FaultTolerance(rung_timeout_s=None), tmp_path)
+    failures = _StudyFailures(study, attempts, FaultTolerance(rung_timeout_s=limit_s), tmp_path)
     failures.on_trial_error(0, [], trial)
-    assert told == ["the worker is gone"]
+    assert told == [said.format(path=hang_path(tmp_path, cell))]
