@@ -201,6 +201,7 @@ def test_the_image_is_pinned_built_apart_and_runs_as_a_plain_user():
     assert "--constraint constraints.txt" in install
     variables = " ".join(value for name, value in steps if name == "ENV").split()
     assert {"RAY_AUTH_MODE=token", "NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"} <= set(variables)
+    assert "RAY_RUNTIME_ENV_WORKING_DIR_CACHE_SIZE_GB=0" in variables
     assert not any(name == "ADD" for name, _ in steps)
 
     copied = {path for name, value in steps if name == "COPY" and "--from" not in value for path in value.split()[:-1]}
