@@ -47,6 +47,22 @@ class Scores:
         return cls(matrix.miou(), matrix.pixel_accuracy(), by_name)
 
 
+def refuse_other_classes(model: Segmenter, info: DatasetInfo) -> None:
+    """See that a class id means the same to both. A model whose classes have no names, such as an imported one, is believed.
+
+    Raises:
+        UserError: the model has another number of classes than the data set, or they have other names.
+    """
+    num_classes, named = len(model.class_names), model.class_names
+    if num_classes != info.num_classes:
+        raise UserError(f"checkpoint: the model has {num_classes} classes, {info.name} has {info.num_classes}.")
+    if named == [str(index) for index in range(num_classes)]:
+        return
+    for index, (own, other) in enumerate(zip(named, info.class_names, strict=True)):
+        if own != other:
+            raise UserError(f"checkpoint: class {index} of the model is {own!r}, of {info.name} {other!r}.")
+
+
 def has_labels(split: Split, info: DatasetInfo) -> bool:
     """Whether any pixel of a split is labelled: some data sets keep the labels of their test images."""
     return any((split[index].labels_HW != info.ignore_label).any() for index in range(len(split)))
@@ -87,11 +103,9 @@ def count_confusion(
         workers: share the images; each gets what all have counted.
 
     Raises:
-        ValueError: the model has another number of classes than the data set.
+        UserError: the model tells other classes apart than the data set has.
     """
-    num_classes = model.classifier.out_channels
-    if num_classes != info.num_classes:
-        raise UserError(f"checkpoint: the model has {num_classes} classes, {info.name} has {info.num_classes}.")
+    refuse_other_classes(model, info)
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(info.num_classes, info.ignore_label)
     model.eval()

@@ -1,15 +1,15 @@
 """A user's own data: pairs of image and mask, in folders or in lists."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from glob import iglob
 from pathlib import Path
 from typing import Any
 
 from data.datasets.contract import SPLITS, DatasetError, DatasetInfo, printable, unknown_split
 from data.datasets.file_split import FileSplit, require_folder
-from data.datasets.image_files import SUFFIXES, ImageReading, is_hidden
+from data.datasets.image_files import SUFFIXES, ImageReading, everything_below, is_hidden
 from data.datasets.labelling import Colors, Labelling, class_ids, mapped_values
 from data.datasets.lists import IGNORE, ClassList, read_class_list, read_list
 from data.datasets.palette import Color, distinct_palette
@@ -41,7 +41,8 @@ class Folder:
         value_range: the values of black and white in images of more than 8 bits a channel.
         folds: validate a search on parts of train in turn, so many, instead of on ``search_val``.
         group: a regular expression; images for whose file stem its first part in brackets is the same belong together, such as
-            the frames of a sequence, and no fold parts them. None: each image is on its own.
+            the frames of a sequence, and no fold parts them. One that does not match all stems is for paths, as they are below
+            images/ or in the list, without suffix: ``([^/]+)/`` for a folder a scene. None: each image is on its own.
 
     Raises:
         ValueError: a setting is not of this form.
@@ -91,7 +92,8 @@ class Folder:
             raise unknown_split("folder", name)
         list_file = root / f"{name}.txt"
         warnings: list[str] = []
-        pairs = read_list(list_file, 2, "image labels") if list_file.exists() else _pairs_in(root, name, warnings)
+        is_listed = list_file.exists()
+        pairs = read_list(list_file, 2, "image labels") if is_listed else _pairs_in(root, name, warnings)
         return FileSplit(
             self.info,
             root,
@@ -99,7 +101,7 @@ class Folder:
             labelling=self._labelling,
             reading=self._reading,
             warnings=warnings,
-            groups=groups_by_name(self.group, [Path(image).stem for image, _ in pairs])
+            groups=_groups(self.group, [image if is_listed else image.removeprefix(f"{name}/images/") for image, _ in pairs])
             if self.group and name == "train"
             else (),
         )
@@ -179,6 +181,12 @@ def _palette(names: Sequence[str]) -> tuple[Color, ...]:
     )
 
 
+def _groups(pattern: str, images: Sequence[str]) -> list[str]:
+    paths = [Path(image).with_suffix("") for image in images]
+    of_stems = all(re.match(pattern, path.name) for path in paths)
+    return groups_by_name(pattern, [path.name if of_stems else path.as_posix() for path in paths])
+
+
 def _pairs_in(root: Path, name: str, warnings: list[str]) -> list[tuple[str, str]]:
     images = _by_stem(root / name / "images", warnings)
     labels = _by_stem(root / name / "labels", warnings)
@@ -195,8 +203,7 @@ def _by_stem(folder: Path, warnings: list[str]) -> dict[str, Path]:
         raise DatasetError(f"{folder}: no such folder; folder expects {_LAYOUT}.")
     by_stem: dict[str, Path] = {}
     hidden, others = [], []
-    everything = iglob("**", root_dir=folder, recursive=True, include_hidden=True)  # noqa: PTH207 - Path.rglob follows no links
-    for below in sorted(map(Path, everything)):
+    for below in everything_below(folder):
         path, stem = folder / below, str(below.with_suffix("")) if below.name else ""
         if any(map(is_hidden, below.parts)):
             hidden.append(below)

@@ -4,6 +4,7 @@ import stat
 import struct
 import warnings
 from dataclasses import dataclass, field
+from glob import iglob
 from pathlib import Path
 from typing import Any, cast
 
@@ -108,6 +109,12 @@ def regular_file(path: Path) -> Path:
 def is_hidden(name: str) -> bool:
     """Whether an operating system put it beside images: ``._a.png`` and ``.DS_Store`` of macOS, ``Thumbs.db`` of Windows."""
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
+
+
+def everything_below(folder: Path) -> list[Path]:
+    """Files and folders, relative to ``folder``, in order: what is hidden is there, too, and what links lead to."""
+    found = iglob("**", root_dir=folder, recursive=True, include_hidden=True)  # noqa: PTH207 - Path.rglob follows no links
+    return sorted(map(Path, found))
 
 
 def opened(path: Path, most_px: int = MOST_PX) -> ImageFile:

@@ -17,6 +17,7 @@ from search.settings.predict import PredictSettings
 from search.views.console import plain_console
 from search.views.figures.overlay import draw_overlay, save_png
 from search.views.progress_bar import progress_bar
+from training.evaluation import refuse_other_classes
 from training.prediction import predict_labels
 
 
@@ -31,10 +32,8 @@ def run(settings: PredictSettings) -> int:
         note_begun(output / folder, "predict")
     model = load_model(settings.checkpoint, settings.space.operator_kinds, settings.inference.output_stride)
     submission = settings.submission
-    if submission and len(model.class_names) != submission.info.num_classes:
-        raise UserError(
-            f"checkpoint: the model has {len(model.class_names)} classes, {submission.server} {submission.info.num_classes}."
-        )
+    if submission:
+        refuse_other_classes(model, submission.info)
     unreadable = 0
     with progress_bar(console, "labelling") as progress:
         for done, (image, target) in enumerate(targets.items(), start=1):

@@ -1,12 +1,12 @@
 """What ``dpc predict`` is told."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.datasets.contract import printable
-from data.datasets.image_files import AS_STORED, SUFFIXES, ImageReading, is_hidden
+from data.datasets.image_files import AS_STORED, SUFFIXES, ImageReading, everything_below, is_hidden
 from data.datasets.submission import Server, Submission, submission_to
 from data.system.outputs import check_free
 from data.system.paths import PathText
@@ -89,10 +89,12 @@ def find_images(images: str, output: Path) -> tuple[list[Path], list[str]]:
         ConfigError: there are none.
     """
     path = Path(images)
+    found: Iterable[Path]
     if path.is_file():
         return [path], []
     if path.is_dir():
-        found, suffixes, expected = path.rglob("*"), SUFFIXES, f"a file that ends in {', '.join(SUFFIXES)}"
+        found, suffixes = map(path.joinpath, everything_below(path)), SUFFIXES
+        expected = f"a file that ends in {', '.join(SUFFIXES)}"
     else:
         found, suffixes = Path(path.anchor).glob(str(path.relative_to(path.anchor))), None
         expected = "a file, a folder or a pattern that matches some"
@@ -101,7 +103,7 @@ def find_images(images: str, output: Path) -> tuple[list[Path], list[str]]:
     for file in sorted(file for file in found if file.is_file()):
         if file.resolve().is_relative_to(output.resolve()):
             others.setdefault(f"lie below output={output}", []).append(file)
-        elif is_hidden(file.name):
+        elif any(map(is_hidden, file.relative_to(path).parts if path.is_dir() else [file.name])):
             others.setdefault("are hidden", []).append(file)
         elif suffixes and file.suffix.lower() not in suffixes:
             others.setdefault(f"end in none of {', '.join(suffixes)}", []).append(file)

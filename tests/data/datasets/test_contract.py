@@ -206,6 +206,19 @@ def test_frames_of_a_sequence_images_of_a_city_and_what_a_user_says_belong_toget
     assert list(Folder(str(tmp_path / "folder")).split("train").groups) == []
 
 
+def test_images_of_one_sub_folder_belong_together_where_a_users_pattern_is_of_paths(tmp_path):
+    write_folder(tmp_path)
+    for part in ("images", "labels"):
+        for scene, names in {"rome": ("a", "b"), "oslo": ("c",)}.items():
+            (tmp_path / "train" / part / scene).mkdir()
+            for name in names:
+                (tmp_path / "train" / part / f"{name}.png").rename(tmp_path / "train" / part / scene / f"{name}.png")
+    assert Folder(str(tmp_path), group="([^/]+)/").split("train").groups == ["oslo", "rome", "rome"]
+    assert Folder(str(tmp_path), group="([ab]|c)").split("train").groups == ["c", "a", "b"]
+    (tmp_path / "train.txt").write_text("train/images/rome/a.png train/labels/rome/a.png\n")
+    assert Folder(str(tmp_path), group=".+/([^/]+)/").split("train").groups == ["rome"]
+
+
 def test_an_image_that_a_users_pattern_does_not_match_is_named(tmp_path):
     write_folder(tmp_path / "folder")
     with pytest.raises(ValueError, match=r"dataset.group: '\(\[ab\]\)' does not match the image 'c'"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data.datasets.pascal import PERSON_PART
 from data.datasets.shapes import Shapes
 from models.segmenter import Segmenter
 from models.settings import BackboneSettings, CellSettings
@@ -54,6 +55,14 @@ def test_the_papers_inference_is_a_choice(checkpoint, tmp_path):
     assert main(["evaluate", *given]) == 0
     inference = json.loads((tmp_path / "scores.json").read_text())["inference"]
     assert (inference["scales"], inference["flip"]) == ([0.5, 0.75, 1.0, 1.25, 1.5, 1.75], True)
+
+
+def test_a_model_of_as_many_other_classes_is_refused(checkpoint, tmp_path, capsys):
+    model = Segmenter.from_pretrained(checkpoint)
+    model.class_names = list(PERSON_PART.class_names)
+    model.save_pretrained(tmp_path)
+    assert main(["evaluate", f"checkpoint={tmp_path}", "dataset.num_val=1"]) == 2
+    assert "checkpoint: class 1 of the model is 'head', of shapes" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(checkpoint, tmp_path, capsys):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data.datasets.cityscapes import Cityscapes
 from data.datasets.image_files import SUFFIXES
 from data.datasets.palette import distinct_palette
 from models.segmenter import Segmenter
@@ -76,6 +77,16 @@ def test_what_is_no_image_to_label_is_said(checkpoint, photos, capsys):
     assert f"2 files end in none of {', '.join(SUFFIXES)} and are left out, the first is {photos}/b.gif." in printed
     assert f"1 files lie below output={output} and are left out, the first is {output}/labels/a.png." in printed
     assert "1 of 1 image labelled" in printed
+
+
+def test_linked_folders_are_labelled_and_hidden_ones_are_not(checkpoint, photos, tmp_path, capsys):
+    put(tmp_path / "elsewhere" / "a.png")
+    (photos / "linked").symlink_to(tmp_path / "elsewhere")
+    put(photos / ".thumbnails" / "b.png")
+    code, output = predict(checkpoint, photos)
+    assert code == 0
+    assert f"1 files are hidden and are left out, the first is {photos}/.thumbnails/b.png." in capsys.readouterr().out
+    assert [str(path.relative_to(output / "labels")) for path in (output / "labels").rglob("*.png")] == ["a.png"]
 
 
 def test_images_of_any_size_and_depth_are_labelled_on_request(checkpoint, photos, capsys):
@@ -338,6 +349,11 @@ def test_voc_gets_palette_pngs_of_its_test_list_in_its_tree(of_many_classes, tmp
 def test_a_submission_of_another_model_or_without_its_images_is_refused(of_many_classes, tmp_path, capsys):
     put(tmp_path / "data" / "leftImg8bit" / "test" / "berlin" / "berlin_000000_000019_leftImg8bit.png")
     assert predict(of_many_classes / "21", tmp_path / "data", "submission=cityscapes")[0] == 2
-    assert "checkpoint: the model has 21 classes, cityscapes 19." in capsys.readouterr().err
+    assert "checkpoint: the model has 21 classes, cityscapes has 19." in capsys.readouterr().err
+    model = Segmenter.from_pretrained(of_many_classes / "19")
+    model.class_names = sorted(Cityscapes.info.class_names)
+    model.save_pretrained(tmp_path / "reordered")
+    assert predict(tmp_path / "reordered", tmp_path / "data", "submission=cityscapes")[0] == 2
+    assert "checkpoint: class 0 of the model is 'bicycle', of cityscapes 'road'." in capsys.readouterr().err
     assert predict(of_many_classes / "21", tmp_path / "data", "submission=voc2012")[0] == 2
     assert "test.txt" in capsys.readouterr().err
