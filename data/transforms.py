@@ -4,7 +4,7 @@ import os
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
 from random import Random
@@ -20,6 +20,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the netwo
 
 RESIZING = ("CropAndPad", "LongestMaxSize", "RandomResizedCrop", "RandomScale", "RandomSizedCrop", "Resize", "SmallestMaxSize")
 """Albumentations' transforms that resize by OpenCV, whose plain nearest neighbour shifts labels by up to half a pixel."""
+
+TRIES = 8
+"""Of a transform that draws what it does, such as by how many right angles it turns."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,22 @@ class Augmentation:
         return Sample(sample.name, image_HWC, labels_HW)
 
     def try_once(self) -> None:
-        """Augment a blank sample.
+        """Augment a blank sample a few times, by each further transform however seldom it is to be applied.
 
         Raises:
-            UserError: albumentations does not have a further transform so, or it has changed sizes or types.
+            UserError: albumentations does not have a further transform so, it fails, or it has changed sizes or types.
         """
         size = self.height_px, self.width_px
-        self(Sample("", np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)), 0)
+        blank = Sample("", np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8))
+        certain = replace(self, further=[{**given, "p": 1.0} for given in self.further])
+        for seed in range(TRIES if self.further else 1):
+            try:
+                certain(blank, seed)
+            except UserError:
+                raise
+            except Exception as error:  # a transform raises what it likes
+                names = ", ".join(str(given.get("name")) for given in self.further)
+                raise UserError(f"training.augment: {names}: {' '.join(str(error).split())}") from error
 
     @cached_property
     def _pipelines(self) -> dict[int, Any]:

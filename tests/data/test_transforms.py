@@ -180,13 +180,21 @@ def test_no_further_transform_makes_a_class_of_what_it_leaves_empty():
         {"name": "Normalize"},
         {"name": "ToFloat"},
         {"name": "CenterCrop", "height": 32, "width": 32},
-        {"name": "Transpose", "p": 1.0},
+        {"name": "Transpose", "p": 0.3},
+        {"name": "RandomRotate90", "p": 0.2},
+        {"name": "RandomCrop", "height": 32, "width": 32, "p": 0.3},
     ],
     ids=lambda further: further["name"],
 )
 def test_a_further_transform_that_changes_sizes_or_types_is_refused(further):
     augmentation = Augmentation(40, 56, MEAN, 255, [1.0], 0.0, further=[further])
     with pytest.raises(UserError, match="training.augment: transforms must leave images of 8 bits and 40 x 56 pixels"):
+        augmentation.try_once()
+
+
+def test_a_further_transform_that_fails_is_refused_in_one_line():
+    augmentation = Augmentation(40, 56, MEAN, 255, [1.0], further=[{"name": "RandomCrop", "height": 64, "width": 64, "p": 0.1}])
+    with pytest.raises(UserError, match=r"^training\.augment: RandomCrop: Crop size .*exceeds image dimensions"):
         augmentation.try_once()
 
 
