@@ -25,6 +25,8 @@ from training.score import RungScore
 
 PATIENCE_S = 60.0
 """How long trials wait for places that are held, or for a node that has gone, while none runs: longer than a process starts."""
+GROWTH_PATIENCE_S = 1200.0
+"""Likewise while nodes are about to join: longer than a machine starts, and a cloud may have none to give."""
 
 
 @dataclass(slots=True)
@@ -196,11 +198,10 @@ class Attempts:
         avoiding = [number for number in current if self._live[number].avoided]
         if not (self._held.on_nodes or avoiding or alone) or any(self.is_current(*attempt) for attempt in running):
             self._last_run_s = now_s
-        if now_s - self._last_run_s <= PATIENCE_S:
+        waited_s = now_s - self._last_run_s
+        if waited_s <= PATIENCE_S or (waited_s <= GROWTH_PATIENCE_S and is_growing()):
             return ()
         self._last_run_s = now_s
-        if is_growing():
-            return ()
         if self._held.on_nodes or avoiding:
             self._use_again()
             return [self._make_another(number) for number in avoiding]

@@ -79,14 +79,17 @@ def test_an_attempt_that_waits_for_a_node_larger_than_any_is_followed_by_one_tha
         assert one.next("third")["room"] == {"CPU": cpus, "GPU": 1}
 
 
-@pytest.mark.parametrize(("is_growing", "ended"), [(False, ["second"]), (True, [])])
+@pytest.mark.parametrize(
+    ("waited_s", "is_growing", "ended"), [(59, False, []), (61, False, ["second"]), (1199, True, []), (1201, True, ["second"])]
+)
 def test_an_attempt_that_waits_for_nodes_that_have_gone_is_followed_by_one_that_avoids_none(
-    tmp_path, monkeypatch, is_growing, ended
+    tmp_path, monkeypatch, waited_s, is_growing, ended
 ):
+    now = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr(attempts, "time", now)
     there = [Node({"CPU": 8, "GPU": 1}, id=name) for name in ("bad", "good")]
     monkeypatch.setattr(held_places, "nodes", lambda: there)
     monkeypatch.setattr(attempts, "is_growing", lambda: is_growing)
-    monkeypatch.setattr(attempts, "PATIENCE_S", 0)
     one = attempts_at_one_trial(tmp_path, [])
     assert one.next("first")["avoided"] == ()
     one.begin(1, "first")
@@ -94,6 +97,7 @@ def test_an_attempt_that_waits_for_nodes_that_have_gone_is_followed_by_one_that_
     assert one.next("second")["avoided"] == ("bad",)
     del there[1]
     assert one.see_to_room([(1, "second")], []) == ()
+    now.monotonic = lambda: waited_s
     assert list(one.see_to_room([], [(1, "second")])) == ended
     if ended:
         assert one.next("third")["avoided"] == ()
