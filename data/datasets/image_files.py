@@ -142,16 +142,20 @@ def opened(path: Path, most_px: int = MOST_PX) -> ImageFile:
 def _has_several(image: ImageFile) -> bool:
     """Pages or frames of one size. Smaller ones are previews, as the second picture of a phone's JPEG is an aid.
 
-    Of a GeoTIFF one may be a mask.
+    A GeoTIFF's mask is of its size, too, and no picture.
     """
-    if getattr(image, "n_frames", 1) == 1 or image.format == "MPO":
+    if image.format == "MPO":
         return False
     size = image.size
-    image.seek(1)
-    is_mask = isinstance(image, TiffImageFile) and image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & _MASK
-    is_equal = image.size == size and not is_mask
+    is_equal = any(_size_of_picture(image, frame) == size for frame in range(1, getattr(image, "n_frames", 1)))
     image.seek(0)
     return is_equal
+
+
+def _size_of_picture(image: ImageFile, frame: int) -> tuple[int, int] | None:
+    image.seek(frame)
+    is_mask = isinstance(image, TiffImageFile) and image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & _MASK
+    return None if is_mask else image.size
 
 
 def decoded(image: ImageFile, path: Path, mode: str | None = None, upright: bool = False) -> UInt8Array:

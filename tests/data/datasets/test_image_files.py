@@ -235,11 +235,15 @@ def test_a_file_of_several_pictures_is_refused(kind, file):
         read_image(file(buffer.getvalue()))
 
 
-def test_a_mask_beside_a_picture_is_no_second_one(file):
-    buffer, mask = io.BytesIO(), Image.new("L", (8, 8), 255)
+def test_a_mask_beside_a_picture_is_no_second_one_and_hides_none(file):
+    mask, picture, other = Image.new("L", (8, 8), 255), Image.new("RGB", (8, 8), (1, 2, 3)), Image.new("RGB", (8, 8))
     mask.encoderinfo = {"tiffinfo": {254: 4}}
-    Image.new("RGB", (8, 8), (1, 2, 3)).save(buffer, "TIFF", save_all=True, append_images=[mask])
-    assert read_image(file(buffer.getvalue()))[0][0, 0].tolist() == [1, 2, 3]
+    masked, several = io.BytesIO(), io.BytesIO()
+    picture.save(masked, "TIFF", save_all=True, append_images=[mask])
+    assert read_image(file(masked.getvalue()))[0][0, 0].tolist() == [1, 2, 3]
+    picture.save(several, "TIFF", save_all=True, append_images=[mask, other])
+    with pytest.raises(UnreadableError, match="it holds several pictures"):
+        read_image(file(several.getvalue()))
 
 
 def test_a_tiff_that_cannot_be_read_is_told_as_what_to_save_it(file):
