@@ -24,7 +24,7 @@ def follow(client: JobSubmissionClient, job: str, write: Callable[[str], None]) 
         SubmitError: the cluster has not answered for ``RECONNECT_TRIES`` times ``RECONNECT_INTERVAL_S``.
     """
     asyncio.run(_write_log(client, job, write))
-    with in_one_line(f"the cluster no longer answers, job {job} may still run there"):
+    with in_one_line(f"the cluster no longer answers; job {job} may still be running there"):
         return _outcome(client.get_job_info(job), write)
 
 

@@ -61,7 +61,7 @@ def connect(address: str) -> JobSubmissionClient:
         raise SubmitError(f"address: no Ray cluster answers at {address} ({reason}); pass {accepted}.") from None
     if is_remote and not (answer.ok and '"token"' in answer.text):
         raise SubmitError(
-            f"address: {address} asks for no token, so anyone who reaches it runs code there; start its nodes with "
+            f"address: {address} asks for no token, so anyone who can reach it can run code there; start its nodes with "
             "RAY_AUTH_MODE=token."
         )
     for talkative in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
@@ -95,7 +95,7 @@ def in_one_line(what: str) -> Iterator[None]:
     except SubmitError:
         raise
     except AuthenticationError:
-        raise SubmitError(f"{what}: a token is asked for or refused; {HOW_TO_AUTHENTICATE}.") from None
+        raise SubmitError(f"{what}: a token is required, or was refused; {HOW_TO_AUTHENTICATE}.") from None
     except (RayError, RuntimeError, OSError, LookupError, ValueError) as error:
         raise SubmitError(f"{what}: {textwrap.shorten(str(error), 300)}") from None
 

@@ -73,7 +73,7 @@ def submit(
     entrypoint = shlex.join([*wrapper, *RUN_COMMAND, *command])
     if there := find_job(client, job):
         _check_same(there, entrypoint)
-        write(f"Job {job} is there already, {there.status.lower()}; nothing is sent\n")
+        write(f"Job {job} already exists ({there.status.lower()}); nothing is sent\n")
     else:
         write(f"Sending {len(files)} files, {mib(size_of(files))}, to {address} as job {job}\n")
         with TemporaryDirectory() as folder, in_one_line(f"{address} refused the job"):
@@ -118,7 +118,7 @@ def stop(job: str, address: str | None = None, *, wait: bool = True, write: Writ
     """End the job as Ctrl-C would, and wait until it has ended."""
     client = connect(full_address(address))
     details = _existing(client, job)
-    with in_one_line(f"stop: {job} may still run"):
+    with in_one_line(f"stop: {job} may still be running"):
         if not details.status.is_terminal():
             client.stop_job(job)
         deadline_s = time.monotonic() + 2 * STOP_WAIT_S
@@ -136,7 +136,9 @@ def _send(client: JobSubmissionClient, job: str, entrypoint: str, runtime_env: d
             return
         except LOST:
             if attempt == 0:
-                write(f"The connection was lost; trying again, or try later with job={job}: it is not started twice\n")
+                write(
+                    f"The connection was lost; trying again. You can also try later with job={job}: it is not started twice\n"
+                )
             time.sleep(RECONNECT_INTERVAL_S)
         except RuntimeError:
             there = find_job(client, job)
@@ -144,14 +146,14 @@ def _send(client: JobSubmissionClient, job: str, entrypoint: str, runtime_env: d
                 raise
             _check_same(there, entrypoint)
             return
-    raise SubmitError(f"job: the connection is lost, {job} may run; the same command with job={job} finds it.")
+    raise SubmitError(f"job: the connection was lost and {job} may be running; run the same command with job={job} to find it.")
 
 
 def _follow_or_detach(client: JobSubmissionClient, job: str, address: str, write: Write) -> int:
     try:
         return follow(client, job, write)
     except KeyboardInterrupt:
-        write(f"\nDetached: job {job} goes on.\n{_next_steps(job, address)}")
+        write(f"\nDetached: job {job} keeps running.\n{_next_steps(job, address)}")
         return DETACHED
 
 

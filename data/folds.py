@@ -39,7 +39,7 @@ def folds_of(num_samples: int, groups: Sequence[str], count: int) -> list[Fold]:
     check_folds(count)
     if not groups:
         if num_samples < count:
-            raise UserError(f"dataset.folds: {num_samples} samples of train cannot be parted into {count} folds.")
+            raise UserError(f"dataset.folds: {num_samples} samples of train cannot be split into {count} folds.")
         return [_fold(held_out, num_samples) for held_out in np.array_split(np.arange(num_samples), count)]
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
@@ -74,9 +74,9 @@ def check_group(pattern: str) -> None:
     try:
         names_part = re.compile(pattern).groups > 0
     except re.error as error:
-        raise UserError(f"dataset.group: {pattern!r} is no regular expression ({error}).") from error
+        raise UserError(f"dataset.group: {pattern!r} is not a regular expression ({error}).") from error
     if not names_part:
-        raise UserError(f"dataset.group: {pattern!r} has no part in brackets, such as '(.+)_[0-9]+'.")
+        raise UserError(f"dataset.group: {pattern!r} has no group in brackets, such as '(.+)_[0-9]+'.")
 
 
 def groups_by_name(pattern: str, names: Sequence[str]) -> list[str]:

@@ -30,10 +30,10 @@ Cells
     CellSpace, PointwiseConvs, AtrousConvs, PyramidPoolings     which cells there are; OperatorFamily: operators of your own
     FeatureShape, cell_cost, CellCost, Budget           exact parameters and multiply-adds, and limits on them
 What decides
-    NearBest, Uniform, RegularizedEvolution, LocalSearch, Tpe, Predictor, Pareto    who is next; Algorithm: one of your own
+    NearBest, Uniform, RegularizedEvolution, LocalSearch, Tpe, Predictor, Pareto    what comes next; Algorithm: one of your own
     Finished, Evaluation   what an algorithm learns from: the trials that ended, and one of them
     Prior                  a cell that good ones should resemble, to any of these
-    Asha, MedianStopping, NoStopping                    who is stopped early; Scheduler and Decision: one of your own
+    Asha, MedianStopping, NoStopping                    which trials are stopped early; Scheduler and Decision: one of your own
 Models and data
     DensePredictionCell, CellSettings                   a cell as a torch module: (B, C, h, w) to (B, filters, h, w)
     Segmenter, BackboneSettings, predict_labels, Inference      a whole model, its file, and labels for an image of any size

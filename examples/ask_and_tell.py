@@ -1,4 +1,4 @@
-"""A search whose cells run wherever you have places for them: here four threads, which are told who is stopped early.
+"""A search whose cells run wherever you have places for them: here four threads, which are told which trials are stopped early.
 
 python examples/ask_and_tell.py
 """
@@ -20,7 +20,7 @@ def score(cell: dpc.CellSpec, seed: int, rung: int) -> float:
 
 
 def search(output_dir: str | Path = "outputs", trials: int = 30, places: int = 4) -> list[dict[str, Any]]:
-    """Keep all places busy; what is interrupted goes on with the same call."""
+    """Keep all places busy; what is interrupted resumes with the same call."""
     study = dpc.study(SPACE, rungs=RUNGS, trials=trials, name="ask_and_tell", output_dir=output_dir)
     with study, ThreadPoolExecutor(places) as pool:
         running: dict[Future[float], tuple[dpc.CellProposed, int]] = {}  # each with its rung
@@ -33,7 +33,7 @@ def search(output_dir: str | Path = "outputs", trials: int = 30, places: int = 4
                 asked, rung = running.pop(future)
                 if future.exception():
                     study.fail(asked, str(future.exception()))
-                elif study.tell(asked, future.result()):  # whether it goes on
+                elif study.tell(asked, future.result()):  # whether it continues
                     running[pool.submit(score, asked.cell, asked.seed, rung + 1)] = asked, rung + 1
 
 

@@ -70,7 +70,7 @@ def delta_1(model: nn.Module, images_BCHW: Tensor, depth_BHW: Tensor) -> float:
 
 
 def search(output_dir: str = "outputs", trials: int = 12) -> dpc.SearchRecord:
-    """The same call goes on where it was stopped."""
+    """The same call resumes where it was stopped."""
     features = dpc.FeatureShape(16, SIDE_PX // STRIDE, SIDE_PX // STRIDE)
     return dpc.search(
         SPACE,

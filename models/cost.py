@@ -20,7 +20,7 @@ class OperatorCost:
 
     Attributes:
         weights: of its convolutions.
-        batch_norm: parameters of batch norm, two a channel.
+        batch_norm: parameters of batch norm, two per channel.
         madds: multiply-adds of its convolutions.
     """
 

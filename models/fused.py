@@ -129,7 +129,7 @@ def kernels_that_work(name: str, device: torch.device, check: Callable[[ModuleTy
         _LOG.warning("%s: not used on %s, torch's own operators are (%s: %s)", name, device, type(error).__name__, reason)
         return None
     if (took_s := time.monotonic() - started_s) > _WORTH_A_LINE_S:
-        _LOG.warning("%s: compiled and checked on %s in %.0f s, once a node (%s)", name, device, took_s, folder)
+        _LOG.warning("%s: compiled and checked on %s in %.0f s, once per node (%s)", name, device, took_s, folder)
     return kernels
 
 

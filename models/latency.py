@@ -75,7 +75,7 @@ class LatencyTable:
 
     @property
     def recorded(self) -> dict[str, str]:
-        """What a search that goes on must find as it was."""
+        """What a search that resumes must find as it was."""
         return {"hardware": self.hardware, "table": self.digest}
 
     def write(self, path: Path) -> None:
@@ -112,7 +112,7 @@ class LatencyTable:
             settings = dict(found["settings"])
             return cls(str(found["hardware"]), features, filters, joining_ms=joining_ms, settings=settings, **times)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"latency.table: {path} is no table of dpc latency ({error}).") from error
+            raise UserError(f"latency.table: {path} was not written by dpc latency ({error}).") from error
 
 
 def cost_with(table: LatencyTable | None, features: FeatureShape, filters: int) -> Callable[[CellSpec], CellCost]:

@@ -38,7 +38,7 @@ class Segmenter(nn.Module):
         num_classes: channels of the logits.
         backbone: its ``weights`` are where training starts from; a saved model does not need them again.
         decoder: add DeepLabv3+'s decoder, which refines the cell's output with stride-4 features.
-        class_names: one name a class, carried along for people.
+        class_names: one name per class, carried along for people.
         palette: likewise one (red, green, blue) a class, 0 to 255, for pictures.
     """
 
@@ -55,7 +55,7 @@ class Segmenter(nn.Module):
         super().__init__()
         for field, values in (("class_names", class_names), ("palette", palette)):
             if values is not None and len(values) != num_classes:
-                raise ValueError(f"Segmenter: {field} must be one a class, got {len(values)} for {num_classes} classes.")
+                raise ValueError(f"Segmenter: {field} must be one per class, got {len(values)} for {num_classes} classes.")
         if cell_settings.output_stride != backbone.output_stride:
             raise UserError(
                 f"cell.output_stride must be the backbone's, {backbone.output_stride}, got {cell_settings.output_stride}."
@@ -166,7 +166,7 @@ class Segmenter(nn.Module):
             model = cls.from_config(config, operators)
             model.load_state_dict(tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one a line
+            reason = shorten(str(error), width=200)  # torch lists every tensor that does not fit, one per line
             if isinstance(error, CellError):
                 reason += "; operators of your own: space.operators, in Python operators="
             raise ModelFileError(f"checkpoint: {path} is not a model of dpc-search, or is damaged ({reason}).") from error

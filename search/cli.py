@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), FAILED)
     except Exception as error:
         traceback.print_exc()
-        return _complain(f"this is a fault of dpc and not of your input ({type(error).__name__}); please report it.", FAILED)
+        return _complain(f"internal error ({type(error).__name__}): a bug in dpc, not in your input; please report it.", FAILED)
 
 
 def _refused(error: UserError | OSError) -> int:
@@ -76,7 +76,7 @@ def _refused(error: UserError | OSError) -> int:
         return _complain(str(error), TRY_AGAIN)
     if isinstance(error, OSError) and is_full(error):
         place = error.filename or "output"
-        return _complain(f"{place}: {error.strerror}. Once there is room, the same command goes on.", FAILED)
+        return _complain(f"{place}: {error.strerror}. Free some space, then run the same command again.", FAILED)
     return _complain(str(error), USAGE_ERROR)
 
 
@@ -103,7 +103,7 @@ def _refuse_hydras(arguments: Sequence[str]) -> None:
         option, equals, value = argument.partition("=")
         for names, instead in _HYDRAS_OPTIONS.items():
             if option in names:
-                raise ConfigError(f"{option}: no option of dpc; {instead}.")
+                raise ConfigError(f"{option}: no such option; {instead}.")
         if option == "--cfg" and (equals or after in ("job", "hydra", "all")):
             raise ConfigError(f"--cfg: takes no value, got {value or after}; it prints the settings, and stops.")
 

@@ -36,7 +36,7 @@ def _check_file(group: str, file: Path) -> None:
         with file.open(encoding="utf-8") as stream:
             holds = yaml.safe_load(stream)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{group}: {file} is no text in UTF-8 ({error}).") from error
+        raise ConfigError(f"{group}: {file} is not UTF-8 text ({error}).") from error
     except RecursionError as error:
         raise ConfigError(f"{group}: {file} is nested too deeply for settings.") from error
     except yaml.YAMLError as error:

@@ -63,7 +63,7 @@ def whole_key(key: str, node: DictConfig, given_as: Callable[[str], str]) -> Ite
 
 def of_yaml(error: yaml.YAMLError) -> str:
     """The line for a file that cannot be parsed."""
-    return f"{' '.join(str(error).split())}; a YAML file is indented by blanks."
+    return f"{' '.join(str(error).split())}; a YAML file is indented with spaces."
 
 
 def no_such_setting(key: str, known: Iterable[str], otherwise: str) -> str:

@@ -36,13 +36,13 @@ COMMANDS = {
         "dpc export checkpoint=outputs/demo/retrain-1a2b3c format=onnx output=model.onnx",
     ),
     "import-weights": Command(
-        "make a model of DeepLab's released TensorFlow weights",
+        "convert DeepLab's released TensorFlow weights to a model",
         "dpc import-weights checkpoint=deeplab/model.ckpt output=outputs/deeplab",
     ),
     "track": Command("bring MLflow up to date with a search", "dpc track name=demo"),
     "simulate": Command("compare ways to search without training", "dpc simulate algorithms=[uniform,evolution] trials=5000"),
     "compare": Command("several searches as one experiment, at equal cost", "dpc compare names=[a-0,a-1,b-0,b-1]"),
-    "replay": Command("check that a journal's proposals and decisions come out again", "dpc replay experiment=demo"),
+    "replay": Command("check that a journal's proposals and decisions can be reproduced", "dpc replay experiment=demo"),
     "submit": Command(
         "send a command to a Ray cluster and follow it",
         "dpc submit address=http://127.0.0.1:8265 -- search experiment=demo",
@@ -54,7 +54,7 @@ OPTIONS = (
     ("--cfg", "print the settings that a command would use, and stop"),
     ("--config-dir", "DIR: look for choices in a conf folder of your own, too"),
     ("--debug", "show the traceback of an error"),
-    ("--version", "versions of this project and of what matters to it"),
+    ("--version", "versions of this project and of its main dependencies"),
     ("--completion", "bash or zsh: what completes commands and settings there; source <(dpc --completion bash)"),
 )
 """Options, and what each does."""

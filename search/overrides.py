@@ -99,8 +99,8 @@ def quoted(text: str) -> str:
 def _refuse_secret(text: str) -> None:
     if holds_secret(text):
         raise ConfigError(
-            f"{text.partition('=')[0]}: a secret on a command line stands in Ray's list of jobs and in its logs; "
-            "put it into the environment, and '${oc.env:NAME}' in its place."
+            f"{text.partition('=')[0]}: a secret on the command line would show in Ray's job list and logs; "
+            "put it into an environment variable, and write '${oc.env:NAME}' instead."
         )
 
 
@@ -162,4 +162,4 @@ def _check(override: Override) -> None:
     if key != "cell" and (CONF / key).is_dir() and not isinstance(override.value(), str | list):
         raise ConfigError(f"{key}: a choice is needed, got {override.value()}; accepted are {', '.join(choices(key))}.")
     if key.partition("/")[0].partition(".")[0] == "hydra":
-        raise ConfigError(f"{key}: no setting of dpc; {_HYDRAS_OWN.get(key, '`dpc <command> --help` lists them')}.")
+        raise ConfigError(f"{key}: no such setting; {_HYDRAS_OWN.get(key, '`dpc <command> --help` lists them')}.")

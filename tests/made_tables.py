@@ -1,4 +1,4 @@
-"""MLflow changes the tables of a new data base forty times, a second of CPU: in tests once a run, and each begins as a copy."""
+"""MLflow changes the tables of a new database forty times, a second of CPU: in tests once a run, and each begins as a copy."""
 
 import os
 from collections.abc import Callable

@@ -117,7 +117,7 @@ def plain(name):
     [
         ({"name": "a", "version": "1", "vulns": []}, 0, "0 of 1 dependencies are known to be vulnerable"),
         ({"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}, 1, "a 1: PYSEC-1 (fixed in 2)"),
-        ({"name": "a", "skip_reason": "not found"}, 0, "skipped, no data base of vulnerabilities answers here"),
+        ({"name": "a", "skip_reason": "not found"}, 0, "skipped, no database of vulnerabilities answers here"),
     ],
 )
 def test_a_known_vulnerability_fails_lint_and_a_missing_data_base_is_said(tmp_path, answer, code, line):

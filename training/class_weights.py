@@ -31,7 +31,7 @@ def weighing_of(settings: LossSettings, dataset: SegmentationDataset, train_spli
     """What the loss is told; a rule reads the labels of the whole split.
 
     Raises:
-        UserError: not one weight a class.
+        UserError: not one weight per class.
     """
     weights, info = settings.class_weights, dataset.info
     if isinstance(weights, str):

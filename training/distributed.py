@@ -68,7 +68,7 @@ def retrain_on_cluster(
     Args:
         folder: on storage that every node sees; the first worker writes there.
         resources: of each worker, such as ``{"CPU": 1, "GPU": 1}``.
-        retries: how often the workers are started again when one dies; they go on from the last validation.
+        retries: how often the workers are started again when one dies; they resume from the last validation.
         labels: that the nodes of the workers must have, in Ray's syntax.
         tell: told where the training stands, every 50 iterations, once of each.
 

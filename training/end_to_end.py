@@ -101,7 +101,7 @@ class EndToEndTask:
 
         Args:
             checkpoint: where the state is kept between stops. If there is one, earlier validations are yielded again and
-                training goes on from there, with the steps that it would have taken; the last stop leaves it behind.
+                training resumes from there, with the steps that it would have taken; the last stop leaves it behind.
             keep: called with each validation that is new before the state tells that it is done, and before it is yielded.
             workers: the processes that share each batch and the images of a validation; all but the first yield nothing.
 
@@ -177,7 +177,7 @@ def retrain(
 
     Args:
         folder: receives ``model.safetensors`` of the best model and ``scores.json`` beside it; a training that was interrupted
-            goes on from its ``state.safetensors``.
+            resumes from its ``state.safetensors``.
     """
 
     def keep(validation: Validation) -> None:

@@ -49,7 +49,7 @@ class Extraction:
     """A cache and the backbone that fills it. It can be sent to other processes, which may all ``fill`` it at once.
 
     Attributes:
-        batch_size: images a forward pass; None for what suits the caches of the device, 8 on a GPU and 1 on a CPU.
+        batch_size: images per forward pass; None for what suits the caches of the device, 8 on a GPU and 1 on a CPU.
     """
 
     build: CacheBuild
@@ -73,7 +73,7 @@ class Extraction:
 
 
 def fill_in_processes(extraction: Extraction, workers: int | None, progress: Callable[[int, int], None]) -> Path:
-    """Build a cache by ``workers`` processes; None for one a GPU, or one a CPU where there is none. Returns its folder.
+    """Build a cache by ``workers`` processes; None for one per GPU, or one per CPU where there is none. Returns its folder.
 
     Args:
         progress: called with the images done and their total.
@@ -97,7 +97,7 @@ def fill_in_processes(extraction: Extraction, workers: int | None, progress: Cal
                     future.result()
     except BrokenProcessPool as error:
         raise CacheError(
-            f"{build.folder}: a process that extracted features died, maybe for want of memory; the same command goes on, "
+            f"{build.folder}: a process that extracted features died, perhaps for lack of memory. Run the same command again; "
             "and cache.workers=1 needs the least memory."
         ) from error
     return build.finish()

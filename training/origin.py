@@ -1,4 +1,4 @@
-"""What a training's state was made with: who goes on with it must have the same, in all that changes a result."""
+"""What a training's state was made with: which trials continue with it must have the same, in all that changes a result."""
 
 import json
 from collections.abc import Iterator, Mapping

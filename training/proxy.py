@@ -64,7 +64,7 @@ class ProxyTask:
         Args:
             seed: of initial weights, batch order, crops and dropout.
             checkpoint: where the state is written after each rung but the last. Where it exists, the scores of earlier
-                rungs are yielded again and training goes on from there.
+                rungs are yielded again and training resumes from there.
 
         Raises:
             DivergedError: the loss is no longer a number.

@@ -31,7 +31,7 @@ class Objective(Protocol):
     """
 
     def __call__(self, cell: CellSpec, seed: int) -> Iterable[Any]:
-        """The cell's scores, one a rung, each a number from 0 to 1, more is better; NaN of a training that diverged.
+        """The cell's scores, one per rung, each a number from 0 to 1, more is better; NaN of a training that diverged.
 
         Give them one by one (``yield``): a cell that is stopped early is not asked for the rest.
 

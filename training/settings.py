@@ -85,7 +85,7 @@ class ProxySettings:
 
     Attributes:
         rungs: iterations after which the cell is scored on the whole validation split; the last is the full budget.
-        batch_size: images a step.
+        batch_size: images per step.
         crop_px: side of the random square crop, a multiple of the output stride plus one; None for whole images. Crops are
             cut out of the cached features of the whole image.
         eval_batch_size: images a validation step; it changes no result.
@@ -249,7 +249,7 @@ class RetrainSettings:
             raise ValueError(f"training.batch_size must be at least 2 for batch norm, got {self.batch_size}.")
         if self.accumulate < 1 or self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
             raise ValueError(
-                f"training.accumulate must divide training.batch_size into parts of 2 and more, got {self.accumulate} parts of "
+                f"training.accumulate must divide training.batch_size into parts of at least 2, got {self.accumulate} parts of "
                 f"{self.batch_size}."
             )
 
@@ -276,7 +276,7 @@ class RetrainSettings:
         share, least = self.batch_size // processes, 1 if self.sync_batch_norm and processes > 1 else 2
         if share % self.accumulate or share // self.accumulate < least:
             raise UserError(
-                f"training.accumulate must divide each process' share of training.batch_size into parts of {least} and more, "
+                f"training.accumulate must divide each process' share of training.batch_size into parts of at least {least}, "
                 f"got {self.accumulate} parts of {self.batch_size} / {processes} = {share}."
             )
 

@@ -1,7 +1,7 @@
 """Filling a feature cache: any number of processes at once, on any number of machines that see the folder.
 
 Each shard is claimed by a lock that dies with its holder, written beside its place and renamed. So a build may be killed at
-any moment, and goes on with the shards that are missing.
+any moment, and resumes with the shards that are missing.
 """
 
 import fnmatch
@@ -59,7 +59,7 @@ class CacheBuild:
 
     Attributes:
         root: folder of the caches.
-        shard_size: images a file: what a killed process loses at most.
+        shard_size: images per file: what a killed process loses at most.
     """
 
     root: Path
@@ -96,7 +96,7 @@ class CacheBuild:
     def unfinished(self) -> Sequence[int]:
         """Numbers of the shards that are missing or damaged; each byte of the others is read.
 
-        What is damaged is deleted, unless another process has mended it meanwhile.
+        What is damaged is deleted, unless another process has fixed it meanwhile.
         """
         with ThreadPoolExecutor() as readers:
             is_whole = list(readers.map(self._is_whole, range(len(self.shards))))

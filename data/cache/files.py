@@ -16,7 +16,7 @@ from data.system.json_file import read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 4
-CURE = "delete it, and `dpc cache` makes it anew"
+CURE = "delete it, and `dpc cache` rebuilds it"
 
 
 class CacheError(UserError):
@@ -33,7 +33,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = read_json(folder / MANIFEST)
         assert manifest["format"] == FORMAT
         for entry in files_of(manifest):  # it may have been written by anybody who can write to the shared folder
-            assert Path(entry["file"]).name == entry["file"], f"{entry['file']!r} is no plain name"
+            assert Path(entry["file"]).name == entry["file"], f"{entry['file']!r} is not a plain name"
     except FileNotFoundError:
         raise CacheError(f"{folder}: no finished feature cache here; `dpc cache` builds it.") from None
     except (ValueError, KeyError, TypeError, AssertionError) as error:

@@ -22,9 +22,9 @@ class CacheSettings:
             turn. The cache grows as many times.
         scales: factors that the third and further views are resized by, drawn from with equal chance.
         label_stride: every so many-th row and column of the training labels is kept; 1 for the loss at full resolution.
-        workers: processes that extract; None for one a GPU, or one a CPU where there is none; on a cluster, for as many as
+        workers: processes that extract; None for one per GPU, or one per CPU where there is none; on a cluster, for as many as
             it holds.
-        batch_size: images a forward pass; it changes no value. None for 8 on a GPU and 1 on a CPU, whose caches it suits.
+        batch_size: images per forward pass; it changes no value. None for 8 on a GPU and 1 on a CPU, whose caches it suits.
     """
 
     folder: PathText

@@ -60,7 +60,7 @@ def _fetch(place: Store, folder: Path) -> None:
     def bring(entry: dict[str, Any]) -> None:
         name = entry["file"]
         if not place.download(name, partial / name) or not is_undamaged(partial, entry):
-            raise CacheError(f"{place / name}: missing or damaged; delete {place}, and the search brings it there anew.")
+            raise CacheError(f"{place / name}: missing or damaged; delete {place}, and the search uploads it again.")
 
     with ThreadPoolExecutor(_CARRIERS) as carriers:
         list(carriers.map(bring, entries))

@@ -151,7 +151,7 @@ def _read(split: Split, info: DatasetInfo, workers: int) -> Iterator[_Seen]:
         with process_pool(workers, _keep, (split, info)) as pool:
             yield from pool.map(_look_kept, range(len(split)), chunksize=4)
     except BrokenProcessPool as error:
-        raise DatasetError(f"{info.name}: a process that read samples died, maybe for want of memory.") from error
+        raise DatasetError(f"{info.name}: a process that read samples died, perhaps for lack of memory.") from error
 
 
 def _look(split: Split, info: DatasetInfo, index: int) -> _Seen:
@@ -264,7 +264,7 @@ def _leaks(content: Content) -> Iterator[Finding]:
         names = {digest: name for name, digest in content[other]}
         both = [(name, names[digest]) for name, digest in content[one] if digest in names]
         if both:
-            text = f"images in both: {len(both):,}. Scores on {other} would tell what was learnt by heart."
+            text = f"images in both: {len(both):,}. Scores on {other} would measure what was memorised."
             yield Finding("error", f"{one}, {other}", "leak", text, [f"{a} of {one} = {b} of {other}" for a, b in both])
 
 
@@ -274,7 +274,7 @@ def _copies(content: Content, thumbnails: Mapping[str, Sequence[bytes]]) -> Iter
         pairs = [(content[one][i], content[other][j]) for i, j in copies(thumbnails[one], thumbnails[other])]
         alike = [f"{a} of {one} ~ {b} of {other}" for (a, digest), (b, other_digest) in pairs if digest != other_digest]
         if alike:
-            text = f"images that look the same, as copies do that were encoded again or resized: {len(alike):,}."
+            text = f"images that look the same, like re-encoded or resized copies: {len(alike):,}."
             yield Finding("warning", f"{one}, {other}", "copies", text, alike)
 
 

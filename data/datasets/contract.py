@@ -68,7 +68,7 @@ class DatasetInfo:
     """What is known of a data set's classes.
 
     Attributes:
-        class_names: one name a class; a label's value is its index here.
+        class_names: one name per class; a label's value is its index here.
         palette: one (red, green, blue) a class, 0 to 255, for pictures.
         ignore_label: the value of pixels that count neither in the loss nor in the score.
     """
@@ -83,7 +83,7 @@ class DatasetInfo:
             raise DatasetError(f"dataset.classes: a data set has 2 to 255 classes, got {len(self.class_names)}.")
         if len(self.palette) != len(self.class_names):
             raise DatasetError(
-                f"DatasetInfo: one colour a class is needed, got {len(self.palette)} for {len(self.class_names)} classes."
+                f"DatasetInfo: one colour per class is needed, got {len(self.palette)} for {len(self.class_names)} classes."
             )
         if not len(self.class_names) <= self.ignore_label <= 255:
             raise DatasetError(

@@ -130,4 +130,4 @@ def require_folder(root: str | Path, dataset: str, expected: str) -> Path:
 def count_warning(split: str, found: int, published: int, where: str) -> Iterable[str]:
     """A line if a split has another size than was published."""
     if found != published:
-        yield f"{split}: {found:,} samples, published are {published:,} ({where})."
+        yield f"{split}: {found:,} samples; {published:,} were published ({where})."

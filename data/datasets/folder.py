@@ -31,14 +31,14 @@ class Folder:
 
     Attributes:
         root: the folder.
-        classes: names in order of the ids; None reads them from ``<root>/classes.txt``, one a line, with or without a colour.
+        classes: names in order of the ids; None reads them from ``<root>/classes.txt``, one per line, with or without a colour.
         ignore_label: value of pixels that do not count.
         label_map: the class (a name or an id) that each value in the label files stands for; ``ignore`` or None for values
             that do not count. None where files hold class ids.
         colors: the colour, or colours, that stand for each class by name in label files that hold colours; those of
             ``ignore`` do not count. None where classes.txt has them, or files hold values.
         upright: turn images, and label maps that have it, as their EXIF orientation says.
-        value_range: the values of black and white in images of more than 8 bits a channel.
+        value_range: the values of black and white in images of more than 8 bits per channel.
         folds: validate a search on parts of train in turn, so many, instead of on ``search_val``.
         group: a regular expression; images for whose file stem its first part in brackets is the same belong together, such as
             the frames of a sequence, and no fold parts them. One that does not match all stems is for paths, as they are below
@@ -115,7 +115,7 @@ class Folder:
         if self.classes is None and not given:
             return read_class_list(require_folder(self.root, "folder", _LAYOUT) / "classes.txt")
         if IGNORE in (self.classes or ()):
-            raise DatasetError(f"dataset.classes: {IGNORE!r} is no class; see dataset.ignore_label and dataset.label_map.")
+            raise DatasetError(f"dataset.classes: {IGNORE!r} is not a class; see dataset.ignore_label and dataset.label_map.")
         names = tuple(str(name).strip() for name in (given if self.classes is None else self.classes) if name != IGNORE)
         if "" in names:
             raise DatasetError("dataset.classes: a name must not be empty.")
@@ -123,7 +123,7 @@ class Folder:
             raise DatasetError(f"dataset.classes: {twice[0]!r} is named twice.")
         if given and set(names) != given.keys() - {IGNORE}:
             wrong = ", ".join(sorted(set(names) ^ (given.keys() - {IGNORE})))
-            raise DatasetError(f"dataset.colors: must be of each class, and of {IGNORE!r}; with and without: {wrong}.")
+            raise DatasetError(f"dataset.colors: must name every class, and may name {IGNORE!r}; these differ: {wrong}.")
         return ClassList(names, given)
 
     @cached_property
@@ -154,7 +154,8 @@ class Folder:
         if meant in ids:
             return ids[str(meant)]
         raise DatasetError(
-            f"dataset.label_map: {value} is no class {meant!r}; accepted are {', '.join(ids)} and ids below {len(ids) - 1}."
+            f"dataset.label_map: {value} maps to {meant!r}, which is not a class; accepted are {', '.join(ids)} and ids below "
+            f"{len(ids) - 1}."
         )
 
     @cached_property

@@ -44,7 +44,7 @@ class ImageReading:
 
     Attributes:
         upright: turn images, and label maps, as their EXIF orientation says; else they are read as they are stored.
-        value_range: the values that become black and white, for files of more than 8 bits a channel; None refuses these.
+        value_range: the values that become black and white, for files of more than 8 bits per channel; None refuses these.
         range_setting: what a person gives them by.
     """
 
@@ -66,14 +66,14 @@ def read_image(path: Path, reading: ImageReading = AS_STORED, most_px: int = MOS
     """An image file as RGB (H, W, 3), and its EXIF orientation, 1 where there is none; transparency is left out.
 
     Raises:
-        UnreadableError: it is none, has more than ``most_px`` pixels, or more than 8 bits a channel where ``reading`` has no
+        UnreadableError: it is none, has more than ``most_px`` pixels, or more than 8 bits per channel where ``reading`` has no
             range for these.
     """
     with opened(path, most_px) as image:
         if is_deep(image):
             if reading.value_range is None:
                 raise UnreadableError(
-                    f"{path}: cannot be read as an image of 8 bits a channel (it holds {stored_as(image)}); "
+                    f"{path}: cannot be read as an image of 8 bits per channel (it holds {stored_as(image)}); "
                     f"{'dataset=folder reads it with ' if reading.range_setting.startswith('dataset.') else 'give '}"
                     f"{reading.range_setting}=[black,white]."
                 )
@@ -81,10 +81,10 @@ def read_image(path: Path, reading: ImageReading = AS_STORED, most_px: int = MOS
             return (_turned(image_HWC, orientation) if reading.upright else image_HWC), orientation
         if reading.value_range is not None:
             raise UnreadableError(
-                f"{path}: cannot be read by {reading.range_setting}, which is for more than 8 bits a channel."
+                f"{path}: cannot be read by {reading.range_setting}, which is for more than 8 bits per channel."
             )
         if image.mode not in EIGHT_BITS:
-            raise UnreadableError(f"{path}: cannot be read as an image of 8 bits a channel (it holds {stored_as(image)}).")
+            raise UnreadableError(f"{path}: cannot be read as an image of 8 bits per channel (it holds {stored_as(image)}).")
         return decoded(image, path, "RGB", reading.upright), _orientation(image)
 
 

@@ -45,7 +45,7 @@ def read_label_colors(path: Path, upright: bool = False) -> UInt8Array:
     """
     with opened(path) as image:
         if is_deep(image) or image.mode not in EIGHT_BITS:
-            raise LabelFormatError(f"{path}: labels must be colours of 8 bits a channel, got {stored_as(image)}.")
+            raise LabelFormatError(f"{path}: labels must be colours of 8 bits per channel, got {stored_as(image)}.")
         _refuse_changed(image, path)
         return decoded(image, path, "RGB", upright)
 

@@ -120,7 +120,7 @@ class Colors:
             found, counts = np.unique(stored[wrong_HW], axis=0, return_counts=True)
             row, column = np.argwhere(wrong_HW)[0]
             raise LabelRangeError(
-                f"{path}: colour {_named(stored[row, column])} at row {row}, column {column} is no class'; accepted are "
+                f"{path}: colour {_named(stored[row, column])} at row {row}, column {column} belongs to no class; accepted are "
                 f"{', '.join(map(_named, sorted(self.class_of)))}.",
                 dict(zip(map(_named, found), counts.tolist(), strict=True)),
             )

@@ -49,12 +49,12 @@ def read_list(path: Path, columns: int, expected: str) -> list[tuple[str, ...]]:
 
 
 def read_class_list(path: Path) -> ClassList:
-    """A class name a line, or a name and its colour: ``cat 128 0 0``, ``cat,128,0,0`` or ``128 0 0 cat``.
+    """A class name per line, or a name and its colour: ``cat 128 0 0``, ``cat,128,0,0`` or ``128 0 0 cat``.
 
     Raises:
         DatasetError: it cannot be read, names a class or a colour twice, or has a colour for some lines only.
     """
-    lines = _lines(path, "it lists one class name a line; or give dataset.classes=[...]")
+    lines = _lines(path, "it lists one class name per line; or give dataset.classes=[...]")
     if lines and _HEADER.fullmatch(lines[0][1]):
         lines = lines[1:]
     found = [(number, *_name_and_color(line)) for number, line in lines]
@@ -63,7 +63,9 @@ def read_class_list(path: Path) -> ClassList:
     colors: dict[str, list[Color]] = {}
     for number, name, color in found:
         if (color is None) != (found[0][2] is None):
-            raise DatasetError(f"{path}, line {number}: all lines have a colour, or none; line {found[0][0]} is otherwise.")
+            raise DatasetError(
+                f"{path}, line {number}: either every line has a colour or none has; line {found[0][0]} differs."
+            )
         if name in names and name != IGNORE:
             raise DatasetError(f"{path}: {name!r} is named twice, in lines {names[name]} and {number}.")
         if color is not None:
@@ -76,8 +78,8 @@ def read_class_list(path: Path) -> ClassList:
         names.setdefault(name, number)
     if not colors and IGNORE in names:
         raise DatasetError(
-            f"{path}, line {names[IGNORE]}: {IGNORE!r} is no class; leave the line out, and say which value does not count by "
-            "dataset.ignore_label or dataset.label_map."
+            f"{path}, line {names[IGNORE]}: {IGNORE!r} is not a class; leave the line out, and say which value does not count "
+            "by dataset.ignore_label or dataset.label_map."
         )
     return ClassList(tuple(name for name in names if name != IGNORE), colors)
 
@@ -97,5 +99,5 @@ def _lines(path: Path, expected: str) -> list[tuple[int, str]]:
         raise UnreadableError(f"{path}: cannot be read ({error}); {expected}.") from error
     found = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if unprintable := [number for number, line in found if not line.replace("\t", " ").isprintable()]:
-        raise UnreadableError(f"{path}, line {unprintable[0]}: holds what is no text; {expected}.")
+        raise UnreadableError(f"{path}, line {unprintable[0]}: is not text; {expected}.")
     return found

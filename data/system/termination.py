@@ -66,6 +66,6 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 
 
 def _exit_now() -> None:
-    sys.stderr.write("dpc: terminated; nothing is lost, the same command goes on.\n")
+    sys.stderr.write("dpc: terminated; nothing is lost. Run the same command again to resume.\n")
     sys.stderr.flush()
     os._exit(TRY_AGAIN)

@@ -55,7 +55,7 @@ class Checkpoint:
         try:
             self.entries, self._shards = _read_index(index.read_bytes())
         except (IndexError, KeyError, ValueError, struct.error) as error:
-            raise CheckpointError(f"checkpoint: {index} is damaged, or no index of TensorFlow's ({error}).") from error
+            raise CheckpointError(f"checkpoint: {index} is damaged, or not an index of TensorFlow's ({error}).") from error
 
     def tensor(self, name: str) -> npt.NDArray[np.float32]:
         """The values of one.

@@ -118,7 +118,7 @@ def _report(
     fitted = rank_correlation(*means.values())
     console.print()
     if fitted is None:
-        console.print(f"{len(scored)} cells have all scores: too few, or too much alike, for a rank correlation")
+        console.print(f"{len(scored)} cells have all scores: too few, or too similar, for a rank correlation")
     else:
         console.print(f"Spearman's rho {fitted.text()}", soft_wrap=True)
         first, second = (repeatability([[seed[cell.digest] for cell in scored] for seed in found[side]]) for side in SIDES)

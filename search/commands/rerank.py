@@ -62,7 +62,9 @@ def _rank_again(settings: RerankSettings) -> int:
         return 1
     ranking, confirmed = reranked(settings.chosen, records), []
     if not ranking.compared:
-        console.print("\nNo training ran to its end, so no cell is ranked: scheduler=none stops none.", soft_wrap=True)
+        console.print(
+            "\nNo training ran to its end, so no cell is ranked; scheduler=none turns early stopping off.", soft_wrap=True
+        )
         return 1
     for number in range(settings.confirm):
         winner, seed = ranking.compared[0].cell, settings.seed + settings.seeds + number
@@ -80,7 +82,7 @@ def _rank_again(settings: RerankSettings) -> int:
     if noise := search_noise(settings.search.record):
         said.append(f"By the search's own noise {len(noise.rivals) + 1} cells may be its best: top={len(noise.rivals) + 1}.")
     if confirmed:
-        said.append(f"The first under fresh seeds, which chose nothing: {mean(confirmed).text(percent)} %.")
+        said.append(f"The first under fresh seeds, kept out of selection: {mean(confirmed).text(percent)} %.")
     _report(ranking, said, folder, {"report": from_here(page), **dashboard}, settings.overrides, console)
     return 0
 

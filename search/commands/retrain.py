@@ -169,7 +169,7 @@ def _final(
 ) -> tuple[str, Scores | None]:
     """The kept model's score where nothing was selected, in words and also in its ``scores.json``; or why there is none."""
     name, dataset = str(settings.final_split), settings.images.dataset
-    without = "no number of a split that selected nothing: "
+    without = "no score on a split kept out of selection: "
     if why_none:
         return without + why_none, None
     try:
@@ -180,7 +180,7 @@ def _final(
     path = folder / "scores.json"
     kept = json.loads(path.read_text()) | {"final": {"split": name, **asdict(scores)}}
     write_text(path, json.dumps(kept, indent=2) + "\n")
-    return f"{'mIoU':<11}{percent(scores.miou)} on {name}, which selected nothing", scores
+    return f"{'mIoU':<11}{percent(scores.miou)} on {name}, which was kept out of selection", scores
 
 
 def _register(tracked: RetrainRun, model: Segmenter, folder: Path, name: str) -> None:

@@ -32,7 +32,7 @@ from search.views.console import plain_console, print_table
 
 
 def run(settings: SearchSettings) -> int:
-    """Search, or go on with the search of that name, and show the leaderboard."""
+    """Search, or resume the search of that name, and show the leaderboard."""
     console = plain_console()
     name, folder, workplace = settings.name, settings.folder, settings.workplace
     check_workplace(workplace)
@@ -46,7 +46,7 @@ def run(settings: SearchSettings) -> int:
     beginning = Beginning(
         plan=plan,
         opened=SearchOpened(name, fingerprint, recorded, now_s()),
-        cure=f"another name=..., which goes on from its cells with fork=true from={name}",
+        cure=f"another name=..., which starts from its cells with fork=true from={name}",
         accept=settings.accept,
         parent=settings.parent,
         rescore=settings.fork_rescore,

@@ -80,7 +80,7 @@ def _lines(search: Followed, settings: ShowSettings) -> dict[str, str]:
 
 
 def _next(search: Followed, settings: ShowSettings) -> list[str]:
-    """Train the best cell, or go on with the search as it was started; nothing where that is not known, or a process has it."""
+    """Train the best cell, or resume the search as it was started; nothing where that is not known, or a process has it."""
     record, here = search.record, settings.overrides.of("output_dir")
     given = [text for text in record.settings.get("arguments", ()) if not text.startswith("output_dir=")]
     if search.state == "running" or record.opened is None:

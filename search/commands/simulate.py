@@ -88,7 +88,9 @@ def _recorded(settings: SimulateSettings, table: RecordedTable) -> Searched:
     scores = f"recorded; of {count} cells {table.num_repeated} have several scores and count with their mean"
     if table.num_repeated < count:
         scores += f", the mIoU of the other {count - table.num_repeated} is their one score with its luck"
-    nearest = "; a proposal that was not recorded is answered by the nearest untried cell, which handicaps who explores"
+    nearest = (
+        "; a proposal that was not recorded is answered by the nearest untried cell, which handicaps algorithms that explore"
+    )
     if settings.surrogate:
         return _continued(table, f"{name}, continued to every cell", settings.top_share)
     if settings.subsets:

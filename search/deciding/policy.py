@@ -1,4 +1,4 @@
-"""What to try next and who goes on: follows from what has happened in a search alone, so that replaying decides alike."""
+"""What to try next and which trials continue: follows only from what happened in a search, so that a replay decides alike."""
 
 from bisect import insort
 from collections import defaultdict
@@ -58,7 +58,7 @@ class Plan:
             except CellError as error:
                 raise UserError(f"first: {error}") from error
         if len({cell.digest for cell in self.first}) < len(self.first):
-            raise UserError("first: it names a cell twice; cells equal up to the order of branches are one.")
+            raise UserError("first: it names a cell twice; cells that differ only in the order of branches are one.")
         if len(self.first) > self.trials:
             raise UserError(f"trials must be at least {len(self.first)} for the cells that come first, got {self.trials}.")
 
@@ -128,7 +128,7 @@ class Policy:
         self._num_begun += 1
 
     def score(self, trial: int, iterations: Sequence[int], mious: Sequence[float]) -> None:
-        """A trial was scored: at these iterations, one a rung, of which the last is new."""
+        """A trial was scored: at these iterations, one per rung, of which the last is new."""
         if trial in self._repeats:
             return
         self._board.add(trial, iterations, mious)
@@ -170,7 +170,7 @@ class Policy:
         )
 
     def decide(self, trial: int, iterations: Sequence[int], mious: Sequence[float]) -> Decision:
-        """Whether a trial with these scores, one a rung, goes on."""
+        """Whether a trial with these scores, one per rung, continues."""
         if iterations[-1] >= self._plan.rungs[-1]:
             return Decision(False, "full budget")
         if trial in self._repeats:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 
 class Ranking:
-    """Trials with their scores, one a rung; adding one costs little, and so does the order of tens of thousands."""
+    """Trials with their scores, one per rung; adding one costs little, and so does the order of tens of thousands."""
 
     def __init__(self) -> None:
         self._trials = np.empty(0, np.int64)

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a trial goes on after a rung, and why."""
+    """Whether a trial continues after a rung, and why."""
 
     goes_on: bool
     reason: str
@@ -20,21 +20,21 @@ class Decision:
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Decides at each rung but the last whether a trial goes on."""
+    """Decides at each rung but the last whether a trial continues."""
 
     def bracket(self, trial: int) -> int:
         """The group of trials that ``trial`` is compared within."""
         ...
 
     def standing(self, iterations: Sequence[int], mious: Sequence[float]) -> float:
-        """What the other trials are compared with once this trial has these scores, one a rung."""
+        """What the other trials are compared with once this trial has these scores, one per rung."""
         ...
 
     def decide(self, trial: int, iterations: Sequence[int], mious: Sequence[float], peers: Sequence[float]) -> Decision:
-        """Whether a trial with these scores goes on.
+        """Whether a trial with these scores continues.
 
         Args:
-            iterations: at which the trial was scored so far, one a rung.
+            iterations: at which the trial was scored so far, one per rung.
             mious: its scores there.
             peers: standings of the bracket's other trials at this rung, ascending.
         """

@@ -212,7 +212,7 @@ class CellSpace:
         for index, branch in enumerate(cell.branches):
             if branch.operator not in self.choices:
                 raise CellError(
-                    f"cell: branch {index} applies {branch.operator}, which is none of the space's "
+                    f"cell: branch {index} applies {branch.operator}, which is not one of the space's "
                     f"{len(self.choices)} operators ({', '.join(self.operators)})."
                 )
 

@@ -34,7 +34,7 @@ def attenuation(rho: float, first: float | None, second: float | None, seeds: in
         first, second: how well either side repeats itself under another seed.
     """
     if first is None or second is None:
-        return "How much of the gap to rho = 1 is seed noise is not known: seeds=2 tells."
+        return "How much of the gap to rho = 1 is seed noise is not known; seeds=2 would show it."
     told = f"Test and retest under another seed: first {first:.2f}, second {second:.2f}"
     if min(first, second) <= 0:
         return f"{told}: nothing is left to correct rho by."

@@ -13,7 +13,7 @@ from search.journal.record import SearchRecord, TrialRecord
 FEWEST = 2
 """Cells that must have been scored twice."""
 LIKELY = 0.05
-"""A cell that beats another with at least this probability is not told apart from it."""
+"""A cell that beats another with at least this probability is statistically indistinguishable from it."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SearchNoise:
         repeated: cells that were scored twice.
         best: the leaderboard's first that completed.
         expected: by trial, what a completed cell would score under a fresh seed.
-        rivals: completed cells that are not told apart from ``best``.
+        rivals: completed cells that are statistically indistinguishable from ``best``.
     """
 
     noise: Noise
@@ -57,7 +57,7 @@ class SearchNoise:
             f"Noise, by {self.repeated} cells scored twice: standard deviation {self.noise.estimate.text(points)} points "
             f"between seeds, {points(self.between)} between completed cells, reliability {self.reliability:.2f}. Under a "
             f"fresh seed the best is expected to score {expected.text(points)} %, {fall} than was "
-            f"found; {others} not told apart from it."
+            f"found; {others} statistically indistinguishable from it."
         )
 
 

@@ -119,7 +119,7 @@ class Ranking:
 
     @cached_property
     def rivals(self) -> Sequence[Reranked]:
-        """Cells that are not told apart from the first, by Tukey's honest difference of all pairs at 95 %."""
+        """Cells that are statistically indistinguishable from the first, by Tukey's honest difference of all pairs at 95 %."""
         if self.noise is None:
             return self.compared[1:]
         honest = tukeys_difference(self.noise.sd, self.noise.degrees, len(self.compared), len(self.seeds))
@@ -143,11 +143,16 @@ class Ranking:
         )
         if self.noise is None:
             said.append(
-                "Without a second seed of two cells, cells cannot be told apart and seed noise is not known: seeds=4 or more."
+                "Without a second seed of two cells, cells cannot be distinguished and seed noise is not known: use seeds=4 or "
+                "more."
             )
         else:
             names = ", ".join(row.cell.digest[:8] for row in self.rivals)
-            said.append(f"Not told apart from the first: {names}." if names else "The first is told apart from all others.")
+            said.append(
+                f"Statistically indistinguishable from the first: {names}."
+                if names
+                else "The first is distinguishable from all others."
+            )
             noise = self.noise.estimate.text(points)
             said.append(f"Standard deviation of one training: {noise} points; of the cells' worth: {_worth(self)}.")
         expected = self.shrunk[0]
@@ -215,7 +220,7 @@ def proxy_trust(ranking: Ranking) -> str:
     fitted, stopped = proxy_correlation(ranking), sum(not row.is_completed for row in ranking.compared)
     without = f"; {stopped} that the proxy stopped early not counted" if stopped else ""
     if fitted is None:
-        return f"too few cells, or too much alike, for a rank correlation{without}"
+        return f"too few cells, or too similar, for a rank correlation{without}"
     return f"{fitted.text()}{without}; the search chose these cells, which lowers it"
 
 
@@ -246,4 +251,8 @@ def _spending(ranking: Ranking) -> list[str]:
     found = " / ".join(f"{chance:.2f}" for chance in chances.values())
     text = f"{' / '.join(map(str, chances))} seeds of {len(ranking.compared)} such cells put the best first in {found} of cases"
     enough = next((seeds for seeds, chance in chances.items() if chance >= ENOUGH), None)
-    return [f"{text}: seeds={enough} for {ENOUGH:.0%}." if enough else f"{text}: they are too much alike for {ENOUGH:.0%}."]
+    return [
+        f"{text}: seeds={enough} for {100 * ENOUGH:.0f} %."
+        if enough
+        else f"{text}: they are too similar to reach {100 * ENOUGH:.0f} %."
+    ]

@@ -113,7 +113,7 @@ class TrialInherited:
 
 @dataclass(frozen=True, slots=True)
 class TrialsReopened:
-    """Trials that had ended go on because a person asked for it. Each keeps number, cell, seed and the rungs it reached.
+    """Trials that had ended continue because a person asked for it. Each keeps number, cell, seed and the rungs it reached.
 
     Attributes:
         to_full_budget: whether no scheduler stops them any more.

@@ -18,7 +18,7 @@ class Glance:
     """One search.
 
     Attributes:
-        state: ``running`` where a process has it, ``complete``, or ``stopped``: the same command goes on.
+        state: ``running`` where a process has it, ``complete``, or ``stopped``: the same command resumes.
         planned: trials in all as it was last started, if the journal says it.
         ended: trials of its own that have ended, and ``failed`` those of them without a score.
         best_miou: of the leaderboard's first.

@@ -1,6 +1,6 @@
 """The append-only record of a search: the only truth.
 
-One line an event, fsynced before anyone is told. What a search is (its leaderboard, its MLflow runs, where it goes on after a
+One line per event, fsynced before anyone is told. What a search is (its leaderboard, its MLflow runs, where it resumes after a
 kill) follows from these lines alone.
 """
 

@@ -131,25 +131,25 @@ def _next(place: Place, line: bytes, written: tuple[int, str] | None) -> Place:
     """The place after ``line``, which says where it was ``written``: its number and the checksum before it."""
     number = place.lines + 1
     if written is None and place.is_numbered:
-        raise OrderError("carries no number, as the one before it does.")
+        raise OrderError("has no number, unlike the line before it.")
     if written is not None and written[0] != number:
-        raise OrderError(f"was written as line {written[0]}: a line is missing, there twice, or exchanged with another.")
+        raise OrderError(f"was written as line {written[0]}: a line is missing, duplicated or out of order.")
     if written is not None and written[1] != place.checksum:
-        raise OrderError("was written after another line than the one before it.")
+        raise OrderError("was not written after the line before it.")
     return Place(place.offset + len(line), number, _checksum(line), written is not None)
 
 
 def _trouble(path: Path, line: bytes, number: int) -> str:
     if not line.strip():
-        return f"is blank, as an editor may leave it: `sed -i {number}d {shlex.quote(str(path))}` takes it out."
+        return f"is blank, as an editor may leave one: `sed -i {number}d {shlex.quote(str(path))}` removes it."
     return f"is damaged (its checksum does not fit). {_way_on(path, number)}"
 
 
 def _way_on(path: Path, number: int) -> str:
     if number == 1:
-        return "Nothing comes before it: bring the journal back from a copy."
+        return "Nothing comes before it: restore the journal from a copy."
     return (
-        f"What comes before it is whole: after `sed -i '{number},$d' {shlex.quote(str(path))}` the search goes on from there."
+        f"Everything before it is intact: after `sed -i '{number},$d' {shlex.quote(str(path))}` the search resumes from there."
     )
 
 

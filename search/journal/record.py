@@ -192,7 +192,7 @@ class SearchRecord:
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
-        """What must be as it was for the search to go on."""
+        """What must be as it was for the search to resume."""
         assert self.opened is not None
         return {**self.opened.fingerprint, **{code: now for code, (_, now) in self.accepted.items()}}
 

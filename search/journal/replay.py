@@ -60,4 +60,4 @@ def replay(events: Iterable[Event], plan: Plan) -> Replayed:
 
 
 def _verb(goes_on: bool) -> str:
-    return "went on" if goes_on else "was stopped"
+    return "continued" if goes_on else "was stopped"

@@ -1,4 +1,4 @@
-"""Which of a search's trials are to go on, by the names that people have for them."""
+"""Which of a search's trials are to continue, by the names that people have for them."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from search.journal.record import SearchRecord, TrialRecord
 
 
 def to_resume(record: SearchRecord, names: Sequence[int | str]) -> list[int]:
-    """The numbers of those trials that are to be opened again; one that has its full budget, or goes on to it, is not.
+    """The numbers of those trials that are to be opened again; one that has its full budget, or continues to it, is not.
 
     Args:
         names: trials' numbers, or digests of their cells.
 
     Raises:
-        UserError: one names no trial, or one that cannot go on.
+        UserError: one names no trial, or one that cannot continue.
     """
     trials = [_named(record, str(name)) for name in names]
     ended = [trial for trial in trials if trial.status in (Status.STOPPED, Status.FAILED)]
@@ -25,13 +25,13 @@ def _named(record: SearchRecord, name: str) -> TrialRecord:
     of_cell = [trial for trial in record.trials.values() if name in (trial.cell.digest, str(trial.number))]
     found = [trial for trial in of_cell if trial.proposed.repeats is None]
     if not found:
-        why = "scores another one's cell again, and trains through" if of_cell else "there is none"
+        why = "repeats another trial's cell, and is never stopped early" if of_cell else "there is none"
         raise UserError(f"resume: trial {name}: {why}.")
     trial = found[-1]
     if trial.source:
         raise UserError(f"resume: trial {name} was trained by {trial.source}; resume it there.")
     if trial.status == Status.DIVERGED:
-        raise UserError(f"resume: trial {name} diverged, which it would do again under its seed.")
+        raise UserError(f"resume: trial {name} diverged, and would do so again under its seed.")
     if trial.ended is None and not trial.trains_through:
-        raise UserError(f"resume: trial {name} has not ended, and goes on without it.")
+        raise UserError(f"resume: trial {name} is still running and will finish anyway.")
     return trial

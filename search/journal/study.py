@@ -45,7 +45,7 @@ class RunningSearch(Protocol):
     stopped: str
 
     def stop(self, reason: str) -> None:
-        """Begin no more trials this time; those that run go on to their ends."""
+        """Begin no more trials this time; those running finish."""
         ...
 
 
@@ -53,7 +53,7 @@ class Callback(Protocol):
     """A function that is told what happens in a search."""
 
     def __call__(self, search: RunningSearch, event: Event, /) -> None:
-        """Called after every event, once that is on the disk. What it raises ends the search, which may go on later."""
+        """Called after every event, once that is on the disk. What it raises ends the search, which may resume later."""
         ...
 
 
@@ -68,7 +68,7 @@ class Study:
         on_event: told each event after the record.
         give_up_after: trials that fail alike, one after the other, until no more are begun: what fails them is not their cells.
         retry_failed: whether trials that failed before are left open, too.
-        resume: trials that have ended and go on to the full budget, whatever the scheduler says.
+        resume: trials that have ended and continue to the full budget, whatever the scheduler says.
         callbacks: told each event after ``on_event``, with the study: they may ``stop`` it.
 
     Attributes:
@@ -149,7 +149,7 @@ class Study:
         return self._propose(cell, self.plan.seed_of(cell))
 
     def reached(self, trial: int, score: RungScore) -> bool:
-        """A trial was scored; returns whether it goes on. If not, it has ended.
+        """A trial was scored; returns whether it continues. If not, it has ended.
 
         A score that is already known (told again by a resumed trial) changes nothing, but says how far the clock of an
         objective of one's own is behind, which begins anew with each process.
@@ -189,7 +189,7 @@ class Study:
         self._append(DeviceLeftOut(device, reason, now_s()))
 
     def stop(self, reason: str) -> None:
-        """Begin no more trials this time; those that run go on to their ends."""
+        """Begin no more trials this time; those running finish."""
         self.stopped = reason
 
     def close(self) -> None:

@@ -120,7 +120,7 @@ class Attempts:
         return number in self._live and self._live[number].attempt == attempt
 
     def report(self, number: int, score: RungScore, location: Location) -> bool:
-        """Take the score of a rung that an attempt reached; returns whether it goes on."""
+        """Take the score of a rung that an attempt reached; returns whether it continues."""
         is_new = score.rung > len(self._study.record.trials[number].rungs)
         goes_on = self._study.reached(number, score)
         if is_new:

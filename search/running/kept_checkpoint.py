@@ -1,4 +1,4 @@
-"""Checkpoints of unfinished trials in a store: a trial that moves goes on from there on any node."""
+"""Checkpoints of unfinished trials in a store: a trial that moves resumes from there on any node."""
 
 import logging
 import threading

@@ -52,7 +52,7 @@ class ObjectiveTask:
         for rung, iteration in enumerate(self.rungs, start=1):
             score = next(scores, _END)
             if score is _END:
-                raise ObjectiveError(f"objective: must give {len(self.rungs)} scores, one a rung, gave {rung - 1}.")
+                raise ObjectiveError(f"objective: must yield {len(self.rungs)} scores, one per rung; it yielded {rung - 1}.")
             yield _at(rung, iteration, score, time.monotonic() - started_s)
 
 
@@ -60,7 +60,7 @@ def _each(given: Any) -> Iterator[Any]:
     try:
         return iter(given)
     except TypeError:
-        raise ObjectiveError(f"objective: must yield its scores, one a rung, returned {given!r}.") from None
+        raise ObjectiveError(f"objective: must yield its scores, one per rung; it returned {given!r}.") from None
 
 
 def _at(rung: int, iteration: int, score: Any, elapsed_s: float) -> RungScore:

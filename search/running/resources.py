@@ -48,7 +48,7 @@ class Resources:
         if self.gpu < 0:
             raise ValueError(f"resources.gpu must be at least 0, got {self.gpu}.")
         if self.gpu > 1 and self.gpu % 1:
-            raise ValueError(f"resources.gpu must be a part of one GPU or a whole number of them, got {self.gpu}.")
+            raise ValueError(f"resources.gpu must be a fraction of one GPU or a whole number of GPUs, got {self.gpu}.")
         for name, amount in (self.custom or {}).items():
             if name.lower() in ("cpu", "gpu"):
                 raise ValueError(f"resources.custom.{name} is set by resources.{name.lower()}.")

@@ -1,6 +1,6 @@
 """Ray Tune executes a study.
 
-Tune asks for attempts at the study's trials, runs them as actors, tells how they fare, and is told who goes on. It remembers
+Tune asks for attempts at the study's trials, runs them as actors, tells how they fare, and is told which continue. It remembers
 nothing: its own restore is not used, the journal is the truth (docs/decisions.md).
 """
 
@@ -163,7 +163,7 @@ class _StudySearcher(_NotSaved, Searcher):
 
 
 class _StudyScheduler(_NotSaved, FIFOScheduler):
-    """Tells each result, and Tune whether the attempt goes on."""
+    """Tells each result, and Tune whether the attempt continues."""
 
     def __init__(self, attempts: Attempts, show_running: Callable[[Collection[int]], None]) -> None:
         super().__init__()

@@ -94,7 +94,7 @@ class AskTell:
             return goes_on
 
     def fail(self, asked: CellProposed, reason: str) -> None:
-        """A cell that cannot be scored: it ends without a score, and the study goes on.
+        """A cell that cannot be scored: it ends without a score, and the study continues.
 
         Raises:
             ValueError: the cell has ended or was not asked for.
@@ -122,7 +122,7 @@ class AskTell:
             try:
                 yield
             except KeyboardInterrupt:
-                self._journal.give_up("the study was interrupted as it wrote; open it again, it goes on from its journal.")
+                self._journal.give_up("the study was interrupted while writing; open it again to resume from its journal.")
                 raise
 
     def _of(self, asked: CellProposed, call: str) -> tuple[int, float]:
@@ -166,7 +166,7 @@ def study(
                     if not study.tell(asked, score):
                         break
 
-    The same call goes on where it was left. All arguments are those of ``dpc.search``.
+    The same call resumes where it was left. All arguments are those of ``dpc.search``.
 
     Raises:
         ValueError: an argument is wrong, another process has the study, or the name is that of a search with other settings.

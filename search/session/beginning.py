@@ -46,7 +46,7 @@ class Beginning:
             journal.append(*inherited)
             return SearchRecord(inherited), opened
         if self.parent and record.opened.settings.get("from") != self.parent.name:
-            raise ConfigError(f"name: {folder} is no fork of {self.parent.name}; choose another name=...")
+            raise ConfigError(f"name: {folder} is not a fork of {self.parent.name}; choose another name=...")
         now = self.opened.fingerprint
         harmless = accepted(record.fingerprint, now, self.accept)
         if changed := differences({**record.fingerprint, **{code: now[code] for code in harmless}}, now):

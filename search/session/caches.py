@@ -80,7 +80,7 @@ def _check_labels(split: str, cache: FeatureCache, info: DatasetInfo, console: C
 
 
 def _check_folds(folds: Sequence[Fold], caches: Mapping[str, FeatureCache], info: DatasetInfo) -> None:
-    """See that each fold can score a cell.
+    """See that each fold can score per cell.
 
     Raises:
         DatasetError: two hold the same image, or one shows fewer than two classes.

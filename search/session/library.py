@@ -70,7 +70,7 @@ def search(
 ) -> SearchRecord:
     """Search ``space`` for the cells that ``objective`` scores best, on this machine or a Ray cluster.
 
-    The same call goes on where it was stopped or killed: the search's journal is ``output_dir/name/journal.jsonl``. Beside it
+    The same call resumes where it was stopped or killed: the search's journal is ``output_dir/name/journal.jsonl``. Beside it
     lie ``leaderboard.csv``, ``best.json``, pictures and ``report.html``; MLflow shows every cell.
 
     Args:
@@ -93,14 +93,14 @@ def search(
             others is refused.
         accept: ``"scoring_code"``, ``"search_code"``: code that differs from the search's and changes no result, as you say.
         retry_failed: whether cells that failed before are tried again.
-        resume: cells that were stopped or failed and go on to the full budget, by trial number or digest.
-        timeout_s: seconds after which no more cells are begun; those that run go on to their ends.
+        resume: cells that were stopped or failed and continue to the full budget, by trial number or digest.
+        timeout_s: seconds after which no more cells are begun; those running finish.
         max_concurrent: cells at once at most; None for as many as there is room for.
         callbacks: each is called as ``callback(search, event)`` after every event (``dpc.Callback``);
             ``search.stop("enough")`` begins no more cells.
         cpu: cores of one cell, and threads. ``gpu=0.25`` packs four cells on a GPU.
         retries: how often a cell whose process dies is tried again.
-        give_up_after: cells that fail alike, one after the other, until the search stops; None goes on to the end.
+        give_up_after: cells that fail alike, one after the other, until the search stops; None never gives up.
         ray_address: of a cluster; None for that of the surrounding job, or else this machine.
         tracking: the MLflow tracker; the default is a SQLite file in ``output_dir``; None for none.
 
@@ -109,7 +109,7 @@ def search(
 
     Raises:
         ValueError: an argument is wrong, the name is that of a search with other settings, or no cell got a score; one line.
-        KeyboardInterrupt: Ctrl-C, or SIGTERM: what had ended is in the journal, and the same call goes on.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM: what had ended is in the journal, and the same call resumes.
     """
     console, folder = plain_console(), absolute(output_dir)
     check_kinds(features=(features, FeatureShape), tracking=(tracking, Tracking))
@@ -172,8 +172,8 @@ def search(
         study, _ = session.run()
     if study.trouble:
         raise UserError(
-            f"objective: {give_up_after} cells in a row failed alike ({study.trouble}). Once the cause is mended, the same "
-            "call goes on."
+            f"objective: {give_up_after} cells in a row failed alike ({study.trouble}). Fix the cause, then make the same "
+            "call again to resume."
         )
     if session.exit_code(study) in (INTERRUPTED, TRY_AGAIN):
         raise KeyboardInterrupt

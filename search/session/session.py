@@ -1,4 +1,4 @@
-"""A study, run for a person: journal, live table, dashboard, store, cluster; and how to go on where it was interrupted."""
+"""A study, run for a person: journal, live table, dashboard, store, cluster; and how to resume where it was interrupted."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -52,10 +52,10 @@ class Session:
         task: scores a cell on a worker.
         tracking: the MLflow tracker that shows it; None for none.
         title: what is about to be done, for the first line.
-        timeout_s: after so long no more trials are begun, and those that run go on to their ends; None for no limit.
+        timeout_s: after so long no more trials are begun, and those running finish; None for no limit.
         callbacks: told what happens.
         retry_failed: whether the trials that failed before are tried again.
-        resume: trials that go on to the full budget, by number or by their cell's digest.
+        resume: trials that continue to the full budget, by number or by their cell's digest.
         write_results: called from time to time, at the end, and again while the disk is full; never twice at once.
     """
 
@@ -99,21 +99,20 @@ class Session:
         return study, self._dashboard(tracked)
 
     def exit_code(self, study: Study) -> int:
-        """0 of a complete study; else says how to go on, and returns 1, or what a signal's receiver should."""
+        """0 of a complete study; else says how to resume, and returns 1, or what a signal's receiver should."""
         if study.is_complete:
             return 0
         if study.trouble:
             self._say(
-                f"Stopped: {self.workplace.faults.give_up_after} trials in a row failed alike ({study.trouble}). Once that is "
-                f"mended, the same command goes on from {from_here(self.folder / JOURNAL)}; with retry_failed=true it tries "
-                "them again."
+                f"Stopped: {self.workplace.faults.give_up_after} trials in a row failed alike ({study.trouble}). Fix the "
+                f"cause, then run the same command again to resume from {from_here(self.folder / JOURNAL)}; "
+                "retry_failed=true tries the failed ones again, too."
             )
             return 1
         why = f" ({study.stopped})" if study.stopped else ""
-        done = f"{study.record.num_ended} of {counted(study.plan.trials, 'trial')} done"
-        self._say(
-            f"Stopped with {done}{why}. Nothing is lost: the same command goes on from {from_here(self.folder / JOURNAL)}."
-        )
+        done = f"{study.record.num_ended} of {counted(study.plan.trials, 'trial')}"
+        journal = from_here(self.folder / JOURNAL)
+        self._say(f"Stopped after {done}{why}. Nothing is lost: run the same command again to resume from {journal}.")
         return 0 if study.stopped else interrupted_code()
 
     def _follow(self, journal: Journal, tracking: Tracking) -> AbstractContextManager[TrackingThread]:
@@ -127,7 +126,7 @@ class Session:
         """What a person may look at or do while the study runs."""
         page = self.folder / "report.html"
         there = {"report": from_here(page)} if page.is_file() else {"results": from_here(self.folder)}
-        return {**there, **self._dashboard(tracked), "Ctrl-C": "is safe: the same command goes on"}
+        return {**there, **self._dashboard(tracked), "Ctrl-C": "stops safely; run the same command again to resume"}
 
     def _headline(self, record: SearchRecord, resumed: Sequence[int]) -> str:
         parts = [self.title]

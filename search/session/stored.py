@@ -49,4 +49,4 @@ def kept(
         yield
     finally:
         if lacking := thread.close(CLOSE_TIMEOUT_S):
-            tell(f"{search.place} lacks {lacking}; nothing is lost while {search.journal.journal} is there")
+            tell(f"{search.place} lacks {lacking}; nothing is lost while {search.journal.journal} exists")

@@ -54,7 +54,7 @@ def _check_scored_alike(searches: Sequence[KeptSearch]) -> None:
     for other in others:
         was, now = ({key: one.record.fingerprint.get(key) for key in SCORING} for one in (first, other))
         if changed := differences(was, now):
-            raise ConfigError(f"names: {other.name} scores otherwise than {first.name} ({changed}).")
+            raise ConfigError(f"names: {other.name} scores differently from {first.name} ({changed}).")
 
 
 def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSearch]]:

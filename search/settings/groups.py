@@ -169,7 +169,7 @@ class LatencyChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Deciding:
-    """Which cells are proposed, what they score and who goes on: all that a search's fingerprint holds of its settings.
+    """Which cells are proposed, what they score and which trials continue: what a search's fingerprint holds of its settings.
 
     Attributes:
         first: names or files of cells that are scored before any other.
@@ -238,7 +238,7 @@ class Deciding:
         return expected
 
     def fingerprint(self, config: Config) -> dict[str, Any]:
-        """The settings that must be the same for a search to go on; of files, what they hold, since the files may change."""
+        """The settings that must be the same for a search to resume; of files, what they hold, since the files may change."""
         decided = config.plain(*DECIDING)
         if isinstance(self.algorithm, Listed):
             cells = [cell.digest for cell in self.algorithm.cells]
@@ -262,6 +262,6 @@ def read_trusted(name: str, space: CellSpace, setting: str) -> CellSpec:
 
 
 DECIDING = ("space", "algorithm", "scheduler", "budget", "proxy", "seed", "deterministic", "window")
-"""The settings of ``Deciding`` that a search's fingerprint records; it may go on to more trials."""
+"""The settings of ``Deciding`` that a search's fingerprint records; it may continue to more trials."""
 DECIDED = (*DECIDING, "first", "prior", "latency")
 """All that ``Deciding`` gives to a fingerprint: with what the files hold that some settings name."""

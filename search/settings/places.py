@@ -43,7 +43,7 @@ def check_made(folder: Path) -> None:
     if not there.is_dir():
         raise ValueError(f"must be a folder, {there} is a file.")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"must be a folder to write in, {there} does not let you.")
+        raise ValueError(f"must be a folder that you can write to; {there} is not.")
 
 
 def check_searches(folder: Path) -> None:

@@ -26,7 +26,7 @@ class PredictSettings:
         space: whose kinds of operator the model's cell may hold.
         opacity: of the colours over the image.
         max_megapixels: of an image; a file of a few bytes may claim to hold more than any memory.
-        value_range: the values of black and white, for images of more than 8 bits a channel.
+        value_range: the values of black and white, for images of more than 8 bits per channel.
         left_out: why files are no images to label, a line each.
         targets: for each image, the PNG that belongs to it, relative to ``labels`` and ``overlays`` in ``output``.
         submission: the test images of a data set, whose labels are written for its server instead; None for other images.

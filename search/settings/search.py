@@ -51,7 +51,7 @@ class SearchSettings:
         noise: cells that are scored twice at the end; None for ``REPEATS`` of a search that is long enough.
         fork_rescore: how many of its best cells this search scores first, where its scores do not compare with this search's.
         retry_failed: whether trials that failed before are tried again.
-        resume: trials that go on to the full budget, by number or by their cell's digest.
+        resume: trials that continue to the full budget, by number or by their cell's digest.
         timeout_s: after so long no more trials are begun; None for no limit.
         task: scores cells instead of the proxy task.
         fingerprint: the settings that a resume must find as they were.

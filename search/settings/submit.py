@@ -99,7 +99,7 @@ def _options(given: Sequence[str]) -> tuple[list[str], str | None]:
         elif text == "--debug":
             options.append(text)
         else:
-            raise ConfigError(f"{option}: accepted of a command that is sent are --debug and --config-dir=<its disk's>.")
+            raise ConfigError(f"{option}: a submitted command accepts only --debug and --config-dir=<a folder on this disk>.")
     return options, config_dir
 
 

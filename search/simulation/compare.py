@@ -43,7 +43,7 @@ class Result:
         return [run for runs in self.by_table for run in runs]
 
     def independent(self, measure: Callable[[Simulated], float]) -> list[float]:
-        """What an interval is made of: one number for each table, the mean of its searches; of a single table one a search.
+        """What an interval is made of: one number for each table, the mean of its searches; of a single table one per search.
 
         Searches of one table have its best cell in common, so that many of them say little about the next table.
         """

@@ -20,7 +20,7 @@ class Table(Protocol):
     """What cells score."""
 
     def scores(self, cell: CellSpec, seed: int) -> Sequence[RungScore]:
-        """All that a trial of ``cell`` would tell, one a rung."""
+        """All that a trial of ``cell`` would tell, one per rung."""
         ...
 
     def quality(self, cell: CellSpec) -> float:

@@ -1,4 +1,4 @@
-"""The tables of a tracker's own data base: made by one process at a time, whole or not at all; what is wrong with them."""
+"""The tables of a tracker's own database: made by one process at a time, whole or not at all; what is wrong with them."""
 
 import re
 import sqlite3
@@ -17,7 +17,7 @@ _POSTGRESQL_LOCK = 0x647063  # "dpc": whoever makes tables holds it
 
 @contextmanager
 def one_maker(uri: str) -> Iterator[None]:
-    """Within, no other process of ours makes the tables of a PostgreSQL data base; nothing is done for other trackers."""
+    """Within, no other process of ours makes the tables of a PostgreSQL database; nothing is done for other trackers."""
     if not uri.startswith("postgresql"):
         yield
         return
@@ -38,7 +38,7 @@ def make_sqlite(file: Path, make: Callable[[str], object]) -> None:
     What it showed is not lost: journals tell it again.
 
     Args:
-        make: makes the tables of the data base at a URI.
+        make: makes the tables of the database at a URI.
     """
     if file.exists() and not _is_half_made(file):
         return
@@ -84,7 +84,7 @@ def _is_half_made(file: Path) -> bool:
         try:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             has_runs = "runs" in tables and connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
-        except sqlite3.DatabaseError:  # no data base, or one that is in use: MLflow says what is wrong
+        except sqlite3.DatabaseError:  # no database, or one that is in use: MLflow says what is wrong
             return False
     return not tables or (not has_runs and any(name.startswith("_alembic_tmp_") for name in tables))
 
@@ -93,7 +93,7 @@ def check_tables(tracking: Tracking) -> None:
     """Say what MLflow would find wrong with a SQLite file, without MLflow: before a search, and not at its end.
 
     Raises:
-        TrackingError: it is no data base, is of another MLflow, or the experiment was deleted there.
+        TrackingError: it is no database, is of another MLflow, or the experiment was deleted there.
     """
     file = tracking.sqlite_file
     if file is None or not file.is_file():
@@ -106,7 +106,7 @@ def check_tables(tracking: Tracking) -> None:
         except sqlite3.OperationalError:  # it is in use, or its tables are not made yet
             return
         except sqlite3.DatabaseError as error:
-            raise TrackingError(f"tracking.uri: {file} is no data base of SQLite ({error}).") from error
+            raise TrackingError(f"tracking.uri: {file} is not an SQLite database ({error}).") from error
     renewed_by = _mlflows_versions()
     if renewed_by and version is not None and renewed_by.get(version, "") is not None:
         raise TrackingError(f"tracking.uri: {tracking}: {other_schema(tracking, is_newer=version not in renewed_by)}.")

@@ -114,7 +114,7 @@ class TrackingThread(threading.Thread):
                 self._is_complete = is_last and not self._abandoned.is_set()
             except Exception as error:
                 if self.last_error is None and not is_last:
-                    self._say(f"MLflow is behind ({error}); nothing waits for it, and it is told later.")
+                    self._say(f"MLflow is behind ({error}); the search continues, and MLflow catches up later.")
                 self.last_error, wait_s = str(error), backoff.next_s()
             if is_last:
                 break
@@ -129,7 +129,7 @@ class TrackingThread(threading.Thread):
         try:
             return self._results(self._projection.record)
         except Exception as error:
-            self._say(f"The results of the search are not renewed: {error}")
+            self._say(f"The files of results could not be written again: {error}")
             return before
 
     def close(self, timeout_s: float, files: Sequence[Path] = ()) -> bool:

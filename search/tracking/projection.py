@@ -1,4 +1,4 @@
-"""A journal as MLflow runs: one a search and, nested in it, one a cell.
+"""A journal as MLflow runs: one per search and, nested in it, one per cell.
 
 Every point carries the journal's own clock and what was written before is found in MLflow by tags, so that writing again
 changes nothing.
@@ -22,7 +22,7 @@ from search.tracking.settings import Tracking, TrackingError
 _T = TypeVar("_T")
 
 SENDERS = 8
-"""Cells that a server is told of at once. A data base file has one writer."""
+"""Cells that a server is told of at once. A database file has one writer."""
 
 
 class Projection:

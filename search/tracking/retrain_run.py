@@ -104,7 +104,8 @@ class RetrainRun:
         self._retry_at_s = 0.0
         self._do(lambda tracker, run_id: tracker.end(run_id, failed if kind else "FINISHED", now_s))
         if self._waiting:
-            lacks = f"{self._tracking}: lacks {len(self._waiting)} entries of this training; the same command sends them."
+            lacking = f"lacks {len(self._waiting)} entries of this training"
+            lacks = f"{self._tracking}: {lacking}; run the same command again to send them."
             self.refused.append(lacks)
             self._warn(lacks)
 
@@ -120,7 +121,7 @@ class RetrainRun:
                 self._waiting.popleft()
         except TrackingError as error:
             if not self._has_warned:
-                self._warn(f"{error} The training goes on; its points are sent when the tracker answers.")
+                self._warn(f"{error} The training continues; its points are sent when the tracker answers.")
             self._has_warned = True
             self._retry_at_s = time.monotonic() + self._backoff.next_s()
         else:

@@ -1,4 +1,4 @@
-"""The MLflow runs of one search: that of the search and, nested in it, one a cell."""
+"""The MLflow runs of one search: that of the search and, nested in it, one per cell."""
 
 import hashlib
 import json

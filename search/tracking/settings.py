@@ -35,7 +35,7 @@ def _is_where_files_may_lie(uri: str | None) -> str | None:
             )
         place = file if file.exists() else file.parent
         if not os.access(place, os.W_OK):
-            raise ValueError(f"{place} does not let you write.")
+            raise ValueError(f"you cannot write to {place}.")
     return uri
 
 
@@ -112,4 +112,4 @@ def check_model_name(name: str) -> None:
         ValueError: ``name`` is blank, or has a character that model URIs use.
     """
     if not name.strip() or set("/:") & set(name):
-        raise UserError(f"register: a model's name has neither / nor : and is not blank, got {name!r}.")
+        raise UserError(f"register: a model's name must not be blank, or contain / or :, got {name!r}.")

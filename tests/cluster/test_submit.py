@@ -209,7 +209,7 @@ def test_a_job_sent_again_under_its_id_is_followed_and_runs_once(ray_head, check
     assert submit(["search"], address, working_dir=working_dir, job="nightly", wait=False, write=first.append) == 0
     assert submit(["search"], address, working_dir=working_dir, job="nightly", write=again.append) == 0
     assert runs.read_text() == "run "
-    assert "is there already" in again[0]
+    assert "already exists" in again[0]
     assert "".join(again).count("at work") == 1
     assert submit(["search"], address, working_dir=working_dir, job="nightly") == 0, "also when it has ended"
     assert runs.read_text() == "run "
@@ -355,7 +355,7 @@ def test_another_machine_that_asks_for_no_token_is_refused(ray_head, monkeypatch
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x" * 32)
     address = ray_head.dashboard_url.replace("127.0.0.1", "0.0.0.0")  # leads here, and is no loopback address
-    with pytest.raises(SubmitError, match="asks for no token, so anyone who reaches it runs code there"):
+    with pytest.raises(SubmitError, match="asks for no token, so anyone who can reach it can run code there"):
         connect(address)
 
 
@@ -392,7 +392,7 @@ def test_a_stopped_job_says_how_to_go_on_and_the_same_command_does(ray_head, tmp
     events, end = read_events(journal)
     assert end.offset == journal.stat().st_size, "its last line is torn"
     assert SearchRecord(events).closed is None
-    assert "Nothing is lost: the same command goes on" in dpc_submit(ray_head, "logs=to-stop", "wait=false")[1]
+    assert "Nothing is lost: run the same command again" in dpc_submit(ray_head, "logs=to-stop", "wait=false")[1]
 
     code, said = dpc_submit(ray_head, "job=goes-on", *search)
     assert code == 0, said

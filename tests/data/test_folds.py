@@ -46,7 +46,7 @@ def test_the_digest_tells_other_folds_apart():
     ("groups", "count", "says"),
     [
         (GROUPS, 5, "train has 4 groups of images that belong together (a, b, c, d), .* at most 4 folds; got 5"),
-        ([], 9, "8 samples of train cannot be parted into 9 folds"),
+        ([], 9, "8 samples of train cannot be split into 9 folds"),
         (GROUPS, 1, "dataset.folds must be at least 2, or null"),
         ([], 0, "dataset.folds must be at least 2, or null"),
     ],

@@ -153,7 +153,7 @@ class Promises:
             self.world.fail(f"it did not wait for room: {error}")
         if is_last:
             self.world.fail(f"where nothing goes wrong: {error}")
-        if "different ways" in str(error) and not self._was_taken_over:
+        if "have diverged" in str(error) and not self._was_taken_over:
             self.world.fail(f"nobody took it over: {error}")
         if any(word in str(error) for word in ("damaged", "missing", "line ")) and "lists late" not in str(self.world.met):
             self.world.fail(str(error))

@@ -58,7 +58,7 @@ def test_a_table_is_read_as_it_was_written_and_what_people_know_of_it_changes_no
 )
 def test_a_table_that_is_damaged_is_named(file, changes):
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-    with pytest.raises(UserError, match=r"latency\.table: .*table\.json is no table of dpc latency"):
+    with pytest.raises(UserError, match=r"latency\.table: .*table\.json was not written by dpc latency"):
         LatencyTable.read(file)
 
 

@@ -184,7 +184,7 @@ def test_a_palette_is_carried_along(tmp_path):
 
 @pytest.mark.parametrize("field", ["class_names", "palette"])
 def test_names_and_colours_must_be_one_a_class(field):
-    with pytest.raises(ValueError, match=f"Segmenter: {field} must be one a class, got 1 for 3 classes"):
+    with pytest.raises(ValueError, match=f"Segmenter: {field} must be one per class, got 1 for 3 classes"):
         small(**{field: [(1, 2, 3)]})
 
 

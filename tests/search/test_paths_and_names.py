@@ -107,7 +107,7 @@ def test_options_of_a_command_that_is_submitted_go_with_it(here):
     (here / "mine").mkdir()
     sent = _command("search", "--debug", "--config-dir=mine", "trials=3")
     assert sent[:4] == ["search", "--debug", f"--config-dir={here}/mine", "trials=3"]
-    with pytest.raises(ConfigError, match="--multirun: accepted of a command that is sent are --debug and --config-dir="):
+    with pytest.raises(ConfigError, match="--multirun: a submitted command accepts only --debug and --config-dir="):
         _command("search", "--multirun")
 
 
@@ -144,7 +144,7 @@ def test_numbers_that_were_checked_are_those_that_are_built():
     [
         ("trials: 3\n", "experiment: mine.yaml needs the first line `# @package _global_`; without it trials are lost"),
         ("# @package _global_\ntrialz: 3\n", "trialz: no such setting; did you mean trials?"),
-        ("# @package _global_\nproxy:\n\trungs: [1]\n", r"mine.yaml., line 3, column 1; a YAML file is indented by blanks"),
+        ("# @package _global_\nproxy:\n\trungs: [1]\n", r"mine.yaml., line 3, column 1; a YAML file is indented with spaces"),
     ],
     ids=["no package", "unknown", "tab"],
 )

@@ -218,7 +218,7 @@ def test_a_process_that_is_killed_ends_the_build_and_the_next_one_goes_on(datase
     image = tmp_path / "data" / "train" / "images" / "07.png"
     content = image.read_bytes()
     Image.new("RGB", (WIDTH_PX, HEIGHT_PX)).save(image)
-    with pytest.raises(CacheError, match="a process that extracted features died, .* the same command goes on"):
+    with pytest.raises(CacheError, match="a process that extracted features died, .* Run the same command again"):
         cached(dataset, settings(tmp_path, workers=2), backbone=Every16thPixel(dies=True))
     image.write_bytes(content)
     cache = cached(dataset, settings(tmp_path))

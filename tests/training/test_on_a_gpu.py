@@ -197,4 +197,4 @@ def test_kernels_are_compiled_by_one_process_of_a_node_at_a_time_and_what_takes_
     with caplog.at_level(logging.WARNING):
         assert fused.kernels_that_work("models.kernels.layers", torch.device("cuda"), check) is layers
     (record,) = caplog.records
-    assert record.message == f"models.kernels.layers: compiled and checked on cuda in 16 s, once a node ({tmp_path / 'node'})"
+    assert record.message == f"models.kernels.layers: compiled and checked on cuda in 16 s, once per node ({tmp_path / 'node'})"

@@ -88,7 +88,7 @@ def _fit(learnt: tuple[Evaluation, ...], trees: int) -> "Sequence[DecisionTreeRe
 
 
 def encode_paths(cells: Sequence[CellSpec]) -> npt.NDArray[np.float32]:
-    """One row a cell: how often each path occurs in it, hashed to a fixed number of columns."""
+    """One row per cell: how often each path occurs in it, hashed to a fixed number of columns."""
     from sklearn.feature_extraction import FeatureHasher
 
     hasher = FeatureHasher(ENCODING_SIZE, input_type="string", alternate_sign=False, dtype=np.float32)

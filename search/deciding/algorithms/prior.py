@@ -39,7 +39,7 @@ class Prior:
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """What a search that goes on must find as it was."""
+        """What a search that resumes must find as it was."""
         return {"cell": self.cell.digest, "strength": self.strength}
 
     def check(self, space: CellSpace) -> None:

@@ -37,7 +37,7 @@ class StoredSearch:
         lacked = self.journal.restore(journal, self.owner.beat)
         self.owner.beat()  # the store was slow, or this process stood still: another driver may have taken it meanwhile
         if lacked:
-            tell(f"The journal goes on from {self.place}: {lacked:,} bytes were not here")
+            tell(f"The journal resumes from {self.place}: {lacked:,} bytes were missing here")
 
 
 class KeeperThread(threading.Thread):
@@ -46,7 +46,7 @@ class KeeperThread(threading.Thread):
     Args:
         record: of the search, which its study keeps up to date.
         files: that are uploaded once they are there, and whenever they change.
-        tell: told a line when the store begins to fail, and when it holds everything again.
+        tell: told a line when the store begins to fail, and when it is up to date again.
         lose: told why, where another driver has taken the search over.
 
     Attributes:
@@ -81,13 +81,13 @@ class KeeperThread(threading.Thread):
                 return
             except Exception as error:
                 if self.last_error is None:
-                    self._tell(f"The store fails and is tried again; the search goes on: {error}")
+                    self._tell(f"The store is failing ({error}); retrying, the search continues.")
                 if is_last:
                     backoff.reset()
                 self.last_error, wait_s = str(error), backoff.next_s()
             else:
                 if self.last_error is not None:
-                    self._tell(f"{self._search.place} holds everything again")
+                    self._tell(f"{self._search.place} is up to date again")
                 self.last_error, wait_s = None, POLL_S
                 backoff.reset()
                 if is_last:

@@ -39,7 +39,7 @@ class StoredJournal:
             return file.read().count(b"\n")
 
     def restore(self, journal: Journal, confirm: Callable[[], None] = lambda: None) -> int:
-        """Bring a local journal up to what the store holds, and go on from there; returns the bytes that it lacked.
+        """Bring a local journal up to what the store holds, and resume from there; returns the bytes that it lacked.
 
         Args:
             confirm: called before anything is deleted: raises where the search has been lost to another driver meanwhile.
@@ -52,7 +52,7 @@ class StoredJournal:
         common = min(len(stored), len(local))
         if stored[:common] != local[:common]:
             raise JournalError(
-                f"{journal.path} and {self.store}: two journals of one name that went different ways; move one of them away, "
+                f"{journal.path} and {self.store}: two journals of one name that have diverged; move one of them away, "
                 "or choose another name=..."
             )
         if not local:

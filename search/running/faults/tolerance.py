@@ -12,7 +12,7 @@ class FaultTolerance:
         rung_timeout_s: the longest time from one score to the next before a process counts as hung and is ended; None
             waits for ever.
         give_up_after: trials that fail alike, one after the other, until a search begins no more of them: storage that is not
-            mounted, a broken driver. None goes on to the end.
+            mounted, a broken driver. None never gives up.
         kernels: whether trials use this project's kernels where they have a GPU. A trial that meets a device error with them is
             tried again with torch's own operators, before the GPU is suspected.
     """
@@ -26,6 +26,6 @@ class FaultTolerance:
         if self.retries < 0:
             raise ValueError(f"faults.retries must be at least 0, got {self.retries}.")
         if self.give_up_after is not None and self.give_up_after < 1:
-            raise ValueError(f"faults.give_up_after must be at least 1, or null to go on, got {self.give_up_after}.")
+            raise ValueError(f"faults.give_up_after must be at least 1, or null to never give up, got {self.give_up_after}.")
         if self.rung_timeout_s is not None and self.rung_timeout_s <= 0:
             raise ValueError(f"faults.rung_timeout_s must be above 0, or null to wait for ever, got {self.rung_timeout_s:g}.")

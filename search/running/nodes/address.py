@@ -39,7 +39,7 @@ def check_address(address: str) -> str:
         raise UserError(f"{address!r} is of Ray's client, through which no search runs; `dpc submit` sends one to a cluster.")
     if _ADDRESS.fullmatch(address) and int(address.rpartition(":")[2] if ":" in address else 0) <= LAST_PORT:
         return address
-    raise UserError(f"{address!r} is no address of Ray; accepted are null, auto, local and <host>:<port> of a head.")
+    raise UserError(f"{address!r} is not a Ray address; accepted are null, auto, local and <host>:<port> of a head.")
 
 
 _ADDRESS = re.compile(r"auto|local|[^\s/]+:\d{1,5}")

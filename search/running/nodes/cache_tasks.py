@@ -71,8 +71,8 @@ def _is_filled(running: list[ray.ObjectRef[None]]) -> bool:
             running.remove(task)
             if not running:
                 raise CacheError(
-                    f"cache: each task that extracted features died ({type(error).__name__}), maybe for want of memory; the "
-                    "same command goes on, and cache.workers=1 needs the least memory."
+                    f"cache: each task that extracted features died ({type(error).__name__}), perhaps for lack of memory. "
+                    "Run the same command again; cache.workers=1 needs the least memory."
                 ) from error
         else:
             return True

@@ -60,7 +60,7 @@ def _on_this_machine() -> Iterator[None]:
     except Exception as error:  # Ray raises many kinds, among them Exception itself
         reason = shorten(str(error) or type(error).__name__, 200)
         raise LaterError(
-            f"Ray did not start on this machine ({reason}); once the machine is less busy, the same command goes on."
+            f"Ray did not start on this machine ({reason}); run the same command again once the machine is less busy."
         ) from error
 
 

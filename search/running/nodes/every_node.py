@@ -43,7 +43,7 @@ def on_every_node(function: Callable[[], T], resources: Resources | None = None)
         except (NodeDiedError, TaskUnschedulableError):
             continue
         except GetTimeoutError:
-            raise TimeoutError(f"{name}: no answer within {TIMEOUT_S:g} s; is a file system of its own hanging?") from None
+            raise TimeoutError(f"{name}: no answer within {TIMEOUT_S:g} s; is one of its file systems hanging?") from None
         except RayTaskError as error:
             raise error.cause from error
         except RayError as error:

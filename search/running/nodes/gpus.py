@@ -28,7 +28,7 @@ def check_gpus(resources: Resources) -> None:
     for node, trouble in on_every_node(_trouble, resources):
         if trouble:
             raise NoGpuOnNodeError(
-                f"resources.gpu: {node} is counted with GPUs by Ray, and torch has none there: {trouble} "
+                f"resources.gpu: Ray counts GPUs on {node}, but torch finds none there: {trouble} "
                 "(docs/cluster.md, What a broken node looks like)."
             )
 

@@ -54,7 +54,7 @@ def _draw_shares(axes: Axes, shares_KK: Tensor, names: Sequence[str]) -> None:
     axes.set_yticks(places, names, fontsize=TEXT, family=letters, parse_math=False)
     axes.tick_params(length=0)
     axes.set_xlabel("taken for", fontsize=TEXT)
-    axes.set_ylabel("label (100 % a row)", fontsize=TEXT)
+    axes.set_ylabel("label (100 % per row)", fontsize=TEXT)
     axes.set_xticks([place + 0.5 for place in places], minor=True)
     axes.set_yticks([place + 0.5 for place in places], minor=True)
     axes.grid(which="minor", color="#E5E5E5", linewidth=0.5)

@@ -150,5 +150,5 @@ def _verdict(cells: Sequence[Rescored]) -> str:
     without = f"; {stopped} stopped early (triangles) not counted" if stopped else ""
     fitted = rank_correlation([cell.first for cell in completed], [cell.final for cell in completed])
     if fitted is None:
-        return f"{len(completed)} cells: too few, or too much alike, for a rank correlation{without}"
+        return f"{len(completed)} cells: too few, or too similar, for a rank correlation{without}"
     return f"Spearman's rho {fitted.text()}{without}"

@@ -12,7 +12,7 @@ from search.journal.recorded import Recorded
 from search.views.report.course import Course, in_time
 from search.views.report.searched import Fact, in_words
 
-UNKNOWN = "the journal does not know: yours to say"
+UNKNOWN = "not recorded; please fill in"
 
 
 def checklist(

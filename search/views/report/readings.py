@@ -138,7 +138,7 @@ def of_ancestry(line: Sequence[TrialRecord]) -> str:
     """That it is an inference."""
     return (
         f"The best cell and the {len(line) - 1} before it that it most likely came through; grey is what each has of the one "
-        "before. A journal tells no parents: the likely one is, of the best that had ended, that with the fewest differences."
+        "before. A journal records no parents: the likely one is, of the best that had ended, that with the fewest differences."
     )
 
 
@@ -173,9 +173,7 @@ _WHOSE_SCORES = {
         "Scores are those of the proxy task: the cell on cached features of a frozen backbone, on the data that the search "
         "validates on. What a cell is worth after full training shows only when it is retrained."
     ),
-    "by the objective": (
-        "Scores are what the objective returned. What they say of fully trained models, the journal does not know."
-    ),
+    "by the objective": ("Scores are what the objective returned. What they say about fully trained models is not recorded."),
 }
 
 

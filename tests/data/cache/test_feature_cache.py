@@ -291,7 +291,7 @@ def test_a_manifest_that_names_a_file_elsewhere_is_damaged(tmp_path, name):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["shards"][0]["labels"]["file"] = name
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(CacheError, match="is no plain name"):
+    with pytest.raises(CacheError, match="is not a plain name"):
         FeatureCache(folder)
 
 
@@ -362,7 +362,7 @@ def test_a_damaged_manifest_is_named(tmp_path):
 def test_a_flipped_byte_is_found_by_reading_every_byte_and_its_file_named(name, tmp_path):
     cache = FeatureCache(build(tmp_path))
     flip_a_byte(cache.folder / name)
-    with pytest.raises(CacheError, match=f"{cache.folder / name}: damaged; delete it, and `dpc cache` makes it anew"):
+    with pytest.raises(CacheError, match=f"{cache.folder / name}: damaged; delete it, and `dpc cache` rebuilds it"):
         FeatureCache(cache.folder).verify()
 
 

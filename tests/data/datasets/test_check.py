@@ -265,7 +265,7 @@ def test_a_colour_that_is_no_class_is_counted_with_its_pixels(folder):
     assert "Values: (9, 9, 9) (192 px). Each colour needs a class, or stands for ignore" in finding.text
     [example] = finding.examples
     assert (
-        "a.png: colour (9, 9, 9) at row 0, column 16 is no class'; accepted are (0, 0, 255), (0, 255, 0), (255, 0, 0)"
+        "a.png: colour (9, 9, 9) at row 0, column 16 belongs to no class; accepted are (0, 0, 255), (0, 255, 0), (255, 0, 0)"
         in example
     )
     assert report.splits["train"].class_pixels == {"cat": 3 * 192, "dog": 3 * 192, "house": 3 * 192}

@@ -477,7 +477,7 @@ def test_coarse_labels_of_cityscapes_are_added_to_train_on_request(tmp_path):
 
 def test_cities_that_lack_images_are_named(tmp_path):
     [warning] = made(ON_DISK[1], tmp_path).split("val").warnings
-    assert warning == ("val: 2 samples, published are 500 (frankfurt: 0 of 267, lindau: 1 of 59, munster: 1 of 174).")
+    assert warning == ("val: 2 samples; 500 were published (frankfurt: 0 of 267, lindau: 1 of 59, munster: 1 of 174).")
     assert [sum(cities.values()) for cities in PUBLISHED.values()] == [2975, 500, 1525]
 
 
@@ -512,10 +512,10 @@ def test_labels_of_sbd_that_cannot_be_read_are_named(content, tmp_path):
 @pytest.mark.parametrize(
     ("case", "warnings"),
     [
-        (ON_DISK[0], ["train: 4 samples, published are 367 (train.txt)."]),
-        (ON_DISK[4], ["train: 2 samples, published are 1,464 (its list)."]),
-        (ON_DISK[5], ["train_aug: 4 samples, published are 10,582 (its list)."]),
-        (ON_DISK[6], ["train: 2 samples, published are 1,716 (train_id.txt)."]),
+        (ON_DISK[0], ["train: 4 samples; 367 were published (train.txt)."]),
+        (ON_DISK[4], ["train: 2 samples; 1,464 were published (its list)."]),
+        (ON_DISK[5], ["train_aug: 4 samples; 10,582 were published (its list)."]),
+        (ON_DISK[6], ["train: 2 samples; 1,716 were published (train_id.txt)."]),
         (SHAPES, []),
     ],
     ids=lambda case: case.name if isinstance(case, Case) else "",
@@ -576,7 +576,7 @@ def test_an_image_of_sixteen_bits_is_refused_rather_than_clipped(tmp_path):
     Image.fromarray(np.full((HEIGHT, WIDTH), 3000, np.uint16)).save(path)
     with pytest.raises(
         UnreadableError,
-        match="8 bits a channel .it holds values of mode I;16B.; dataset=folder reads it with dataset.value_range",
+        match="8 bits per channel .it holds values of mode I;16B.; dataset=folder reads it with dataset.value_range",
     ):
         split[0]
 
@@ -734,9 +734,9 @@ def test_the_list_of_classes_may_have_their_colours(listed, tmp_path):
     [
         ("cat\ndog\n\ncat\n", "classes.txt: 'cat' is named twice, in lines 1 and 4"),
         ("cat 1 2 3\ndog 1 2 3\n", r"classes.txt: colour \(1, 2, 3\) is given twice, in lines 1 and 2"),
-        ("cat 1 2 3\ndog\n", "classes.txt, line 2: all lines have a colour, or none; line 1 is otherwise"),
+        ("cat 1 2 3\ndog\n", "classes.txt, line 2: either every line has a colour or none has; line 1 differs"),
         ("cat 1 2 300\ndog 1 2 3\n", "classes.txt, line 1: a colour is three numbers from 0 to 255"),
-        ("ignore\ncat\n", "classes.txt, line 1: 'ignore' is no class; .* dataset.ignore_label or dataset.label_map"),
+        ("ignore\ncat\n", "classes.txt, line 1: 'ignore' is not a class; .* dataset.ignore_label or dataset.label_map"),
         ("cat\n", "classes.txt: at least two classes are needed, got 1; is 'background' one"),
     ],
 )
@@ -753,9 +753,9 @@ def test_a_list_of_classes_that_cannot_be_meant_is_refused_with_its_lines(listed
     [
         (
             {"label_map": {0: "cow"}},
-            "dataset.label_map: 0 is no class 'cow'; accepted are cat, dog, house, ignore and ids below 3",
+            "dataset.label_map: 0 maps to 'cow', which is not a class; accepted are cat, dog, house, ignore and ids below 3",
         ),
-        ({"label_map": {0: 3}}, "dataset.label_map: 0 is no class 3"),
+        ({"label_map": {0: 3}}, "dataset.label_map: 0 maps to 3, which is not a class"),
         ({"label_map": {300: "cat"}}, "dataset.label_map: maps values from 0 to 255"),
         ({"label_map": {"cat": 0}}, "dataset.label_map: maps values from 0 to 255"),
         ({"label_map": {0: "cat"}, "colors": COLORS}, "give one of them"),
@@ -764,9 +764,9 @@ def test_a_list_of_classes_that_cannot_be_meant_is_refused_with_its_lines(listed
         ({"colors": {"cat": "red"}}, "dataset.colors: cat needs a colour of three numbers from 0 to 255, got red"),
         ({"colors": {"cat": 3}}, "dataset.colors: cat needs a colour of three numbers from 0 to 255, got 3"),
         ({"colors": {"cat": [1, 2, 3], "dog": [1, 2, 3]}}, r"dataset.colors: \(1, 2, 3\) stands for 'cat' and for 'dog'"),
-        ({"colors": COLORS, "classes": ["cat", "dog"]}, "dataset.colors: must be of each class, .*: house"),
+        ({"colors": COLORS, "classes": ["cat", "dog"]}, "dataset.colors: must name every class, .*: house"),
         ({"classes": ["cat", "cat"]}, "dataset.classes: 'cat' is named twice"),
-        ({"classes": ["ignore", "cat"]}, "dataset.classes: 'ignore' is no class"),
+        ({"classes": ["ignore", "cat"]}, "dataset.classes: 'ignore' is not a class"),
         ({"classes": ["cat"]}, "dataset.classes: at least two classes are needed, got 1"),
         ({"ignore_label": 300}, "dataset.ignore_label must be from 3 to 255, got 300"),
         ({"value_range": [4095]}, "dataset.value_range must be two values"),
@@ -807,7 +807,7 @@ def test_the_classes_of_a_folder_are_those_of_its_list(tmp_path):
 def test_a_folder_without_its_list_of_classes_is_named(tmp_path):
     dataset = made(ON_DISK[3], tmp_path / "data")
     (tmp_path / "data" / "classes.txt").unlink()
-    with pytest.raises(DatasetError, match="classes.txt: cannot be read .*one class name a line") as caught:
+    with pytest.raises(DatasetError, match="classes.txt: cannot be read .*one class name per line") as caught:
         dataset.split("train")
     one_line(caught)
 

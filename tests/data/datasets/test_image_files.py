@@ -113,7 +113,7 @@ def test_the_relatives_of_jpeg_are_no_label_maps(form, file):
 @pytest.mark.parametrize("depth", [8, 16])
 def test_colours_are_read_in_8_bits_and_refused_in_16(depth, file):
     if depth == 16:
-        with pytest.raises(LabelFormatError, match="colours of 8 bits a channel, got values of mode RGB;16B"):
+        with pytest.raises(LabelFormatError, match="colours of 8 bits per channel, got values of mode RGB;16B"):
             read_label_colors(file(png(16, 2, 1, [[1, 44] * 3])))
     else:
         assert read_label_colors(file(png(8, 2, 1, [[1, 2, 3]]))).tolist() == [[[1, 2, 3]]]
@@ -139,7 +139,7 @@ def test_colours_are_read_in_8_bits_and_refused_in_16(depth, file):
     ids=["grey", "RGB", "RGBA", "grey and alpha", "TIFF RGB", "TIFF", "float TIFF", "signed TIFF", "PPM", "PGM"],
 )
 def test_an_image_of_more_than_8_bits_is_refused_with_the_setting_that_reads_it(content, file):
-    with pytest.raises(UnreadableError, match=r"8 bits a channel \(it holds .*dataset.value_range=\[black,white\]"):
+    with pytest.raises(UnreadableError, match=r"8 bits per channel \(it holds .*dataset.value_range=\[black,white\]"):
         read_image(file(content))
 
 

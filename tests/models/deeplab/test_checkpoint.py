@@ -47,7 +47,7 @@ def test_an_index_in_which_a_byte_has_changed_is_damaged(written):
     whole = file.read_bytes()
     for place in (3, len(whole) // 2, len(whole) - 3, len(whole) - 45):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        with pytest.raises(CheckpointError, match=r"model.ckpt-30.index is damaged, or no index of TensorFlow's \("):
+        with pytest.raises(CheckpointError, match=r"model.ckpt-30.index is damaged, or not an index of TensorFlow's \("):
             Checkpoint(written)
 
 
@@ -66,5 +66,5 @@ def test_data_that_is_cut_or_changed_or_missing_is_refused(written):
 
 def test_a_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "x.index").write_text("not a table")
-    with pytest.raises(CheckpointError, match=r"x.index is damaged, or no index"):
+    with pytest.raises(CheckpointError, match=r"x.index is damaged, or not an index"):
         Checkpoint(tmp_path / "x")

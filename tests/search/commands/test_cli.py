@@ -65,7 +65,7 @@ def complaint(capsys, *arguments):
             "algorithm: one value is accepted, got tpe,uniform; run the command once for each",
         ),
         (["search", "seed=range(3)"], "seed: one value is accepted, got range(3); run the command once for each value"),
-        (["search", "--multirun", "seed=0,1"], "--multirun: no option of dpc; run the command once for each value: `for v in"),
+        (["search", "--multirun", "seed=0,1"], "--multirun: no such option; run the command once for each value: `for v in"),
         (["search", "dataset=camvid", "dataset.root=/no,where"], "dataset.root: must be a folder, /no,where is not there"),
         (["search", "proxy=[1"], "proxy=[1: not of the form key=value"),
         (["search", "experiment"], "experiment: not of the form key=value"),
@@ -76,7 +76,7 @@ def complaint(capsys, *arguments):
         (["search", "scheduler.reduction_factor=1"], "scheduler.reduction_factor must be above 1"),
         (["search", "resources.cpu=4096"], "resources.cpu: a trial asks for 4096, this machine has"),
         (["search", "resources.gpu=64"], "resources.gpu: a trial asks for 64, this machine has"),
-        (["search", "resources.gpu=1.5"], "resources.gpu must be a part of one GPU or a whole number of them, got 1.5."),
+        (["search", "resources.gpu=1.5"], "resources.gpu must be a fraction of one GPU or a whole number of GPUs, got 1.5."),
         (["search", "resources.custom={fast_disk:0}"], "resources.custom.fast_disk must be a number above 0, got 0."),
         (["search", "resources.custom={GPU:1}"], "resources.custom.GPU is set by resources.gpu."),
         (["search", "resources.label_selector={zone:3}"], "resources.label_selector.zone: accepted are a value, !value, in("),
@@ -86,11 +86,11 @@ def complaint(capsys, *arguments):
         (["search", "dataset=cityscapes", "dataset.root={tmp}"], "no *_leftImg8bit.png under"),
         (["search", "dataset=folder", "dataset.root={tmp}"], "classes.txt"),
         (["search", "dataset.folds=1"], "dataset.folds must be at least 2, or null for the data set's own two splits, got 1"),
-        (["search", "dataset.folds=241"], "dataset.folds: 240 samples of train cannot be parted into 241 folds"),
+        (["search", "dataset.folds=241"], "dataset.folds: 240 samples of train cannot be split into 241 folds"),
         (["search", "dataset.folds=2", "cache.label_stride=4"], "cache.label_stride must be 1 with dataset.folds, got 4"),
         (["cache", "dataset.folds=many"], "dataset.folds: input should be a valid integer"),
-        (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group=night"], "has no part in brackets, such as"),
-        (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group='('"], "is no regular expression"),
+        (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group=night"], "has no group in brackets, such as"),
+        (["search", "dataset=folder", "dataset.root={tmp}", "dataset.group='('"], "is not a regular expression"),
         (["check-data", "dataset=folder", "dataset.root={tmp}", "dataset.classes={a:b}"], "dataset.classes: "),
         (["check-data", "dataset=folder", "dataset.root={tmp}", "dataset.label_map=[1]"], "dataset.label_map: "),
         (["check-data", "dataset=folder", "dataset.root={tmp}", "dataset.label_map={a:1}"], "dataset.label_map.a: "),
@@ -243,7 +243,7 @@ def test_what_is_no_wrong_input_is_told_as_a_fault_of_the_program_and_where_it_w
     shown = capsys.readouterr().err
     assert "Traceback" in shown
     assert "cannot reshape array" in shown
-    assert shown.splitlines()[-1] == "dpc: this is a fault of dpc and not of your input (ValueError); please report it."
+    assert shown.splitlines()[-1] == "dpc: internal error (ValueError): a bug in dpc, not in your input; please report it."
 
 
 def test_a_machine_too_busy_to_start_ray_is_told_in_one_line_and_to_try_again(monkeypatch, capsys):
@@ -256,7 +256,7 @@ def test_a_machine_too_busy_to_start_ray_is_told_in_one_line_and_to_try_again(mo
     assert main(["cell", "cell=aspp"]) == 75
     said = capsys.readouterr().err
     assert said.startswith("dpc: Ray did not start on this machine (The current node timed out during startup.")
-    assert said.endswith("once the machine is less busy, the same command goes on.\n")
+    assert said.endswith("run the same command again once the machine is less busy.\n")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -267,4 +267,5 @@ def test_a_full_disk_is_no_wrong_input_and_names_the_file_and_the_way_on(monkeyp
     monkeypatch.setattr("search.commands.cell.run", full)
     assert main(["cell", "cell=aspp"]) == 1
     shown = capsys.readouterr().err
-    assert shown == f"dpc: /outputs/state.safetensors: {os.strerror(number)}. Once there is room, the same command goes on.\n"
+    said = f"{os.strerror(number)}. Free some space, then run the same command again."
+    assert shown == f"dpc: /outputs/state.safetensors: {said}\n"

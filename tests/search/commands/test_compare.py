@@ -100,7 +100,7 @@ def test_what_a_fork_begins_with_cost_its_parents_hours():
         ("[uniform-0]", "names: at least two searches are compared, got uniform-0."),
         ("[uniform-0,nobody]", "names: no search 'nobody'"),
         ("[uniform-0,near_best-1]", "names: every way to search needs the same seeds, got uniform-0: [0]; near_best-1: [1]."),
-        ("[uniform-0,other]", "names: other scores otherwise than uniform-0 (proxy.filters was None and is 7)."),
+        ("[uniform-0,other]", "names: other scores differently from uniform-0 (proxy.filters was None and is 7)."),
         ("[uniform-0,again]", "names: two searches have the same settings and seed: uniform-0, again."),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_search_that_gives_up_says_how_it_goes_on_and_how_it_tries_again(searc
     stopped = dpc(output_dir, "search", *SEARCH[1:], "name=stopped", "faults.give_up_after=2")
     assert stopped.returncode == 1
     assert f"Stopped: 2 trials in a row failed alike ({ROOT})" in stopped.stdout
-    assert "with retry_failed=true it tries them again." in stopped.stdout
+    assert "retry_failed=true tries the failed ones again, too." in stopped.stdout
     cluster(0, 1, 2, 3)
     mended = dpc(output_dir, "search", *SEARCH[1:], "name=stopped", "retry_failed=true")
     assert mended.returncode == 0, mended

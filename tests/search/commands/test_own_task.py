@@ -69,7 +69,7 @@ def test_it_is_searched_with_its_settings_reported_and_resumed_and_refused_with_
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("Empty", "ObjectiveError: objective: must yield its scores, one a rung, returned None."),
+        ("Empty", "ObjectiveError: objective: must yield its scores, one per rung; it returned None."),
         ("Percent", "ObjectiveError: objective: a score must be from 0 to 1, got 75; divide a percentage by 100."),
         ("Broken", "RuntimeError: no such file"),
     ],

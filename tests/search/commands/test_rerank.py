@@ -114,7 +114,7 @@ def test_cells_that_are_equal_are_seldom_told_apart_and_the_first_is_said_to_be_
     said = [ranking.compared[0].miou - ranking.shrunk[0] for ranking in rankings]
     assert fmean(said) > 0.5 * fmean(flattered)
     verdict = " ".join(rankings[0].verdict())
-    assert "Not told apart from the first: " in verdict
+    assert "Statistically indistinguishable from the first: " in verdict
     assert "The first is the best of 6 means, which flatters it by about 0." in verdict
 
 
@@ -122,7 +122,7 @@ def test_cells_that_differ_are_told_apart_and_hardly_shrunk():
     ranking = drawn([0.70, 0.60, 0.50, 0.40, 0.30, 0.20], 4, 0.005, Random(2))
     assert not ranking.rivals
     assert ranking.shrunk[0] == pytest.approx(ranking.compared[0].miou, abs=0.001)
-    assert "The first is told apart from all others." in ranking.verdict()
+    assert "The first is distinguishable from all others." in ranking.verdict()
 
 
 def test_more_seeds_find_the_best_cell_more_often_and_how_many_it_takes_is_said():
@@ -137,7 +137,7 @@ def test_one_seed_tells_nothing_apart():
     ranking = reranked(best_cells(record([0.3, 0.4, 0.5]), 3), [record([0.9, 0.6, 0.7])])
     assert (ranking.noise, ranking.between, ranking.chance(4)) == (None, None, None)
     assert len(ranking.rivals) == 2
-    assert "cells cannot be told apart and seed noise is not known: seeds=4 or more." in ranking.verdict()[1]
+    assert "cells cannot be distinguished and seed noise is not known: use seeds=4 or more." in ranking.verdict()[1]
 
 
 def test_the_proxy_is_judged_by_cells_with_both_scores():

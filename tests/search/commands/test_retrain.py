@@ -69,7 +69,7 @@ def test_a_training_of_which_the_tracker_refuses_something_for_good_ends_with_1(
     done = dpc(tmp_path, "retrain", "cell=aspp", "space=any", "training.batch_size=2", "dataset.num_val=2", "final_split=null")
     assert done.returncode == len(refused), done
     assert "best mIoU  50.00 at iteration 4 on val, the best of 2 steps: selected on" in done.stdout
-    assert "no number of a split that selected nothing: final_split=null" in done.stdout
+    assert "no score on a split kept out of selection: final_split=null" in done.stdout
 
 
 def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_none_that_is_said(monkeypatch, tmp_path):
@@ -87,18 +87,18 @@ def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_
     kept.parent.mkdir(parents=True)
     kept.write_text('{"miou": 0.5}')
     done = dpc(tmp_path, *given)
-    assert "mIoU       0.40 on test, which selected nothing" in done.stdout
+    assert "mIoU       0.40 on test, which was kept out of selection" in done.stdout
     assert json.loads(kept.read_text())["final"]["split"] == "test"
     assert tracked.log.call_args.args == ({"best_miou_percent": 50.0, "final_miou_percent": 0.4},)
     assert not {path.name for path in tracked.artifacts.call_args.args[0]} & {"id.txt", "state.safetensors"}
     assert read_course(kept.parent) == [CoursePoint(4, 0.1, 0.5, {"background": 0.5})]
     assert kept.with_name("course.png").is_file()
     without = dpc(tmp_path, *given, "final_split=other")
-    assert "no number of a split that selected nothing: shapes: no split 'other'" in without.stdout
+    assert "no score on a split kept out of selection: shapes: no split 'other'" in without.stdout
     monkeypatch.setattr(retrain, "evaluate", MagicMock(side_effect=UnreadableError("a.png: gone")))
     damaged = dpc(tmp_path, *given)
     assert damaged.returncode == 0
-    assert "no number of a split that selected nothing: a.png: gone" in damaged.stdout
+    assert "no score on a split kept out of selection: a.png: gone" in damaged.stdout
     assert (
         "final_split: must be a split that neither trains nor validates, got val"
         in dpc(tmp_path, *given, "final_split=val").stderr

@@ -98,7 +98,7 @@ def test_a_space_of_one_cell_cannot_mutate_it():
 
 def test_a_cell_outside_the_space_is_refused_by_name():
     outside = [{"op": "conv", "kernel": 3, "rate": [1, 2], "input": -1}]
-    with pytest.raises(CellError, match="branch 0 applies atrous 1x2, which is none of the space's 81 operators"):
+    with pytest.raises(CellError, match="branch 0 applies atrous 1x2, which is not one of the space's 81 operators"):
         paper_space(1).parse(outside)
     with pytest.raises(CellError, match="cells of 5 branches, got 1"):
         paper_space().parse([{"op": "conv", "kernel": 1, "input": -1}])

@@ -108,7 +108,7 @@ def test_a_search_that_scored_eight_cells_twice_says_what_its_best_is_expected_t
     assert noise.best.number not in [trial.number for trial in noise.rivals]
     assert "by 8 cells scored twice: standard deviation 0." in noise.text()
     assert " less than was found; " in noise.text()
-    assert "not told apart from it" in noise.text()
+    assert "statistically indistinguishable from it" in noise.text()
     write_leaderboard(record, tmp_path)
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["expected_miou"] == pytest.approx(noise.of(noise.best))

@@ -113,7 +113,7 @@ def lines_of(path):
 @pytest.mark.parametrize(
     ("edited", "message"),
     [
-        (lambda lines: [*lines[:4], lines[3], *lines[4:]], "line 5 was written as line 4: a line is missing, there twice"),
+        (lambda lines: [*lines[:4], lines[3], *lines[4:]], "line 5 was written as line 4: a line is missing, duplicated"),
         (lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]], "line 4 was written as line 5"),
         (lambda lines: [*lines[:2], *lines[3:]], "line 3 was written as line 4"),
         (lambda lines: lines[1:], "line 1 was written as line 2"),
@@ -131,7 +131,7 @@ def test_lines_of_another_journal_do_not_follow(recorded, tmp_path):
     with Journal(other) as journal:
         journal.append(EVENTS[0], AGAIN, EVENTS[2], EVENTS[3])
     recorded.write_bytes(b"".join([*lines_of(recorded)[:3], *lines_of(other)[3:]]))
-    with pytest.raises(JournalError, match="line 4 was written after another line than the one before it"):
+    with pytest.raises(JournalError, match="line 4 was not written after the line before it"):
         read_events(recorded)
 
 

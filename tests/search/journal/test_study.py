@@ -416,9 +416,9 @@ def test_what_cannot_go_on_is_said_by_its_name(tmp_path):
         study.failed(0, Status.DIVERGED, "nan")
         study.propose()
         for name, said in {
-            0: "trial 0 diverged, which it would do again under its seed",
+            0: "trial 0 diverged, and would do so again under its seed",
             cell.digest: f"trial {cell.digest} diverged",
-            1: "trial 1 has not ended",
+            1: "trial 1 is still running",
             9: "trial 9: there is none",
         }.items():
             with pytest.raises(UserError, match=f"resume: {said}"):
@@ -432,7 +432,7 @@ def test_what_cannot_go_on_is_said_by_its_name(tmp_path):
 def test_a_cell_that_was_scored_twice_is_named_by_its_first_trial(tmp_path):
     study = journalled(tmp_path / "j", plan(1, repeats=1))
     assert to_resume(study.record, [study.record.trials[0].cell.digest]) == []
-    with pytest.raises(UserError, match="resume: trial 1: scores another one's cell again, and trains through"):
+    with pytest.raises(UserError, match="resume: trial 1: repeats another trial's cell, and is never stopped early"):
         to_resume(study.record, [1])
 
 

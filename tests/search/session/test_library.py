@@ -72,7 +72,7 @@ def broken(cell, seed):
 @pytest.mark.parametrize(
     ("objective", "said"),
     [
-        (nothing, "must yield its scores, one a rung, returned None."),
+        (nothing, "must yield its scores, one per rung; it returned None."),
         (in_percent, "a score must be from 0 to 1, got 75; divide a percentage by 100."),
         (in_words, "a score must be a number from 0 to 1, got 'good'."),
         (broken, r"KeyError: 'fog\nof war'"),
@@ -90,7 +90,7 @@ def test_cells_that_all_fail_after_a_first_score_are_told_too(tmp_path):
     def once(cell, seed):
         yield 0.5
 
-    reason = r"2 failed \(the reason: ObjectiveError: objective: must give 2 scores, one a rung, gave 1."
+    reason = r"2 failed \(the reason: ObjectiveError: objective: must yield 2 scores, one per rung; it yielded 1."
     with pytest.raises(ValueError, match=f"no cell has a score: {reason}"):
         search(tmp_path, once, trials=2)
 
@@ -193,7 +193,7 @@ def test_ctrl_c_which_ray_tune_takes_for_itself_ends_the_program_too_and_the_sam
 def test_a_timeout_ends_it_in_order_and_the_same_call_goes_on(tmp_path, capsys):
     found = search(tmp_path, timeout_s=1e-9)
     assert found.num_ended == 0
-    assert "Stopped with 0 of 12 trials done (timeout_s=1e-09)." in " ".join(capsys.readouterr().out.split())
+    assert "Stopped after 0 of 12 trials (timeout_s=1e-09)." in " ".join(capsys.readouterr().out.split())
     assert search(tmp_path).num_ended == 12
 
 

@@ -420,7 +420,7 @@ def test_the_command_searches_a_recorded_search_again(recorded, tmp_path, capsys
     printed = capsys.readouterr().out
     assert f"{TINY.num_distinct - 1} cells of" in printed
     assert "the mIoU of the other 39 is their one score with its luck" in printed
-    assert "answered by the nearest untried cell, which handicaps who explores" in printed
+    assert "answered by the nearest untried cell, which handicaps algorithms that explore" in printed
     results = json.loads((tmp_path / "simulation" / "simulation.json").read_text())["results"]
     assert [result["completed"] < TINY.num_distinct - 1 for result in results] == [False, False, True, True]
 

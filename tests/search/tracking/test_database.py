@@ -110,8 +110,8 @@ def test_what_is_wrong_with_a_trackers_file_is_known_before_the_first_trial(tmp_
 
 
 def test_a_trackers_file_that_is_no_data_base_is_named(tmp_path):
-    (tmp_path / "mlflow.db").write_text("no data base at all, " * 100)
-    with pytest.raises(TrackingError, match="^tracking.uri: .*mlflow.db is no data base of SQLite"):
+    (tmp_path / "mlflow.db").write_text("no database at all, " * 100)
+    with pytest.raises(TrackingError, match="^tracking.uri: .*mlflow.db is not an SQLite database"):
         check_tables(Tracking().resolved(tmp_path))
 
 

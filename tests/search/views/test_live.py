@@ -17,7 +17,7 @@ from search.views.live import SearchDisplay
 from search.views.pace import Pace
 from tests.search.journal.studies import SPACE, plan
 
-LINES = {"report": "outputs/demo/report.html", "Ctrl-C": "is safe: the same command goes on"}
+LINES = {"report": "outputs/demo/report.html", "Ctrl-C": "stops safely; run the same command again to resume"}
 
 
 @pytest.fixture

@@ -631,7 +631,7 @@ def test_what_a_publication_must_say_is_answered_as_far_as_the_journal_knows_it(
     write(tmp_path, events)
     page = report(tmp_path)
     assert page.says("Beside random search", "this is random search")
-    assert page.says("Hardware and versions", "the journal does not know: yours to say")
+    assert page.says("Hardware and versions", "not recorded; please fill in")
     assert page.says("Seeds", "search 7, and one for each training, in the journal; early stops follow timing")
     settings = {"trials": 40, "machine": {"cpu": "a fast one", "torch": "2.15"}}
     near_best = {"kind": "search.deciding.algorithms.near_best.NearBest", "near_best": 0.5, "elite": 5, "max_changes": 3}

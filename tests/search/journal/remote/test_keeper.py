@@ -103,10 +103,10 @@ def test_a_store_that_fails_is_told_once_delays_nothing_and_catches_up(place, tm
         wait_until(lambda: told)
         time.sleep(0.5)
         assert len(told) == 1
-        assert told[0].startswith(f"The store fails and is tried again; the search goes on: {place}")
+        assert told[0].startswith(f"The store is failing ({place}")
         be(tmp_path / "store", tmp_path / "works")
         wait_until(lambda: len(told) == 2)
-        assert told[1] == f"{place} holds everything again"
+        assert told[1] == f"{place} is up to date again"
         assert thread.close(20.0) == ""
     assert restored(place / "journal", tmp_path / "b.jsonl") == (tmp_path / "a.jsonl").read_bytes()
 

@@ -77,7 +77,7 @@ def test_journals_that_went_different_ways_are_refused_and_both_are_named(place,
             journal.append(opened, *trial(0, CELLS[number]))
     StoredJournal(place, tmp_path / "a.jsonl").sync()
     before = (tmp_path / "b.jsonl").read_bytes()
-    with pytest.raises(JournalError, match="went different ways") as refused:
+    with pytest.raises(JournalError, match="have diverged") as refused:
         restored(place, tmp_path / "b.jsonl")
     assert str(tmp_path / "b.jsonl") in str(refused.value)
     assert str(place) in str(refused.value)
