@@ -26,11 +26,12 @@ from models.spec import Branch, CellSpec
 from search.config import load
 from search.deciding.policy import Plan
 from search.deciding.space import CellSpace
-from search.findings.estimates import mean, paired_difference, points
+from search.findings.estimates import mean, paired_difference
 from search.settings.groups import Deciding
 from search.simulation.compare import top_quality
 from search.simulation.engine import simulate
 from search.simulation.landscape import Landscape, LandscapeSettings
+from search.wording import percent
 
 OURS = ("uniform", "near_best", "evolution", "local_search", "tpe", "predictor")
 
@@ -72,9 +73,10 @@ def main() -> None:
                 curve = simulate(table, seeded(plans[name], seed), options.workers).quality
             last.append(curve[-1])
         reached = sum(quality >= goal for quality, goal in zip(last, goals, strict=True))
-        apart = "" if name == "near_best" else paired_difference(last, found["near_best"]).text(points)
+        apart = "" if name == "near_best" else paired_difference(last, found["near_best"]).text(percent)
         print(
-            f"{name:<24}{mean(last).text(points):>24}{apart:>24}{reached:>8}/{len(tables)}{time.monotonic() - started_s:>9.0f}",
+            f"{name:<24}{mean(last).text(percent):>24}{apart:>24}{reached:>8}/{len(tables)}",
+            f"{time.monotonic() - started_s:>8.0f}",
             flush=True,
         )
     base = fmean(found["near_best"])

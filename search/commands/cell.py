@@ -10,10 +10,10 @@ from data.system.outputs import note_made
 from models.cost import cell_cost
 from models.spec import CellSpec
 from search.findings.kinship import shared_branches
-from search.findings.leaderboard import quantity
 from search.settings.cell import CellCommandSettings
 from search.views.console import plain_console
 from search.views.diagram import cell_tree
+from search.wording import quantity
 
 
 def run(settings: CellCommandSettings) -> int:

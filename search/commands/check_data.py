@@ -9,12 +9,12 @@ from rich.table import Table
 
 from data.datasets.check import Finding, Report, SplitReport, check_dataset
 from data.system.files import write_text
-from search.findings.leaderboard import percent
 from search.session.hints import from_here
 from search.settings.check_data import CheckDataSettings
 from search.views.console import plain_console, print_table
 from search.views.figures.contact_sheet import draw_contact_sheet
 from search.views.progress_bar import progress_bar
+from search.wording import percent
 
 EXAMPLES = 3
 """Files named of each finding; check.json names all."""

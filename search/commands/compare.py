@@ -8,10 +8,10 @@ from rich.table import Table
 from data.system.files import write_text
 from search.findings.anytime import anytime
 from search.findings.estimates import mean, paired_difference
-from search.findings.leaderboard import percent
 from search.session.hints import from_here
 from search.settings.compare import CompareSettings
 from search.views.console import plain_console, print_table
+from search.wording import percent
 
 SHARES = (0.25, 0.5, 1.0)
 """Of the hours that all searches have spent: when they are compared."""

@@ -9,11 +9,11 @@ from rich.table import Table
 from data.system.errors import UserError
 from data.system.files import write_text
 from data.system.outputs import note_made
-from search.findings.leaderboard import percent
 from search.session.saved_model import load_model
 from search.settings.evaluate import EvaluateSettings
 from search.views.console import plain_console, print_table
 from search.views.progress_bar import progress_bar
+from search.wording import percent
 from training.evaluation import Scores, count_confusion, has_labels
 from training.metrics import ConfusionMatrix
 

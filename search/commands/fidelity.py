@@ -17,7 +17,6 @@ from search.deciding.schedulers import NoStopping
 from search.findings.attenuation import attenuation, repeatability, scores_by_seed
 from search.findings.estimates import rank_correlation
 from search.findings.failures import failures, no_score_code
-from search.findings.leaderboard import counted
 from search.journal.events import SearchOpened, now_s
 from search.journal.record import SearchRecord
 from search.session.beginning import Beginning
@@ -28,6 +27,7 @@ from search.session.scoring import Scoring, scoring_for
 from search.session.session import Session, check_workplace
 from search.settings.fidelity import SIDES, FidelitySettings, Side
 from search.views.console import plain_console
+from search.wording import counted
 
 
 def run(settings: FidelitySettings) -> int:

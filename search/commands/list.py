@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from rich.table import Table
 
-from search.findings.leaderboard import percent
 from search.journal.glance import Glance, glances
 from search.settings.list import ListSettings
 from search.views.console import plain_console, print_table
+from search.wording import percent
 
 
 def run(settings: ListSettings) -> int:

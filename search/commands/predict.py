@@ -11,12 +11,12 @@ from data.datasets.palette import distinct_palette, palette_image
 from data.system.errors import UserError
 from data.system.outputs import note_begun, note_made
 from models.segmenter import Segmenter
-from search.findings.leaderboard import counted
 from search.session.saved_model import load_model
 from search.settings.predict import PredictSettings
 from search.views.console import plain_console
 from search.views.figures.overlay import draw_overlay, save_png
 from search.views.progress_bar import progress_bar
+from search.wording import counted
 from training.evaluation import refuse_other_classes
 from training.prediction import predict_labels
 

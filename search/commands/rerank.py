@@ -13,7 +13,6 @@ from models.pretrained import settle
 from models.spec import CellSpec
 from search.findings.estimates import mean
 from search.findings.failures import failures, no_score_code
-from search.findings.leaderboard import percent, quantity
 from search.findings.search_noise import search_noise
 from search.findings.two_rankings import Ranking, as_csv, proxy_trust, reranked
 from search.journal.events import SearchOpened, now_s
@@ -30,6 +29,7 @@ from search.session.tracking import attach
 from search.settings.groups import SHARED
 from search.settings.rerank import RerankSettings
 from search.views.console import plain_console, print_table
+from search.wording import percent, quantity
 
 ROWS = 10
 """Of the table that is printed."""

@@ -19,7 +19,6 @@ from models.export import export_model
 from models.segmenter import Segmenter
 from models.spec import CellSpec
 from search.deciding.space import AnyCell, CellSpace
-from search.findings.leaderboard import percent
 from search.findings.training_course import CoursePoint, write_course
 from search.session.backbone import backbone_of
 from search.session.folder import ID_FILE, alone_in, id_of
@@ -39,6 +38,7 @@ from search.views.figures.training_course import draw_training
 from search.views.model_card import PICTURE, model_card
 from search.views.progress_bar import progress_bar
 from search.views.training import TrainingDisplay
+from search.wording import percent
 from training.device import given_device, why_no_gpu
 from training.distributed import retrain_on_cluster
 from training.end_to_end import STATE_FILE, EndToEndTask, Hooks, Validation, retrain

@@ -16,7 +16,6 @@ from rich.table import Table as Printed
 
 from data.system.files import write_text
 from search.findings.estimates import Estimate, mean, paired_difference, rank_correlation, within_sd
-from search.findings.leaderboard import counted, percent
 from search.session.hints import from_here
 from search.settings.simulate import SimulateSettings
 from search.simulation.compare import Result, compare, top_quality
@@ -27,6 +26,7 @@ from search.simulation.surrogate import SurrogateTable
 from search.views.console import plain_console, print_table
 from search.views.figures.simulation import draw_simulation
 from search.views.progress_bar import progress_bar
+from search.wording import counted, percent
 
 CURVE_POINTS = 200
 

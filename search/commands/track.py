@@ -1,12 +1,12 @@
 """``dpc track``: bring MLflow up to date with a search."""
 
 from data.system.locks import is_held
-from search.findings.leaderboard import counted
 from search.session.hints import print_lines
 from search.session.tracking import dashboard, draw, result_files
 from search.settings.track import TrackSettings
 from search.tracking.follower import track
 from search.views.console import plain_console
+from search.wording import counted
 
 
 def run(settings: TrackSettings) -> int:

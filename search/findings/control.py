@@ -7,8 +7,9 @@ from random import Random
 from search.deciding.algorithms.base import ATTEMPTS, proposal_seed
 from search.deciding.outcomes import Status
 from search.deciding.space import CellSpace
-from search.findings.estimates import Estimate, mean, points, welch_difference
+from search.findings.estimates import Estimate, mean, welch_difference
 from search.journal.record import SearchRecord, TrialRecord
+from search.wording import percent
 
 FEWEST = 2
 """Scores of either kind."""
@@ -31,8 +32,8 @@ class Control:
     def text(self) -> str:
         """In words."""
         return (
-            f"Its own control: {self.mutants.count:,} mutants score {self.difference.text(points)} points more at rung "
-            f"{self.rung} than {self.uniform.count:,} uniform samples, whose mean is {points(self.uniform.value)} %."
+            f"Its own control: {self.mutants.count:,} mutants score {self.difference.text(percent)} points more at rung "
+            f"{self.rung} than {self.uniform.count:,} uniform samples, whose mean is {percent(self.uniform.value)} %."
         )
 
 

@@ -66,11 +66,6 @@ class RankCorrelation:
         return f"{self.rho:.2f}, 95 % interval {self.low:.2f} to {self.high:.2f}, of {self.pairs} cells"
 
 
-def points(miou: float) -> str:
-    """mIoU, or a difference of two, in hundredths."""
-    return f"{100 * miou:.2f}"
-
-
 def mean(values: Sequence[float]) -> Estimate:
     """With Student's t interval (Student 1908), which at any count holds for numbers that are roughly normal.
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from data.system.files import write_text
 from search.findings.search_noise import SearchNoise, search_noise
 from search.journal.record import SearchRecord, TrialRecord
+from search.wording import percent, quantity
 
 COLUMNS = ("rank", "digest", "miou", "expected", "params", "madds", "status", "rung", "seconds", "cell")
 
@@ -88,30 +89,6 @@ def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
             trial.cell.digest,
         )
     return table
-
-
-def percent(miou: float | None) -> str:
-    """mIoU as papers print it."""
-    return "-" if miou is None else f"{100 * miou:.2f}"
-
-
-def quantity(number: float) -> str:
-    """A count to three digits with its unit: 356160 is 356K, 2997134400 is 3.00B."""
-    for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
-        if number >= 0.9995 * size:  # else 999,600 were 1.00e+03K
-            return f"{number / size:#.3g}".rstrip(".") + unit
-    return f"{number:g}"
-
-
-def counted(number: int, what: str) -> str:
-    """How many: 1 trial, 2 trials."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def ordinal(number: int) -> str:
-    """A place in a ranking: 1st, 22nd, 113th."""
-    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number:,}{suffix}"
 
 
 def _best(trial: TrialRecord, noise: SearchNoise | None) -> dict[str, object]:

@@ -6,9 +6,10 @@ from math import sqrt
 from statistics import fmean, variance
 
 from search.deciding.outcomes import Status
-from search.findings.estimates import Estimate, points, within_sd
+from search.findings.estimates import Estimate, within_sd
 from search.findings.shrinkage import Noise, Shrunk
 from search.journal.record import SearchRecord, TrialRecord
+from search.wording import counted, percent
 
 FEWEST = 2
 """Cells that must have been scored twice."""
@@ -51,12 +52,12 @@ class SearchNoise:
         expected, found = self.expected[self.best.number], self.best.miou
         assert found is not None
         less = found - expected.value
-        fall = f"{points(abs(less))} {'less' if less >= 0 else 'more'}"
-        others = f"{len(self.rivals)} other cells are" if len(self.rivals) != 1 else "1 other cell is"
+        fall = f"{percent(abs(less))} {'less' if less >= 0 else 'more'}"
+        others = f"{counted(len(self.rivals), 'other cell')} {'is' if len(self.rivals) == 1 else 'are'}"
         return (
-            f"Noise, by {self.repeated} cells scored twice: standard deviation {self.noise.estimate.text(points)} points "
-            f"between seeds, {points(self.between)} between completed cells, reliability {self.reliability:.2f}. Under a "
-            f"fresh seed the best is expected to score {expected.text(points)} %, {fall} than was "
+            f"Noise, by {self.repeated} cells scored twice: standard deviation {self.noise.estimate.text(percent)} points "
+            f"between seeds, {percent(self.between)} between completed cells, reliability {self.reliability:.2f}. Under a "
+            f"fresh seed the best is expected to score {expected.text(percent)} %, {fall} than was "
             f"found; {others} statistically indistinguishable from it."
         )
 

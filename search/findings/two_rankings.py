@@ -14,10 +14,10 @@ import numpy as np
 
 from models.spec import CellSpec
 from search.deciding.outcomes import Status
-from search.findings.estimates import RankCorrelation, points, rank_correlation, tukeys_difference
-from search.findings.leaderboard import counted
+from search.findings.estimates import RankCorrelation, rank_correlation, tukeys_difference
 from search.findings.shrinkage import Noise
 from search.journal.record import SearchRecord, TrialRecord
+from search.wording import counted, percent
 
 COLUMNS = ("rank", "digest", "miou", "shrunk", "sd", "seeds", "proxy_rank", "proxy_miou", "params", "madds", "cell")
 DRAWS = 4000
@@ -153,13 +153,13 @@ class Ranking:
                 if names
                 else "The first is distinguishable from all others."
             )
-            noise = self.noise.estimate.text(points)
+            noise = self.noise.estimate.text(percent)
             said.append(f"Standard deviation of one training: {noise} points; of the cells' worth: {_worth(self)}.")
         expected = self.shrunk[0]
         if expected is not None:
             said.append(
                 f"The first is the best of {len(self.compared)} means, which flatters it by about "
-                f"{points(best.score - expected)} points: {points(expected)} % is to be expected (shrunk mean)."
+                f"{percent(best.score - expected)} points: {percent(expected)} % is to be expected (shrunk mean)."
             )
         if self.others:
             lacking = ", ".join(f"{row.cell.digest[:8]} ({len(row.by_seed)} completed)" for row in self.others)
@@ -240,7 +240,7 @@ def as_csv(ranking: Ranking) -> str:
 
 
 def _worth(ranking: Ranking) -> str:
-    return f"{points(ranking.between)} points" if ranking.between else "0: noise explains all their differences"
+    return f"{percent(ranking.between)} points" if ranking.between else "0: noise explains all their differences"
 
 
 def _spending(ranking: Ranking) -> list[str]:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from models.spec import CellSpec
 from search.findings.choices import Choice, choices
 from search.findings.control import fair_rung
-from search.findings.estimates import LEVEL, Estimate, linear_effects, mean, points
+from search.findings.estimates import LEVEL, Estimate, linear_effects, mean
 from search.journal.record import SearchRecord
+from search.wording import percent
 
 if TYPE_CHECKING:  # for the name of a type alone
     from optuna.trial import FrozenTrial
@@ -87,7 +88,7 @@ class WhatMattered:
 
     def text(self) -> str:
         """In a sentence or two, which take cells for independent."""
-        told = [f"{one.name} ({one.step}: {one.effect.text(points)} points)" for one in self.beyond_chance]
+        told = [f"{one.name} ({one.step}: {one.effect.text(percent)} points)" for one in self.beyond_chance]
         if not told:
             return f"No choice sets the best tenth of {self.cells:,} cells apart by more than chance."
         more = f", and {len(told) - NAMED} more" if len(told) > NAMED else ""
@@ -95,7 +96,7 @@ class WhatMattered:
         return (
             f"The best tenth of {self.cells:,} cells stand out by {'; '.join(told[:NAMED])}{more}. All choices explain "
             f"{100 * self.explained:.0f} % of the differences at rung {self.rung}; of the best cell's distance from the "
-            f"mean, {most.in_best.text(points)} points are from {most.name}."
+            f"mean, {most.in_best.text(percent)} points are from {most.name}."
         )
 
 

@@ -24,6 +24,7 @@ from search.journal.events import (
 from search.journal.record import SearchRecord
 from search.journal.repeats import next_repeat
 from search.journal.telling import policy_of, tell
+from search.wording import counted
 from training.score import RungScore
 
 
@@ -196,8 +197,7 @@ class Study:
         """Say that the search is complete, if it is over."""
         if self.is_over and not self.is_complete and not self.trouble and not self._is_left:
             repeated = f", {len(self.record.repeats)} of them scored twice" if self.record.repeats else ""
-            count = max(self.plan.trials, self.record.num_proposed)
-            all_trials = "1 trial" if count == 1 else f"{count} trials"
+            all_trials = counted(max(self.plan.trials, self.record.num_proposed), "trial")
             self._append(SearchClosed((self._exhausted or all_trials) + repeated, now_s()))
 
     @property

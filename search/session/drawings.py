@@ -13,7 +13,7 @@ from search.findings.contributions import model_contributions
 from search.findings.control import Control
 from search.findings.cost_front import Landmark, cost_front, landmarks
 from search.findings.kinship import ancestry
-from search.findings.leaderboard import is_timed, percent
+from search.findings.leaderboard import is_timed
 from search.findings.operator_usage import operator_usage
 from search.findings.signature import signature
 from search.findings.training_course import read_course
@@ -36,6 +36,7 @@ from search.views.figures.two_rankings import Rescored, draw_two_rankings
 from search.views.figures.what_mattered import draw_what_mattered
 from search.views.report import readings
 from search.views.report.course import RungCourse
+from search.wording import percent
 
 DRAWN = 3
 """Cells from the top of the leaderboard that have diagrams."""

@@ -1,11 +1,12 @@
 """What a search leaves for people, renewed while it runs: leaderboard, pictures and its page. Loads matplotlib."""
 
-from search.findings.leaderboard import percent, write_leaderboard
+from search.findings.leaderboard import write_leaderboard
 from search.journal.record import SearchRecord
 from search.session.report import write_report
 from search.settings.report import ReportSettings
 from search.views.figures.cell_diagram import draw_cell
 from search.views.figures.progress import draw_progress
+from search.wording import percent
 
 
 def write_results(record: SearchRecord, settings: ReportSettings) -> None:

@@ -15,7 +15,6 @@ from data.system.disk import DiskPatience
 from data.system.termination import interrupted_code
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
-from search.findings.leaderboard import counted
 from search.journal.events import Event, SearchOpened
 from search.journal.folder import JOURNAL
 from search.journal.journal import Journal
@@ -39,6 +38,7 @@ from search.settings.groups import Workplace
 from search.tracking.follower import TrackingThread
 from search.tracking.settings import Tracking
 from search.views.live import SearchDisplay
+from search.wording import counted
 
 DISK_PATIENCE_S = 3600.0
 """How long a search waits for space on a full disk before it ends."""

@@ -12,13 +12,13 @@ from search.annotations import HERE
 from search.config import Config
 from search.config_errors import ConfigError
 from search.deciding.space import AnyCell, CellSpace
-from search.findings.leaderboard import percent
 from search.journal.folder import open_search
 from search.settings.groups import Count, Images, Seed, Workplace
 from search.settings.named_cells import read_cell
 from search.settings.places import FolderName
 from search.tracking.database import check_tables
 from search.tracking.settings import Tracking, check_model_name
+from search.wording import percent
 from training.settings import RetrainSettings
 
 

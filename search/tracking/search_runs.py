@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from models.spec import CellSpec
-from search.findings.leaderboard import percent, quantity
 from search.journal.events import RungReached, SearchOpened
 from search.journal.glance import state
 from search.journal.record import SearchRecord, TrialRecord
 from search.tracking.client import Point, Tracker
 from search.tracking.dashboard_table import cells_view
 from search.tracking.params import CELL_TAG, cell_params, cell_tag, flat_params, percentage
+from search.wording import percent, quantity
 
 if TYPE_CHECKING:  # for the names of types alone
     from mlflow.entities import Run

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
-from search.findings.leaderboard import percent, quantity
 from search.journal.events import Event, TrialEnded
 from search.journal.record import SearchRecord, TrialRecord
 from search.views.notebook import NotebookTable
 from search.views.pace import Pace
+from search.wording import clock, percent, quantity
 
 LINE_EVERY_S = 10.0
 
@@ -177,10 +177,3 @@ def facts_table(facts: Mapping[str, str]) -> Table:
     for name, value in facts.items():
         table.add_row(name, value)
     return table
-
-
-def clock(seconds: float) -> str:
-    """1:02:03, or 2:03 below an hour."""
-    minutes, seconds_left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds_left:02d}" if hours else f"{minutes}:{seconds_left:02d}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.cost import CellCost
 from models.spec import CellSpec
-from search.findings.leaderboard import percent, quantity
+from search.wording import percent, quantity
 
 PICTURE = "cell.png"
 """Beside the card."""

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from search.findings.cost_front import CostFront, Landmark
-from search.findings.leaderboard import quantity
 from search.views.figures.landmarks import draw_landmarks
 from search.views.figures.style import (
     BLUE,
@@ -23,6 +22,7 @@ from search.views.figures.style import (
     save_figure,
     tint,
 )
+from search.wording import quantity
 
 NAMES = {
     "madds": "multiply-adds of the cell on one image",

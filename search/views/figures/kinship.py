@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from models.spec import CellSpec
 from search.findings.kinship import differences, shared_branches
-from search.findings.leaderboard import percent
 from search.journal.record import TrialRecord
 from search.views.figures.cell_diagram import Diagram
 from search.views.figures.cell_layout import FULL
 from search.views.figures.cell_layout import SMALL as SMALL_CARDS
 from search.views.figures.operator_card import window_of
 from search.views.figures.style import GREY, INK, NARROW, SMALL, TEXT, WIDTH, new_figure, save_figure
+from search.wording import percent
 
 # In inches.
 GAP, CAPTION, NOTE = 0.35, 0.34, 0.3

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 
 from search.deciding.algorithms.pareto import Cost
 from search.findings.cost_front import Landmark
-from search.findings.leaderboard import quantity
 from search.views.figures.style import INK, PURPLE, SMALL, VERMILLION
+from search.wording import quantity
 
 NAMES = {"aspp": "ASPP", "dpc_top1": "DPC"}
 """Of the cells in conf/cell/, as the field calls them."""

@@ -10,7 +10,6 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from search.findings.leaderboard import percent, quantity
 from search.findings.signature import Signature
 from search.journal.record import TrialRecord
 from search.views.figures.cell_diagram import Diagram
@@ -33,6 +32,7 @@ from search.views.figures.style import (
     tell_below,
     tint,
 )
+from search.wording import percent, quantity
 
 Links = Mapping[int, str]
 """By trial, where a click on its mark leads."""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from search.findings.estimates import points
 from search.findings.what_mattered import Mattered, WhatMattered
 from search.views.figures.style import (
     BLUE,
@@ -20,6 +19,7 @@ from search.views.figures.style import (
     plain_axes,
     save_figure,
 )
+from search.wording import percent
 
 PANEL = 1.4
 """Inches of a panel at least."""
@@ -58,7 +58,7 @@ def _draw_choice(axes: Axes, choice: Mattered) -> None:
         filled = VERMILLION if level.has_best else "white"
         axes.scatter([place], [100 * mean.value], s=24, facecolor=filled, edgecolor=colour, linewidth=1.4, zorder=3)
     axes.set_xticks(range(len(choice.levels)), [level.choice for level in choice.levels], fontsize=7.5)
-    axes.set_xlabel(f"{choice.step}:\n{choice.effect.text(points)}", fontsize=6.5, parse_math=False)
+    axes.set_xlabel(f"{choice.step}:\n{choice.effect.text(percent)}", fontsize=6.5, parse_math=False)
     axes.set_xlim(-0.5, len(choice.levels) - 0.5)
     axes.tick_params(axis="y", labelsize=7.5)
 

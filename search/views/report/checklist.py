@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from search.findings.control import Control
-from search.findings.leaderboard import counted
 from search.findings.search_noise import SearchNoise
 from search.journal.events import SearchOpened
 from search.journal.record import SearchRecord
 from search.journal.recorded import Recorded
-from search.views.report.course import Course, in_time
+from search.views.report.course import Course
 from search.views.report.searched import Fact, in_words
+from search.wording import counted, in_time
 
 UNKNOWN = "not recorded; please fill in"
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from search.deciding.outcomes import Status
 from search.findings.rung_correlations import RungCorrelation, rung_correlations
@@ -115,16 +114,3 @@ def rung_courses(record: SearchRecord) -> list[RungCourse]:
         )
         for reached in longest
     ]
-
-
-def in_time(seconds: float) -> str:
-    """A duration in the largest unit of which it has two."""
-    for unit, size in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def moment(time_s: float) -> str:
-    """A journal's time, as UTC."""
-    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M} UTC"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from search.deciding.outcomes import Status
 from search.findings.cost_front import cost_front
-from search.findings.leaderboard import percent, quantity
 from search.journal.record import SearchRecord, TrialRecord
+from search.wording import percent, quantity
 
 EVERY, TOP = 1000, 100
 """Cells that all have a row; of more, the best so many and the front have one."""

@@ -13,12 +13,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from search.findings.leaderboard import counted, percent, quantity
 from search.findings.search_noise import SearchNoise
-from search.views.report.course import Course, RungCourse, in_time, moment
+from search.views.report.course import Course, RungCourse
 from search.views.report.glyph import glyph
 from search.views.report.leaderboard import Board
 from search.views.report.searched import Fact
+from search.wording import counted, in_time, moment, percent, quantity
 
 _HERE = Path(__file__).parent
 

@@ -8,7 +8,6 @@ from search.deciding.outcomes import Status
 from search.findings.contributions import Contributions
 from search.findings.control import Control
 from search.findings.cost_front import CostFront, Landmark
-from search.findings.leaderboard import counted, ordinal, percent, quantity
 from search.findings.operator_usage import OperatorUsage, Usage
 from search.findings.search_noise import SearchNoise
 from search.findings.training_course import CoursePoint
@@ -16,6 +15,7 @@ from search.findings.two_rankings import Ranking, proxy_trust
 from search.journal.record import SearchRecord, TrialRecord
 from search.views.figures.landmarks import name_of
 from search.views.report.course import Course, RungCourse
+from search.wording import counted, ordinal, percent, quantity
 
 NAMED = 5
 """Operators that a sentence names."""

@@ -11,11 +11,12 @@ from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, Pyramid
 from search.deciding.outcomes import Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.findings.choices import choices
-from search.findings.estimates import linear_effects, points
+from search.findings.estimates import linear_effects
 from search.findings.what_mattered import FEWEST, MOST, what_mattered
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
+from search.wording import percent
 
 TABLES = Path(__file__).parents[3] / "benchmarks" / "tables"
 FAMILIES = {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
@@ -77,7 +78,7 @@ def test_the_choice_that_makes_cells_good_is_first_beyond_chance_and_worth_what_
     assert found.scored == 300
     assert first.in_best.value == pytest.approx(record.best.miou - 0.4 - 0.02 * 2.2833, abs=0.01)
     assert [level.choice for level in first.levels if level.has_best] == [str(readers(record.best.cell))]
-    assert f"stand out by backbone readers (one more branch: {first.effect.text(points)} points)" in found.text()
+    assert f"stand out by backbone readers (one more branch: {first.effect.text(percent)} points)" in found.text()
     assert "  " not in found.text()
 
 

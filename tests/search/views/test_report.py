@@ -21,17 +21,17 @@ from search.deciding.outcomes import Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.findings.contributions import branch_contributions, model_contributions
 from search.findings.cost_front import cost_front
-from search.findings.leaderboard import ordinal, quantity
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.journal.recorded import space_of
 from search.session.conf_choices import _settings, by_choice, retrain_best, shared_arguments
 from search.views.report import readings
-from search.views.report.course import course, in_time, rung_courses
+from search.views.report.course import course, rung_courses
 from search.views.report.leaderboard import board
 from search.views.report.page import Report, render
 from search.views.report.searched import fingerprint_lines, in_words, scope, searched
+from search.wording import in_time, ordinal, quantity
 
 SPACE = CellSpace(
     5, {"a": PointwiseConvs(), "b": AtrousConvs([1, 3, 6, 9, 12, 15, 18, 21]), "c": PyramidPoolings([1, 2, 4, 8])}
