@@ -1,9 +1,11 @@
 """Files that appear whole: whoever reads one sees the old content or the new, and never a part."""
 
+import csv
 import errno
+import io
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +46,15 @@ def write_text(path: Path, text: str) -> None:
     """Make or replace ``path`` in one step, as ``whole_file``."""
     with whole_file(path) as partial:
         partial.write_text(text)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Make or replace a table in one step. Numbers are written as such, fractions to six digits; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows([round(float(value), 6) if isinstance(value, float) else value for value in row] for row in rows)
+    write_text(path, text.getvalue())
 
 
 def remember(path: Path, text: str) -> None:

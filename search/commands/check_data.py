@@ -11,7 +11,7 @@ from data.datasets.check import Finding, Report, SplitReport, check_dataset
 from data.system.files import write_text
 from search.session.hints import from_here
 from search.settings.check_data import CheckDataSettings
-from search.views.console import plain_console, print_table
+from search.views.console import plain_console, print_table, table_of
 from search.views.figures.contact_sheet import draw_contact_sheet
 from search.views.progress_bar import progress_bar
 from search.wording import percent
@@ -60,20 +60,17 @@ def _sizes(split: SplitReport) -> str:
 
 def _class_table(report: Report) -> Table:
     """Each class' share of the labelled pixels, and how many samples show it."""
-    table = Table(box=None)
-    table.add_column("class")
-    for name in report.splits:
-        table.add_column(name, justify="right")
-        table.add_column("samples", justify="right")
+    header = ("class", *(column for name in report.splits for column in (name, "samples")))
+    rows = []
     for class_name in next(iter(report.splits.values())).class_pixels:
         cells = []
         for split in report.splits.values():
             share = split.class_pixels[class_name] / split.num_labelled if split.num_labelled else 0.0
             cells += [percent(share), f"{split.class_samples[class_name]:,}"]
-        table.add_row(class_name, *cells)
+        rows.append((class_name, *cells))
     ignored = [split.ignored_pixels / max(1, split.ignored_pixels + split.num_labelled) for split in report.splits.values()]
-    table.add_row("(ignored, of all)", *(cell for share in ignored for cell in (percent(share), "")))
-    return table
+    rows.append(("(ignored, of all)", *(cell for share in ignored for cell in (percent(share), ""))))
+    return table_of(header, rows, left=("class",))
 
 
 def _lines(finding: Finding) -> Iterator[str]:

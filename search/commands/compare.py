@@ -1,20 +1,20 @@
 """``dpc compare``: several searches as one experiment, at equal cost."""
 
-import csv
-import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from rich.table import Table
-
-from data.system.files import write_text
-from search.findings.anytime import anytime
-from search.findings.estimates import mean, paired_difference
+from data.system.files import write_csv
+from search.findings.anytime import Anytime, anytime
+from search.findings.estimates import Estimate, mean, paired_difference
 from search.session.hints import from_here
 from search.settings.compare import CompareSettings
-from search.views.console import plain_console, print_table
+from search.views.console import plain_console, print_table, table_of
 from search.wording import percent
 
 SHARES = (0.25, 0.5, 1.0)
 """Of the hours that all searches have spent: when they are compared."""
+_ESTIMATES = ("miou", "miou_low", "miou_high", "difference", "difference_low", "difference_high")
+COLUMNS = ("hours", "algorithm", "scheduler", "searches", *_ESTIMATES)
 
 
 def run(settings: CompareSettings) -> int:
@@ -26,22 +26,10 @@ def run(settings: CompareSettings) -> int:
         console.print("A search has no score yet, so there is nothing to compare.")
         return 1
     budget_h = min(one.hours[-1] for one in runs)
-    rows = []
-    for share in SHARES:
-        at_h = share * budget_h
-        first = [one.at(at_h) for one in next(iter(ways.values()))]
-        for number, ((algorithm, scheduler), of_way) in enumerate(ways.items()):
-            found = [one.at(at_h) for one in of_way]
-            miou = mean(found).text(percent) if all(found) else "-"
-            difference = paired_difference(found, first).text(percent) if number and all([*found, *first]) else "-"
-            rows.append((f"{at_h:.3g}", algorithm, scheduler, str(len(found)), miou, difference))
+    lines = [line for share in SHARES for line in _lines(ways, share * budget_h)]
     header = ("hours", "algorithm", "scheduler", "searches", "mIoU", "difference")
-    table = Table(title="At equal hours of trials", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in header:
-        table.add_column(name, justify="left" if name in ("algorithm", "scheduler") else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    print_table(table, console)
+    printed = table_of(header, [line.text for line in lines], left=("algorithm", "scheduler"), title="At equal hours of trials")
+    print_table(printed, console)
     console.print(
         "\nmIoU: of the best cell found by then, selected on; mean and 95 % interval over searches (Student's t). Difference: "
         "from the first way, in pairs of searches with the same seed. -: a search had no score by then.",
@@ -49,13 +37,48 @@ def run(settings: CompareSettings) -> int:
     )
     from search.views.figures.anytime import draw_anytime
 
-    text = io.StringIO()
-    csv.writer(text).writerows([header, *rows])
     settings.folder.mkdir(parents=True, exist_ok=True)
-    write_text(settings.folder / "comparison.csv", text.getvalue())
+    write_csv(settings.folder / "comparison.csv", COLUMNS, [line.numbers for line in lines])
     named = {f"{algorithm} + {scheduler}": of_way for (algorithm, scheduler), of_way in ways.items()}
     draw_anytime(named, settings.folder / "comparison.png", "Best cell found, over hours of trials")
     console.print(
         f"\nresults    {from_here(settings.folder)}\npicture    {from_here(settings.folder / 'comparison.png')}", soft_wrap=True
     )
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What one way to search had found by some hours.
+
+    Attributes:
+        miou: None where one of its searches had no score by then; ``difference``, from the first way, likewise.
+    """
+
+    hours: float
+    algorithm: str
+    scheduler: str
+    searches: int
+    miou: Estimate | None
+    difference: Estimate | None
+
+    @property
+    def text(self) -> tuple[str, ...]:
+        estimates = (one.text(percent) if one else "-" for one in (self.miou, self.difference))
+        return f"{self.hours:.3g}", self.algorithm, self.scheduler, str(self.searches), *estimates
+
+    @property
+    def numbers(self) -> tuple[object, ...]:
+        """As ``COLUMNS`` names them."""
+        nothing = (None, None, None)
+        estimates = (one.numbers if one else nothing for one in (self.miou, self.difference))
+        return self.hours, self.algorithm, self.scheduler, self.searches, *(number for of in estimates for number in of)
+
+
+def _lines(ways: Mapping[tuple[str, str], Sequence[Anytime]], hours: float) -> Iterator[_Line]:
+    first = [one.at(hours) for one in next(iter(ways.values()))]
+    for number, ((algorithm, scheduler), searches) in enumerate(ways.items()):
+        found = [one.at(hours) for one in searches]
+        miou = mean(found) if all(found) else None
+        difference = paired_difference(found, first) if number and all([*found, *first]) else None
+        yield _Line(hours, algorithm, scheduler, len(found), miou, difference)

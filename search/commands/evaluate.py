@@ -11,7 +11,7 @@ from data.system.files import write_text
 from data.system.outputs import note_made
 from search.session.saved_model import load_model
 from search.settings.evaluate import EvaluateSettings
-from search.views.console import plain_console, print_table
+from search.views.console import plain_console, print_table, table_of
 from search.views.progress_bar import progress_bar
 from search.wording import percent
 from training.evaluation import Scores, count_confusion, has_labels
@@ -57,15 +57,12 @@ def run(settings: EvaluateSettings) -> int:
 
 def _class_table(matrix: ConfusionMatrix, scores: Scores) -> Table:
     """Each class' IoU, the share of its pixels that were found, and what most of the others were taken for."""
-    table = Table(box=None)
-    for header, justify in (("class", "left"), ("IoU", "right"), ("found", "right"), ("mostly taken for", "left")):
-        table.add_column(header, justify=justify)  # type: ignore[arg-type]
-    names = list(scores.iou)
+    names, rows = list(scores.iou), []
     for index, (name, shares_K) in enumerate(zip(names, matrix.shares_KK().tolist(), strict=True)):
         is_labelled = bool(matrix.counts_KK[index].sum())
         found = percent(shares_K[index]) if is_labelled else "-"
-        table.add_row(name, percent(scores.iou[name]), found, next(_mistakes(names, shares_K, index), ""))
-    return table
+        rows.append((name, percent(scores.iou[name]), found, next(_mistakes(names, shares_K, index), "")))
+    return table_of(("class", "IoU", "found", "mostly taken for"), rows, left=("class", "mostly taken for"))
 
 
 def _mistakes(names: Sequence[str], shares_K: Sequence[float], own: int) -> Iterator[str]:

@@ -3,14 +3,13 @@
 Chen et al. 2018, section 4.1: every cell of a small space, under the proxy task and under what it stands for.
 """
 
-import csv
-import io
+import json
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from rich.console import Console
 
-from data.system.files import write_text
+from data.system.files import write_csv
 from models.pretrained import settle
 from models.spec import CellSpec
 from search.deciding.schedulers import NoStopping
@@ -28,6 +27,8 @@ from search.session.session import Session, check_workplace
 from search.settings.fidelity import SIDES, FidelitySettings, Side
 from search.views.console import plain_console
 from search.wording import counted
+
+COLUMNS = ("digest", *SIDES, "cell")
 
 
 def run(settings: FidelitySettings) -> int:
@@ -99,13 +100,9 @@ def _report(
     found = {side: scores_by_seed(records[side], cells) for side in SIDES}
     scored = [cell for cell in cells if all(cell.digest in seed for seeds in found.values() for seed in seeds)]
     means = {side: [fmean(seed[cell.digest] for seed in seeds) for cell in scored] for side, seeds in found.items()}
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(("digest", *SIDES, "cell"))
     known = {cell.digest: scores for cell, *scores in zip(scored, *means.values(), strict=True)}
-    for cell in cells:
-        table.writerow((cell.digest, *known.get(cell.digest, ("", "")), cell))
-    write_text(folder / "fidelity.csv", text.getvalue())
+    rows = ((cell.digest, *known.get(cell.digest, (None, None)), json.dumps(cell.to_json())) for cell in cells)
+    write_csv(folder / "fidelity.csv", COLUMNS, rows)
     protocols = (settings.sides[side].protocol.replace("_", " ") for side in SIDES)
     first_label, second_label = (
         f"mIoU by the {side} protocol, {name} (%)" for side, name in zip(SIDES, protocols, strict=True)

@@ -4,12 +4,12 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from rich.table import Table
-
 from search.journal.glance import Glance, glances
 from search.settings.list import ListSettings
-from search.views.console import plain_console, print_table
+from search.views.console import plain_console, print_table, table_of
 from search.wording import percent
+
+HEADER = ("search", "state", "trials", "without score", "best mIoU", "trial hours", "last event (UTC)")
 
 
 def run(settings: ListSettings) -> int:
@@ -22,12 +22,7 @@ def run(settings: ListSettings) -> int:
     if not found:
         console.print(f"No search in {settings.output_dir}.", soft_wrap=True)
         return 0
-    table = Table(box=None, pad_edge=False)
-    for name in ("search", "state", "trials", "without score", "best mIoU", "trial hours", "last event (UTC)"):
-        table.add_column(name, justify="left" if name in ("search", "state") else "right", no_wrap=True)
-    for glance in found:
-        table.add_row(*_row(glance))
-    print_table(table, console)
+    print_table(table_of(HEADER, map(_row, found), left=("search", "state")), console)
     return 0
 
 

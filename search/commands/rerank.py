@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from data.system.files import write_text
 from models.pretrained import settle
@@ -14,7 +13,7 @@ from models.spec import CellSpec
 from search.findings.estimates import mean
 from search.findings.failures import failures, no_score_code
 from search.findings.search_noise import search_noise
-from search.findings.two_rankings import Ranking, as_csv, proxy_trust, reranked
+from search.findings.two_rankings import Ranking, proxy_trust, reranked, write_ranking
 from search.journal.events import SearchOpened, now_s
 from search.journal.folder import JOURNAL
 from search.journal.study import Study
@@ -28,9 +27,10 @@ from search.session.session import Session, check_workplace
 from search.session.tracking import attach
 from search.settings.groups import SHARED
 from search.settings.rerank import RerankSettings
-from search.views.console import plain_console, print_table
+from search.views.console import plain_console, print_table, table_of
 from search.wording import percent, quantity
 
+HEADER = ("rank", "mIoU", "shrunk", "sd", "seeds", "proxy rank", "proxy mIoU", "params", "madds", "cell")
 ROWS = 10
 """Of the table that is printed."""
 
@@ -125,7 +125,7 @@ def _train(
 def _write(ranking: Ranking, confirmed: Sequence[float], folder: Path, source: str) -> None:
     from search.views.figures.two_rankings import Rescored, draw_two_rankings
 
-    write_text(folder / "rerank.csv", as_csv(ranking))
+    write_ranking(ranking, folder / "rerank.csv")
     draw_two_rankings(Rescored.of(ranking), folder / "rerank.png", f"The best cells of {source}")
     best = ranking.compared[0]
     found: dict[str, object] = {"digest": best.cell.digest, "miou": best.miou, "seeds": len(ranking.seeds)}
@@ -155,15 +155,11 @@ def _report(
     given: Overrides,
     console: Console,
 ) -> None:
-    table = Table(title="Leaderboard, re-ranked", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in ("rank", "mIoU", "shrunk", "sd", "seeds", "proxy rank", "proxy mIoU", "params", "madds", "cell"):
-        table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
-    for place, row in enumerate(ranking.rows[:ROWS]):
-        is_compared = place < len(ranking.compared)
-        table.add_row(
-            str(place + 1) if is_compared else "-",
+    rows = (
+        (
+            str(place + 1) if place < len(ranking.compared) else "-",
             percent(row.miou),
-            percent(ranking.shrunk[place]) if is_compared else "-",
+            percent(ranking.shrunk[place]) if place < len(ranking.compared) else "-",
             percent(row.sd),
             str(len(row.by_seed)),
             str(row.proxy_rank),
@@ -172,8 +168,10 @@ def _report(
             quantity(row.madds),
             row.cell.digest,
         )
+        for place, row in enumerate(ranking.rows[:ROWS])
+    )
     console.print()
-    print_table(table, console)
+    print_table(table_of(HEADER, rows, left=("cell",), title="Leaderboard, re-ranked"), console)
     console.print()
     for line in said:
         console.print(line, soft_wrap=True)

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from models.pretrained import settle
 from search.findings.failures import failures, no_score_code
-from search.findings.leaderboard import leaderboard_table
 from search.findings.rung_correlations import rung_correlations
 from search.findings.search_noise import search_noise
 from search.findings.what_mattered import what_mattered
@@ -29,6 +28,7 @@ from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
 from search.settings.search import SearchSettings
 from search.views.console import plain_console, print_table
+from search.views.leaderboard import leaderboard_table
 from search.wording import percent
 
 

@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from search.findings.course import course
 from search.findings.leaderboard import leaderboard
 from search.journal.followed import Followed
 from search.session.conf_choices import retrain_best
@@ -17,7 +18,6 @@ from search.session.hints import from_here, print_lines, program
 from search.session.tracking import dashboard
 from search.settings.show import ShowSettings
 from search.views.console import Wide, plain_console, print_table
-from search.views.report.course import course
 from search.views.standing import standing
 
 LOOK_EVERY_S = 2.0

@@ -1,20 +1,16 @@
 """``dpc simulate``: ways to search, compared without training."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table as Printed
 
-from data.system.files import write_text
+from data.system.files import write_csv, write_text
 from search.findings.estimates import Estimate, mean, paired_difference, rank_correlation, within_sd
 from search.session.hints import from_here
 from search.settings.simulate import SimulateSettings
@@ -23,12 +19,16 @@ from search.simulation.engine import Table
 from search.simulation.landscape import Landscape
 from search.simulation.recorded import RecordedTable
 from search.simulation.surrogate import SurrogateTable
-from search.views.console import plain_console, print_table
+from search.views.console import plain_console, print_table, table_of
 from search.views.figures.simulation import draw_simulation
 from search.views.progress_bar import progress_bar
 from search.wording import counted, percent
 
 CURVE_POINTS = 200
+HEADER = ("algorithm", "scheduler", "mIoU", "difference", "clock", "hours", "trials to", "hours to", "reached")
+_ESTIMATES = ("miou", "miou_low", "miou_high", "difference", "difference_low", "difference_high")
+_REACHED = ("trials_to", "hours_to", "reached", "reached_low", "reached_high")
+COLUMNS = ("algorithm", "scheduler", *_ESTIMATES, "clock_hours", "hours", *_REACHED)
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ def _continued(table: RecordedTable, title: str, share: float) -> Searched:
 
 
 def _report(results: Sequence[Result], searched: Searched, settings: SimulateSettings, console: Console) -> None:
-    folder, rows = settings.folder, _rows(results, searched.goals)
+    folder, lines = settings.folder, _lines(results, searched.goals)
     title = f"{searched.title}, {counted(settings.workers, 'worker')}"
-    print_table(_printed(rows, title), console)
+    print_table(table_of(HEADER, [line.text for line in lines], left=("algorithm", "scheduler"), title=title), console)
     over = f"{len(searched.tables)} tables" if len(searched.tables) > 1 else f"{settings.searches} searches"
     goals = percent(min(searched.goals)) + (" or more" if len(set(searched.goals)) > 1 else "")
     rerank = settings.rerank
@@ -132,7 +132,7 @@ def _report(results: Sequence[Result], searched: Searched, settings: SimulateSet
         soft_wrap=True,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "simulation.csv", _csv(rows))
+    write_csv(folder / "simulation.csv", COLUMNS, [line.numbers for line in lines])
     kept = {"settings": settings.recorded, "scores": searched.scores, "goals": searched.goals, "results": _curves(results)}
     write_text(folder / "simulation.json", json.dumps(kept))
     goal = searched.goals[0] if len(searched.goals) == 1 else None
@@ -140,27 +140,70 @@ def _report(results: Sequence[Result], searched: Searched, settings: SimulateSet
     console.print(f"\nresults    {from_here(folder)}\npicture    {from_here(folder / 'simulation.png')}", soft_wrap=True)
 
 
-def _rows(results: Sequence[Result], goals: Sequence[float]) -> list[dict[str, str]]:
-    """A line for each contender, as it is printed."""
-    rows = []
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What the searches of one contender came to.
+
+    Attributes:
+        difference: from the first contender; None of that one.
+        clock_hours, hours: until their end, and of all workers.
+        trials_to, hours_to: medians until the goal; infinite where most never got there.
+        reached: the share that got there.
+    """
+
+    algorithm: str
+    scheduler: str
+    miou: Estimate
+    difference: Estimate | None
+    clock_hours: float
+    hours: float
+    trials_to: float
+    hours_to: float
+    reached: Estimate
+
+    @property
+    def text(self) -> tuple[str, ...]:
+        return (
+            self.algorithm,
+            self.scheduler,
+            _points(self.miou),
+            _points(self.difference) if self.difference else "-",
+            _hours(self.clock_hours),
+            _hours(self.hours),
+            f"{self.trials_to:.0f}" if math.isfinite(self.trials_to) else "never",
+            _hours(self.hours_to),
+            _share(self.reached),
+        )
+
+    @property
+    def numbers(self) -> tuple[object, ...]:
+        """As ``COLUMNS`` names them; what never was is None."""
+        until = (value if math.isfinite(value) else None for value in (self.trials_to, self.hours_to))
+        difference = self.difference.numbers if self.difference else (None, None, None)
+        found = (self.algorithm, self.scheduler, *self.miou.numbers, *difference)
+        return *found, self.clock_hours, self.hours, *until, *self.reached.numbers
+
+
+def _lines(results: Sequence[Result], goals: Sequence[float]) -> list[_Line]:
+    lines = []
     first = results[0].independent(lambda run: run.result)
     for number, result in enumerate(results):
         reached = result.to_reach(goals)
         found = result.independent(lambda run: run.result)
-        rows.append(
-            {
-                "algorithm": result.contender.algorithm,
-                "scheduler": result.contender.scheduler,
-                "mIoU": _points(mean(found)),
-                "difference": _points(paired_difference(found, first)) if number else "-",
-                "clock": _hours(fmean(run.hours[-1] for run in result.runs)),
-                "hours": _hours(fmean(run.worker_hours[-1] + run.rerank_hours for run in result.runs)),
-                "trials to": f"{reached.trials:.0f}" if math.isfinite(reached.trials) else "never",
-                "hours to": _hours(reached.worker_hours),
-                "reached": _share(mean(reached.shares)),
-            }
+        lines.append(
+            _Line(
+                algorithm=result.contender.algorithm,
+                scheduler=result.contender.scheduler,
+                miou=mean(found),
+                difference=paired_difference(found, first) if number else None,
+                clock_hours=fmean(run.hours[-1] for run in result.runs),
+                hours=fmean(run.worker_hours[-1] + run.rerank_hours for run in result.runs),
+                trials_to=reached.trials,
+                hours_to=reached.worker_hours,
+                reached=mean(reached.shares),
+            )
         )
-    return rows
+    return lines
 
 
 def _share(estimate: Estimate) -> str:
@@ -175,24 +218,6 @@ def _points(estimate: Estimate) -> str:
 def _hours(value: float) -> str:
     """A demo's search takes a small part of one."""
     return "never" if math.isinf(value) else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def _printed(rows: Sequence[dict[str, str]], title: str) -> Printed:
-    left: dict[str, Any] = {"title_justify": "left"}
-    printed = Printed(title=title, box=None, pad_edge=False, collapse_padding=True, **left)
-    for column in rows[0]:
-        printed.add_column(column, justify="left" if column in ("algorithm", "scheduler") else "right", no_wrap=True)
-    for row in rows:
-        printed.add_row(*row.values())
-    return printed
-
-
-def _csv(rows: Sequence[dict[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys())
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _curves(results: Sequence[Result]) -> list[dict[str, object]]:

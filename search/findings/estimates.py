@@ -37,6 +37,11 @@ class Estimate:
         low, high = sorted((self.low * factor, self.high * factor))
         return Estimate(self.value * factor, low, high, self.count)
 
+    @property
+    def numbers(self) -> tuple[float, float | None, float | None]:
+        """The mean, and the ends of its interval."""
+        return self.value, self.low, self.high
+
     def text(self, written: Callable[[float], str] = lambda value: f"{value:.2f}") -> str:
         """Such as 74.7 (73.9 to 75.5)."""
         if self.low is None or self.high is None:

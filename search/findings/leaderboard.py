@@ -1,17 +1,12 @@
-"""The result of a search as files and as a table: what a person reads and the next command takes."""
+"""The result of a search as rows and as files: what a person reads and the next command takes."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
-from data.system.files import write_text
+from data.system.files import write_csv, write_text
 from search.findings.search_noise import SearchNoise, search_noise
 from search.journal.record import SearchRecord, TrialRecord
-from search.wording import percent, quantity
 
 COLUMNS = ("rank", "digest", "miou", "expected", "params", "madds", "status", "rung", "seconds", "cell")
 
@@ -56,39 +51,14 @@ def write_leaderboard(record: SearchRecord, folder: Path) -> None:
 
     Beside the score that was found stands the one to expect under a fresh seed, where the search has measured its noise.
     """
-    noise, text = search_noise(record), io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *(["latency_ms"] if is_timed(record) else [])])
-    writer.writeheader()
-    for row in _rows(record, noise):
-        scores = {name: "" if row[name] is None else f"{row[name]:.6f}" for name in ("miou", "expected")}
-        cell = json.dumps(row["cell"].to_json())
-        writer.writerow({**row, **scores, "seconds": f"{row['seconds']:.1f}", "cell": cell})
-    write_text(folder / "leaderboard.csv", text.getvalue())
+    noise, columns = search_noise(record), [*COLUMNS, *(["latency_ms"] if is_timed(record) else [])]
+    rows = (
+        row | {"seconds": round(row["seconds"], 1), "cell": json.dumps(row["cell"].to_json())} for row in _rows(record, noise)
+    )
+    write_csv(folder / "leaderboard.csv", columns, ([row[name] for name in columns] for row in rows))
     best = record.best
     if best is not None:
         write_text(folder / "best.json", json.dumps(_best(best, noise), indent=2) + "\n")
-
-
-def leaderboard_table(record: SearchRecord, rows: int = 10) -> Table:
-    """The first ``rows`` for a terminal."""
-    table = Table(title="Leaderboard", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    noise = search_noise(record)
-    expected, timed = ["expected"] if noise else [], ["ms"] if is_timed(record) else []
-    for name in ("rank", "mIoU", *expected, "params", "madds", *timed, "rung", "status", "cell"):
-        table.add_column(name, justify="left" if name in ("status", "cell") else "right", no_wrap=True)
-    for rank, trial in enumerate(record.ranked()[:rows], start=1):
-        table.add_row(
-            str(rank),
-            percent(trial.miou),
-            *([percent(noise.of(trial))] if noise else []),
-            quantity(trial.params),
-            quantity(trial.madds),
-            *([f"{trial.latency_ms or 0:.3g}"] if timed else []),
-            str(len(trial.rungs)),
-            trial.status,
-            trial.cell.digest,
-        )
-    return table
 
 
 def _best(trial: TrialRecord, noise: SearchNoise | None) -> dict[str, object]:

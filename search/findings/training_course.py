@@ -1,13 +1,12 @@
 """The course of a training of a whole model, kept beside it: loss, mIoU and IoU of each class at each validation."""
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.system.errors import UserError
-from data.system.files import write_text
+from data.system.files import write_csv
 
 COURSE = "course.csv"
 COLUMNS = ("iteration", "loss", "miou")
@@ -30,13 +29,8 @@ class CoursePoint:
 
 def write_course(folder: Path, steps: Sequence[CoursePoint]) -> None:
     """Write all of it: a resumed training tells its earlier validations again."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([*COLUMNS, *steps[0].iou])
-    for step in steps:
-        classes = ("" if value is None else f"{value:.6f}" for value in step.iou.values())
-        writer.writerow([step.iteration, f"{step.loss:.6f}", f"{step.miou:.6f}", *classes])
-    write_text(folder / COURSE, text.getvalue())
+    rows = ([step.iteration, step.loss, step.miou, *step.iou.values()] for step in steps)
+    write_csv(folder / COURSE, [*COLUMNS, *steps[0].iou], rows)
 
 
 def read_course(folder: Path) -> Sequence[CoursePoint]:

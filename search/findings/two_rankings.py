@@ -1,17 +1,17 @@
 """The best cells of a search, ranked again by a longer training: what both rankings say, and how sure the second is."""
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
+from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
 
+from data.system.files import write_csv
 from models.spec import CellSpec
 from search.deciding.outcomes import Status
 from search.findings.estimates import RankCorrelation, rank_correlation, tukeys_difference
@@ -224,19 +224,27 @@ def proxy_trust(ranking: Ranking) -> str:
     return f"{fitted.text()}{without}; the search chose these cells, which lowers it"
 
 
-def as_csv(ranking: Ranking) -> str:
-    """The table of both rankings."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    for place, row in enumerate(ranking.rows):
-        is_compared = place < len(ranking.compared)
-        shrunk = ranking.shrunk[place] if is_compared else None
-        scores = ("" if value is None else f"{value:.6f}" for value in (row.miou, shrunk, row.sd))
-        costs = (row.params, row.madds, json.dumps(row.cell.to_json()))
-        rank = place + 1 if is_compared else ""
-        writer.writerow([rank, row.cell.digest, *scores, len(row.by_seed), row.proxy_rank, f"{row.proxy_miou:.6f}", *costs])
-    return text.getvalue()
+def write_ranking(ranking: Ranking, path: Path) -> None:
+    """Write the table of both rankings."""
+    ranks = [*range(1, len(ranking.compared) + 1), *[None] * len(ranking.others)]
+    shrunk = [*ranking.shrunk, *[None] * len(ranking.others)]
+    rows = (
+        (
+            rank,
+            row.cell.digest,
+            row.miou,
+            expected,
+            row.sd,
+            len(row.by_seed),
+            row.proxy_rank,
+            row.proxy_miou,
+            row.params,
+            row.madds,
+            json.dumps(row.cell.to_json()),
+        )
+        for rank, expected, row in zip(ranks, shrunk, ranking.rows, strict=True)
+    )
+    write_csv(path, COLUMNS, rows)
 
 
 def _worth(ranking: Ranking) -> str:

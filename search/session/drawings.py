@@ -12,6 +12,7 @@ from search.deciding.space import CellSpace
 from search.findings.contributions import model_contributions
 from search.findings.control import Control
 from search.findings.cost_front import Landmark, cost_front, landmarks
+from search.findings.course import RungCourse
 from search.findings.kinship import ancestry
 from search.findings.leaderboard import is_timed
 from search.findings.operator_usage import operator_usage
@@ -35,7 +36,6 @@ from search.views.figures.training_course import draw_training
 from search.views.figures.two_rankings import Rescored, draw_two_rankings
 from search.views.figures.what_mattered import draw_what_mattered
 from search.views.report import readings
-from search.views.report.course import RungCourse
 from search.wording import percent
 
 DRAWN = 3

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from data.system.files import write_text
 from search.findings.control import Control, control
+from search.findings.course import course, rung_courses
 from search.findings.search_noise import search_noise
 from search.journal.folder import KeptSearch, open_search
 from search.session.conf_choices import by_choice, retrain_best
@@ -15,7 +16,6 @@ from search.settings.groups import SHARED
 from search.settings.report import ReportSettings
 from search.views.report import readings
 from search.views.report.checklist import checklist
-from search.views.report.course import course, rung_courses
 from search.views.report.inline_svg import inline
 from search.views.report.leaderboard import Board, board
 from search.views.report.page import Picture, Report, render

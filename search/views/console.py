@@ -1,5 +1,6 @@
 """The terminal that commands write to."""
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -13,6 +14,18 @@ WIDEST = 1000
 def plain_console() -> Console:
     """What users and libraries wrote is printed as it stands: square brackets in it are no markup, numbers no highlights."""
     return Console(highlight=False, markup=False)
+
+
+def table_of(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[str] = (), title: str | None = None
+) -> Table:
+    """Every column is as wide as what it holds. Those named in ``left`` hold words, the others numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in header:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def print_table(table: Table, console: Console) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from search.findings.leaderboard import leaderboard_table
+from search.findings.course import Course
 from search.findings.search_noise import search_noise
 from search.journal.record import SearchRecord, TrialRecord
 from search.journal.recorded import Recorded
+from search.views.leaderboard import leaderboard_table
 from search.views.live import how_ended, running_row
-from search.views.report.course import Course
 from search.wording import counted, in_time
 
 SHOWN = 10

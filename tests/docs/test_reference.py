@@ -6,6 +6,8 @@ from dataclasses import fields
 
 from yaml import safe_load
 
+from search.commands import compare, fidelity, simulate
+from search.findings import leaderboard, training_course, two_rankings
 from search.help import COMMANDS, OPTIONS, sources
 from search.journal.lines import _EVENTS
 from tests.docs.told_to_bash import ROOT
@@ -20,6 +22,22 @@ def test_every_event_of_the_journal_is_there_with_its_fields():
     rows = re.findall(r"^\| `(\w+)` \| .* \| (`.*`) \|$", (REFERENCE / "journal.md").read_text(), re.MULTILINE)
     told = {event: re.findall(r"`(\w+)`", names) for event, names in rows if event in _EVENTS}
     assert told == {event: [field.name for field in fields(kind)] for event, kind in _EVENTS.items()}
+
+
+def test_every_table_is_there_with_its_columns():
+    page = (REFERENCE / "files.md").read_text()
+    named = set(re.findall(r"(\w+\.csv)", page))
+    told = {name: re.findall(r"`(\w+)`", row) for name, row in re.findall(r"^\| `(\w+\.csv)` \| (`.*) \|$", page, re.MULTILINE)}
+    written = {
+        "leaderboard.csv": [*leaderboard.COLUMNS, "latency_ms"],
+        "rerank.csv": two_rankings.COLUMNS,
+        "fidelity.csv": fidelity.COLUMNS,
+        "comparison.csv": compare.COLUMNS,
+        "simulation.csv": simulate.COLUMNS,
+        "course.csv": training_course.COLUMNS,
+    }
+    assert told.keys() == named
+    assert told == {name: list(columns) for name, columns in written.items()}
 
 
 def test_every_command_and_option_is_in_the_table():

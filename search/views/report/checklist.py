@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from search.findings.control import Control
+from search.findings.course import Course
 from search.findings.search_noise import SearchNoise
 from search.journal.events import SearchOpened
 from search.journal.record import SearchRecord
 from search.journal.recorded import Recorded
-from search.views.report.course import Course
 from search.views.report.searched import Fact, in_words
 from search.wording import counted, in_time
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from search.findings.course import Course, RungCourse
 from search.findings.search_noise import SearchNoise
-from search.views.report.course import Course, RungCourse
 from search.views.report.glyph import glyph
 from search.views.report.leaderboard import Board
 from search.views.report.searched import Fact

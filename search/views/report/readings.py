@@ -8,13 +8,13 @@ from search.deciding.outcomes import Status
 from search.findings.contributions import Contributions
 from search.findings.control import Control
 from search.findings.cost_front import CostFront, Landmark
+from search.findings.course import Course, RungCourse
 from search.findings.operator_usage import OperatorUsage, Usage
 from search.findings.search_noise import SearchNoise
 from search.findings.training_course import CoursePoint
 from search.findings.two_rankings import Ranking, proxy_trust
 from search.journal.record import SearchRecord, TrialRecord
 from search.views.figures.landmarks import name_of
-from search.views.report.course import Course, RungCourse
 from search.wording import counted, ordinal, percent, quantity
 
 NAMED = 5

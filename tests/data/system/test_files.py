@@ -1,10 +1,12 @@
+import csv
 import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from data.system.files import remember, whole_file, write_text
+from data.system.files import remember, whole_file, write_csv, write_text
 
 
 @pytest.fixture
@@ -85,6 +87,16 @@ def test_the_mode_is_what_the_umask_gives_whatever_wrote_the_file(path):
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_table_has_plain_numbers_and_an_empty_field_where_there_is_none(path):
+    write_csv(path, ("name", "miou", "count"), [("a, b", 1 / 3, 4), ("c", None, 0), ("d", np.float64(0.25), np.int64(7))])
+    rows = list(csv.DictReader(path.open()))
+    assert [tuple(row.values()) for row in rows] == [
+        ("a, b", "0.333333", "4"),
+        ("c", "", "0"),
+        ("d", "0.25", "7"),
+    ]
 
 
 def test_folders_above_are_made(tmp_path):

@@ -55,8 +55,9 @@ def test_ways_to_search_are_compared_at_equal_hours_in_pairs_of_seeds(four):
         for name in ("uniform-0", "uniform-1", "near_best-0", "near_best-1")
     }
     budget_h = min(one.hours[-1] for one in runs.values())
-    differences = [100 * (runs[f"near_best-{seed}"].at(budget_h) - runs[f"uniform-{seed}"].at(budget_h)) for seed in (0, 1)]
-    assert rows[-1]["difference"].startswith(f"{sum(differences) / 2:.2f} (")
+    differences = [(runs[f"near_best-{seed}"].at(budget_h) - runs[f"uniform-{seed}"].at(budget_h)) for seed in (0, 1)]
+    assert float(rows[-1]["difference"]) == pytest.approx(sum(differences) / 2, abs=1e-6)
+    assert float(rows[-1]["miou_low"]) < float(rows[-1]["miou"]) < float(rows[-1]["miou_high"])
     assert "selected on" in done.stdout
     with Image.open(four / "comparison" / "comparison.png") as picture:
         assert min(picture.size) > 400
@@ -82,7 +83,7 @@ def test_a_search_that_has_no_score_by_then_counts_as_nothing_and_not_as_0(tmp_p
         journal.append(RungReached(0, 1, 10, 0.3, 1.0, 1e6, False, "", 0.0), TrialEnded(0, "completed", "", 1e6, 0.0))
     assert dpc(tmp_path, "compare", "names=[uniform-0,near_best-0]").returncode == 0
     rows = list(csv.DictReader((tmp_path / "comparison" / "comparison.csv").open()))
-    assert {(row["mIoU"], row["difference"]) for row in rows if row["algorithm"] == "NearBest"} == {("-", "-")}
+    assert {(row["miou"], row["difference"]) for row in rows if row["algorithm"] == "NearBest"} == {("", "")}
 
 
 def test_what_a_fork_begins_with_cost_its_parents_hours():

@@ -267,6 +267,7 @@ def test_two_protocols_score_the_same_cells_and_a_second_run_trains_nothing(sear
     rows = list(csv.DictReader((folder / "fidelity" / "fidelity.csv").open()))
     assert len({row["digest"] for row in rows}) == 3
     assert all(0 < float(row[side]) < 1 for row in rows for side in ("first", "second"))
+    assert all(json.loads(row["cell"]) for row in rows)
     assert (folder / "fidelity" / "fidelity.png").is_file()
     journals = [folder / "fidelity" / side / "journal.jsonl" for side in ("first", "second")]
     iterations = [{trial.rungs[-1].iteration for trial in SearchRecord(read_events(path)[0]).finished} for path in journals]

@@ -1,5 +1,4 @@
 import csv
-import io
 import json
 from random import Random
 from statistics import fmean
@@ -12,7 +11,7 @@ from search.deciding.algorithms.base import SpaceExhaustedError
 from search.deciding.algorithms.listed import Listed, listed_in
 from search.deciding.outcomes import Evaluation, Finished, Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
-from search.findings.two_rankings import as_csv, best_cells, proxy_correlation, proxy_trust, reranked
+from search.findings.two_rankings import best_cells, proxy_correlation, proxy_trust, reranked, write_ranking
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
 from search.journal.fingerprints import differences
 from search.journal.record import SearchRecord
@@ -58,7 +57,7 @@ def test_a_cell_that_failed_in_every_seed_comes_last_without_a_score():
     assert rows[0].sd is None
 
 
-def test_a_cell_that_completed_fewer_seeds_is_not_ranked_by_their_luck():
+def test_a_cell_that_completed_fewer_seeds_is_not_ranked_by_their_luck(tmp_path):
     lucky = record([0.7, 0.9, 0.6]), record([0.7, None, 0.6], {1: Status.FAILED})
     ranking = reranked(best_cells(record([0.3, 0.5, 0.4]), 3), lucky)
     assert [row.cell for row in ranking.rows] == [CELLS[0], CELLS[2], CELLS[1]]
@@ -67,7 +66,7 @@ def test_a_cell_that_completed_fewer_seeds_is_not_ranked_by_their_luck():
         f"Not ranked, as they have not completed the 2 seeds of the others: {CELLS[1].digest[:8]} (1 completed)."
         in ranking.verdict()
     )
-    assert [row["rank"] for row in csv.DictReader(io.StringIO(as_csv(ranking)))] == ["1", "2", ""]
+    assert [row["rank"] for row in table_of(ranking, tmp_path)] == ["1", "2", ""]
 
 
 def test_a_seed_that_most_cells_lack_is_left_out_and_the_cells_are_compared():
@@ -157,12 +156,17 @@ def test_a_cell_that_the_proxy_stopped_early_is_ranked_and_says_nothing_of_the_p
     assert "1 that the proxy stopped early not counted" in proxy_trust(ranking)
 
 
-def test_the_table_has_both_ranks_and_a_cell_that_can_be_read_back():
+def table_of(ranking, folder):
+    write_ranking(ranking, folder / "rerank.csv")
+    return list(csv.DictReader((folder / "rerank.csv").open()))
+
+
+def test_the_table_has_both_ranks_and_a_cell_that_can_be_read_back(tmp_path):
     rows = reranked(best_cells(record([0.3, 0.4]), 2), [record([0.9, 0.6])])
-    first, second = csv.DictReader(io.StringIO(as_csv(rows)))
-    assert (first["rank"], first["proxy_rank"], first["miou"], first["sd"]) == ("1", "2", "0.900000", "")
-    assert second["proxy_miou"] == "0.400000"
-    assert "atrous" in first["cell"] or "op" in first["cell"]
+    first, second = table_of(rows, tmp_path)
+    assert (first["rank"], first["proxy_rank"], first["miou"], first["sd"]) == ("1", "2", "0.9", "")
+    assert second["proxy_miou"] == "0.4"
+    assert CellSpec.from_json(json.loads(first["cell"])) == rows.rows[0].cell
 
 
 def test_listed_cells_are_proposed_in_their_order_each_once():

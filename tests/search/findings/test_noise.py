@@ -11,12 +11,13 @@ import pytest
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec
 from search.deciding.outcomes import Status
 from search.findings.estimates import mean, within_sd
-from search.findings.leaderboard import leaderboard_table, write_leaderboard
+from search.findings.leaderboard import write_leaderboard
 from search.findings.search_noise import search_noise
 from search.findings.shrinkage import Noise, Shrunk
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
+from search.views.leaderboard import leaderboard_table
 
 TABLES = Path(__file__).parents[3] / "benchmarks" / "tables"
 SD = 0.006

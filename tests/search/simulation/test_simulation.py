@@ -394,8 +394,10 @@ def test_the_command_prints_a_table_and_writes_figures_and_curves(tmp_path, caps
         ("uniform", "none"),
         ("uniform", "asha"),
     ]
-    assert rows[0]["difference"] == "-"
-    assert " ± " in rows[2]["difference"]
+    assert rows[0]["difference"] == ""
+    assert float(rows[2]["difference_low"]) < float(rows[2]["difference"]) < float(rows[2]["difference_high"])
+    assert all(0 < float(row["miou_low"]) < float(row["miou"]) < 1 for row in rows)
+    assert " ± " in printed
     record = json.loads((folder / "simulation.json").read_text())
     assert len(record["results"]) == 8
     assert record["results"][0]["trials"][-1] == 40

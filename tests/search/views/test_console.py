@@ -7,10 +7,10 @@ from rich.console import Console
 
 from models.spec import AtrousConv, Branch, CellSpec
 from search.deciding.outcomes import Status
-from search.findings.leaderboard import leaderboard_table
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
 from search.journal.record import SearchRecord
 from search.views.console import Wide, print_table
+from search.views.leaderboard import leaderboard_table
 from search.views.progress_bar import progress_bar
 from search.views.training import TrainingDisplay
 

@@ -21,13 +21,13 @@ from search.deciding.outcomes import Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs, PyramidPoolings
 from search.findings.contributions import branch_contributions, model_contributions
 from search.findings.cost_front import cost_front
+from search.findings.course import course, rung_courses
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialInherited
 from search.journal.journal import Journal
 from search.journal.record import SearchRecord
 from search.journal.recorded import space_of
 from search.session.conf_choices import _settings, by_choice, retrain_best, shared_arguments
 from search.views.report import readings
-from search.views.report.course import course, rung_courses
 from search.views.report.leaderboard import board
 from search.views.report.page import Report, render
 from search.views.report.searched import fingerprint_lines, in_words, scope, searched
