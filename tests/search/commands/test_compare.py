@@ -9,6 +9,7 @@ from PIL import Image
 
 from search.deciding.algorithms.near_best import NearBest
 from search.deciding.algorithms.uniform import Uniform
+from search.deciding.outcomes import Status
 from search.findings.anytime import anytime
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded, TrialInherited
 from search.journal.journal import Journal
@@ -69,7 +70,7 @@ def test_what_was_found_by_then_is_the_best_of_the_trials_that_had_ended():
     for trial, miou in enumerate((0.3, 0.2, 0.5)):
         events.append(CellProposed(trial, cells[trial], 0, 1, 1, 0.0))
         events.append(RungReached(trial, 1, 10, miou, 1.0, 3600.0, False, "", 0.0))
-        events.append(TrialEnded(trial, "completed", "", 3600.0, 0.0))
+        events.append(TrialEnded(trial, Status.COMPLETED, "", 3600.0, 0.0))
     found = anytime(events)
     assert [found.at(hours) for hours in (0.5, 1.0, 2.5, 3.0, 99.0)] == [0.0, 0.3, 0.3, 0.5, 0.5]
 
@@ -80,7 +81,7 @@ def test_a_search_that_has_no_score_by_then_counts_as_nothing_and_not_as_0(tmp_p
     with Journal(tmp_path / "near_best-0" / "journal.jsonl") as journal:
         cell = SPACE.sample(Random(0))
         journal.append(SearchOpened("near_best-0", fingerprint, {}, 0.0), CellProposed(0, cell, 0, 1, 1, 0.0))
-        journal.append(RungReached(0, 1, 10, 0.3, 1.0, 1e6, False, "", 0.0), TrialEnded(0, "completed", "", 1e6, 0.0))
+        journal.append(RungReached(0, 1, 10, 0.3, 1.0, 1e6, False, "", 0.0), TrialEnded(0, Status.COMPLETED, "", 1e6, 0.0))
     assert dpc(tmp_path, "compare", "names=[uniform-0,near_best-0]").returncode == 0
     rows = list(csv.DictReader((tmp_path / "comparison" / "comparison.csv").open()))
     assert {(row["miou"], row["difference"]) for row in rows if row["algorithm"] == "NearBest"} == {("", "")}
@@ -88,10 +89,10 @@ def test_a_search_that_has_no_score_by_then_counts_as_nothing_and_not_as_0(tmp_p
 
 def test_what_a_fork_begins_with_cost_its_parents_hours():
     known = TrialInherited(
-        0, "parent", True, SPACE.members[0], 0, 1, 1, ((10, 0.4, 1.0, 7200.0),), "completed", "", 7200.0, 0.0
+        0, "parent", True, SPACE.members[0], 0, 1, 1, ((10, 0.4, 1.0, 7200.0),), Status.COMPLETED, "", 7200.0, 0.0
     )
     own = [CellProposed(1, SPACE.members[1], 0, 1, 1, 0.0), RungReached(1, 1, 10, 0.3, 1.0, 3600.0, False, "", 0.0)]
-    found = anytime([known, SearchOpened("", {}, {}, 0.0), *own, TrialEnded(1, "completed", "", 3600.0, 0.0)])
+    found = anytime([known, SearchOpened("", {}, {}, 0.0), *own, TrialEnded(1, Status.COMPLETED, "", 3600.0, 0.0)])
     assert [found.at(hours) for hours in (0.0, 1.0, 2.9, 3.0)] == [0.0, 0.0, 0.0, 0.4]
 
 
