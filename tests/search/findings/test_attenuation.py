@@ -27,7 +27,7 @@ def test_a_correction_for_two_noisy_seeds_finds_what_the_worths_agree_on():
 
 def test_one_seed_cannot_tell_how_well_a_side_repeats_itself():
     assert repeatability([[0.1, 0.2, 0.3, 0.4, 0.5]]) is None
-    assert "is not known: seeds=2 tells" in attenuation(0.5, None, None, 1)
+    assert "is not known; seeds=2 would show it" in attenuation(0.5, None, None, 1)
     assert "nothing is left to correct rho by" in attenuation(0.1, -0.2, 0.5, 2)
 
 
