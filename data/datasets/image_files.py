@@ -227,7 +227,7 @@ def largest_grey(image: ImageFile) -> int:
 
 
 def is_deep(image: ImageFile) -> bool:
-    """Whether 8 bits a channel cannot hold what the file does."""
+    """Whether 8 bits per channel cannot hold what the file does."""
     is_deep_color = ";16" in raw_mode(image) or largest_grey(image) > 255
     return is_deep_color or image.mode.startswith(("I", "F")) or is_signed(image)
 

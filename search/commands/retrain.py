@@ -147,7 +147,7 @@ def _selected(training: RetrainSettings) -> str:
 
 
 def _why_no_final(settings: RetrainCommandSettings, console: Console) -> str:
-    """Why no split that selected nothing scores the kept model; empty where one does. It is read now, not after the training.
+    """Why no split kept out of selection scores the kept model; empty where one does. It is read now, not after the training.
 
     Raises:
         DatasetError: a sample of it cannot be read.

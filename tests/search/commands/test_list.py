@@ -9,12 +9,12 @@ from search.cli import main
 from search.deciding.outcomes import Status
 from search.deciding.space import CellSpace
 from search.findings.anytime import anytime
+from search.findings.course import course
 from search.journal.events import TrialEnded
 from search.journal.folder import JOURNAL
 from search.journal.journal import Journal
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
-from search.views.report.course import course
 from tests.search.journal.studies import journalled, open_study, plan, run, score
 
 from .conftest import dpc

@@ -97,7 +97,7 @@ def test_images_of_any_size_and_depth_are_labelled_on_request(checkpoint, photos
     (photos / "large.png").unlink()
     put(photos / "deep.png", Image.fromarray(photo()[..., 0].astype(np.uint16) * 16))
     assert predict(checkpoint, photos)[0] == 1
-    assert "8 bits a channel (it holds values of mode I;16B); give value_range=[black,white]." in capsys.readouterr().out
+    assert "8 bits per channel (it holds values of mode I;16B); give value_range=[black,white]." in capsys.readouterr().out
     code, output = predict(checkpoint, photos, "value_range=[0,4080]")
     assert code == 0
     grey_HWC = photo()[..., :1].repeat(3, axis=2)

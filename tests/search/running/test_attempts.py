@@ -354,7 +354,5 @@ def test_resources_and_labels_that_no_node_has_are_refused(cluster, tmp_path, re
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here torch has GPUs")
 def test_a_node_that_ray_counts_with_gpus_and_torch_finds_none_on_is_named_before_any_trial(cluster):
-    with pytest.raises(
-        NoGpuOnNodeError, match=r"^resources\.gpu: node \S+ \(\S+\) is counted with GPUs by Ray, .*: .*\S \(docs"
-    ):
+    with pytest.raises(NoGpuOnNodeError, match=r"^resources\.gpu: Ray counts GPUs on node \S+ \(\S+\), .*: .*\S \(docs"):
         check_gpus(Resources(gpu=1))

@@ -252,7 +252,7 @@ def test_cells_that_are_known_come_first_as_values_or_files(tmp_path):
         ({"gpu": None}, "gpu: input should be a valid number, got None."),
         ({"retries": 0.5}, "retries: input should be a valid integer, got a number with a fractional part, got 0.5."),
         ({"give_up_after": "never"}, "give_up_after: input should be a valid integer"),
-        ({"ray_address": "head"}, "ray_address: 'head' is no address of Ray"),
+        ({"ray_address": "head"}, "ray_address: 'head' is not a Ray address"),
         ({"callbacks": print}, "callbacks: give a list of functions, got <built-in function print>."),
     ],
 )

@@ -67,7 +67,7 @@ def test_a_head_is_found_by_its_ipv6_address(monkeypatch):
 
 def test_a_variable_that_holds_no_address_of_a_head_is_named_unless_a_setting_says_another(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
-    with pytest.raises(UserError, match=r"^RAY_ADDRESS: 'http://127\.0\.0\.1:8265' is no address"):
+    with pytest.raises(UserError, match=r"^RAY_ADDRESS: 'http://127\.0\.0\.1:8265' is not a Ray address"):
         names_cluster(None)
     assert names_cluster("10.0.0.1:6379")
     assert not names_cluster("local")
