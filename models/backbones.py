@@ -3,15 +3,17 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.backbone_check import BackboneError, check_backbone
+from models.cost import FeatureShape
 from models.dilation import dilate
 from models.geometry import misplaced
+from models.grid import num_features
 from models.local_encoder import LocalEncoder
 from models.pretrained import require_known
 from models.settings import HUB, LOCAL, BackboneSettings
@@ -34,6 +36,16 @@ def build_backbone(settings: BackboneSettings) -> nn.Module:
     if settings.weights not in (None, HUB):
         _load_weights(encoder, Path(settings.weights), is_timm=settings.name.startswith("tu-"))
     return encoder
+
+
+def channels_of(encoder: nn.Module) -> list[int]:
+    """Of each map that an encoder gives, the input first: smp's attribute, of which torch knows no type."""
+    return cast(list[int], encoder.out_channels)
+
+
+def feature_shape(encoder: nn.Module, output_stride: int, height_px: int, width_px: int) -> FeatureShape:
+    """Of its last map, of images of that size."""
+    return FeatureShape(channels_of(encoder)[-1], num_features(height_px, output_stride), num_features(width_px, output_stride))
 
 
 def features_of(backbone: nn.Module, images_BCHW: Tensor) -> Tensor:

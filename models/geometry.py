@@ -5,6 +5,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from models.grid import num_features
+
 HEIGHT_PX, WIDTH_PX = 65, 97
 """Of the image that is tried: one more than a multiple of every output stride, as all images are padded to."""
 TOLERANCE = 0.05
@@ -20,7 +22,7 @@ def misplaced(encoder: nn.Module, output_stride: int) -> str:
     features lie symmetrically on the image, which for as many as there must be is on these pixels alone. Of weights that have
     no values (on the device ``meta``) the map's size is compared alone.
     """
-    expected = tuple((size - 1) // output_stride + 1 for size in (HEIGHT_PX, WIDTH_PX))
+    expected = tuple(num_features(size, output_stride) for size in (HEIGHT_PX, WIDTH_PX))
     symmetric = _with_symmetric_kernels(encoder)
     device = next(encoder.parameters()).device
     images_BCHW = torch.rand(1, 3, HEIGHT_PX, WIDTH_PX, generator=torch.Generator().manual_seed(0)).to(device)

@@ -22,11 +22,11 @@ class LocalEncoder(nn.Module):
 
     output_stride = 16
 
-    def __init__(self, out_channels: tuple[int, ...] = (3, 16, 32, 64, 96), seed: int = 0) -> None:
+    def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        self.out_channels = list(out_channels)
+        self.out_channels = [3, 16, 32, 64, 96]
         generator = torch.Generator().manual_seed(seed)
-        self.stages = nn.ModuleList(_conv(*channels, generator) for channels in pairwise(out_channels))
+        self.stages = nn.ModuleList(_conv(*channels, generator) for channels in pairwise(self.out_channels))
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
         """Images of about zero mean and unit scale to features of about unit scale, at strides 1, 2, 4, 8 and 16."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from data.system.errors import UserError
-from models.backbones import build_backbone
+from models.backbones import build_backbone, channels_of
 from models.dpc import DensePredictionCell
 from models.grid import padded_px, resized
 from models.grid_products import aligned_by_products
@@ -65,7 +65,7 @@ class Segmenter(nn.Module):
         self.class_names = [str(index) for index in range(num_classes)] if class_names is None else list(class_names)
         self.palette = None if palette is None else tuple((red, green, blue) for red, green, blue in palette)
         self.encoder = build_backbone(backbone)
-        channels = cast(list[int], self.encoder.out_channels)
+        channels = channels_of(self.encoder)
         self.cell = DensePredictionCell(cell, channels[-1], cell_settings)
         self.decoder = StrideFourDecoder(channels[2], cell_settings) if decoder else None
         self.classifier = nn.Conv2d(cell_settings.filters, num_classes, kernel_size=1)
@@ -221,15 +221,19 @@ class CoarseLogits(nn.Module):
         return self.segmenter.logits_of(maps), self.auxiliary(maps[-2])
 
 
-class StrideFourDecoder(nn.Module):
-    """DeepLabv3+'s decoder (Chen et al. 2018, 1802.02611, section 3.1): 48 channels of stride 4 join the cell's output."""
+REDUCED = 48
+"""Channels of stride 4 that the decoder joins to the cell's output."""
 
-    def __init__(self, low_level_channels: int, settings: CellSettings, reduced_channels: int = 48) -> None:
+
+class StrideFourDecoder(nn.Module):
+    """DeepLabv3+'s decoder (Chen et al. 2018, 1802.02611, section 3.1)."""
+
+    def __init__(self, low_level_channels: int, settings: CellSettings) -> None:
         super().__init__()
         undilated = replace(settings, output_stride=PAPER_OUTPUT_STRIDE)
-        self.reduce = build_operator(Conv1x1(), low_level_channels, replace(undilated, filters=reduced_channels))
+        self.reduce = build_operator(Conv1x1(), low_level_channels, replace(undilated, filters=REDUCED))
         self.refine = nn.Sequential(
-            build_operator(AtrousConv(), settings.filters + reduced_channels, undilated),
+            build_operator(AtrousConv(), settings.filters + REDUCED, undilated),
             build_operator(AtrousConv(), settings.filters, undilated),
         )
 

@@ -73,15 +73,14 @@ def evaluate(
     split: Split,
     info: DatasetInfo,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    inference: Inference = SINGLE_SCALE,
     workers: Workers = ALONE,
 ) -> Scores:
-    """Score ``model`` on every image of ``split``; see ``count_confusion``.
+    """Score ``model`` on every image of ``split`` at one scale; see ``count_confusion``.
 
     Raises:
         UserError: fewer than two classes are labelled: such a score compares nothing.
     """
-    matrix = count_confusion(model, split, info, progress, inference, workers)
+    matrix = count_confusion(model, split, info, progress, workers=workers)
     pixels = dict(zip(info.class_names, matrix.counts_KK.sum(dim=1).tolist(), strict=True))
     if unscorable := why_unscorable(pixels, 0, info):
         raise UserError(f"{info.name}: {unscorable}")

@@ -21,6 +21,7 @@ from data.cache.local_copy import local_copy
 from data.folds import Fold
 from data.system.errors import UserError
 from models.dpc import classifier_on
+from models.grid import num_features
 from models.spec import CellSpec
 from training.batches import Batches, IntArray
 from training.checkpoint import load_checkpoint, save_checkpoint
@@ -158,7 +159,7 @@ class ProxyTask:
     def _crop_side(self) -> int | None:
         """Of the random crops, on the features' grid."""
         crop_px = self.settings.crop_px
-        return None if crop_px is None else (crop_px - 1) // self.settings.cell.output_stride + 1
+        return None if crop_px is None else num_features(crop_px, self.settings.cell.output_stride)
 
     @torch.inference_mode()
     def _validate(self, model: nn.Module, samples: IntArray) -> float:

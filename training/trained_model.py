@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.datasets.contract import DatasetInfo
 from models.auxiliary import auxiliary_head
+from models.backbones import channels_of
 from models.segmenter import CoarseLogits, Segmenter
 from models.settings import BackboneSettings
 from models.spec import CellSpec
@@ -35,8 +36,7 @@ class TrainedModel:
         _set_momentum(self.model.encoder, settings.backbone_momentum(backbone.name))
         auxiliary = None
         if settings.auxiliary > 0:
-            channels = cast(list[int], self.model.encoder.out_channels)
-            auxiliary = auxiliary_head(channels[-2], classes.num_classes, settings.cell)
+            auxiliary = auxiliary_head(channels_of(self.model.encoder)[-2], classes.num_classes, settings.cell)
         self.whole = CoarseLogits(self.model, auxiliary)
         if settings.sync_batch_norm and workers.size > 1:
             synchronise(self.whole, workers.device)

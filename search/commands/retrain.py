@@ -1,7 +1,7 @@
 """``dpc retrain``: backbone and cell, end to end."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,8 @@ from rich.console import Console
 from data.datasets.contract import DatasetError
 from data.system.errors import UserError
 from data.system.files import write_text
-from models.cost import FeatureShape, cell_cost
+from models.backbones import feature_shape
+from models.cost import cell_cost
 from models.export import export_model
 from models.segmenter import Segmenter
 from models.spec import CellSpec
@@ -129,10 +130,8 @@ def _write_card(
 ) -> None:
     """What a person should know of the model, beside it."""
     training, scores = settings.training, best.scores
-    stride = training.cell.output_stride
-    rows, columns = ((side - 1) // stride + 1 for side in (training.height_px, training.width_px))
-    channels: Sequence[int] = model.encoder.out_channels  # type: ignore[assignment]
-    cost = cell_cost(chosen.cell, FeatureShape(channels[-1], rows, columns), training.cell.filters)
+    features = feature_shape(model.encoder, training.cell.output_stride, training.height_px, training.width_px)
+    cost = cell_cost(chosen.cell, features, training.cell.filters)
     chosen_by = f"{percent(scores.miou)} % mIoU at iteration {best.iteration:,} {_selected(training)}"
     selected = f"{chosen_by}. {' '.join(final.split())}."
     draw_cell(chosen.cell, folder / PICTURE)

@@ -197,9 +197,14 @@ class SearchRecord:
         return {**self.opened.fingerprint, **{code: now for code, (_, now) in self.accepted.items()}}
 
     @property
+    def is_by_objective(self) -> bool:
+        """Whether an objective of the user's gave the scores, and not the proxy task."""
+        return self.opened is not None and Recorded(self.opened).is_by_objective
+
+    @property
     def scored_on(self) -> str:
         """What gave the scores, as the end of a sentence."""
-        return Recorded(self.opened).scored_on if self.opened else "on the proxy task"
+        return "by the objective" if self.is_by_objective else "on the proxy task"
 
     @property
     def digest(self) -> str:

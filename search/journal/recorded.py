@@ -63,16 +63,15 @@ class Recorded:
         return tuple(self._proxy.get("rungs", ()))
 
     @property
-    def scored_on(self) -> str:
-        """What gave the scores, as the end of a sentence: the proxy task on cached features, or an objective of the user's."""
+    def is_by_objective(self) -> bool:
+        """Whether an objective of the user's gave the scores, and not the proxy task on cached features."""
         features = self.opened.fingerprint.get("features", {})
-        is_cached = any(isinstance(split, Mapping) for split in features.values())
-        return "by the objective" if features and not is_cached else "on the proxy task"
+        return bool(features) and not any(isinstance(split, Mapping) for split in features.values())
 
     @property
     def can_be_retrained(self) -> bool:
         """Whether ``dpc retrain`` has images to train on: those of an objective that a program called are not known."""
-        return self.scored_on == "on the proxy task" or "arguments" in self.known
+        return not self.is_by_objective or "arguments" in self.known
 
     @property
     def _proxy(self) -> Mapping[str, Any]:

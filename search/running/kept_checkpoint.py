@@ -31,9 +31,7 @@ class KeptTask:
 
     def __call__(self, cell: CellSpec, seed: int, checkpoint: Path | None = None) -> Iterator[RungScore]:
         """As the task. The local checkpoint is deleted when the trial has ended, which the driver on its machine cannot do."""
-        if checkpoint is None:
-            yield from self.task(cell, seed, None)
-            return
+        assert checkpoint is not None, "a trial of a search with a store has one"
         self._fetch(checkpoint)
         self._uploads.follow(checkpoint)
         try:

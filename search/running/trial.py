@@ -61,7 +61,7 @@ class CellTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take over another cell in the same process: nothing is built before the first step."""
         self._config = new_config
-        os.environ[KERNELS] = "1" if new_config.get("kernels", True) else "0"
+        os.environ[KERNELS] = "1" if new_config["kernels"] else "0"
         self._scores: Iterator[RungScore] | None = None
         return True
 

@@ -12,7 +12,7 @@ from data.cache.stored_copy import fetch_from_store, keep_in_store
 from data.datasets.contract import search_splits
 from data.folds import folds_digest
 from data.system.errors import UserError
-from models.backbones import build_backbone, weights_digest
+from models.backbones import build_backbone, feature_shape, weights_digest
 from models.cost import TABLE_1, FeatureShape, cell_cost
 from models.spec import CellSpec
 from search.deciding.algorithms.listed import Listed
@@ -159,14 +159,11 @@ def by_training(settings: RetrainSettings, space: CellSpace, images: Images, wor
     join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
     refuse_unfit(images, settings, console)
     backbone = build_backbone(backbone_settings)
-    stride = backbone_settings.output_stride
-    height, width = ((side - 1) // stride + 1 for side in (settings.height_px, settings.width_px))
-    channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
     task = EndToEndTask(dataset, backbone_settings, settings)
     return Scoring(
         on_shared(workplace, task, shared_data(workplace, images.paths)),
         settings.stops,
-        FeatureShape(channels[-1], height, width),
+        feature_shape(backbone, backbone_settings.output_stride, settings.height_px, settings.width_px),
         settings.cell.filters,
         {
             "backbone": asdict(backbone_settings),

@@ -7,7 +7,7 @@ from data.datasets.shapes import Shapes
 from models.segmenter import Segmenter
 from models.settings import BackboneSettings, CellSettings
 from models.spec import AtrousConv, Branch, CellSpec, PyramidPooling
-from training.evaluation import Scores, count_confusion, evaluate
+from training.evaluation import Scores, count_confusion
 from training.settings import Inference
 from training.workers import Alone
 
@@ -70,7 +70,8 @@ def test_scores_are_those_of_a_plain_computation(model, scales, flip):
     with torch.inference_mode():
         predictions = np.concatenate([rival_labels(model, sample, scales, flip).ravel() for sample in samples()])
     labels = np.concatenate([sample.labels_HW.ravel() for sample in samples()])
-    scores = evaluate(model, SHAPES.split("val"), SHAPES.info, inference=Inference(scales, flip))
+    matrix = count_confusion(model, SHAPES.split("val"), SHAPES.info, inference=Inference(scales, flip))
+    scores = Scores.of(matrix, SHAPES.info)
     occurring = sorted(set(labels) | set(predictions))
     expected = dict(zip(occurring, jaccard_score(labels, predictions, labels=occurring, average=None), strict=True))
     assert len(set(predictions)) > 3

@@ -12,7 +12,7 @@ from search.running.resources import Resources
 from search.running.trial_files import forget_checkpoints
 
 
-def check_nodes(store: Store, checkpoints: Path, resources: Resources, search: str | None = None) -> None:
+def check_nodes(store: Store, checkpoints: Path, resources: Resources, search: str) -> None:
     """Let each node read what this process writes, write, and make its own folder for checkpoints.
 
     Args:
@@ -39,7 +39,7 @@ def clean_nodes(checkpoints: Path) -> None:
         on_every_node(partial(forget_checkpoints, checkpoints))
 
 
-def _trouble(store: Store, name: str, checkpoints: Path, search: str | None) -> str:
+def _trouble(store: Store, name: str, checkpoints: Path, search: str) -> str:
     """What this node cannot do; empty where it can do all."""
     try:
         if store.read(name) != name.encode():

@@ -7,10 +7,10 @@ from search.findings.contributions import Contributions
 from search.views.figures.style import BLUE, INK, TEXT, VERMILLION, WIDTH, new_figure, plain_axes, save_figure
 
 
-def draw_contributions(contributions: Contributions, path: Path, title: str = "", width: float = WIDTH) -> None:
+def draw_contributions(contributions: Contributions, path: Path, width: float = WIDTH) -> None:
     """Draw one bar a branch, and their mean as a line."""
     cell, values = contributions.cell, contributions.by_branch
-    figure = new_figure(width, 0.9 + 0.36 * len(cell), title)
+    figure = new_figure(width, 0.9 + 0.36 * len(cell))
     axes = figure.add_subplot()
     plain_axes(axes)
     axes.grid(visible=False, axis="y")

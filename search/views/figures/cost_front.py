@@ -31,12 +31,12 @@ NAMES = {
 }
 
 
-def draw_cost_front(front: CostFront, landmarks: Sequence[Landmark], path: Path, title: str = "", width: float = WIDTH) -> None:
+def draw_cost_front(front: CostFront, landmarks: Sequence[Landmark], path: Path, width: float = WIDTH) -> None:
     """Draw completed cells, of which there is one at least, by cost and mIoU.
 
     A landmark is a star where its mIoU was measured, else a vertical line at its exact cost.
     """
-    figure = new_figure(width, 3.7, title)
+    figure = new_figure(width, 3.7)
     axes = figure.add_subplot()
     _draw_front(axes, front, [100 * one.miou for one in landmarks if one.miou is not None])
     if front.cost != "latency_ms":  # those of landmarks are not known

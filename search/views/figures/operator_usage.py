@@ -33,7 +33,7 @@ MOST_WRITTEN = 12
 """Rows of a map whose cells still have room for numbers."""
 
 
-def draw_operator_usage(usage: OperatorUsage, path: Path, title: str = "", width: float = WIDTH) -> None:
+def draw_operator_usage(usage: OperatorUsage, path: Path, width: float = WIDTH) -> None:
     """Draw how much more often good cells use each rate, grid and kind of operator than all cells do.
 
     In a square stand the good cells' branches that use it, over those that would if they were as all cells' are. Coloured,
@@ -41,7 +41,7 @@ def draw_operator_usage(usage: OperatorUsage, path: Path, title: str = "", width
     never tried.
     """
     is_narrow = width < NARROW
-    figure = new_figure(width, 1.55 * width if is_narrow else 5.0, title)
+    figure = new_figure(width, 1.55 * width if is_narrow else 5.0)
     large, small, kinds = _panels(figure, is_narrow)
     _draw_map(large, "atrous rates", "rate", _pairs(usage.operators, AtrousConv, lambda one: one.rate))
     _draw_map(small, "pooling grids", "grid", _pairs(usage.operators, PyramidPooling, lambda one: one.grid))

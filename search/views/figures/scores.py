@@ -31,7 +31,7 @@ PANELS = 6
 MOST_BINS = 60
 
 
-def draw_scores(record: SearchRecord, path: Path, title: str = "", width: float = WIDTH) -> None:
+def draw_scores(record: SearchRecord, path: Path, width: float = WIDTH) -> None:
     """Draw, for each rung that any cell has reached, the mIoU there of all that reached it; those that ended there are filled.
 
     So a stopped trial counts at its own rung, among the scores that it was compared with, and completed ones alone fill the
@@ -40,7 +40,7 @@ def draw_scores(record: SearchRecord, path: Path, title: str = "", width: float 
     rungs = _scores_by_rung(record)
     shown = rungs[-PANELS:]
     is_narrow = width < NARROW
-    figure = new_figure(width, 1.1 + (1.05 if is_narrow else 1.15) * max(len(shown), 2), title)
+    figure = new_figure(width, 1.1 + (1.05 if is_narrow else 1.15) * max(len(shown), 2))
     all_axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     edges = _edges([score for rung in shown for score in rung.reached])
     for axes, rung in zip(all_axes, shown, strict=True):

@@ -38,13 +38,13 @@ Links = Mapping[int, str]
 """By trial, where a click on its mark leads."""
 
 # In inches.
-LEFT, RIGHT, BELOW, TITLE, LEGEND_ROW = 0.6, 0.12, 0.48, 0.3, 0.18
+LEFT, RIGHT, BELOW, ABOVE, LEGEND_ROW = 0.6, 0.12, 0.48, 0.08, 0.18
 CAPTION, GAP = 0.3, 0.2
 TALLEST = 2.3
 """A diagram; a longer chain is drawn smaller."""
 
 
-def draw_signature(found: Signature, path: Path, title: str = "", width: float = WIDTH, links: Links | None = None) -> None:
+def draw_signature(found: Signature, path: Path, width: float = WIDTH, links: Links | None = None) -> None:
     """Draw the picture of a search that has a score.
 
     Bars are the 95 % interval of what a lettered cell is expected to score under a fresh seed, and thin ones join the scores
@@ -59,11 +59,11 @@ def draw_signature(found: Signature, path: Path, title: str = "", width: float =
     heights = [min(TALLEST, one.height * min(1.0, column / one.width)) + CAPTION for one in diagrams.values()]
     columns = 1 if is_narrow else 3
     legend = LEGEND_ROW * ceil(_legend_entries(found) / columns)
-    above = (TITLE if title else 0.08) + legend
+    above = ABOVE + legend
     plot = 0.75 * width if is_narrow else 0.42 * width
     top = above + plot + BELOW + GAP / 2
     height = top + (sum(heights) + GAP * len(heights) if is_narrow else max(heights, default=0.0) + GAP / 2)
-    figure = new_figure(width, height, title, layout=None)
+    figure = new_figure(width, height, layout=None)
     place = (LEFT / width, 1 - (above + plot) / height, (width - LEFT - RIGHT) / width, plot / height)
     axes = figure.add_axes(place)
     _draw_scores(axes, found, links or {})

@@ -168,19 +168,17 @@ def _how_lucky(record: SearchRecord, noise: SearchNoise | None) -> str:
     return f"{twice} scored twice (noise=8), so how much is not known."
 
 
-_WHOSE_SCORES = {
-    "on the proxy task": (
-        "Scores are those of the proxy task: the cell on cached features of a frozen backbone, on the data that the search "
-        "validates on. What a cell is worth after full training shows only when it is retrained."
-    ),
-    "by the objective": ("Scores are what the objective returned. What they say about fully trained models is not recorded."),
-}
+_OF_THE_PROXY = (
+    "Scores are those of the proxy task: the cell on cached features of a frozen backbone, on the data that the search "
+    "validates on. What a cell is worth after full training shows only when it is retrained."
+)
+_OF_AN_OBJECTIVE = "Scores are what the objective returned. What they say about fully trained models is not recorded."
 
 
 def limits(record: SearchRecord, course: Course, noise: SearchNoise | None) -> list[str]:
     """What the page cannot tell."""
     said = [
-        _WHOSE_SCORES[record.scored_on],
+        _OF_AN_OBJECTIVE if record.is_by_objective else _OF_THE_PROXY,
         "The best of many is partly luck: with another seed it would score lower more often than higher. "
         + _how_lucky(record, noise)
         + " What is drawn, and written as mIoU, is what was found: the score that the ranking selected on.",

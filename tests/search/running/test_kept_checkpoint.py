@@ -199,17 +199,17 @@ def cluster(ray_cluster, s3_server):
 
 
 def test_a_node_that_cannot_use_the_store_is_named_before_a_trial_starts(cluster, s3_server, tmp_path):
-    check_nodes(Store(s3_server.uri(uuid4().hex)), tmp_path / "checkpoints", Resources())
+    check_nodes(Store(s3_server.uri(uuid4().hex)), tmp_path / "checkpoints", Resources(), "a digest")
     of_variables = Store(f"s3://bucket/{uuid4().hex}")
     with pytest.raises(StoreError, match="store: node .* cannot use it: s3://bucket/.*Could not connect to server"):
-        check_nodes(of_variables, tmp_path / "checkpoints", Resources())
+        check_nodes(of_variables, tmp_path / "checkpoints", Resources(), "a digest")
     assert of_variables.names() == []
 
 
 def test_a_node_that_cannot_make_the_folder_of_checkpoints_is_named(cluster, s3_server, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"store: node .* cannot use it: .*Not a directory: .*file/checkpoints"):
-        check_nodes(Store(s3_server.uri(uuid4().hex)), tmp_path / "file" / "checkpoints", Resources())
+        check_nodes(Store(s3_server.uri(uuid4().hex)), tmp_path / "file" / "checkpoints", Resources(), "a digest")
 
 
 def test_a_trial_whose_node_and_disk_are_lost_goes_on_from_the_store(cluster, s3_server, tmp_path, opened):

@@ -198,8 +198,8 @@ def test_no_text_of_a_figure_lies_on_another_or_outside(width, drawn, tmp_path):
     cells = [CellSpec((Branch(BACKBONE, one),)) for one in (Conv1x1(), AtrousConv((6, 21)), AtrousConv((1, 1)))]
     record = search_of([0.5 + 0.003 * number for number in range(60)], cells * 20)
     draw_progress(record, tmp_path / "a.png", "a title of the search", width=width)
-    draw_scores(record, tmp_path / "b.png", "a title of the search", width=width)
-    draw_operator_usage(operator_usage(record), tmp_path / "c.png", "a title of the search", width=width)
+    draw_scores(record, tmp_path / "b.png", width=width)
+    draw_operator_usage(operator_usage(record), tmp_path / "c.png", width=width)
     for figure in drawn:
         assert_legible(figure)
 

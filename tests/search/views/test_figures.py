@@ -208,10 +208,10 @@ SEARCHES = {
 }
 NONE_COMPLETED = ("none finished", "one", "no score")
 PICTURES = {
-    "progress": draw_progress,
+    "progress": lambda record, path: draw_progress(record, path, "search $1"),
     "scores": draw_scores,
-    "costs": lambda record, path, title: draw_cost_front(cost_front(record, "params"), LANDMARKS, path, title),
-    "operators": lambda record, path, title: draw_operator_usage(operator_usage(record), path, title),
+    "costs": lambda record, path: draw_cost_front(cost_front(record, "params"), LANDMARKS, path),
+    "operators": lambda record, path: draw_operator_usage(operator_usage(record), path),
 }
 
 
@@ -222,7 +222,7 @@ PICTURES = {
 def test_a_search_becomes_a_valid_picture(name, search, tmp_path):
     draw, record = PICTURES[name], SEARCHES[search]
     path = tmp_path / "picture.png"
-    draw(record, path, title="search $1")
+    draw(record, path)
     width, height = picture_size(path)
     assert width == 1440
     assert 600 <= height <= 1700
@@ -231,8 +231,8 @@ def test_a_search_becomes_a_valid_picture(name, search, tmp_path):
 @pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
 def test_a_picture_of_the_papers_search_is_small_enough_to_be_sent_and_the_same_again(draw, tmp_path):
     record = SEARCHES["as many as the paper's"]
-    draw(record, tmp_path / "one.svg", title="")
-    draw(record, tmp_path / "two.svg", title="")
+    draw(record, tmp_path / "one.svg")
+    draw(record, tmp_path / "two.svg")
     written = (tmp_path / "one.svg").read_bytes()
     assert len(written) < 1_000_000
     assert written == (tmp_path / "two.svg").read_bytes()
@@ -365,7 +365,7 @@ def test_weights_that_are_no_projection_of_the_branches_are_refused(shape):
 
 @pytest.mark.parametrize("cell", [WINNER, CHAIN], ids=["winner", "chain"])
 def test_contributions_become_a_valid_picture(cell, tmp_path):
-    draw_contributions(Contributions(cell, [0.0, *range(1, len(cell))]), tmp_path / "bars.png", title="$1")
+    draw_contributions(Contributions(cell, [0.0, *range(1, len(cell))]), tmp_path / "bars.png")
     assert picture_size(tmp_path / "bars.png")[0] == 1440
 
 
