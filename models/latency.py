@@ -13,7 +13,7 @@ from data.system.errors import UserError
 from data.system.files import write_text
 from data.system.json_file import read_json
 from models.cost import CellCost, FeatureShape, cell_cost
-from models.spec import BACKBONE, CellSpec, Operator
+from models.spec import BACKBONE, CellSpec, key_of
 
 VERSION = 1
 
@@ -125,11 +125,6 @@ def cost_with(table: LatencyTable | None, features: FeatureShape, filters: int) 
 def timed_cost(cell: CellSpec, table: LatencyTable, features: FeatureShape, filters: int) -> CellCost:
     """The exact cost of ``cell``, with its latency."""
     return replace(cell_cost(cell, features, filters), latency_ms=table.of(cell))
-
-
-def key_of(operator: Operator) -> str:
-    """The same for equal operators."""
-    return json.dumps(operator.to_json(), sort_keys=True)
 
 
 def _times(found: Mapping[str, Any]) -> dict[str, float]:

@@ -213,7 +213,7 @@ class CellSpec:
         """
         encoding: dict[int, tuple[Any, ...]] = {}
         for index in reversed(range(len(self.branches))):
-            label = _label(self.branches[index].operator)
+            label = key_of(self.branches[index].operator)
             encoding[index] = (label, *sorted(encoding[child] for child in self.children[index]))
 
         branches: list[Branch] = []
@@ -238,7 +238,8 @@ class CellSpec:
 
 
 @lru_cache(maxsize=10_000)
-def _label(operator: Operator) -> str:
+def key_of(operator: Operator) -> str:
+    """The same for equal operators."""
     return json.dumps(operator.to_json(), sort_keys=True)
 
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from models.cost import FeatureShape
 from models.dpc import DensePredictionCell
-from models.latency import LatencyTable, key_of
+from models.latency import LatencyTable
 from models.operators import build_operator
 from models.settings import CellSettings
-from models.spec import BACKBONE, Branch, CellSpec, Operator
+from models.spec import BACKBONE, Branch, CellSpec, Operator, key_of
 
 SHORTEST_S = 0.002
 """A measurement repeats what takes less."""

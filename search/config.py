@@ -25,6 +25,7 @@ from search.overrides import Overrides, parsed
 from search.typed_values import absolute_path, is_text, typed
 
 T = TypeVar("T")
+NOTHING_GIVEN = Overrides()
 
 _ABSENT = object()
 """Stands for a setting that a command does not have. One that is null is there, and is None."""
@@ -36,13 +37,11 @@ class Config:
     def __init__(
         self,
         settings: DictConfig,
-        overrides: Sequence[str] = (),
-        config_dir: str | None = None,
+        overrides: Overrides = NOTHING_GIVEN,
         passed_on: Sequence[str] = (),
     ) -> None:
         self._settings = settings
-        self.overrides = tuple(overrides)
-        self.config_dir = config_dir
+        self.overrides = overrides
         self.passed_on = tuple(passed_on)
         """What followed ``--`` on the command line."""
 
@@ -112,11 +111,11 @@ class Config:
 
     def _field(self, path: str, kind: Any) -> Any:
         if kind is Overrides:
-            return Overrides(self.overrides, self.config_dir)
+            return self.overrides
         node = OmegaConf.select(self._settings, path) if path else self._settings
         has_target = OmegaConf.is_dict(node) and "_target_" in node
         if is_dataclass(kind) and OmegaConf.is_dict(node) and not has_target:
-            added = {text.partition("=")[0].lstrip("+") for text in self.overrides if text.startswith("+")}
+            added = {text.partition("=")[0].lstrip("+") for text in self.overrides.texts if text.startswith("+")}
             accepted = [key for key, _ in fields_of(kind).values()]  # type: ignore[arg-type]
             if unknown := [key for key in map(str, node) if key not in accepted and f"{path}.{key}" in added]:
                 raise ConfigError(f"{path}.{unknown[0]}: no such setting; accepted are {', '.join(accepted)}.")
@@ -150,7 +149,7 @@ class Config:
     def _typed(self, value: Any, kind: Any, where: str) -> Any:
         """``value`` as a ``kind``: a path is absolute, and a text is the one that was given, such as 2026_11_28 and 1.10."""
         if isinstance(value, int | float) and is_text(kind):
-            given = (text.partition("=") for text in reversed(self.overrides))
+            given = (text.partition("=") for text in reversed(self.overrides.texts))
             value = next((text for key, _, text in given if key.lstrip("+") == where), value)
         where = self._given_as(where)
         return typed(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, where)
@@ -219,7 +218,7 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
             check_experiment(settings, name)
         for cell in given.cells:
             OmegaConf.update(settings, "cell", cell)
-        return Config(settings, given.texts, config_dir, passed_on)
+        return Config(settings, Overrides(given.texts, config_dir), passed_on)
 
 
 _UNUSED = ("env", "help", "hydra_help", "hydra_logging", "job_logging", "launcher", "output", "sweeper")

@@ -49,7 +49,7 @@ def _score_twice(settings: FidelitySettings) -> int:
             session = _session(settings, name, side, scoring, cells, settings.seed(name, number), number, console)
             study, _ = session.run()
             if not study.is_complete:
-                return session.exit_code(study)
+                return session.conclude(study)
             records[name].append(study.record)
     every = [record for of_side in records.values() for record in of_side]
     if failed := failures(every):

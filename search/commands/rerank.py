@@ -119,7 +119,7 @@ def _train(
         retry_failed=settings.retry_failed,
     )
     study, dashboard = session.run()
-    return study, dashboard, 0 if study.is_complete else session.exit_code(study)
+    return study, dashboard, session.conclude(study)
 
 
 def _write(ranking: Ranking, confirmed: Sequence[float], folder: Path, source: str) -> None:

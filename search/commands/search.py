@@ -20,6 +20,7 @@ from search.journal.record import SearchRecord
 from search.journal.study import Study
 from search.session.beginning import Beginning
 from search.session.code_version import search_code
+from search.session.conf_choices import retrain_best
 from search.session.hints import from_here, print_lines, program
 from search.session.machine import hardware_like, machine
 from search.session.scoring import Scoring, by_objective, by_proxy
@@ -67,7 +68,7 @@ def run(settings: SearchSettings) -> int:
     )
     study, dashboard = session.run()
     _report(study, folder, dashboard, settings.overrides.arguments(*SHARED), console)
-    return session.exit_code(study) or no_score_code([study.record])
+    return session.conclude(study) or no_score_code([study.record])
 
 
 def _scoring(settings: SearchSettings, console: Console) -> Scoring:
@@ -90,8 +91,8 @@ def _write_results(record: SearchRecord, settings: ReportSettings) -> None:
 def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Sequence[str], console: Console) -> None:
     """The leaderboard, where things lie, and what to run next."""
     console.print()
-    best, failed = study.record.best, failures([study.record])
-    if best is None:
+    best, opened, failed = study.record.best, study.record.opened, failures([study.record])
+    if best is None or opened is None:
         if failed:
             console.print(f"No cell has a score: {failed}.", soft_wrap=True, markup=False)
         return
@@ -111,7 +112,7 @@ def _report(study: Study, folder: Path, dashboard: Mapping[str, str], shared: Se
         "picture": from_here(folder / "best_cell.png"),
         "report": from_here(folder / "report.html"),
         **dashboard,
-        "next": shlex.join([program("dpc"), "retrain", *shared, f"from={folder.name}", "rank=1"]),
+        "next": shlex.join([program("dpc"), *retrain_best(shared, opened, folder.name)]),
     }
     print_lines(lines, console)
 

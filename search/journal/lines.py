@@ -66,6 +66,18 @@ class Place:
 BEGIN = Place()
 
 
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Python looks for cycles each time many objects have been made: a third of the time of reading a long journal."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def read_events(
     path: Path,
     since: Place = BEGIN,
@@ -94,18 +106,13 @@ def read_events(
     return decode(path, lines, since, operators)
 
 
+@_without_garbage_collection()
 def decode(
     path: Path, lines: Sequence[bytes], since: Place, operators: tuple[type[Operator], ...]
 ) -> tuple[list[Event], Place]:
     """As ``read_events``, of lines that were read already; ``path`` is for messages."""
-    with _without_garbage_collection():
-        return _decode_all(path, lines, since, operators)
-
-
-def _decode_all(
-    path: Path, lines: Sequence[bytes], place: Place, operators: tuple[type[Operator], ...]
-) -> tuple[list[Event], Place]:
     events: list[Event] = []
+    place = since
     order = Order() if place == BEGIN else None
     for line in lines:
         number = place.lines + 1
@@ -192,18 +199,6 @@ def _decode(line: bytes, operators: tuple[type[Operator], ...]) -> tuple[Event, 
     if "trials" in body:
         body["trials"] = tuple(body["trials"])
     return _EVENTS[body.pop("event")](**body), written
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Python looks for cycles each time many objects have been made: a third of the time of reading a long journal."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def is_whole(line: bytes) -> bool:

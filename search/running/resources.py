@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from data.system.cpus import available_cpus
 from data.system.errors import UserError
 
 
@@ -95,6 +96,11 @@ class Resources:
         if not all(_selects(wanted, node.labels.get(name)) for name, wanted in (self.label_selector or {}).items()):
             return 0
         return min(_times(node.resources.get(name, 0), amount, name) for name, amount in self.bundle.items())
+
+    def check_machine(self, gpus: float) -> None:
+        """As ``check_fits``, of this machine with so many GPUs; it has no labels, and no resources but its own."""
+        machine = Node({"CPU": available_cpus(), "GPU": gpus})
+        replace(self, custom=None, label_selector=None).check_fits([machine], "this machine")
 
     def check_fits(self, nodes: Sequence[Node], where: str) -> None:
         """Raise a ResourcesError that says what is short if none of ``nodes`` can hold one trial."""

@@ -175,7 +175,7 @@ def search(
             f"objective: {give_up_after} cells in a row failed alike ({study.trouble}). Fix the cause, then make the same "
             "call again to resume."
         )
-    if session.exit_code(study) in (INTERRUPTED, TRY_AGAIN):
+    if session.conclude(study) in (INTERRUPTED, TRY_AGAIN):
         raise KeyboardInterrupt
     if study.is_complete and no_score_code([study.record]):
         raise UserError(f"objective: no cell has a score: {failures([study.record])}.")

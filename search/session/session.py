@@ -26,7 +26,6 @@ from search.running.kept_checkpoint import KeptTask
 from search.running.nodes.cluster import slots
 from search.running.nodes.gpus import check_gpus
 from search.running.nodes.store_access import check_nodes, clean_nodes
-from search.running.resources import Node
 from search.running.run import run_study
 from search.running.task import CellTask
 from search.session.beginning import Beginning
@@ -98,8 +97,8 @@ class Session:
             patience(lambda: self._write_one_at_a_time(record))
         return study, self._dashboard(tracked)
 
-    def exit_code(self, study: Study) -> int:
-        """0 of a complete study; else says how to resume, and returns 1, or what a signal's receiver should."""
+    def conclude(self, study: Study) -> int:
+        """The exit code: 0 of a complete study; else 1, or what a signal's receiver should; then it says how to resume."""
         if study.is_complete:
             return 0
         if study.trouble:
@@ -231,7 +230,6 @@ def check_workplace(workplace: Workplace) -> None:
         StoreError: it cannot use the store.
     """
     if workplace.resources.gpu and not workplace.is_cluster:
-        machine = Node({"CPU": workplace.resources.cpu, "GPU": torch.cuda.device_count()})
-        replace(workplace.resources, custom=None, label_selector=None).check_fits([machine], "this machine")
+        workplace.resources.check_machine(gpus=torch.cuda.device_count())
     if workplace.bucket:
         workplace.bucket.check()

@@ -90,7 +90,7 @@ def _side(config: Config, name: str) -> Side:
     """The settings with what one side changes."""
     changes = config.value(f"{name}.overrides", list[str])
     try:
-        return _changed_side(load("fidelity", [*config.overrides, *changes], config.config_dir), name)
+        return _changed_side(load("fidelity", [*config.overrides.texts, *changes], config.overrides.config_dir), name)
     except ConfigError as error:
         raise ConfigError(f"{name}.overrides: {error}" if changes else str(error)) from error
 

@@ -5,7 +5,7 @@ a command begins (docs/decisions.md).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +22,7 @@ from models.backbone_check import check_backbone
 from models.cost import FeatureShape
 from models.latency import LatencyTable, cost_with
 from models.settings import HUB, SEEDS, BackboneChoice
-from models.spec import CellError, CellSpec
+from models.spec import CellError, CellSpec, Operator
 from search.annotations import At
 from search.config import Config
 from search.deciding.algorithms.base import Algorithm
@@ -32,12 +32,13 @@ from search.deciding.budget import Budget, check_latency
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
+from search.journal.folder import KeptSearch, open_search
 from search.overrides import Overrides
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.address import check_address, given_address, names_cluster
-from search.running.resources import Node, Resources
+from search.running.resources import Resources
 from search.settings.named_cells import cell_file
-from search.settings.places import OutputFolder, check_made
+from search.settings.places import FolderName, OutputFolder, check_made
 from training.settings import ProxySettings
 
 SHARED = ("experiment", "dataset", "backbone", "output_dir", "space", "cache", "tracking")
@@ -94,8 +95,7 @@ class Workplace:
     def __post_init__(self) -> None:
         _ = self.bucket
         if not self.is_cluster:
-            machine = Node({"CPU": available_cpus(), "GPU": self.resources.gpu})
-            replace(self.resources, custom=None, label_selector=None).check_fits([machine], "this machine")
+            self.resources.check_machine(gpus=self.resources.gpu)
 
     def check_copies(self, cache: CacheSettings) -> None:
         """Raise a ValueError where nodes were to copy caches that lie on disks of their own already."""
@@ -265,3 +265,12 @@ DECIDING = ("space", "algorithm", "scheduler", "budget", "proxy", "seed", "deter
 """The settings of ``Deciding`` that a search's fingerprint records; it may continue to more trials."""
 DECIDED = (*DECIDING, "first", "prior", "latency")
 """All that ``Deciding`` gives to a fingerprint: with what the files hold that some settings name."""
+
+
+def search_named(config: Config, key: str, operators: tuple[type[Operator], ...]) -> KeptSearch:
+    """The search in ``output_dir`` that the setting ``key`` names.
+
+    Raises:
+        JournalError: there is none, or its journal is damaged.
+    """
+    return open_search(config.value("output_dir", Path) / config.value(key, FolderName), operators, key)

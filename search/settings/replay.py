@@ -1,7 +1,6 @@
 """What ``dpc replay`` is told."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from search.annotations import HERE
@@ -9,9 +8,8 @@ from search.config import Config
 from search.config_errors import ConfigError
 from search.deciding.space import CellSpace
 from search.journal.fingerprints import differences
-from search.journal.folder import KeptSearch, open_search
-from search.settings.groups import DECIDED, Deciding
-from search.settings.places import FolderName
+from search.journal.folder import KeptSearch
+from search.settings.groups import DECIDED, Deciding, search_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +22,7 @@ class ReplaySettings:
 
 def read(config: Config) -> ReplaySettings:
     """Raises a ConfigError for what is wrong, and for settings that are not those of the search."""
-    folder = config.value("output_dir", Path) / config.value("name", FolderName)
-    search = open_search(folder, config.build("space", CellSpace).operator_kinds)
+    search = search_named(config, "name", config.build("space", CellSpace).operator_kinds)
     deciding = config.read(Deciding)
     recorded = {key: search.opened.fingerprint[key] for key in DECIDED if key in search.opened.fingerprint}
     if changed := differences(recorded, deciding.fingerprint(config)):

@@ -62,5 +62,5 @@ def read(config: Config) -> ReportSettings:
 
 def of_search(config: Config, name: str) -> ReportSettings:
     """The report of the search ``name``, as the settings of another command find it."""
-    shared = Overrides(config.overrides).of(*SHARED)
-    return load("report", [f"name={name}", *shared], config.config_dir).read(ReportSettings)
+    shared = config.overrides.of(*SHARED)
+    return load("report", [f"name={name}", *shared], config.overrides.config_dir).read(ReportSettings)

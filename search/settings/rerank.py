@@ -12,11 +12,11 @@ from search.config import Config
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
 from search.findings.two_rankings import best_cells
-from search.journal.folder import KeptSearch, open_search
+from search.journal.folder import KeptSearch
 from search.journal.record import TrialRecord
 from search.overrides import Overrides
 from search.settings import report
-from search.settings.groups import AcceptedCode, Count, Images, Seed, Workplace
+from search.settings.groups import AcceptedCode, Count, Images, Seed, Workplace, search_named
 from search.settings.places import FolderName
 from search.tracking.database import check_tables
 from search.tracking.settings import Tracking
@@ -76,10 +76,9 @@ class RerankSettings:
 def read(config: Config) -> RerankSettings:
     """Raises a ConfigError for what is wrong."""
     source, space = config.value("from", FolderName), config.build("space", CellSpace)
-    folder = config.value("output_dir", Path) / source
     return config.read(
         RerankSettings,
-        search=open_search(folder, space.operator_kinds, "from"),
+        search=search_named(config, "from", space.operator_kinds),
         fingerprint=config.plain("training", "scheduler"),
         recorded=config.plain("training", "dataset"),
         report=report.of_search(config, source),

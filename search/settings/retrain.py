@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any
 
 from data.datasets.contract import check_split
@@ -12,8 +11,7 @@ from search.annotations import HERE
 from search.config import Config
 from search.config_errors import ConfigError
 from search.deciding.space import AnyCell, CellSpace
-from search.journal.folder import open_search
-from search.settings.groups import Count, Images, Seed, Workplace
+from search.settings.groups import Count, Images, Seed, Workplace, search_named
 from search.settings.named_cells import read_cell
 from search.settings.places import FolderName
 from search.tracking.database import check_tables
@@ -110,10 +108,9 @@ def _source(config: Config, space: CellSpace | AnyCell) -> Chosen | InRun:
 
 
 def _ranked(config: Config, space: CellSpace | AnyCell) -> Chosen:
-    name, rank = config.value("from", FolderName), config.value("rank", int)
-    search = open_search(config.value("output_dir", Path) / name, space.operator_kinds, "from")
+    rank, search = config.value("rank", int), search_named(config, "from", space.operator_kinds)
     scored = search.record.scored()
     if not 1 <= rank <= len(scored):
-        raise ConfigError(f"rank: search {name} has ranks 1 to {len(scored)}, got {rank}.")
+        raise ConfigError(f"rank: search {search.name} has ranks 1 to {len(scored)}, got {rank}.")
     trial = scored[rank - 1]
-    return Chosen(trial.cell, f"rank {rank} of search {name} ({percent(trial.miou)} mIoU by proxy)")
+    return Chosen(trial.cell, f"rank {rank} of search {search.name} ({percent(trial.miou)} mIoU by proxy)")

@@ -109,13 +109,12 @@ def read(config: Config) -> SearchSettings:
     task = _task(config)
     own = {} if task is None else config.plain("task")
     images = ("dataset", "cache") if task is None else ()
-    arguments = Overrides(config.overrides, config.config_dir).given
     return config.read(
         SearchSettings,
         deciding=deciding,
         task=task,
         fingerprint={**deciding.fingerprint(config), **own},
-        recorded={**config.plain("trials", *images, "fork", "from"), "arguments": arguments},
+        recorded={**config.plain("trials", *images, "fork", "from"), "arguments": config.overrides.given},
         report=report.of_search(config, config.value("name", FolderName)),
     )
 

@@ -117,7 +117,7 @@ def _contenders(config: Config, rungs: Sequence[int]) -> list[Contender]:
 
     Uniform search is always among them: what no rival of it shows is that anything was learnt.
     """
-    common = [*config.overrides, f"proxy.rungs={list(rungs)}"]  # a scheduler's grace period is that of the first rung
+    common = [*config.overrides.texts, f"proxy.rungs={list(rungs)}"]  # a scheduler's grace period is that of the first rung
     plain = [*common, "prior.cell=null"]
     schedulers = config.optional("schedulers", list[str]) or [""]
     contenders = [
@@ -143,7 +143,7 @@ def _contender(config: Config, overrides: Sequence[str], algorithm: str, schedul
 
 def _way(config: Config, overrides: Sequence[str]) -> _Way:
     try:
-        return load("simulate", overrides, config.config_dir).read(_Way)
+        return load("simulate", overrides, config.overrides.config_dir).read(_Way)
     except ConfigError as error:
         group, colon, rest = str(error).partition(": no choice")
         raise ConfigError(f"{group}s{colon}{rest}" if colon else str(error)) from error

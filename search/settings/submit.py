@@ -72,7 +72,7 @@ def _command(command: str, *arguments: str) -> list[str]:
     kind = get_type_hints(import_module(f"search.settings.{command.replace('-', '_')}").read)["return"]
     paths = dict(inner.paths(kind))
     for key in READ_AS_TEXT:
-        value = inner.optional(key, str) if key in inner else None
+        value = inner.optional(key, str)
         if value is not None and (key not in CELLS or Path(value).is_file()):
             paths[key] = str(absolute(value))
     given = {key: inner.optional(key, str) for key in paths}

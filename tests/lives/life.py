@@ -147,7 +147,7 @@ class Life:
         session = self._session(console)
         try:
             study, _ = session.run()
-            code = session.exit_code(study) or no_score_code([study.record])
+            code = session.conclude(study) or no_score_code([study.record])
             self.promises.check_ended(study, code, console.lines)
         except (UserError, OSError) as error:
             code = 2

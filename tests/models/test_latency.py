@@ -10,9 +10,9 @@ import torch
 from data.system.errors import UserError
 from models import timing
 from models.cost import FeatureShape, cell_cost
-from models.latency import LatencyTable, cost_with, key_of
+from models.latency import LatencyTable, cost_with
 from models.settings import CellSettings
-from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1
+from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, key_of
 from models.timing import measure_cells, measure_table, medians_ms
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
 

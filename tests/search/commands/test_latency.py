@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 import dpc
-from models.latency import LatencyTable, key_of
+from models.latency import LatencyTable
+from models.spec import key_of
 from search.cli import main
 from tests.models.test_latency import MAPS, SPACE, TABLE
 
