@@ -21,6 +21,7 @@ from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
 from search.running.nodes.shared_folders import SharedPath
 from search.running.objective import ObjectiveTask
+from search.running.resources import Resources
 from search.running.task import CellTask, PreparedTask
 from search.session.backbone import backbone_of
 from search.session.caches import build_caches
@@ -149,10 +150,8 @@ def _where_caches_are(workplace: Workplace, task: CellTask, folders: Sequence[Pa
 
 
 def by_training(settings: RetrainSettings, space: CellSpace, images: Images, workplace: Workplace, console: Console) -> Scoring:
-    """Backbone and cell are trained together, on images. Where ``workers`` is above a trial's CPUs it is lowered to them."""
-    if settings.workers is not None and settings.workers > (threads := workplace.resources.threads):
-        console.print(f"training.workers: a trial loads images in {threads}, not {settings.workers}: resources.cpu={threads}.")
-        settings = replace(settings, workers=threads)
+    """Backbone and cell are trained together, on images."""
+    settings = _with_loaders(settings, workplace.resources, console)
     dataset, splits = images.dataset, (settings.train_split, settings.val_split)
     backbone_settings = backbone_of(images, console)
     settings.check(backbone_settings.output_stride)
@@ -172,3 +171,16 @@ def by_training(settings: RetrainSettings, space: CellSpace, images: Images, wor
             "scoring_code": scoring_code(task, dataset, *space.operator_kinds),
         },
     )
+
+
+def _with_loaders(settings: RetrainSettings, resources: Resources, console: Console) -> RetrainSettings:
+    """With ``workers`` lowered to a trial's CPUs where it is above them; what may be too few is said."""
+    threads, said = resources.threads, None
+    if settings.workers is None and resources.gpu and threads == 1:
+        said = "one process loads images beside a trial's GPU, which may wait for it"
+    elif settings.workers is not None and settings.workers > threads:
+        said = f"a trial loads images in {threads}, not {settings.workers}"
+        settings = replace(settings, workers=threads)
+    if said:
+        console.print(f"training.workers: {said}: resources.cpu={threads}.", soft_wrap=True)
+    return settings
