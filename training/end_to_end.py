@@ -166,7 +166,8 @@ class EndToEndTask:
     def _images(self, seed: int, device: torch.device) -> Iterator[Tensor]:
         """The first batches of a training, whole, whoever shares it: all get the same statistics."""
         number = self.settings.recalibrate
-        batch_at = image_batches(self.dataset, self.backbone, replace(self.settings, iterations=number), seed, 0, ALONE)
+        settings = replace(self.settings, iterations=max(number, self.settings.iterations))
+        batch_at = image_batches(self.dataset, self.backbone, settings, seed, 0, ALONE)
         return (batch_at(place)[0].to(device) for place in range(number))
 
 

@@ -110,6 +110,10 @@ class ProxySettings:
             raise ValueError(f"proxy.eval_batch_size must be at least 1, got {self.eval_batch_size}.")
         if self.precision not in get_args(Precision):
             raise ValueError(f"proxy.precision must be float32 or bfloat16, got {self.precision!r}.")
+        if self.optimizer.warmup >= rungs[-1]:
+            raise ValueError(
+                f"proxy.optimizer.warmup must be below the last of proxy.rungs={list(rungs)}, got {self.optimizer.warmup}."
+            )
         stride = self.cell.output_stride
         if self.crop_px is not None and (self.crop_px <= stride or self.crop_px % stride != 1):
             raise ValueError(f"proxy.crop_px must be a multiple of {stride} plus 1, or null, got {self.crop_px}.")
@@ -219,6 +223,10 @@ class RetrainSettings:
         for name, least in leasts.items():
             if not least <= getattr(self, name) < inf:
                 raise ValueError(f"training.{name} must be at least {least}, got {getattr(self, name)}.")
+        if self.optimizer.warmup >= self.iterations:
+            raise ValueError(
+                f"training.optimizer.warmup must be below training.iterations={self.iterations}, got {self.optimizer.warmup}."
+            )
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"training.workers must be at least 0, or null, got {self.workers}.")
         self._check_batch()

@@ -351,6 +351,13 @@ def test_the_backbones_batch_norm_keeps_its_statistics_exactly_when_it_is_frozen
     assert sum(not torch.equal(model.encoder.state_dict()[name], start[name]) for name in trainable) > 100
 
 
+@pytest.mark.parametrize("batches", [1, 4])
+def test_statistics_are_the_datas_by_fewer_batches_than_the_warm_up_has_or_by_more_than_the_training(batches, tmp_path):
+    warmed = OptimizerSettings("adamw", 0.01, warmup=2)
+    _, model = trained(tmp_path, iterations=3, height_px=33, optimizer=warmed, recalibrate=batches)
+    assert all(norm.running_mean.any() for norm in norms(model))
+
+
 @pytest.mark.parametrize("splits", [("train", "val"), ("search_train", "search_val")])
 def test_it_trains_on_one_split_and_is_scored_on_another(splits, tmp_path):
     dataset = ToyDataset()

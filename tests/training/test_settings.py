@@ -52,6 +52,20 @@ def test_a_setting_of_training_that_is_out_of_range_is_named(field, value):
         replace(TRAINING, **{field: value})
 
 
+@pytest.mark.parametrize(
+    ("budget", "rule"),
+    [
+        (PROXY, r"proxy.optimizer.warmup must be below the last of proxy.rungs=\[2, 4\], got 4"),
+        (replace(TRAINING, iterations=4), "training.optimizer.warmup must be below training.iterations=4, got 4"),
+    ],
+    ids=["proxy", "training"],
+)
+def test_a_rate_that_would_rise_to_the_very_end_is_refused(budget, rule):
+    replace(budget, optimizer=OptimizerSettings(warmup=3))
+    with pytest.raises(ValueError, match=rule):
+        replace(budget, optimizer=OptimizerSettings(warmup=4))
+
+
 def test_a_process_may_have_one_image_of_a_batch_where_batch_norm_is_synchronised():
     replace(TRAINING, batch_size=4).check(16, 4)
 
