@@ -55,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = import_module(f"search.settings.{module}").read(config)
         return int(import_module(f"search.commands.{module}").run(settings))
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return interrupted_code()
+        return _interrupted()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -67,8 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DivergedError as error:
         return _complain(str(error), FAILED)
     except Exception as error:
+        if interrupted_code() == TRY_AGAIN:  # SIGTERM, of which a process of ours may have died first
+            return _interrupted()
         traceback.print_exc()
         return _complain(f"internal error ({type(error).__name__}): a bug in dpc, not in your input; please report it.", FAILED)
+
+
+def _interrupted() -> int:
+    print("Interrupted.", file=sys.stderr)
+    return interrupted_code()
 
 
 def _refused(error: UserError | OSError) -> int:

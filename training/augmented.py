@@ -1,5 +1,6 @@
 """Batches of augmented images."""
 
+import os
 from collections.abc import Callable, Sequence
 
 import torch
@@ -46,7 +47,16 @@ def image_batches(
     device = workers.device
     is_pinned = device.type == "cuda"
     loaders = loaders_for(device) if settings.workers is None else settings.workers
-    batches = iter(DataLoader(samples, batch_sampler=numbers, num_workers=loaders, collate_fn=_batch_of, pin_memory=is_pinned))
+    batches = iter(
+        DataLoader(
+            samples,
+            batch_sampler=numbers,
+            num_workers=loaders,
+            collate_fn=_batch_of,
+            pin_memory=is_pinned,
+            worker_init_fn=_leave_group,
+        )
+    )
     mean_C11, std_C11 = (torch.tensor(values, device=device).view(3, 1, 1) for values in (backbone.mean, backbone.std))
 
     def batch_at(iteration: int) -> Batch:
@@ -63,6 +73,11 @@ def image_batches(
 def loaders_for(device: torch.device) -> int:
     """Processes that load images: on a GPU one for each CPU that this process may compute with, as a cluster has reserved."""
     return min(torch.get_num_threads(), LOADERS_AT_MOST) if device.type == "cuda" else 1
+
+
+def _leave_group(loader: int) -> None:
+    """What is sent to a whole process group, as SIGTERM often is, is for the process that trains: it ends its loaders."""
+    os.setpgid(0, 0)
 
 
 def _batch_of(samples: Sequence[tuple[Tensor, Tensor] | UserError]) -> Batch | UserError:

@@ -1,9 +1,12 @@
+import os
+
 import pytest
 import torch
 
 from data.datasets.contract import DatasetInfo, LabelRangeError, UnreadableError, palette_of
+from data.datasets.shapes import Shapes
 from models.settings import BackboneSettings
-from training.augmented import image_batches, loaders_for
+from training.augmented import AugmentedSamples, image_batches, loaders_for
 from training.settings import RetrainSettings
 from training.workers import ALONE
 
@@ -40,3 +43,13 @@ def test_what_is_wrong_with_a_sample_is_told_in_its_own_words_whoever_loads_it(e
     with pytest.raises(type(error)) as raised:
         batch_at(0)
     assert str(raised.value) == str(error)
+
+
+def test_what_is_sent_to_the_group_of_a_training_does_not_reach_the_processes_that_load_its_images(monkeypatch):
+    def leads_its_group(samples, number):
+        return torch.full((1, 1, 3), 255 * (os.getpgid(0) == os.getpid()), dtype=torch.uint8), torch.zeros(1, 1)
+
+    monkeypatch.setattr(AugmentedSamples, "__getitem__", leads_its_group)
+    asked = RetrainSettings(1, 1, 33, 33, batch_size=2, workers=1)
+    images_BCHW, _ = image_batches(Shapes(num_train=2, num_val=1), BackboneSettings("local"), asked, 0, 0, ALONE)(0)
+    assert (images_BCHW == 1).all()

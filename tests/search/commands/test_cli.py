@@ -6,10 +6,12 @@ import os
 import platform
 import re
 from importlib.metadata import version
+from threading import Event
 
 import numpy as np
 import pytest
 
+from data.system import termination
 from models.spec import CellSpec
 from search.cli import main
 from search.conf_files import CONF
@@ -244,6 +246,18 @@ def test_what_is_no_wrong_input_is_told_as_a_fault_of_the_program_and_where_it_w
     assert "Traceback" in shown
     assert "cannot reshape array" in shown
     assert shown.splitlines()[-1] == "dpc: internal error (ValueError): a bug in dpc, not in your input; please report it."
+
+
+def test_what_a_process_that_sigterm_ended_leaves_behind_is_no_fault_of_the_program(monkeypatch, capsys):
+    def ended(settings):
+        raise RuntimeError("DataLoader worker (pid 503) is killed by signal: Terminated.")
+
+    monkeypatch.setattr("search.commands.cell.run", ended)
+    received = Event()
+    received.set()
+    monkeypatch.setattr(termination, "_received", received)
+    assert main(["cell", "cell=aspp"]) == 75
+    assert capsys.readouterr().err == "Interrupted.\n"
 
 
 def test_a_machine_too_busy_to_start_ray_is_told_in_one_line_and_to_try_again(monkeypatch, capsys):
