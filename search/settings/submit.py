@@ -58,8 +58,20 @@ class SubmitSettings:
 
 def read(config: Config) -> SubmitSettings:
     """Raises a ConfigError for what is wrong."""
+    _check_sent(config.passed_on, config.value("code", list[str]))
     variables = _variables(config.value("env", list[str]))
     return config.read(SubmitSettings, command=_command(*config.passed_on) if config.passed_on else (), variables=variables)
+
+
+def _check_sent(arguments: Sequence[str], code: Sequence[str]) -> None:
+    """Refuse a ``_target_`` in a module that lies here, and would not be there."""
+    for argument in arguments:
+        setting, _, target = argument.partition("=")
+        module = target.partition(".")[0]
+        is_sent = (CONF.parent / module).is_dir() or module in {Path(path).stem for path in code}
+        here = next((path for path in (f"{module}.py", module) if Path(path).exists()), None)
+        if setting.endswith("._target_") and here and not is_sent:
+            raise ConfigError(f"{setting}: {here} does not travel with the job; add code=[{here}] before the --.")
 
 
 def _command(command: str, *arguments: str) -> list[str]:

@@ -35,9 +35,11 @@ from cluster.package import files_to_upload, pack
 from cluster.submit import DETACHED, logs, status, stop, submit
 from search.cli import main
 from search.conf_files import CONF
+from search.config import load
 from search.journal.events import CellProposed
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
+from search.settings.submit import read
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray with aiohttp 3.14
 
@@ -344,6 +346,18 @@ def test_all_packages_are_sent_and_code_of_ones_own_beside_them(tmp_path):
         assert not any("__pycache__" in name for name in package.namelist())
     with pytest.raises(SubmitError, match=r"code: data\.py would hide a package"):
         files_to_upload(CONF.parent, [tmp_path / "data.py"])
+
+
+def test_a_module_that_lies_here_and_would_not_be_there_is_said_before_anything_is_sent(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "lies_here.py").write_text("class MyTask:\n    def __call__(self, cell, seed):\n        yield 0.5\n")
+    given = ["--", "search", "task._target_=lies_here.MyTask"]
+    assert main(["submit", *given]) == 2
+    assert capsys.readouterr().err == (
+        "dpc: task._target_: lies_here.py does not travel with the job; add code=[lies_here.py] before the --.\n"
+    )
+    assert read(load("submit", ["code=[lies_here.py]"], passed_on=given[1:])).code == ["lies_here.py"]
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
