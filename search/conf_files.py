@@ -26,8 +26,9 @@ def check_files(places: Sequence[Path], overrides: Sequence[str]) -> None:
         ConfigError: names the file.
     """
     for group, _, name in (override.partition("=") for override in overrides):
-        for file in (place / group.lstrip("+") / f"{name}.yaml" for place in places if group and name.isprintable()):
-            if file.is_file():
+        for folder in (place / group.lstrip("+") for place in places if group):
+            is_choice = folder.is_dir() and name.isprintable() and not Path(name).is_absolute()
+            if is_choice and (file := folder / f"{name}.yaml").is_file():
                 _check_file(group, file)
 
 

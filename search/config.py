@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from search.annotations import fields_of, parameters, required
 from search.conf_files import CONF, check_experiment, check_files
 from search.config_errors import ConfigError, keys_below, no_such_setting, one_line, whole_key
-from search.overrides import Overrides, parsed
+from search.overrides import Overrides, parsed, quoted
 from search.typed_values import absolute_path, is_text, typed
 
 T = TypeVar("T")
@@ -46,7 +46,8 @@ class Config:
         """What followed ``--`` on the command line."""
 
     def __contains__(self, key: str) -> bool:
-        return OmegaConf.select(self._settings, key) is not None
+        with one_line():
+            return OmegaConf.select(self._settings, key) is not None
 
     def value(self, key: str, kind: type[T]) -> T:
         """The plain value at ``key``, converted to ``kind``.
@@ -102,7 +103,7 @@ class Config:
         for part in fields(kind):  # type: ignore[arg-type]
             key, hint = settings[part.name]
             path = ".".join(filter(None, (at, key)))
-            is_there = not path or OmegaConf.select(self._settings, path, default=_ABSENT) is not _ABSENT
+            is_there = not path or self._node(path, _ABSENT) is not _ABSENT
             is_left_out = part.default is not MISSING and not is_there
             if part.name not in given and not is_left_out:
                 values[part.name] = self._field(path, hint)
@@ -112,16 +113,19 @@ class Config:
     def _field(self, path: str, kind: Any) -> Any:
         if kind is Overrides:
             return self.overrides
-        node = OmegaConf.select(self._settings, path) if path else self._settings
+        node = self._node(path) if path else self._settings
         has_target = OmegaConf.is_dict(node) and "_target_" in node
         if is_dataclass(kind) and OmegaConf.is_dict(node) and not has_target:
-            added = {text.partition("=")[0].lstrip("+") for text in self.overrides.texts if text.startswith("+")}
             accepted = [key for key, _ in fields_of(kind).values()]  # type: ignore[arg-type]
-            if unknown := [key for key in map(str, node) if key not in accepted and f"{path}.{key}" in added]:
+            if unknown := [key for key in map(str, node) if path and key not in accepted]:
                 raise ConfigError(f"{path}.{unknown[0]}: no such setting; accepted are {', '.join(accepted)}.")
             return self.read(kind, path)  # type: ignore[arg-type]
         is_built = has_target or (isinstance(kind, type) and kind.__module__ not in ("builtins", "pathlib"))
         return self.build(path, kind) if is_built else self.value(path, kind)
+
+    def _node(self, path: str, default: Any = None) -> Any:
+        with one_line():
+            return OmegaConf.select(self._settings, path, default=default)
 
     def _checked(self, node: DictConfig, where: str) -> dict[str, Any]:
         """The values below ``node``, converted to the annotations of the targets that they go to."""
@@ -135,24 +139,42 @@ class Config:
             if OmegaConf.is_missing(node, key):
                 raise ConfigError(f"{place}: a value is needed; add {place}=... to the command.")
             value = node[key]
+            if kinds and key not in kinds and not key.startswith("_"):
+                raise ConfigError(f"{place}: no such setting; accepted are {', '.join(kinds)}.")
             if OmegaConf.is_dict(value) and not (key in kinds and _is_plain(value)):
-                checked[str(key)] = self._checked(value, place)
+                checked[key] = self._checked(value, place)
             elif key in kinds:
                 plain = self._typed(value, kinds[key], place)
-                checked[str(key)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_dict(value) else plain
-            elif kinds and not str(key).startswith("_"):
-                raise ConfigError(f"{place}: no such setting; accepted are {', '.join(kinds)}.")
+                checked[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_dict(value) else plain
             else:
-                checked[str(key)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+                checked[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         return checked
 
     def _typed(self, value: Any, kind: Any, where: str) -> Any:
         """``value`` as a ``kind``: a path is absolute, and a text is the one that was given, such as 2026_11_28 and 1.10."""
-        if isinstance(value, int | float) and is_text(kind):
-            given = (text.partition("=") for text in reversed(self.overrides.texts))
-            value = next((text for key, _, text in given if key.lstrip("+") == where), value)
-        where = self._given_as(where)
-        return typed(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, where)
+        plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        if is_text(kind):
+            plain = self._as_written(plain, where)
+        return typed(plain, kind, self._given_as(where))
+
+    def _as_written(self, value: Any, where: str) -> Any:
+        """Numbers that stand for texts as they were given on the command line, such as 2026_11_28 and 1.10.
+
+        Raises:
+            ConfigError: one is in a file, where how it was written is lost.
+        """
+        given = (text.partition("=") for text in reversed(self.overrides.texts))
+        written = next((text for key, _, text in given if key.lstrip("+") == where), None)
+        is_repeated = "${" in (written or "") or self._given_as(where) != where
+        if isinstance(value, list):
+            parts = [part.strip() for part in (written or "").strip("[]").split(",")]
+            is_simple = len(parts) == len(value) and not is_repeated
+            return [parts[at] if is_simple and isinstance(one, int | float) else one for at, one in enumerate(value)]
+        if not isinstance(value, int | float) or is_repeated:
+            return value
+        if written is None:
+            raise ConfigError(f"{where}: must be a text, got {str(value).lower()}; quote it.")
+        return written
 
     def _given_as(self, where: str) -> str:
         """The setting that a person gives: ``where`` itself, or the one that it repeats, as ``${backbone.output_stride}``."""
@@ -204,8 +226,8 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
     Raises:
         ConfigError: an override names something that does not exist, or holds a secret.
     """
-    if config_dir and not Path(config_dir).is_dir():
-        raise ConfigError(f"--config-dir: no folder {config_dir}.")
+    if config_dir is not None and not (config_dir and Path(config_dir).is_dir()):
+        raise ConfigError(f"--config-dir: no folder {config_dir!r}.")
     with one_line(partial(_of_unknown, command)):
         given = parsed(overrides)
         check_files([CONF, *([Path(config_dir)] if config_dir else [])], given.composed)
@@ -226,7 +248,7 @@ _UNUSED = ("env", "help", "hydra_help", "hydra_logging", "job_logging", "launche
 
 
 def _composed(command: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    places = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    places = [f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).resolve()}')}]"] if config_dir else []
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(command, overrides=[*(f"~hydra/{group}" for group in _UNUSED), *places, *overrides])

@@ -89,10 +89,18 @@ def _explain(text: str, of_unknown: Callable[[str], str] | None) -> str:
     if found := re.search(r"Missing mandatory value: (\S+)|Key '(\S+)' is not in struct", text):
         key = found[found.lastindex or 1]
         return f"{key}: a value is needed; add {key}=... to the command."
-    if found := re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\s+[\w/]+$)+)", text, re.M):
+    if found := re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':(.*?)\s+Config search path", text, re.S):
         return f"{found[2]}: no choice {found[1].split('/')[-1]!r}; accepted are {', '.join(found[3].split())}."
+    if found := re.search(r"Multiple values for ([\w/]+)\.|'\+\+([\w/]+)=|^([\w/]+) appears more than once", text):
+        key = found[found.lastindex or 1]
+        return f"{key}: is there already; write {key}=<choice>, without a +."
+    if found := re.search(r"Environment variable '(.*)' not found\"?\s+full_key: (\S+)", text):
+        return f"{found[2]}: {found[1]} is not set in this shell."
+    if found := re.search(r"Interpolation key '(.*)' not found\s+full_key: (\S+)", text):
+        return f"{found[2]}: there is no setting {found[1]} to repeat."
     if found := re.search(r"Error merging override ([\w./@+~]+)=(.*)", text):
         return f"{found[1].lstrip('+~')}: takes no value of this form, got {found[2]}."
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("set env var", "object_type", "See https", "full_key"))]
-    return " ".join(lines)
+    where = re.search(r"full_key: (\S+)", text)
+    return " ".join([*([f"{where[1]}:"] if where else []), *lines])

@@ -65,8 +65,9 @@ class ParsedOverrides:
 
     @property
     def added(self) -> list[str]:
-        """The keys of new settings at the top, which are given as ``+key=value``."""
-        return [key for override in self.overrides if override.is_add() and "." not in (key := override.key_or_group)]
+        """The settings at the top that are new, or that new ones lie below: ``+key=value``, ``++key.below=value``."""
+        new = (override for override in self.overrides if override.is_add() or override.is_force_add())
+        return [override.key_or_group.partition(".")[0] for override in new]
 
     @property
     def experiments(self) -> list[str]:

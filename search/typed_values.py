@@ -84,6 +84,12 @@ def _rule(error: ErrorDetails) -> str:
             return f"must be at most {bounds['le']:g}"
         case "literal_error":
             return f"accepted are {bounds['expected'].replace(' or ', ' and ').replace(chr(39), '')}"
+        case "list_type" | "sequence_str":
+            return "must be a list in brackets"
+        case "is_instance_of" if bounds["class"] == "Sequence":
+            return "must be a list in brackets"
+        case "path_type":
+            return "must be a path"
         case "finite_number":
             return "must be a finite number"
         case _:

@@ -30,6 +30,7 @@ def hydra_as_it_is():
 class Address:
     address: str | None
     max_pending: Annotated[int, Ge(1)]
+    max_concurrent: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from models.settings import BackboneChoice
 from search.config import load
 from search.config_errors import ConfigError
 from search.help import COMMANDS
-from search.settings.places import OutputFolder
+from search.settings import search
+from search.settings.places import FolderName, OutputFolder
 from search.settings.submit import _command
 
 ODD = ["a=b", "a#b", "a (1)", "x[1]", "ü ö", "it's", "a,b", "a:b", "a\\b", "a{b}", "50%", "a&b;c", "2026_11_28", "1.10", "true"]
@@ -21,6 +22,11 @@ ODD = ["a=b", "a#b", "a (1)", "x[1]", "ü ö", "it's", "a,b", "a:b", "a\\b", "a{
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def experiment_in(folder, text):
+    (folder / "experiment").mkdir(parents=True)
+    (folder / "experiment" / "mine.yaml").write_text(text)
 
 
 def test_paths_that_are_sent_to_workers_are_absolute(here):
@@ -118,10 +124,35 @@ def test_characters_of_a_path_that_hydra_takes_for_its_own_are_part_of_it(here, 
     assert load("export", [sent]).value("output", str) == f"{here}/{path}"
 
 
+@pytest.mark.parametrize("folder", ODD)
+def test_a_conf_folder_of_ones_own_may_lie_in_such_a_folder(here, folder):
+    experiment_in(here / folder, "# @package _global_\ntrials: 7\n")
+    assert load("search", ["experiment=mine"], folder).value("trials", int) == 7
+
+
+def test_a_folder_of_data_beside_a_file_of_its_name_is_no_choice_of_settings(here):
+    (here / "coco").mkdir()
+    (here / "coco.yaml").write_text("- no settings of dpc\n")
+    given = ["dataset=folder", f"dataset.root={here}/coco", "dataset.classes=[a,b]"]
+    assert load("search", given).build("dataset", SegmentationDataset).root == f"{here}/coco"
+
+
 @pytest.mark.parametrize("name", ["2026_11_28", "1.10", "1e3", "007", "true"])
 def test_a_name_that_looks_like_a_number_is_a_text(name):
     assert load("search", [f"name={name}"]).value("name", str) == name
     assert load("retrain", [f"from={name}"]).value("name", str) == name
+    assert load("compare", [f"names=[{name}, other]"]).value("names", list[FolderName]) == [name, "other"]
+
+
+def test_a_name_may_repeat_another_setting():
+    assert load("search", ["name=${seed}", "seed=3"]).value("name", str) == "3"
+
+
+def test_a_number_for_a_name_in_a_file_is_refused_since_how_it_was_written_is_lost(here):
+    experiment_in(here, "# @package _global_\nname: 007\n")
+    with pytest.raises(ConfigError, match="name: must be a text, got 7; quote it"):
+        load("search", ["experiment=mine"], str(here)).value("name", str)
+    assert load("search", ["experiment=mine", "name=008"], str(here)).value("name", str) == "008"
 
 
 def test_names_of_classes_may_be_numbers(here):
@@ -149,13 +180,20 @@ def test_numbers_that_were_checked_are_those_that_are_built():
     ids=["no package", "unknown", "tab"],
 )
 def test_an_experiment_that_sets_nothing_is_refused(here, text, message):
-    (here / "experiment").mkdir()
-    (here / "experiment" / "mine.yaml").write_text(text)
+    experiment_in(here, text)
     with pytest.raises(ConfigError, match=message):
         load("search", ["experiment=mine"], str(here))
 
 
 def test_an_experiment_may_set_what_another_command_has(here):
-    (here / "experiment").mkdir()
-    (here / "experiment" / "mine.yaml").write_text("# @package _global_\ntrials: 3\nsamples: 4\n")
+    experiment_in(here, "# @package _global_\ntrials: 3\nsamples: 4\n")
     assert load("search", ["experiment=mine"], str(here)).value("trials", int) == 3
+
+
+@pytest.mark.parametrize(
+    "typo", ["ray: {adress: auto}", "tracking: {url: x}", "prior: {cel: aspp}", "proxy: {optimzer: {a: 1}}"]
+)
+def test_a_typo_below_the_top_of_an_experiment_is_refused(here, typo):
+    experiment_in(here, f"# @package _global_\n{typo}\n")
+    with pytest.raises(ConfigError, match=r"^\w+\.(adress|url|cel|optimzer): no such setting; accepted are "):
+        search.read(load("search", ["experiment=mine"], str(here)))

@@ -16,6 +16,7 @@ from models.spec import CellSpec
 from search.cli import main
 from search.conf_files import CONF
 from search.config import load
+from search.config_errors import ConfigError
 from search.help import COMMANDS
 from search.running.nodes.cluster import connect
 
@@ -123,7 +124,22 @@ def complaint(capsys, *arguments):
         (["submit", "--", "search", "trails=3"], "trails: no such setting"),
         (["submit", "env=[NOT_SET_ANYWHERE]", "--", "cell"], "not set in this shell: NOT_SET_ANYWHERE"),
         (["submit", "address=nowhere", "--", "cell"], "must be the URL of a Ray dashboard"),
-        (["search", "--config-dir", "/nowhere"], "--config-dir: no folder /nowhere"),
+        (["search", "--config-dir", "/nowhere"], "--config-dir: no folder '/nowhere'."),
+        (["search", "--config-dir="], "--config-dir: no folder ''."),
+        (["search", "+proxy.optimzer.learning_rate=1"], "proxy.optimzer: no such setting; accepted are rungs, batch_size,"),
+        (["search", "++ray.adress=auto"], "ray.adress: no such setting; accepted are address,"),
+        (["search", "+experiment=demo"], "experiment: is there already; write experiment=<choice>, without a +."),
+        (["search", "++experiment=demo"], "experiment: is there already; write experiment=<choice>, without a +."),
+        (["search", "+dataset=shapes"], "dataset: is there already; write dataset=<choice>, without a +."),
+        (["search", "seed=${oc.env:NOT_SET}"], "seed: NOT_SET is not set in this shell."),
+        (["search", "from=${oc.env:NOT_SET}"], "from: NOT_SET is not set in this shell."),
+        (["search", "store=${oc.env:NOT_SET}"], "store: NOT_SET is not set in this shell."),
+        (["search", "tracking.uri=https://me:${oc.env:NOT_SET}@host"], "tracking.uri: NOT_SET is not set in this shell."),
+        (["search", "dataset.num_train=${oc.env:NOT_SET}"], "dataset.num_train: NOT_SET is not set in this shell."),
+        (["search", "trials=${nosuch}"], "trials: there is no setting nosuch to repeat."),
+        (["search", "trials=${oc.nope:3}"], "trials: Unsupported interpolation type oc.nope"),
+        (["search", "first=aspp"], "first: must be a list in brackets, got 'aspp'."),
+        (["search", "proxy.rungs=3"], "proxy.rungs: must be a list in brackets, got 3."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -147,6 +163,13 @@ def test_a_label_out_of_range_is_named_with_its_file(capsys, camvid_with_a_wrong
 def test_debug_shows_the_traceback():
     with pytest.raises(ValueError, match="no file nobody"):
         main(["cell", "cell=nobody", "--debug"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_takes_a_new_setting_that_nothing_reads(command):
+    for added in ("++typo=1", "+typo.below=1"):
+        with pytest.raises(ConfigError, match="typo: no such setting"):
+            load(command, [added])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -224,6 +247,13 @@ def test_operator_families_are_changed_dropped_and_added_from_the_shell(override
     from search.deciding.space import CellSpace
 
     assert len(load("search", overrides).build("space", CellSpace).choices) == operators
+
+
+def test_a_choice_of_ones_own_with_a_hyphen_is_listed(tmp_path):
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "asha-2.yaml").write_text("reduction_factor: 2\n")
+    with pytest.raises(ConfigError, match=r"no choice 'nobody'; accepted are asha, asha-2, hyperband, median, none\.$"):
+        load("search", ["scheduler=nobody"], str(tmp_path))
 
 
 def test_a_users_own_config_folder_adds_choices(tmp_path):
