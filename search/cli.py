@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 from data.system.disk import is_full
@@ -29,6 +30,8 @@ _NEW_OBJECTS = 100_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 a wrong input, 130 interrupted, 75 try again."""
     handle_sigterm()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a locale may lack letters of a name
     gc.set_threshold(_NEW_OBJECTS)
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["--complete"]:

@@ -116,6 +116,6 @@ def _settings(command: str) -> str:
 
 def sources(command: str) -> list[str]:
     """The command's root file, and those that it is composed from."""
-    text = (CONF / f"{command}.yaml").read_text()
+    text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
     parents = [name for name in re.findall(r"^  - (\w+)$", text, flags=re.MULTILINE) if name != "_self_"]
     return [text, *(source for parent in parents for source in sources(parent))]

@@ -43,9 +43,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Make or replace ``path`` in one step, as ``whole_file``."""
+    """Make or replace ``path`` in one step, as ``whole_file``; in UTF-8, whatever the shell's locale is."""
     with whole_file(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from data.datasets.contract import DatasetError
 from data.system.errors import UserError
 from data.system.files import write_text
+from data.system.json_file import read_json
 from models.backbones import feature_shape
 from models.cost import cell_cost
 from models.export import export_model
@@ -177,7 +178,7 @@ def _final(
     except UserError as error:  # a file that was damaged meanwhile costs this number, not the model
         return without + str(error), None
     path = folder / "scores.json"
-    kept = json.loads(path.read_text()) | {"final": {"split": name, **asdict(scores)}}
+    kept = read_json(path) | {"final": {"split": name, **asdict(scores)}}
     write_text(path, json.dumps(kept, indent=2) + "\n")
     return f"{'mIoU':<11}{percent(scores.miou)} on {name}, which was kept out of selection", scores
 

@@ -46,7 +46,7 @@ def run(settings: ShowSettings) -> int:
 
 def _watch(search: Followed, settings: ShowSettings, console: Console) -> None:
     """Show the search anew whenever something happened, until no process has it; in a log, a line each time."""
-    with Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live:
+    with Live(console=console, auto_refresh=False, transient=True) if console.is_interactive else nullcontext() as live:
         while search.state == "running":
             parts = [Wide(part) if isinstance(part, Table) else part for part in _parts(search, settings.rows)]
             if live:

@@ -43,7 +43,7 @@ def read_course(folder: Path) -> Sequence[CoursePoint]:
     if not path.is_file():
         return []
     try:
-        header, *rows = csv.reader(path.read_text().splitlines())
+        header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
         names = header[len(COLUMNS) :]
         return [
             CoursePoint(int(row[0]), float(row[1]), float(row[2]), dict(zip(names, map(_number, row[3:]), strict=True)))

@@ -92,7 +92,7 @@ def _is_made(choice: Path, recorded: Mapping[str, Any]) -> bool:
 @cache
 def _settings(choice: Path) -> dict[str, Any]:
     """Of one file of conf/, and of the file beside it that it begins with."""
-    own = yaml.safe_load(choice.read_text()) or {}
+    own = yaml.safe_load(choice.read_text(encoding="utf-8")) or {}
     parents = [name for name in own.pop("defaults", []) if name != "_self_"]
     return {key: value for name in parents for key, value in _settings(choice.with_name(f"{name}.yaml")).items()} | own
 

@@ -1,5 +1,6 @@
 """The terminal that commands write to."""
 
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,11 @@ WIDEST = 1000
 
 
 def plain_console() -> Console:
-    """What users and libraries wrote is printed as it stands: square brackets in it are no markup, numbers no highlights."""
-    return Console(highlight=False, markup=False)
+    """What users and libraries wrote is printed as it stands: square brackets in it are no markup, numbers no highlights.
+
+    A file is no terminal even where FORCE_COLOR or TTY_COMPATIBLE calls it one: nothing can move in it.
+    """
+    return Console(highlight=False, markup=False, force_terminal=None if sys.stdout.isatty() else False)
 
 
 def table_of(

@@ -47,7 +47,7 @@ class SearchDisplay:
         self._live = Live(get_renderable=lambda: self, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.start()
         self._show_in_notebook()
         return self
@@ -64,7 +64,7 @@ class SearchDisplay:
             self._failure = self._failure if event.status.has_score else event
         self._show_in_notebook()
         is_last = isinstance(event, TrialEnded) and self._record.num_ended == self._planned
-        if not (self._console.is_terminal or self._notebook) and (is_last or now_s - self._printed_s >= LINE_EVERY_S):
+        if not (self._console.is_interactive or self._notebook) and (is_last or now_s - self._printed_s >= LINE_EVERY_S):
             self._printed_s = now_s
             ends = f" ({self._ends})" if self._ends else ""
             said = [f"trials {self._record.num_ended}/{self._planned} done{ends}"]

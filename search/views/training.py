@@ -33,7 +33,7 @@ class TrainingDisplay:
         self._bars.update(self._training, completed=iteration, description=f"training  loss {loss:.4f}")
         now_s = time.monotonic()
         began_s, first = self._began = self._began or (now_s, iteration)
-        if not self._console.is_terminal and now_s - self._logged_s >= LOG_EVERY_S and iteration > first:
+        if not self._console.is_interactive and now_s - self._logged_s >= LOG_EVERY_S and iteration > first:
             self._logged_s = now_s
             left_s = (now_s - began_s) / (iteration - first) * (self._iterations - iteration)
             left = timedelta(seconds=round(left_s))
@@ -46,10 +46,10 @@ class TrainingDisplay:
         self._bars.update(self._validation, completed=done, visible=done < total)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._bars.stop()

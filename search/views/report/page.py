@@ -81,7 +81,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {"percent": percent, "quantity": quantity, "in_time": in_time, "moment": moment}
     environment.filters |= {"glyph": glyph, "counted": counted}
-    style = (_HERE / "page.css").read_text()
+    style = (_HERE / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return environment.get_template("page.html").render(report=report, style=style, policy=policy)

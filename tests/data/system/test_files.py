@@ -1,5 +1,6 @@
 import csv
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -14,6 +15,12 @@ def path(tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")
     return path
+
+
+def test_text_is_utf_8_in_a_locale_that_is_not(path, monkeypatch):
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, *_: encoding or "ascii")
+    write_text(path, "für ±")
+    assert path.read_bytes().decode() == "für ±"
 
 
 def test_two_writers_of_one_file_do_not_meet_and_the_last_to_end_wins(path):

@@ -5,7 +5,9 @@ import json
 import os
 import platform
 import re
+import sys
 from importlib.metadata import version
+from io import BytesIO, TextIOWrapper
 from threading import Event
 
 import numpy as np
@@ -158,6 +160,14 @@ def test_a_label_out_of_range_is_named_with_its_file(capsys, camvid_with_a_wrong
         capsys, "search", "dataset=camvid", f"dataset.root={camvid_with_a_wrong_label}", f"output_dir={tmp_path}/outputs"
     )
     assert "trainannot/0001TP_1.png: label 12 at row 5, column 7 is out of range; accepted are 0 to 10 and 11" in said
+
+
+def test_a_letter_that_the_locale_lacks_is_escaped(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(BytesIO(), encoding="ascii"))
+    (tmp_path / "für").mkdir()
+    assert main(["list", f"output_dir={tmp_path}/für"]) == 0
+    sys.stdout.flush()
+    assert b"f\\xfcr." in sys.stdout.buffer.getvalue()
 
 
 def test_debug_shows_the_traceback():

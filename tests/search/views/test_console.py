@@ -9,7 +9,7 @@ from models.spec import AtrousConv, Branch, CellSpec
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed, RungReached, SearchOpened, TrialEnded
 from search.journal.record import SearchRecord
-from search.views.console import Wide, print_table
+from search.views.console import Wide, plain_console, print_table
 from search.views.leaderboard import leaderboard_table
 from search.views.progress_bar import progress_bar
 from search.views.training import TrainingDisplay
@@ -23,6 +23,16 @@ RECORD = SearchRecord(
         TrialEnded(0, Status.COMPLETED, "", 5.0, 0.0),
     ]
 )
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_log_gets_no_codes_that_move_a_cursor_though_a_variable_calls_it_a_terminal(monkeypatch, capsys, variable):
+    monkeypatch.setenv(variable, "1")
+    with progress_bar(plain_console(), "features") as progress:
+        progress(1, 2)
+        progress(2, 2)
+    assert "2/2" in (said := capsys.readouterr().out)
+    assert "\x1b" not in said
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])

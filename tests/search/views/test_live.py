@@ -149,9 +149,11 @@ def test_a_device_that_is_left_out_is_named(clock):
     assert "GPU 3 of node-7" in shown(SearchDisplay(record, plan(10), terminal()), 80)
 
 
-def test_a_log_has_plain_lines_from_time_to_time_and_one_at_the_end(clock):
+@pytest.mark.parametrize("is_dumb_terminal", [False, True])
+def test_a_log_has_plain_lines_from_time_to_time_and_one_at_the_end(clock, monkeypatch, is_dumb_terminal):
+    monkeypatch.setenv("TERM", "dumb")
     log, record = io.StringIO(), search_of(3)
-    with SearchDisplay(record, plan(3), Console(file=log, width=60)) as display:
+    with SearchDisplay(record, plan(3), Console(file=log, width=60, force_terminal=is_dumb_terminal)) as display:
         for number, later_s in enumerate((15.0, 20.0, 24.0)):
             clock[0] = later_s
             ended = TrialEnded(number, Status.FAILED, "no disk", 5.0, later_s)

@@ -16,9 +16,11 @@ def clock(monkeypatch):
     return now_s
 
 
-def test_a_log_has_a_line_a_minute_with_iteration_loss_and_time_left(clock):
+@pytest.mark.parametrize("is_dumb_terminal", [False, True])
+def test_a_log_has_a_line_a_minute_with_iteration_loss_and_time_left(clock, monkeypatch, is_dumb_terminal):
+    monkeypatch.setenv("TERM", "dumb")
     log = StringIO()
-    with TrainingDisplay(Console(file=log, width=80), 1000) as display:
+    with TrainingDisplay(Console(file=log, width=80, force_terminal=is_dumb_terminal), 1000) as display:
         for iteration in range(50, 501, 50):
             clock[0] += 20.0
             display.trained(iteration, 1 / iteration)
