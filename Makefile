@@ -11,7 +11,9 @@ help: ## list the targets
 setup: $(INSTALLED) ## make .venv with pinned dependencies
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("setup: Python 3.11 or newer is needed, \
+	$(PYTHON) is %d.%d; if you have one, name it: make setup PYTHON=python3.11" % sys.version_info[:2])'
+	@$(PYTHON) -m venv $$(test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V)" || echo --clear) .venv
 	@$(BIN)/python .ci/install
 	@touch $@
 

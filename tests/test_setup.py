@@ -1,13 +1,15 @@
 """Set-up: uv gets what pip is configured with, and pip takes over where uv cannot."""
 
 import subprocess
+import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
 
-SCRIPT = str(Path(__file__).parents[1] / ".ci" / "install")
+ROOT = Path(__file__).parents[1]
+SCRIPT = str(ROOT / ".ci" / "install")
 LISTING = r"""
 :env:.find-links='/nowhere/wheels https://mirror.example/wheels/'
 :env:.timeout='60'
@@ -110,3 +112,41 @@ def test_pip_installs_where_uv_cannot_and_one_line_says_why(install, commands, c
 def test_set_up_fails_when_pip_fails_too(install, commands):
     commands[1].update({"uv", "pip"})
     assert install.main() == 1
+
+
+@pytest.fixture
+def make_setup(tmp_path):
+    """Runs `make setup` in a folder of its own, with a program in place of Python."""
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+
+    def run(python):
+        command = ["make", "-f", ROOT / "Makefile", "setup", f"PYTHON={program(tmp_path / 'python3', python)}"]
+        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
+
+    return run
+
+
+def program(path, lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{lines}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_an_older_python_is_refused_with_the_command_for_a_newer_one(make_setup, tmp_path):
+    of_3_10 = f'exec {sys.executable} -c "import sys; sys.version_info = (3, 10, 4); exec(sys.argv[1])" "$2"'
+    done = make_setup(of_3_10)
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[0]
+    assert said.startswith(f"setup: Python 3.11 or newer is needed, {tmp_path}/python3 is 3.10; ")
+    assert said.endswith("name it: make setup PYTHON=python3.11")
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(("there", "options"), [("3.11.9", ""), ("3.10.4", "--clear")])
+def test_an_environment_of_another_python_is_made_anew(make_setup, tmp_path, there, options):
+    program(tmp_path / ".venv" / "bin" / "python", f'[ "$1" = -V ] && echo Python {there}; exit 0')
+    done = make_setup('[ "$1" = -V ] && echo Python 3.11.9; [ "$1" = -m ] && echo "$@" > made; exit 0')
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "made").read_text().split() == ["-m", "venv", *options.split(), ".venv"]

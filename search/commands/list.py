@@ -13,17 +13,20 @@ HEADER = ("search", "state", "trials", "without score", "best mIoU", "trial hour
 
 
 def run(settings: ListSettings) -> int:
-    """Show each search's state, best score and cost, the latest last; nothing is written."""
+    """Show each search's state, best score and cost, the latest last; nothing is written. 1 where a journal is damaged."""
     found = glances(settings.output_dir)
+    damages = [glance.damage for glance in found if glance.damage]
     if settings.format == "json":
         print(json.dumps([asdict(glance) for glance in found], indent=2))
-        return 0
+        return int(bool(damages))
     console = plain_console()
     if not found:
         console.print(f"No search in {settings.output_dir}.", soft_wrap=True)
         return 0
     print_table(table_of(HEADER, map(_row, found), left=("search", "state")), console)
-    return 0
+    for damage in damages:
+        console.print(damage, soft_wrap=True)
+    return int(bool(damages))
 
 
 def _row(glance: Glance) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from search.findings.course import course
 from search.findings.leaderboard import leaderboard
 from search.journal.followed import Followed
+from search.journal.recorded import Recorded
 from search.session.conf_choices import retrain_best
 from search.session.hints import from_here, print_lines, program
 from search.session.tracking import dashboard
@@ -84,6 +85,8 @@ def _next(search: Followed, settings: ShowSettings) -> list[str]:
     record, here = search.record, settings.overrides.of("output_dir")
     given = [text for text in record.settings.get("arguments", ()) if not text.startswith("output_dir=")]
     if search.state == "running" or record.opened is None:
+        return []
+    if record.closed is not None and not Recorded(record.opened).can_be_retrained:
         return []
     if record.closed is not None:
         return retrain_best(here, record.opened, settings.name)

@@ -18,12 +18,14 @@ class Glance:
     """One search.
 
     Attributes:
-        state: ``running`` where a process has it, ``complete``, or ``stopped``: the same command resumes.
+        state: ``running`` where a process has it, ``complete``, or ``stopped``: the same command resumes. ``damaged`` is one
+            whose journal cannot be read: its numbers are 0.
         planned: trials in all as it was last started, if the journal says it.
         ended: trials of its own that have ended, and ``failed`` those of them without a score.
         best_miou: of the leaderboard's first.
         trial_s: of training and validation, over all trials; one that was opened again trained anew, and costs twice.
-        last_s: when something last happened, in seconds since 1970.
+        last_s: when something last happened, in seconds since 1970; of a damaged journal, when it was last written.
+        damage: where a journal cannot be read.
     """
 
     name: str
@@ -34,16 +36,20 @@ class Glance:
     best_miou: float | None
     trial_s: float
     last_s: float
+    damage: str | None = None
 
 
 def glances(folder: Path) -> Sequence[Glance]:
-    """Every search in ``folder`` that has begun, the latest last.
-
-    Raises:
-        JournalError: a journal is damaged.
-    """
-    found = [glance for journal in folder.glob(f"*/{JOURNAL}") if (glance := _glance(journal))]
+    """Every search in ``folder`` that has begun, the latest last."""
+    found = [glance for journal in folder.glob(f"*/{JOURNAL}") if (glance := _glance_or_damage(journal))]
     return sorted(found, key=lambda glance: glance.last_s)
+
+
+def _glance_or_damage(journal: Path) -> Glance | None:
+    try:
+        return _glance(journal)
+    except JournalError as error:
+        return Glance(journal.parent.name, "damaged", None, 0, 0, None, 0.0, journal.stat().st_mtime, str(error))
 
 
 def _glance(journal: Path) -> Glance | None:

@@ -93,14 +93,17 @@ def test_an_output_that_takes_no_more_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("dpc: output: No space left on device.")
 
 
-def test_a_torn_last_line_is_left_out_and_a_damaged_one_named(tmp_path):
-    journalled(tmp_path / "whole" / JOURNAL, plan(3))
+def test_a_torn_last_line_is_left_out_and_a_damaged_one_named_beside_the_other_searches(tmp_path):
+    for name in ("whole", "other"):
+        journalled(tmp_path / name / JOURNAL, plan(3))
     path = tmp_path / "whole" / JOURNAL
     path.write_bytes(path.read_bytes()[:-30])
     assert listed(tmp_path)["whole"]["state"] == "stopped"
     lines = path.read_bytes().splitlines(keepends=True)
     for damaged in (lines[3][:40] + b"\n", b"\xff" * 40 + b"\n", b"[1]\n"):
         path.write_bytes(b"".join([*lines[:3], damaged, *lines[4:]]))
-        refused = dpc(tmp_path, "list")
-        assert refused.returncode == 2
-        assert "line 4 is damaged" in refused.stderr
+        done = dpc(tmp_path, "list")
+        assert done.returncode == 1
+        _, *rows, damage = done.stdout.splitlines()
+        assert {tuple(row.split()[:2]) for row in rows} == {("whole", "damaged"), ("other", "complete")}
+        assert damage == f"{path}: line 4 is damaged."

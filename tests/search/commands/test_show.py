@@ -116,6 +116,12 @@ def test_the_next_command_is_that_of_how_the_search_was_started(tmp_path, journa
     assert line.endswith(expected.format(tmp_path))
 
 
+def test_a_search_whose_cells_a_program_scored_is_not_said_to_be_retrained_next(tmp_path, journal, monkeypatch):
+    monkeypatch.setattr(studies, "OPENED", SearchOpened("search", {"features": {"shape": [8, 9, 9]}}, {"trials": 3}, 0.0))
+    journalled(journal, plan(3))
+    assert "next" not in shown(tmp_path)
+
+
 def stored(uri, journal):
     place = Store(uri)
     StoredJournal(place / "search" / "journal", journal).sync()
