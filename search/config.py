@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import partial
-from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, overload
 
@@ -18,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from data.system.paths import absolute
 from search.annotations import fields_of, parameters, required
 from search.conf_files import CONF, check_experiment, check_files
 from search.config_errors import ConfigError, keys_below, no_such_setting, one_line, whole_key
@@ -226,11 +226,11 @@ def load(command: str, overrides: Sequence[str], config_dir: str | None = None, 
     Raises:
         ConfigError: an override names something that does not exist, or holds a secret.
     """
-    if config_dir is not None and not (config_dir and Path(config_dir).is_dir()):
+    if config_dir is not None and not (config_dir and absolute(config_dir).is_dir()):
         raise ConfigError(f"--config-dir: no folder {config_dir!r}.")
     with one_line(partial(_of_unknown, command)):
         given = parsed(overrides)
-        check_files([CONF, *([Path(config_dir)] if config_dir else [])], given.composed)
+        check_files([CONF, *([absolute(config_dir)] if config_dir else [])], given.composed)
         settings = _composed(command, given.composed, config_dir)
         if given.added:
             _check_added(command, given.added)
@@ -248,7 +248,7 @@ _UNUSED = ("env", "help", "hydra_help", "hydra_logging", "job_logging", "launche
 
 
 def _composed(command: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    places = [f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).resolve()}')}]"] if config_dir else []
+    places = [f"hydra.searchpath=[{quoted(f'file://{absolute(config_dir)}')}]"] if config_dir else []
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(command, overrides=[*(f"~hydra/{group}" for group in _UNUSED), *places, *overrides])

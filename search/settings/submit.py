@@ -10,7 +10,7 @@ from typing import get_type_hints
 from data.system.paths import absolute
 from search.conf_files import CONF
 from search.config import Config, load
-from search.config_errors import ConfigError
+from search.config_errors import ConfigError, one_line
 from search.overrides import quoted
 
 CELLS = ("cell", "prior.cell")
@@ -82,7 +82,8 @@ def _command(command: str, *arguments: str) -> list[str]:
         raise ConfigError(f"submit: no command {command!r} to submit.")
     inner = load(command, overrides, config_dir)
     kind = get_type_hints(import_module(f"search.settings.{command.replace('-', '_')}").read)["return"]
-    paths = dict(inner.paths(kind))
+    with one_line():
+        paths = dict(inner.paths(kind))
     for key in READ_AS_TEXT:
         value = inner.optional(key, str)
         if value is not None and (key not in CELLS or Path(value).is_file()):

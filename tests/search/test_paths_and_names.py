@@ -125,9 +125,10 @@ def test_characters_of_a_path_that_hydra_takes_for_its_own_are_part_of_it(here, 
 
 
 @pytest.mark.parametrize("folder", ODD)
-def test_a_conf_folder_of_ones_own_may_lie_in_such_a_folder(here, folder):
+def test_a_conf_folder_of_ones_own_may_lie_in_such_a_folder_and_below_the_home(here, monkeypatch, folder):
     experiment_in(here / folder, "# @package _global_\ntrials: 7\n")
-    assert load("search", ["experiment=mine"], folder).value("trials", int) == 7
+    monkeypatch.setenv("HOME", str(here))
+    assert load("search", ["experiment=mine"], f"~/{folder}").value("trials", int) == 7
 
 
 def test_a_folder_of_data_beside_a_file_of_its_name_is_no_choice_of_settings(here):

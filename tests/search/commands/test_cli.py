@@ -138,6 +138,7 @@ def complaint(capsys, *arguments):
         (["search", "store=${oc.env:NOT_SET}"], "store: NOT_SET is not set in this shell."),
         (["search", "tracking.uri=https://me:${oc.env:NOT_SET}@host"], "tracking.uri: NOT_SET is not set in this shell."),
         (["search", "dataset.num_train=${oc.env:NOT_SET}"], "dataset.num_train: NOT_SET is not set in this shell."),
+        (["submit", "--", "search", "dataset.num_train=${oc.env:NOT_SET}"], "dataset.num_train: NOT_SET is not set in this"),
         (["search", "trials=${nosuch}"], "trials: there is no setting nosuch to repeat."),
         (["search", "trials=${oc.nope:3}"], "trials: Unsupported interpolation type oc.nope"),
         (["search", "first=aspp"], "first: must be a list in brackets, got 'aspp'."),
