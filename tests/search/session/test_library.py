@@ -228,7 +228,7 @@ def test_cells_that_are_known_come_first_as_values_or_files(tmp_path):
         ({"first": [LARGEST], "budget": dpc.Budget(params=2.9e5)}, "is over the budget: 303,488 params"),
         ({"rungs": (3, 1)}, "rungs must be ascending whole numbers of at least 1, got [3, 1]."),
         ({"first": "aspp"}, "first: give a list of cells, such as ['aspp']."),
-        ({"rungs": 5}, "rungs: input should be a valid list, got 5."),
+        ({"rungs": 5}, "rungs: must be a list in brackets, got 5."),
         ({"rungs": (1.5, 2)}, "rungs: input should be a valid integer, got a number with a fractional part, got 1.5."),
         ({"trials": 0}, "trials: must be at least 1, got 0."),
         ({"trials": "many"}, "trials: input should be a valid integer"),
