@@ -30,9 +30,8 @@ _NEW_OBJECTS = 100_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 a wrong input, 130 interrupted, 75 try again."""
     handle_sigterm()
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a locale may lack letters of a name
     gc.set_threshold(_NEW_OBJECTS)
+    _escape_what_the_locale_lacks()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["--complete"]:
         print("\n".join(candidates(given[1:])))
@@ -73,6 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _interrupted()
         traceback.print_exc()
         return _complain(f"internal error ({type(error).__name__}): a bug in dpc, not in your input; please report it.", FAILED)
+
+
+def _escape_what_the_locale_lacks() -> None:
+    """Letters of a name, or ±, on the standard output as on the standard error."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _interrupted() -> int:
