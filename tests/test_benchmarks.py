@@ -17,6 +17,7 @@ SMALLEST = {
     "bench_cache": ("--rows", "8", "--rounds", "1"),
     "bench_cells": ("--cells", "pointwise", *DEMO),
     "bench_driver": ("--trials", "50"),
+    "bench_intervals": ("--rounds", "2"),
     "bench_journal": ("--trials", "50"),
     "bench_loader": ("--samples", "2"),
     "bench_proposals": ("--trials", "50"),

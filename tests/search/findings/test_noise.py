@@ -14,6 +14,7 @@ from search.findings.estimates import mean, within_sd
 from search.findings.leaderboard import write_leaderboard
 from search.findings.search_noise import search_noise
 from search.findings.shrinkage import Noise, Shrunk
+from search.findings.two_rankings import Ranking, Reranked
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord
@@ -21,6 +22,7 @@ from search.views.leaderboard import leaderboard_table
 
 TABLES = Path(__file__).parents[3] / "benchmarks" / "tables"
 SD = 0.006
+CELL = CellSpec((Branch(BACKBONE, AtrousConv()),))
 
 
 def luck_of_the_best(rng, count=50, pairs=8, draw=lambda rng: 0.40 - rng.gammavariate(1.5, 0.02)):
@@ -74,6 +76,14 @@ def test_the_best_eight_of_the_recorded_searches_fell_under_fresh_seeds_as_eight
     foretold = fmean(miou - shrunk.worth(place).value for place, (cell, miou) in enumerate(found.items()) if cell in again)
     fell = mean([found[cell] - fmean(mious) for cell, mious in again.items()])
     assert fell.low < foretold < fell.high
+
+
+def test_the_recorded_re_ranking_tells_how_often_more_seeds_put_the_best_first():
+    record = SearchRecord(read_events(TABLES / "camvid-h100-f256-400-5.jsonl.gz")[0])
+    again = by_cell(record.trials[number] for number in record.settings["phases"]["free-rerank"])
+    rows = [Reranked(CELL, 1, 0.0, True, 1, 1, dict(enumerate(mious))) for mious in again.values()]
+    ranking = Ranking(rows, [], range(4), 0)
+    assert [ranking.chance(seeds) for seeds in (1, 4, 8, 16)] == pytest.approx([0.41, 0.62, 0.71, 0.78], abs=0.01)
 
 
 def by_cell(trials):
