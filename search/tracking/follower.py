@@ -85,6 +85,7 @@ class TrackingThread(threading.Thread):
         self._projection = Projection(journal, tracking, operators, safe_bytes, draw)
         self._tracking, self._say = tracking, say
         self._files: Sequence[Path] = ()
+        self._has_stopped = True
         self._closing, self._abandoned = threading.Event(), threading.Event()
         self._is_complete = False
         self._results, self._results_at_s = results, time.monotonic() + RESULTS_S
@@ -102,7 +103,7 @@ class TrackingThread(threading.Thread):
             is_last = self._closing.is_set()
             try:
                 with one_line_errors(self._tracking):
-                    self._projection.sync(self._abandoned.is_set, has_stopped=is_last)
+                    self._projection.sync(self._abandoned.is_set, has_stopped=is_last and self._has_stopped)
                     if is_last:
                         files = self._files or unattached
                         self._projection.attach(files, draws=self._projection.record.closed is not None)
@@ -132,15 +133,18 @@ class TrackingThread(threading.Thread):
             self._say(f"The files of results could not be written again: {error}")
             return before
 
-    def close(self, timeout_s: float, files: Sequence[Path] = ()) -> bool:
+    def close(self, timeout_s: float, files: Sequence[Path] = (), *, has_stopped: bool = True) -> bool:
         """Tell the tracker the rest and attach ``files`` to the search's run.
 
         A tracker that fails now is not waited for.
 
+        Args:
+            has_stopped: whether no other process may work on the search now.
+
         Returns:
             After at most ``timeout_s``: whether the tracker shows all that the journal holds; ``track`` catches up.
         """
-        self._files = files
+        self._files, self._has_stopped = files, has_stopped
         self._closing.set()
         self.join(timeout_s)
         self._abandoned.set()

@@ -18,11 +18,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
+from rich.console import Console
 
-from models.spec import AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
+from models.spec import PUBLISHED_OPERATORS, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.deciding.outcomes import Status
 from search.journal.events import CellProposed, Event, RungReached, SearchClosed, SearchOpened, TrialEnded, TrialsReopened
 from search.journal.journal import Journal
+from search.journal.lines import JournalError
+from search.session.tracking import follow
 from search.tracking.client import one_line_errors
 from search.tracking.follower import TrackingThread, track
 from search.tracking.params import child_run_cell
@@ -219,6 +222,17 @@ def test_a_search_that_stopped_without_its_end_is_killed_with_its_open_trials_un
     end = [TrialEnded(4, Status.COMPLETED, "", 2.0, 2002.0), SearchClosed("5 trials", 2100.0)]
     track(write(journal, end), tracking, has_stopped=True)
     assert statuses(tracking, name) == [("FINISHED", "complete"), ("FINISHED", "completed")]
+
+
+def test_a_search_that_another_driver_took_over_goes_on(tracking, journal, request):
+    console = Console(quiet=True)
+    with (
+        Journal(journal) as held,
+        pytest.raises(JournalError, match="taken over"),
+        follow(held, tracking, PUBLISHED_OPERATORS, journal.parent, console, lambda record: None),
+    ):
+        raise JournalError("another driver has taken over")
+    assert statuses(tracking, request.node.name) == [("RUNNING", "running"), ("RUNNING", "running")]
 
 
 def test_the_number_of_trials_is_that_of_the_last_time_that_the_search_was_opened(tracking, journal, request):
