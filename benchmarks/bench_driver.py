@@ -84,10 +84,17 @@ def main() -> None:
     plan = load("search", [*chosen, f"trials={options.trials}"]).read(Deciding).plan(FeatureShape(320, 49, 49))
     connect("local")
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl") as journal:
-        study = Study(journal, SearchRecord(), plan, SearchOpened("bench", {}, {}, 0.0), Marks(options.trials))
+        study = Study(journal, SearchRecord(), plan, SearchOpened("bench", {}, {}, 0.0), on_event=Marks(options.trials))
         checkpoints = Path(folder) / "checkpoints"
         started_s, started_cpu_s = time.monotonic(), time.process_time()
-        run_study(study, no_training, Resources(), FaultTolerance(), checkpoints, plan.space.operator_kinds)
+        run_study(
+            study,
+            no_training,
+            resources=Resources(),
+            tolerance=FaultTolerance(),
+            checkpoints=checkpoints,
+            operators=plan.space.operator_kinds,
+        )
         elapsed_s, cpu_s = time.monotonic() - started_s, time.process_time() - started_cpu_s
     ended = study.record.num_ended
     rate, cpu_ms = ended / elapsed_s, cpu_s / ended * 1000

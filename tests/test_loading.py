@@ -130,7 +130,7 @@ import os, sys
 import search.session.session as session
 from search.cli import main
 
-def loaded(*arguments):
+def loaded(*_, **__):
     print(*sys.modules, flush=True)
     os._exit(0)
 

@@ -46,7 +46,16 @@ def _score_twice(settings: FidelitySettings) -> int:
     for name, side in settings.sides.items():
         scoring = scoring_for(side.scored, side.space, side.images, side.workplace, console)
         for number in range(settings.seeds):
-            session = _session(settings, name, side, scoring, cells, settings.seed(name, number), number, console)
+            session = _session(
+                settings,
+                name,
+                side=side,
+                scoring=scoring,
+                cells=cells,
+                seed=settings.seed(name, number),
+                number=number,
+                console=console,
+            )
             study, _ = session.run()
             if not study.is_complete:
                 return session.conclude(study)
@@ -63,6 +72,7 @@ def _score_twice(settings: FidelitySettings) -> int:
 def _session(
     settings: FidelitySettings,
     name: str,
+    *,
     side: Side,
     scoring: Scoring,
     cells: Sequence[CellSpec],

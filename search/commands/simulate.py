@@ -55,13 +55,13 @@ def run(settings: SimulateSettings) -> int:
         results = compare(
             searched.tables,
             settings.contenders,
-            settings.workers,
-            settings.searches,
-            settings.processes,
-            settings.driver_s,
-            settings.trouble,
-            settings.rerank,
-            progress,
+            workers=settings.workers,
+            seeds=settings.searches,
+            processes=settings.processes,
+            driver_s=settings.driver_s,
+            trouble=settings.trouble,
+            reranking=settings.rerank,
+            progress=progress,
         )
     _report(results, searched, settings, console)
     return 0

@@ -73,17 +73,17 @@ def course(events: Sequence[Event], record: SearchRecord) -> Course:
         (trial.ended.status, trial.ended.reason) for trial in own if trial.ended and not trial.ended.status.has_score
     )
     return Course(
-        opened[-1].settings.get("trials"),
-        record.ends,
-        record.num_proposed - record.num_ended,
-        record.num_inherited,
-        [(status, reason, count) for (status, reason), count in reasons.most_common(REASONS)],
-        len(opened),
-        sum(max(0.0, events[end - 1].time_s - events[start].time_s) for start, end in zip(starts, ends, strict=True)),
-        _trained_s(events),
-        opened[0].time_s,
-        events[-1].time_s,
-        record.closed.reason if record.closed else "",
+        planned=opened[-1].settings.get("trials"),
+        ends=record.ends,
+        open=record.num_proposed - record.num_ended,
+        inherited=record.num_inherited,
+        reasons=[(status, reason, count) for (status, reason), count in reasons.most_common(REASONS)],
+        starts=len(opened),
+        wall_s=sum(max(0.0, events[end - 1].time_s - events[start].time_s) for start, end in zip(starts, ends, strict=True)),
+        trial_s=_trained_s(events),
+        first_s=opened[0].time_s,
+        last_s=events[-1].time_s,
+        closed=record.closed.reason if record.closed else "",
     )
 
 
@@ -106,11 +106,11 @@ def rung_courses(record: SearchRecord) -> list[RungCourse]:
     longest = max((trial.rungs for trial in scored), key=len, default=[])
     return [
         RungCourse(
-            reached.rung,
-            reached.iteration,
-            sum(len(trial.rungs) >= reached.rung for trial in scored),
-            stopped[reached.rung],
-            correlations.get(reached.rung),
+            rung=reached.rung,
+            iteration=reached.iteration,
+            reached=sum(len(trial.rungs) >= reached.rung for trial in scored),
+            stopped=stopped[reached.rung],
+            correlation=correlations.get(reached.rung),
         )
         for reached in longest
     ]

@@ -94,14 +94,14 @@ def _glance(journal: Path) -> Glance | None:
     scored = inherited | {trial: mious[trial] for trial, end in own.items() if end.has_score}
     count = Counter(own.values())
     return Glance(
-        journal.parent.name,
-        state(is_held(journal.with_suffix(".lock")), is_complete),
-        planned,
-        len(own),
-        sum(number for end, number in count.items() if not end.has_score),
-        _best(scored),
-        trial_s,
-        last_s,
+        name=journal.parent.name,
+        state=state(is_held(journal.with_suffix(".lock")), is_complete),
+        planned=planned,
+        ended=len(own),
+        failed=sum(number for end, number in count.items() if not end.has_score),
+        best_miou=_best(scored),
+        trial_s=trial_s,
+        last_s=last_s,
     )
 
 

@@ -265,11 +265,29 @@ class SearchRecord:
 def _inherited(event: TrialInherited, place: int) -> TrialRecord:
     number, time_s = event.trial, event.time_s
     rungs = [
-        RungReached(number, rung, iteration, miou, loss, elapsed_s, rung < len(event.rungs), "inherited", time_s)
+        RungReached(
+            number,
+            rung=rung,
+            iteration=iteration,
+            miou=miou,
+            loss=loss,
+            elapsed_s=elapsed_s,
+            goes_on=rung < len(event.rungs),
+            reason="inherited",
+            time_s=time_s,
+        )
         for rung, (iteration, miou, loss, elapsed_s) in enumerate(event.rungs, start=1)
     ]
     return TrialRecord(
-        CellProposed(number, event.cell, event.seed, event.params, event.madds, time_s, latency_ms=event.latency_ms),
+        CellProposed(
+            number,
+            cell=event.cell,
+            seed=event.seed,
+            params=event.params,
+            madds=event.madds,
+            time_s=time_s,
+            latency_ms=event.latency_ms,
+        ),
         rungs,
         TrialEnded(number, event.status, event.reason, event.elapsed_s, time_s),
         event.source,

@@ -83,6 +83,7 @@ class Study:
         record: SearchRecord,
         plan: Plan,
         opened: SearchOpened,
+        *,
         on_event: Callable[[Event], None] = lambda event: None,
         give_up_after: int | None = None,
         retry_failed: bool = False,
@@ -163,14 +164,14 @@ class Study:
         decision = self._policy.decide(trial, iterations, [*(rung.miou for rung in known), score.miou])
         reached = RungReached(
             trial,
-            score.rung,
-            score.iteration,
-            score.miou,
-            score.loss,
-            score.elapsed_s + self._behind_s.get(trial, 0.0),
-            decision.goes_on,
-            decision.reason,
-            now_s(),
+            rung=score.rung,
+            iteration=score.iteration,
+            miou=score.miou,
+            loss=score.loss,
+            elapsed_s=score.elapsed_s + self._behind_s.get(trial, 0.0),
+            goes_on=decision.goes_on,
+            reason=decision.reason,
+            time_s=now_s(),
         )
         self._failed_alike = []
         self._append(reached, *(() if decision.goes_on else (self._end_of(reached),)))
@@ -227,7 +228,16 @@ class Study:
     def _propose(self, cell: CellSpec, seed: int, repeats: int | None = None) -> CellProposed:
         cost = self.plan.cost_of(cell)
         number = len(self.record.trials)
-        proposed = CellProposed(number, cell, seed, cost.params, cost.madds, now_s(), repeats, cost.latency_ms)
+        proposed = CellProposed(
+            number,
+            cell=cell,
+            seed=seed,
+            params=cost.params,
+            madds=cost.madds,
+            time_s=now_s(),
+            repeats=repeats,
+            latency_ms=cost.latency_ms,
+        )
         self._append(proposed)
         return proposed
 

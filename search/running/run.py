@@ -40,6 +40,7 @@ MAX_REASON = 240
 def run_study(
     study: Study,
     task: CellTask,
+    *,
     resources: Resources,
     tolerance: FaultTolerance,
     checkpoints: Path,

@@ -162,7 +162,17 @@ class Session:
             task = KeptTask(task, stored.checkpoints)
         give_up_after = workplace.faults.give_up_after
         callbacks = [*([] if self.timeout_s is None else [stop_after(self.timeout_s)]), *self.callbacks]
-        study = Study(journal, record, self.plan, opened, display, give_up_after, self.retry_failed, callbacks, resumed)
+        study = Study(
+            journal,
+            record,
+            self.plan,
+            opened,
+            on_event=display,
+            give_up_after=give_up_after,
+            retry_failed=self.retry_failed,
+            callbacks=callbacks,
+            resume=resumed,
+        )
         if is_joined := not study.is_over:
             display.phase = "starting Ray"
             self._join(study, stored)
@@ -170,14 +180,14 @@ class Session:
         run_study(
             study,
             task,
-            workplace.resources,
-            workplace.faults,
-            self._checkpoints,
-            self.plan.space.operator_kinds,
-            workplace.ray.max_pending,
-            self._say,
-            workplace.ray.max_concurrent,
-            display.run,
+            resources=workplace.resources,
+            tolerance=workplace.faults,
+            checkpoints=self._checkpoints,
+            operators=self.plan.space.operator_kinds,
+            max_pending=workplace.ray.max_pending,
+            say=self._say,
+            max_concurrent=workplace.ray.max_concurrent,
+            show_running=display.run,
         )
         if stored and is_joined and study.is_complete:
             clean_nodes(self._checkpoints)

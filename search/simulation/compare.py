@@ -74,6 +74,7 @@ class Reached:
 def compare(
     tables: Sequence[Table],
     contenders: Sequence[Contender],
+    *,
     workers: int,
     seeds: int,
     processes: int,

@@ -74,7 +74,7 @@ def leave_figures_out(patched):
     patched.setattr("search.session.report._picture", lambda drawing, rows: Picture(drawing.title, [], drawing.reading))
 
 
-def _run_here(study, task, *_):
+def _run_here(study, task, **_):
     while (proposed := study.propose()) is not None:
         try:
             for score in task(proposed.cell, proposed.seed, None):

@@ -31,7 +31,7 @@ def cluster():
     """Plays the cluster: ``cluster(*good)`` lets every trial fail from now on but those with these numbers."""
     good = []
 
-    def run_study(study, *_):
+    def run_study(study, *_, **__):
         while (proposed := study.propose()) is not None:
             if proposed.trial not in good:
                 study.failed(proposed.trial, Status.FAILED, ROOT)

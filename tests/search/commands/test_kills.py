@@ -73,7 +73,14 @@ def drive(address, folder, life):
     with Journal(folder / "journal.jsonl") as journal:
         study = Study(journal, SearchRecord(journal.events), PLAN, OPENED)
         task = Steps(folder / "log.txt", life, 0.05)
-        run_study(study, task, Resources(), FaultTolerance(), folder / "checkpoints", SPACE.operator_kinds)
+        run_study(
+            study,
+            task,
+            resources=Resources(),
+            tolerance=FaultTolerance(),
+            checkpoints=folder / "checkpoints",
+            operators=SPACE.operator_kinds,
+        )
 
 
 def undisturbed(folder):

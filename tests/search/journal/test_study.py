@@ -220,7 +220,7 @@ def test_an_event_is_in_the_journal_before_anyone_is_told(tmp_path):
             lines = [json.loads(line) for line in path.read_text().splitlines()]
             assert any(line["time_s"] == event.time_s for line in lines)
 
-        run(Study(journal, SearchRecord(), plan(3), OPENED, is_on_disk))
+        run(Study(journal, SearchRecord(), plan(3), OPENED, on_event=is_on_disk))
 
 
 def test_a_trial_that_hangs_or_waits_for_memory_does_not_turn_a_search_into_a_random_one(tmp_path):

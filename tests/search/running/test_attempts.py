@@ -154,7 +154,15 @@ def search(folder, toy, resources, trials=10, retries=0, said=None):
         study = Study(journal, SearchRecord(journal.events), plan, SearchOpened("toy", {}, {}, 0.0))
         tolerance = FaultTolerance(retries=retries)
         say = (lambda line: None) if said is None else said.append
-        run_study(study, toy, resources, tolerance, folder / "checkpoints", SPACE.operator_kinds, say=say)
+        run_study(
+            study,
+            toy,
+            resources=resources,
+            tolerance=tolerance,
+            checkpoints=folder / "checkpoints",
+            operators=SPACE.operator_kinds,
+            say=say,
+        )
     assert study.is_complete
     return study.record
 

@@ -219,6 +219,13 @@ def test_a_trial_whose_node_and_disk_are_lost_goes_on_from_the_store(cluster, s3
     with Journal(tmp_path / "journal.jsonl") as journal:
         study = Study(journal, SearchRecord(), plan, opened)
         task = KeptTask(Counting(tmp_path / "log.txt", dies_at=3), store)
-        run_study(study, task, Resources(), FaultTolerance(retries=1), tmp_path / "checkpoints", space.operator_kinds)
+        run_study(
+            study,
+            task,
+            resources=Resources(),
+            tolerance=FaultTolerance(retries=1),
+            checkpoints=tmp_path / "checkpoints",
+            operators=space.operator_kinds,
+        )
     assert [trial.status for trial in study.record.finished] == [Status.COMPLETED]
     assert computed(tmp_path / "log.txt") == ["1", "2", "3"]

@@ -112,7 +112,14 @@ def search(folder, of_plan, faults=None, resources=Resources(), rung_s=0.0, tole
     with Journal(folder / "journal.jsonl") as journal:
         study = Study(journal, SearchRecord(journal.events), of_plan, SearchOpened("toy", {}, {}, 0.0))
         task = Landscape(faults or {}, folder, rung_s, deadly_node)
-        run_study(study, task, resources, tolerance, folder / "checkpoints", of_plan.space.operator_kinds)
+        run_study(
+            study,
+            task,
+            resources=resources,
+            tolerance=tolerance,
+            checkpoints=folder / "checkpoints",
+            operators=of_plan.space.operator_kinds,
+        )
     return study
 
 

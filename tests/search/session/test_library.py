@@ -184,7 +184,7 @@ def test_signals_do_afterwards_what_they_did_before(tmp_path):
 
 def test_ctrl_c_which_ray_tune_takes_for_itself_ends_the_program_too_and_the_same_call_goes_on(tmp_path, monkeypatch):
     with monkeypatch.context() as interrupted:
-        interrupted.setattr("search.session.session.run_study", lambda *_: None)
+        interrupted.setattr("search.session.session.run_study", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
             search(tmp_path)
     assert search(tmp_path).num_ended == 12
