@@ -87,7 +87,7 @@ def _settings(command: str, given: Sequence[str], word: str) -> Iterator[str]:
 
 
 def _composed(command: str, given: Sequence[str]) -> dict[str, Any]:
-    """With what is given, or, where that is not whole yet, without."""
+    """The settings of ``command`` with what is given or, where that is not whole yet, without; empty where neither composes."""
     for overrides in (given, ()):
         try:
             return dict(safe_load(load(command, overrides).yaml()) or {})

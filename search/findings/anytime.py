@@ -27,7 +27,10 @@ class Anytime:
 
 
 def anytime(events: Sequence[Event]) -> Anytime:
-    """Of a journal. Cells scored again cost, and find nothing; those of a parent cost a fork what they cost the parent."""
+    """What a journal's search had found, and when.
+
+    Cells scored again cost, and find nothing; those of a parent cost a fork what they cost the parent.
+    """
     record, spent_s = SearchRecord(), 0.0
     hours, found = [], []
     for event in events:

@@ -65,7 +65,7 @@ class RankCorrelation:
     pairs: int
 
     def text(self) -> str:
-        """The same words wherever it is told."""
+        """Rho, its interval or exact p-value, and of how many cells: the same words wherever it is told."""
         if self.low is None or self.high is None:
             return f"{self.rho:.2f} of {self.pairs} cells: too few for an interval, exact p = {self.p_value:.2g}"
         return f"{self.rho:.2f}, 95 % interval {self.low:.2f} to {self.high:.2f}, of {self.pairs} cells"

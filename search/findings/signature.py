@@ -41,7 +41,7 @@ class Signature:
 
 
 def signature(record: SearchRecord, landmarks: Sequence[Landmark] = ()) -> Signature:
-    """Of a search, whatever its state."""
+    """What the picture of a search shows, whatever the search's state."""
     scored = record.scored()
     completed = [trial for trial in scored if trial.status == Status.COMPLETED]
     front = [record.trials[one.trial] for one in pareto_front([trial.evaluation() for trial in completed], "madds")]

@@ -24,5 +24,5 @@ class CacheCommandSettings:
 
 
 def read(config: Config) -> CacheCommandSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc cache``. Raises a ConfigError for what is wrong."""
     return config.read(CacheCommandSettings)

@@ -38,7 +38,7 @@ class CellCommandSettings:
 
 
 def read(config: Config) -> CellCommandSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc cell``. Raises a ConfigError for what is wrong."""
     space = config.build("space", CellSpace | AnyCell)
     given = config.value("cell", str | list[str])  # type: ignore[arg-type]
     names = [given] if isinstance(given, str) else given

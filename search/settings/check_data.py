@@ -35,5 +35,5 @@ class CheckDataSettings:
 
 
 def read(config: Config) -> CheckDataSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc check-data``. Raises a ConfigError for what is wrong."""
     return config.read(CheckDataSettings)

@@ -38,7 +38,7 @@ class CompareSettings:
 
 
 def read(config: Config) -> CompareSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc compare``. Raises a ConfigError for what is wrong."""
     operators = config.build("space", CellSpace).operator_kinds
     folder = config.value("output_dir", Path)
     names = config.value("names", list[FolderName])

@@ -41,5 +41,5 @@ class EvaluateSettings:
 
 
 def read(config: Config) -> EvaluateSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc evaluate``. Raises a ConfigError for what is wrong."""
     return config.read(EvaluateSettings, recorded=config.plain("checkpoint", "inference"))

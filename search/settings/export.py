@@ -40,5 +40,5 @@ class ExportSettings:
 
 
 def read(config: Config) -> ExportSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc export``. Raises a ConfigError for what is wrong."""
     return config.read(ExportSettings)

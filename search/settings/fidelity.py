@@ -82,7 +82,7 @@ class FidelitySettings:
 
 
 def read(config: Config) -> FidelitySettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc fidelity``. Raises a ConfigError for what is wrong."""
     return config.read(FidelitySettings, sides={side: _side(config, side) for side in SIDES})
 
 

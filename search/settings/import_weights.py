@@ -42,7 +42,7 @@ class ImportWeightsSettings:
 
 
 def read(config: Config) -> ImportWeightsSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc import-weights``. Raises a ConfigError for what is wrong."""
     given = config.optional("cell", str)
     dpc, aspp = (read_cell(given or name, AnyCell()) for name in ("dpc_top1", "aspp"))
     return config.read(ImportWeightsSettings, dpc=dpc, aspp=aspp)

@@ -38,5 +38,5 @@ class LatencySettings:
 
 
 def read(config: Config) -> LatencySettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc latency``. Raises a ConfigError for what is wrong."""
     return config.read(LatencySettings)

@@ -20,5 +20,5 @@ class ListSettings:
 
 
 def read(config: Config) -> ListSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc list``. Raises a ConfigError for what is wrong."""
     return config.read(ListSettings)

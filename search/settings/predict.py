@@ -68,7 +68,7 @@ class PredictSettings:
 
 
 def read(config: Config) -> PredictSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc predict``. Raises a ConfigError for what is wrong."""
     server = config.optional("submission", Server)  # type: ignore[arg-type]
     if server:
         submission = submission_to(server, config.value("images", Path))

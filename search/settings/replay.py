@@ -21,7 +21,7 @@ class ReplaySettings:
 
 
 def read(config: Config) -> ReplaySettings:
-    """Raises a ConfigError for what is wrong, and for settings that are not those of the search."""
+    """The settings of ``dpc replay``. Raises a ConfigError for what is wrong, and where they are not those of the search."""
     search = search_named(config, "name", config.build("space", CellSpace).operator_kinds)
     deciding = config.read(Deciding)
     recorded = {key: search.opened.fingerprint[key] for key in DECIDED if key in search.opened.fingerprint}

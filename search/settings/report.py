@@ -54,7 +54,7 @@ class ReportSettings:
 
 
 def read(config: Config) -> ReportSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc report``. Raises a ConfigError for what is wrong."""
     settings = config.read(ReportSettings)
     journal_in(settings.folder)
     return settings

@@ -74,7 +74,7 @@ class RerankSettings:
 
 
 def read(config: Config) -> RerankSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc rerank``. Raises a ConfigError for what is wrong."""
     source, space = config.value("from", FolderName), config.build("space", CellSpace)
     return config.read(
         RerankSettings,

@@ -76,7 +76,7 @@ class RetrainCommandSettings:
 
 
 def read(config: Config) -> RetrainCommandSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc retrain``. Raises a ConfigError for what is wrong."""
     space = config.build("space", CellSpace | AnyCell)
     source = _source(config, space)
     images = config.read(Images)

@@ -104,7 +104,7 @@ class SearchSettings:
 
 
 def read(config: Config) -> SearchSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc search``. Raises a ConfigError for what is wrong."""
     deciding = config.read(Deciding)
     task = _task(config)
     own = {} if task is None else config.plain("task")

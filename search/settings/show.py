@@ -50,5 +50,5 @@ class ShowSettings:
 
 
 def read(config: Config) -> ShowSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc show``. Raises a ConfigError for what is wrong."""
     return config.read(ShowSettings)

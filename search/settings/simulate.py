@@ -97,7 +97,7 @@ class _Way:
 
 
 def read(config: Config) -> SimulateSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc simulate``. Raises a ConfigError for what is wrong."""
     plan = config.read(_Way).plan
     journal = config.optional("journal", Path)
     table = _recorded(journal, plan) if journal else None

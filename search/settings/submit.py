@@ -57,7 +57,7 @@ class SubmitSettings:
 
 
 def read(config: Config) -> SubmitSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc submit``. Raises a ConfigError for what is wrong."""
     _check_sent(config.passed_on, config.value("code", list[str]))
     variables = _variables(config.value("env", list[str]))
     return config.read(SubmitSettings, command=_command(*config.passed_on) if config.passed_on else (), variables=variables)

@@ -30,5 +30,5 @@ class TrackSettings:
 
 
 def read(config: Config) -> TrackSettings:
-    """Raises a ConfigError for what is wrong."""
+    """The settings of ``dpc track``. Raises a ConfigError for what is wrong."""
     return config.read(TrackSettings)

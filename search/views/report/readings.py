@@ -135,7 +135,7 @@ def of_reranked(ranking: Ranking) -> str:
 
 
 def of_ancestry(line: Sequence[TrialRecord]) -> str:
-    """That it is an inference."""
+    """Through which cells the best one most likely came, and that this is an inference."""
     return (
         f"The best cell and the {len(line) - 1} before it that it most likely came through; grey is what each has of the one "
         "before. A journal records no parents: the likely one is, of the best that had ended, that with the fewest differences."
