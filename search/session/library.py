@@ -91,7 +91,7 @@ def search(
             sees the results of trials up to n - window.
         settings: what scores depend on besides the objective's code and fields, such as a version of data: a resume with
             others is refused.
-        accept: ``"scoring_code"``, ``"search_code"``: code that differs from the search's and changes no result, as you say.
+        accept: ``"scoring_code"``, ``"search_code"``: code that changed meanwhile, where you say that no result does.
         retry_failed: whether cells that failed before are tried again.
         resume: cells that were stopped or failed and continue to the full budget, by trial number or digest.
         timeout_s: seconds after which no more cells are begun; those running finish.
@@ -100,7 +100,7 @@ def search(
             ``search.stop("enough")`` begins no more cells.
         cpu: cores of one cell, and threads. ``gpu=0.25`` packs four cells on a GPU.
         retries: how often a cell whose process dies is tried again.
-        give_up_after: cells that fail alike, one after the other, until the search stops; None never gives up.
+        give_up_after: cells in a row that fail alike before the search stops; None never gives up.
         ray_address: of a cluster; None for that of the surrounding job, or else this machine.
         tracking: the MLflow tracker; the default is a SQLite file in ``output_dir``; None for none.
 

@@ -30,7 +30,7 @@ class RerankSettings:
     Attributes:
         top: how many of its leaderboard.
         seeds: trainings of each cell.
-        confirm: further trainings of the first, which choose nothing.
+        confirm: further trainings of the first, kept out of selection.
         retry_failed: whether trainings that failed before are tried again.
         search: whose cells they are.
         fingerprint: the settings that a resume must find as they were.

@@ -1,4 +1,4 @@
-"""A cell as a sign in a row of a table: a square a branch, coloured by its kind, with how far it sees."""
+"""A cell as a sign in a row of a table: one square per branch, coloured by its kind, with how far it sees."""
 
 from markupsafe import Markup
 
