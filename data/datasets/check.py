@@ -67,7 +67,7 @@ class SplitReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DatasetReport:
     """The health of a data set."""
 
     dataset: str
@@ -88,7 +88,7 @@ def check_dataset(
     split_names: Sequence[str],
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Report:
+) -> DatasetReport:
     """Read every sample of some splits once.
 
     Args:
@@ -118,7 +118,7 @@ def check_dataset(
         thumbnails[name] = [sample.thumbnail for sample in seen if sample.error is None]
         findings += _doubles(name, seen)
     findings += [*_leaks(content), *_copies(content, thumbnails), *_equal_names(content)]
-    return Report(info.name, reports, sorted(findings, key=lambda finding: finding.level))
+    return DatasetReport(info.name, reports, sorted(findings, key=lambda finding: finding.level))
 
 
 def shared_images(digests: Mapping[str, Sequence[str]]) -> Sequence[Finding]:

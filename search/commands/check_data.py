@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from data.datasets.check import Finding, Report, SplitReport, check_dataset
+from data.datasets.check import DatasetReport, Finding, SplitReport, check_dataset
 from data.system.files import write_text
 from search.session.hints import from_here
 from search.settings.check_data import CheckDataSettings
@@ -33,7 +33,7 @@ def run(settings: CheckDataSettings) -> int:
     return 1 if report.errors else 0
 
 
-def _print(report: Report, folder: Path, console: Console) -> None:
+def _print(report: DatasetReport, folder: Path, console: Console) -> None:
     for name, split in report.splits.items():
         console.print(f"{name}: {split.num_readable:,} of {split.num_samples:,} samples are whole, {_sizes(split)}")
     console.print("\nShare of labelled pixels in %, and samples that show the class:")
@@ -58,7 +58,7 @@ def _sizes(split: SplitReport) -> str:
             return f"{count} sizes, most often {sizes[0]} pixels"
 
 
-def _class_table(report: Report) -> Table:
+def _class_table(report: DatasetReport) -> Table:
     """Each class' share of the labelled pixels, and how many samples show it."""
     header = ("class", *(column for name in report.splits for column in (name, "samples")))
     rows = []

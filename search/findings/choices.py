@@ -8,7 +8,7 @@ from math import log2
 from statistics import fmean
 
 from models.spec import BACKBONE, AtrousConv, CellSpec, PyramidPooling
-from search.findings.operator_usage import kind_of
+from search.findings.operator_usage import kind_of_operator
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def choices(cells: Sequence[CellSpec]) -> Iterator[Choice]:
 
     The most frequent kind has none of its own: there are as many branches of it as the others leave.
     """
-    kinds = Counter(kind_of(branch.operator) for cell in cells for branch in cell.branches)
+    kinds = Counter(kind_of_operator(branch.operator) for cell in cells for branch in cell.branches)
     (usual, _), *others = sorted(kinds.items(), key=lambda counted: (-counted[1], counted[0]))
     for kind, _ in others:
         yield Choice(f"{kind} branches", f"one more for one {usual}", partial(_count_of_kind, kind=kind))
@@ -48,7 +48,7 @@ def choices(cells: Sequence[CellSpec]) -> Iterator[Choice]:
 
 
 def _count_of_kind(cell: CellSpec, kind: str) -> float:
-    return sum(kind_of(branch.operator) == kind for branch in cell.branches)
+    return sum(kind_of_operator(branch.operator) == kind for branch in cell.branches)
 
 
 def _count_on_backbone(cell: CellSpec) -> float:

@@ -58,7 +58,7 @@ def ancestry(record: SearchRecord) -> Sequence[TrialRecord]:
     return line[::-1]
 
 
-def differences(line: Sequence[TrialRecord]) -> Mapping[int, frozenset[int]]:
+def inherited_branches(line: Sequence[TrialRecord]) -> Mapping[int, frozenset[int]]:
     """By trial, the branches that the cell before it in the line has; of the first none are."""
     kept = {line[0].number: frozenset[int]()} if line else {}
     for elder, trial in pairwise(line):

@@ -84,12 +84,12 @@ def operator_usage(record: SearchRecord, top: float = 0.1) -> OperatorUsage | No
     return OperatorUsage(
         len(good),
         len(cells),
-        kinds=_compare([*map(kind_of, operators_good)], [*map(kind_of, operators_all)]),
+        kinds=_compare([*map(kind_of_operator, operators_good)], [*map(kind_of_operator, operators_all)]),
         operators=_compare(operators_good, operators_all),
     )
 
 
-def kind_of(operator: Operator) -> str:
+def kind_of_operator(operator: Operator) -> str:
     """The first word of its text."""
     return str(operator).split()[0]
 

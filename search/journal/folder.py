@@ -15,7 +15,7 @@ JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
-class KeptSearch:
+class LoadedSearch:
     """A search that has begun, as its journal tells it.
 
     Attributes:
@@ -64,7 +64,9 @@ def journal_in(folder: Path, setting: str = "name") -> Path:
     return path
 
 
-def open_search(folder: Path, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS, setting: str = "name") -> KeptSearch:
+def open_search(
+    folder: Path, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS, setting: str = "name"
+) -> LoadedSearch:
     """Read the search in ``folder``.
 
     Args:
@@ -79,7 +81,7 @@ def open_search(folder: Path, operators: tuple[type[Operator], ...] = PUBLISHED_
     record = SearchRecord(events)
     if record.opened is None:
         raise JournalError(f"{setting}: no search {folder.name!r}, {path} has no first line.")
-    return KeptSearch(folder, record.opened, events, record)
+    return LoadedSearch(folder, record.opened, events, record)
 
 
 def load(folder: str | Path, operators: tuple[type[Operator], ...] = PUBLISHED_OPERATORS) -> SearchRecord:

@@ -7,13 +7,13 @@ from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.journal.events import TrialInherited, now_s
 from search.journal.fingerprints import differences
-from search.journal.folder import KeptSearch
+from search.journal.folder import LoadedSearch
 
 SCORING = ("proxy", "task", "features", "settings", "scoring_code")
 """The parts of a fingerprint that decide what a score means."""
 
 
-def inherit(parent: KeptSearch, fingerprint: Mapping[str, Any], plan: Plan, rescore: int = 0) -> list[TrialInherited]:
+def inherit(parent: LoadedSearch, fingerprint: Mapping[str, Any], plan: Plan, rescore: int = 0) -> list[TrialInherited]:
     """The finished trials of ``parent`` whose cells are in the space of ``plan``, numbered from 0.
 
     Their scores are comparable if that search scored as ``fingerprint`` says and the plan's budget allows them; costs are

@@ -41,29 +41,29 @@ class ObjectiveTask:
         """The objective's scores, checked.
 
         Raises:
-            ObjectiveError: it gives something else than one score from 0 to 1 a rung.
+            ObjectiveError: it gives anything but one score from 0 to 1 per rung.
         """
         if self.folder not in sys.path:
             sys.path.append(self.folder)
         objective = cloudpickle.loads(self.pickled)
         keeps = {"checkpoint": checkpoint} if "checkpoint" in inspect.signature(objective).parameters else {}
         started_s = time.monotonic()
-        scores = _each(objective(cell, seed, **keeps))
+        scores = _iterate(objective(cell, seed, **keeps))
         for rung, iteration in enumerate(self.rungs, start=1):
             score = next(scores, _END)
             if score is _END:
                 raise ObjectiveError(f"objective: must yield {len(self.rungs)} scores, one per rung; it yielded {rung - 1}.")
-            yield _at(rung, iteration, score, time.monotonic() - started_s)
+            yield _score_at(rung, iteration, score, time.monotonic() - started_s)
 
 
-def _each(given: Any) -> Iterator[Any]:
+def _iterate(given: Any) -> Iterator[Any]:
     try:
         return iter(given)
     except TypeError:
         raise ObjectiveError(f"objective: must yield its scores, one per rung; it returned {given!r}.") from None
 
 
-def _at(rung: int, iteration: int, score: Any, elapsed_s: float) -> RungScore:
+def _score_at(rung: int, iteration: int, score: Any, elapsed_s: float) -> RungScore:
     if not isinstance(score, RungScore):
         return RungScore(rung, iteration, as_miou(score), None, elapsed_s)
     if score.iteration != iteration:

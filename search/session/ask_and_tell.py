@@ -78,7 +78,7 @@ class AskTell:
             ValueError: the score is none, or the cell has ended or was not asked for.
         """
         with self._alone():
-            rung, began_s = self._of(asked, "tell")
+            rung, began_s = self._entry_of(asked, "tell")
             try:
                 miou = as_miou(score)
             except DivergedError as error:
@@ -100,7 +100,7 @@ class AskTell:
             ValueError: the cell has ended or was not asked for.
         """
         with self._alone():
-            self._of(asked, "fail")
+            self._entry_of(asked, "fail")
             self._end(asked, Status.FAILED, " ".join(reason.split()))
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class AskTell:
                 self._journal.give_up("the study was interrupted while writing; open it again to resume from its journal.")
                 raise
 
-    def _of(self, asked: CellProposed, call: str) -> tuple[int, float]:
+    def _entry_of(self, asked: CellProposed, call: str) -> tuple[int, float]:
         if asked.trial not in self._asked:
             raise UserError(f"{call}: trial {asked.trial} has ended, or was not asked for.")
         return self._asked[asked.trial]

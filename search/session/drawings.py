@@ -20,7 +20,7 @@ from search.findings.signature import signature
 from search.findings.training_course import read_course
 from search.findings.two_rankings import reranked
 from search.findings.what_mattered import what_mattered
-from search.journal.folder import JOURNAL, KeptSearch
+from search.journal.folder import JOURNAL, LoadedSearch
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord, TrialRecord
 from search.settings.report import ReportSettings
@@ -66,7 +66,7 @@ class Drawing:
 
 def drawings(
     settings: ReportSettings,
-    search: KeptSearch,
+    search: LoadedSearch,
     ranked: Sequence[TrialRecord],
     rungs: Sequence[RungCourse],
     own: Control | None = None,
@@ -136,7 +136,7 @@ def _costs(record: SearchRecord, known: Sequence[Landmark]) -> Iterator[Drawing]
             yield Drawing("costs", name, f"mIoU against {name}", partial(draw_cost_front, front, known), reading)
 
 
-def _landmarks(settings: ReportSettings, search: KeptSearch) -> list[Landmark]:
+def _landmarks(settings: ReportSettings, search: LoadedSearch) -> list[Landmark]:
     """Well-known cells on the search's features; none where its journal does not say what those were."""
     shape, filters = search.recorded.features, search.recorded.filters
     if shape is None or filters is None:
@@ -157,7 +157,7 @@ def _operators(record: SearchRecord, good_share: float) -> Iterator[Drawing]:
         yield Drawing("operators", "operators", "Operators of good cells", draw, readings.of_operators(usage))
 
 
-def _ancestry(search: KeptSearch) -> Iterator[Drawing]:
+def _ancestry(search: LoadedSearch) -> Iterator[Drawing]:
     """None of a search that derives no cell from another."""
     line = [] if search.recorded.algorithm in WITHOUT_PARENTS else ancestry(search.record)
     if len(line) > 1:

@@ -9,7 +9,7 @@ from data.system.files import write_text
 from search.findings.control import Control, control
 from search.findings.course import course, rung_courses
 from search.findings.search_noise import search_noise
-from search.journal.folder import KeptSearch, open_search
+from search.journal.folder import LoadedSearch, open_search
 from search.session.conf_choices import by_choice, retrain_best
 from search.session.drawings import Drawing, by_section, drawings
 from search.settings.groups import SHARED
@@ -73,14 +73,14 @@ def write_figures(settings: ReportSettings, folder: Path, suffix: str, width: fl
     return paths
 
 
-def _next(settings: ReportSettings, search: KeptSearch) -> str:
+def _next(settings: ReportSettings, search: LoadedSearch) -> str:
     if not search.recorded.can_be_retrained:
         return ""
     given = settings.overrides.arguments(*SHARED)
     return shlex.join(["dpc", *retrain_best(given, search.opened, settings.name)])
 
 
-def _control(search: KeptSearch) -> Control | None:
+def _control(search: LoadedSearch) -> Control | None:
     """Of the default algorithm alone, in a space that can be made again."""
     known = search.opened.fingerprint
     space = search.recorded.space

@@ -9,7 +9,7 @@ from search.config import Config
 from search.config_errors import ConfigError
 from search.deciding.space import CellSpace
 from search.journal.fingerprints import differences, that_decide
-from search.journal.folder import KeptSearch, open_search
+from search.journal.folder import LoadedSearch, open_search
 from search.journal.fork import SCORING
 from search.settings.groups import DECIDED
 from search.settings.places import FolderName, OutputFolder
@@ -28,7 +28,7 @@ class CompareSettings:
         label: of the folder for what is written.
     """
 
-    ways: Mapping[tuple[str, str], Sequence[KeptSearch]]
+    ways: Mapping[tuple[str, str], Sequence[LoadedSearch]]
     label: FolderName
     output_dir: OutputFolder
 
@@ -49,7 +49,7 @@ def read(config: Config) -> CompareSettings:
     return config.read(CompareSettings, ways=_ways(searches))
 
 
-def _check_scored_alike(searches: Sequence[KeptSearch]) -> None:
+def _check_scored_alike(searches: Sequence[LoadedSearch]) -> None:
     first, *others = searches
     for other in others:
         was, now = ({key: one.record.fingerprint.get(key) for key in SCORING} for one in (first, other))
@@ -57,12 +57,12 @@ def _check_scored_alike(searches: Sequence[KeptSearch]) -> None:
             raise ConfigError(f"names: {other.name} scores differently from {first.name} ({changed}).")
 
 
-def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSearch]]:
+def _ways(searches: Sequence[LoadedSearch]) -> dict[tuple[str, str], list[LoadedSearch]]:
     """The searches of each way to search, in the order of their seeds.
 
     A way is named by its algorithm and scheduler, and after its first search where another way has that name.
     """
-    by_settings: dict[str, list[KeptSearch]] = {}
+    by_settings: dict[str, list[LoadedSearch]] = {}
     for search in sorted(searches, key=_seed):
         way = that_decide({key: search.opened.fingerprint.get(key) for key in WAY})
         by_settings.setdefault(json.dumps(way, sort_keys=True), []).append(search)
@@ -72,7 +72,7 @@ def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSear
         raise ConfigError(f"names: every way to search needs the same seeds, got {each}.")
     if any(len(set(of_way)) < len(of_way) for of_way in seeds):
         raise ConfigError(f"names: two searches have the same settings and seed: {_names(searches)}.")
-    named: dict[tuple[str, str], list[KeptSearch]] = {}
+    named: dict[tuple[str, str], list[LoadedSearch]] = {}
     in_order = sorted(by_settings.values(), key=lambda of_way: searches.index(of_way[0]))
     for of_way in in_order:
         recorded = of_way[0].recorded
@@ -81,9 +81,9 @@ def _ways(searches: Sequence[KeptSearch]) -> dict[tuple[str, str], list[KeptSear
     return named
 
 
-def _names(searches: Sequence[KeptSearch]) -> str:
+def _names(searches: Sequence[LoadedSearch]) -> str:
     return ", ".join(search.name for search in searches)
 
 
-def _seed(search: KeptSearch) -> int:
+def _seed(search: LoadedSearch) -> int:
     return search.recorded.seed or 0

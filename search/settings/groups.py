@@ -32,7 +32,7 @@ from search.deciding.budget import Budget, check_latency
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
-from search.journal.folder import KeptSearch, open_search
+from search.journal.folder import LoadedSearch, open_search
 from search.overrides import Overrides
 from search.running.faults.tolerance import FaultTolerance
 from search.running.nodes.address import check_address, given_address, names_cluster
@@ -267,7 +267,7 @@ DECIDED = (*DECIDING, "first", "prior", "latency")
 """All that ``Deciding`` gives to a fingerprint: with what the files hold that some settings name."""
 
 
-def search_named(config: Config, key: str, operators: tuple[type[Operator], ...]) -> KeptSearch:
+def search_named(config: Config, key: str, operators: tuple[type[Operator], ...]) -> LoadedSearch:
     """The search in ``output_dir`` that the setting ``key`` names.
 
     Raises:

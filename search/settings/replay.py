@@ -8,7 +8,7 @@ from search.config import Config
 from search.config_errors import ConfigError
 from search.deciding.space import CellSpace
 from search.journal.fingerprints import differences
-from search.journal.folder import KeptSearch
+from search.journal.folder import LoadedSearch
 from search.settings.groups import DECIDED, Deciding, search_named
 
 
@@ -16,7 +16,7 @@ from search.settings.groups import DECIDED, Deciding, search_named
 class ReplaySettings:
     """A search, and the settings that it was searched with."""
 
-    search: KeptSearch
+    search: LoadedSearch
     deciding: Annotated[Deciding, HERE]
 
 

@@ -12,7 +12,7 @@ from search.config import Config
 from search.deciding.schedulers import Scheduler
 from search.deciding.space import CellSpace
 from search.findings.two_rankings import best_cells
-from search.journal.folder import KeptSearch
+from search.journal.folder import LoadedSearch
 from search.journal.record import TrialRecord
 from search.overrides import Overrides
 from search.settings import report
@@ -52,7 +52,7 @@ class RerankSettings:
     accept: AcceptedCode
     tracking: Tracking
     overrides: Overrides
-    search: KeptSearch
+    search: LoadedSearch
     fingerprint: Mapping[str, Any]
     recorded: Mapping[str, Any]
     report: report.ReportSettings

@@ -110,10 +110,10 @@ def _probe(folder: SharedPath) -> Iterator[_Probe]:
     """A probe in ``folder``; it and the answers to it are gone afterwards."""
     probe = _Probe(folder, folder.path / f".probe-{secrets.token_hex(8)}", secrets.token_hex(8))
     try:
-        with _said(folder, "cannot write to"):
+        with _naming_trouble(folder, "cannot write to"):
             folder.path.mkdir(parents=True, exist_ok=True)
             probe.file.write_text(probe.content)
-        with _said(folder, "cannot lock files in"):
+        with _naming_trouble(folder, "cannot lock files in"):
             lock = Lock(probe.lock)
         with lock:
             yield probe
@@ -131,13 +131,13 @@ def _look(probes: Sequence[_Probe], read: Sequence[SharedPath]) -> list[str]:
 def _answered(probe: _Probe) -> str:
     folder, answer = probe.folder, f"{probe.file.name}-{ray.get_runtime_context().get_node_id()}"
     folder.check()
-    with _said(folder, "cannot read"):
+    with _naming_trouble(folder, "cannot read"):
         is_same = probe.file.exists() and probe.file.read_text() == probe.content
     if not is_same:
         raise folder.trouble("sees another folder of the name")
-    with _said(folder, "cannot write to"):
+    with _naming_trouble(folder, "cannot write to"):
         probe.file.with_name(answer).write_text(probe.content)
-    with _said(folder, "cannot lock files in"), suppress(LockedError), Lock(probe.lock):
+    with _naming_trouble(folder, "cannot lock files in"), suppress(LockedError), Lock(probe.lock):
         raise folder.trouble("can take a file lock that the driver holds in")
     return answer
 
@@ -151,7 +151,7 @@ def _forget(probes: Sequence[_Probe]) -> None:
 
 
 @contextmanager
-def _said(folder: SharedPath, what: str) -> Iterator[None]:
+def _naming_trouble(folder: SharedPath, what: str) -> Iterator[None]:
     """Makes any other error one that says what this node cannot do."""
     try:
         yield

@@ -11,7 +11,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
 from models.spec import BACKBONE, AtrousConv, CellSpec
-from search.views.figures.cell_layout import FULL, SMALL, CellLayout, Measures, Wire, layout_cell
+from search.views.figures.cell_layout import FULL, SMALL_CARDS, CellLayout, Measures, Wire, layout_cell
 from search.views.figures.operator_card import Pen, draw_card, rounded, window_of, write
 from search.views.figures.style import DPI, GREY, INK, save_figure
 
@@ -85,7 +85,7 @@ def draw_cell(cell: CellSpec, path: Path, title: str = "", width: float | None =
     """
     diagram = Diagram(cell)
     if width is not None and diagram.width + 2 * MARGIN > width:
-        diagram = Diagram(cell, SMALL)
+        diagram = Diagram(cell, SMALL_CARDS)
     zoom = 1.0 if width is None else min(1.0, (width - 2 * MARGIN) / diagram.width)
     rates = [max(branch.operator.rate) for branch in cell.branches if isinstance(branch.operator, AtrousConv)]
     page = max(diagram.width * zoom, 1.8) + 2 * MARGIN

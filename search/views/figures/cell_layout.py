@@ -28,7 +28,7 @@ class Measures:
 
 
 FULL = Measures(1.0, 1.14, 0.3, 0.22, 0.32, 0.13, inset=0.78, inset_top=0.11, text=8.5)
-SMALL = Measures(0.5, 0.6, 0.16, 0.1, 0.15, 0.07, inset=0.4, inset_top=0.05, text=6.5)
+SMALL_CARDS = Measures(0.5, 0.6, 0.16, 0.1, 0.15, 0.07, inset=0.4, inset_top=0.05, text=6.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from models.spec import CellSpec
-from search.findings.kinship import differences, shared_branches
+from search.findings.kinship import inherited_branches, shared_branches
 from search.journal.record import TrialRecord
 from search.views.figures.cell_diagram import Diagram
-from search.views.figures.cell_layout import FULL
-from search.views.figures.cell_layout import SMALL as SMALL_CARDS
+from search.views.figures.cell_layout import FULL, SMALL_CARDS
 from search.views.figures.operator_card import window_of
 from search.views.figures.style import GREY, INK, NARROW, SMALL, TEXT, WIDTH, new_figure, save_figure
 from search.wording import percent
@@ -44,7 +43,7 @@ def draw_pair(cells: Mapping[str, CellSpec], path: Path) -> None:
 
 def draw_ancestry(line: Sequence[TrialRecord], path: Path, width: float = WIDTH) -> None:
     """Draw the cells of a line, the eldest first, and grey what each has of the one before."""
-    kept, window = differences(line), window_of([trial.cell for trial in line])
+    kept, window = inherited_branches(line), window_of([trial.cell for trial in line])
     columns = min(len(line), 2 if width < NARROW else 5)
     column = (width - GAP * (columns + 1)) / columns
     diagrams = [Diagram(trial.cell, SMALL_CARDS, kept[trial.number], window) for trial in line]

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from search.findings.signature import Signature
 from search.journal.record import TrialRecord
 from search.views.figures.cell_diagram import Diagram
-from search.views.figures.cell_layout import SMALL as SMALL_CARDS
+from search.views.figures.cell_layout import SMALL_CARDS
 from search.views.figures.landmarks import draw_landmarks
 from search.views.figures.operator_card import window_of
 from search.views.figures.style import (

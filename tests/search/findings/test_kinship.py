@@ -7,7 +7,7 @@ import pytest
 from models.spec import BACKBONE, AtrousConv, Branch, CellSpec, Conv1x1, PyramidPooling
 from search.deciding.outcomes import Status
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
-from search.findings.kinship import ancestry, changed, differences, shared_branches
+from search.findings.kinship import ancestry, changed, inherited_branches, shared_branches
 from search.journal.events import CellProposed, RungReached, TrialEnded
 from search.journal.record import SearchRecord
 
@@ -59,7 +59,7 @@ def test_the_line_of_the_best_goes_back_through_the_nearest_that_had_ended():
     record = record_of([(stranger, 0.6), (eldest, 0.4), (middle, 0.5), (best, 0.9), (late, 0.8)])
     line = ancestry(record)
     assert [trial.number for trial in line] == [1, 2, 3]
-    kept = differences(line)
+    kept = inherited_branches(line)
     assert [kept[number] for number in (1, 2, 3)] == [frozenset(), {0}, {0, 1}]
 
 

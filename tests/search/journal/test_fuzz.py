@@ -21,7 +21,7 @@ from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha, MedianStopping, NoStopping
 from search.journal.events import CellProposed, RungReached, TrialsReopened
-from search.journal.folder import KeptSearch
+from search.journal.folder import LoadedSearch
 from search.journal.fork import inherit
 from search.journal.record import SearchRecord
 from search.journal.replay import replay
@@ -122,7 +122,7 @@ def test_a_search_that_went_through_anything_is_replayed_without_a_difference_an
     record = search(log, longer := replace(plan, trials=TRIALS + MORE), rng)
     check(log.events, longer)
     child = Plan(SPACE, algorithm, SCHEDULERS[scheduler], RUNGS, OF_CHILD, 1, cost, Budget(madds=20), window)
-    parent = KeptSearch(Path("parent"), record.opened, log.events, record)
+    parent = LoadedSearch(Path("parent"), record.opened, log.events, record)
     forked = Log(inherit(parent, rng.choice([{}, {"proxy": "another"}]), child, rescore=3))
     search(forked, child, rng)
     check(forked.events, child)
