@@ -93,7 +93,7 @@ def _explain(text: str, of_unknown: Callable[[str], str] | None) -> str:
         return f"{found[2]}: no choice {found[1].split('/')[-1]!r}; accepted are {', '.join(found[3].split())}."
     if found := re.search(r"Multiple values for ([\w/]+)\.|'\+\+([\w/]+)=|^([\w/]+) appears more than once", text):
         key = found[found.lastindex or 1]
-        return f"{key}: is there already; write {key}=<choice>, without a +."
+        return f"{key}: is chosen already; write {key}=<choice>, without the +."
     if found := re.search(r"Environment variable '(.*)' not found\"?\s+full_key: (\S+)", text):
         return f"{found[2]}: {found[1]} is not set in this shell."
     if found := re.search(r"Interpolation key '(.*)' not found\s+full_key: (\S+)", text):

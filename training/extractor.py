@@ -98,7 +98,7 @@ def fill_in_processes(extraction: Extraction, workers: int | None, progress: Cal
     except BrokenProcessPool as error:
         raise CacheError(
             f"{build.folder}: a process that extracted features died, perhaps for lack of memory. Run the same command again; "
-            "and cache.workers=1 needs the least memory."
+            "cache.workers=1 needs the least memory."
         ) from error
     return build.finish()
 

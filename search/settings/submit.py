@@ -53,7 +53,7 @@ class SubmitSettings:
             if not Path(path).is_dir() and Path(path).suffix != ".py":
                 raise ValueError(f"code: accepted are Python files and folders of packages, got {path!r}.")
             if not Path(path).exists():
-                raise ValueError(f"code: {path} is not there.")
+                raise ValueError(f"code: {path} does not exist.")
 
 
 def read(config: Config) -> SubmitSettings:

@@ -36,7 +36,7 @@ def check_address(address: str) -> str:
         UserError: it has not the form of one, or is that of Ray's client: Tune would run far from the journal.
     """
     if address.startswith("ray://"):
-        raise UserError(f"{address!r} is of Ray's client, through which no search runs; `dpc submit` sends one to a cluster.")
+        raise UserError(f"{address!r} is for Ray's client, which cannot run a search; `dpc submit` sends one to a cluster.")
     if _ADDRESS.fullmatch(address) and int(address.rpartition(":")[2] if ":" in address else 0) <= LAST_PORT:
         return address
     raise UserError(f"{address!r} is not a Ray address; accepted are null, auto, local and <host>:<port> of a head.")

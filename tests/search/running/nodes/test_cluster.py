@@ -74,5 +74,5 @@ def test_a_variable_that_holds_no_address_of_a_head_is_named_unless_a_setting_sa
 
 
 def test_the_address_of_rays_client_is_refused():
-    with pytest.raises(UserError, match="is of Ray's client, .*`dpc submit`"):
+    with pytest.raises(UserError, match="is for Ray's client, .*`dpc submit`"):
         check_address("ray://10.0.0.1:10001")
