@@ -99,7 +99,7 @@ class Toy:
         fault = faults.get(cell.digest, "")
         while not fault and len(self._marked("begun") - faults.keys()) < self.together:
             time.sleep(0.05)
-        if self.broken and is_first:
+        if self.broken and (is_first or device == self.broken):
             self._leave_time_to_fail(cell.digest, device)
         if device == self.broken or fault == "fails on every GPU":
             raise self.error
@@ -109,16 +109,15 @@ class Toy:
             raise MemoryError
 
     def _leave_time_to_fail(self, digest, device):
-        """On other GPUs, cells wait until two have failed on the broken one, and let the first be tried again meanwhile."""
+        """On other GPUs, cells wait until one has failed on the broken one that began there after another had gone well
+        elsewhere: those that fail at once count as one. Meanwhile they leave room for the ones that are tried again.
+        """
         if device == self.broken:
-            self._mark("failed", digest)
+            self._mark("failed later" if self._marked("failed") & self._marked("well") else "failed", digest)
         until_s = time.monotonic() + 60
-        while device != self.broken and time.monotonic() < until_s:
-            failed = self._marked("failed")
+        while device != self.broken and not self._marked("failed later") and time.monotonic() < until_s:
             time.sleep(0.1)
-            if len(failed) >= 2:
-                return
-            if failed - self._marked("well"):
+            if self._marked("failed") - self._marked("well"):
                 time.sleep(2)  # not all cells shall pass before a process has started for the one that is tried again
                 return
 
@@ -241,7 +240,7 @@ def test_a_node_whose_disk_fails_trials_which_go_well_elsewhere_is_left_out(clus
     record = search(tmp_path, toy, Resources(cpu=1), trials=12, said=said)
     assert {trial.miou for trial in record.finished} == {0.5}  # and no retry was allowed
     failed = [visit for visit in visits(tmp_path) if visit.device == toy.broken]
-    assert 2 <= len(failed) <= 3  # it has two places, and one may be free again before the second trial goes well elsewhere
+    assert 2 <= len(failed) <= 5  # it has two places, and each may be free again before the second trial goes well elsewhere
     (left_out,) = record.left_out
     assert re.fullmatch(r"node [\d.]+", left_out.device)
     assert said == [f"{left_out.device} is left out: trials failed there and went well elsewhere. OSError: {DISK_ERROR}"]
