@@ -174,12 +174,12 @@ class SimPath(PurePosixPath):
         self.disks.world.step()
         return bytes(self.disks.inode(self._key).content)
 
-    def read_text(self) -> str:
-        return self.read_bytes().decode()
+    def read_text(self, encoding: str = "utf-8") -> str:
+        return self.read_bytes().decode(encoding)
 
-    def write_text(self, text: str) -> None:
+    def write_text(self, text: str, encoding: str = "utf-8") -> None:
         with self.open("w") as file:
-            file.write(text)
+            file.write(text.encode(encoding))
 
     def unlink(self, missing_ok: bool = False) -> None:
         self.disks.world.step()
