@@ -259,8 +259,5 @@ def _spending(ranking: Ranking) -> list[str]:
     found = " / ".join(f"{chance:.2f}" for chance in chances.values())
     text = f"{' / '.join(map(str, chances))} seeds of {len(ranking.compared)} such cells put the best first in {found} of cases"
     enough = next((seeds for seeds, chance in chances.items() if chance >= ENOUGH), None)
-    return [
-        f"{text}: seeds={enough} for {100 * ENOUGH:.0f} %."
-        if enough
-        else f"{text}: they are too similar to reach {100 * ENOUGH:.0f} %."
-    ]
+    share = f"{100 * ENOUGH:.0f} %"
+    return [f"{text}: seeds={enough} for {share}." if enough else f"{text}: they are too similar to reach {share}."]
