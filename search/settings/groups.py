@@ -7,6 +7,7 @@ a command begins (docs/decisions.md).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -95,7 +96,7 @@ class Workplace:
     def __post_init__(self) -> None:
         _ = self.bucket
         if not self.is_cluster:
-            self.resources.check_machine(gpus=self.resources.gpu)
+            self.resources.check_machine(gpus=ceil(self.resources.gpu))
 
     def check_copies(self, cache: CacheSettings) -> None:
         """Raise a ValueError where nodes were to copy caches that lie on disks of their own already."""
