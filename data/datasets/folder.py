@@ -1,6 +1,5 @@
 """A user's own data: pairs of image and mask, in folders or in lists."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,8 +40,8 @@ class Folder:
         value_range: the values of black and white in images of more than 8 bits per channel.
         folds: validate a search on parts of train in turn, so many, instead of on ``search_val``.
         group: a regular expression; images for whose file stem its first part in brackets is the same belong together, such as
-            the frames of a sequence, and no fold parts them. One that does not match all stems is for paths, as they are below
-            images/ or in the list, without suffix: ``([^/]+)/`` for a folder a scene. None: each image is on its own.
+            the frames of a sequence, and no fold parts them. One with a ``/`` is for paths, as they are below images/ or in
+            the list, without suffix: ``([^/]+)/`` for a folder a scene. None: each image is on its own.
 
     Raises:
         ValueError: a setting is not of this form.
@@ -183,9 +182,9 @@ def _palette(names: Sequence[str]) -> tuple[Color, ...]:
 
 
 def _groups(pattern: str, images: Sequence[str]) -> list[str]:
+    """By stems, or by paths where the pattern has a ``/``. If file names decided, one stray name would regroup all."""
     paths = [Path(image).with_suffix("") for image in images]
-    of_stems = all(re.match(pattern, path.name) for path in paths)
-    return groups_by_name(pattern, [path.name if of_stems else path.as_posix() for path in paths])
+    return groups_by_name(pattern, [path.as_posix() if "/" in pattern else path.name for path in paths])
 
 
 def _pairs_in(root: Path, name: str, warnings: list[str]) -> list[tuple[str, str]]:

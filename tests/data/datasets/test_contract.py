@@ -223,6 +223,11 @@ def test_an_image_that_a_users_pattern_does_not_match_is_named(tmp_path):
     write_folder(tmp_path / "folder")
     with pytest.raises(ValueError, match=r"dataset.group: '\(\[ab\]\)' does not match the image 'c'"):
         Folder(str(tmp_path / "folder"), group="([ab])").split("train")
+    for part in ("images", "labels"):
+        (tmp_path / "folder" / "train" / part / "a_stray").mkdir()
+        (tmp_path / "folder" / "train" / part / "c.png").rename(tmp_path / "folder" / "train" / part / "a_stray" / "c.png")
+    with pytest.raises(ValueError, match="does not match the image 'c'"):  # its path would match, as all others' do
+        Folder(str(tmp_path / "folder"), group="([ab])").split("train")
 
 
 @each_dataset
