@@ -1,6 +1,6 @@
 """How much each class counts in the loss."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,9 +9,13 @@ import numpy.typing as npt
 import torch
 
 from data.datasets.contract import DatasetInfo, SegmentationDataset, Split
+from data.datasets.file_split import FileSplit
 from data.system.errors import UserError
 from training.loss_settings import LossSettings
 from training.losses import Weighing
+
+READERS_AT_MOST = 8
+"""Each holds a whole image in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +52,31 @@ def weighing_of(settings: LossSettings, dataset: SegmentationDataset, train_spli
 def label_pixels(
     split: Split, info: DatasetInfo, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> LabelPixels:
-    """Of each class in a split, whose every sample is read, in as many threads as this process computes with.
+    """Of each class in a split, whose every sample is read.
 
     Raises:
         DatasetError: a sample cannot be read.
     """
+    own, around = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for done, pixels in enumerate(_pixels_of_samples(split), start=1):
+        pixels[info.ignore_label] = 0
+        own += pixels
+        around += pixels.sum() * (pixels > 0)
+        progress(done, len(split))
+    return LabelPixels(own[: info.num_classes].tolist(), around[: info.num_classes].tolist())
+
+
+def _pixels_of_samples(split: Split) -> Iterator[npt.NDArray[np.int64]]:
+    """In threads where the split is known to be safe in them: a user's own may have one file that all samples are read from."""
 
     def counted(index: int) -> npt.NDArray[np.int64]:
         return np.bincount(split[index].labels_HW.ravel(), minlength=256)
 
-    own, around = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    with ThreadPoolExecutor(torch.get_num_threads()) as readers:
-        for done, pixels in enumerate(readers.map(counted, range(len(split))), start=1):
-            pixels[info.ignore_label] = 0
-            own += pixels
-            around += pixels.sum() * (pixels > 0)
-            progress(done, len(split))
-    return LabelPixels(own[: info.num_classes].tolist(), around[: info.num_classes].tolist())
+    if type(split) is not FileSplit:
+        yield from map(counted, range(len(split)))
+        return
+    with ThreadPoolExecutor(min(torch.get_num_threads(), READERS_AT_MOST)) as readers:
+        yield from readers.map(counted, range(len(split)))
 
 
 def weights_by_rule(rule: str, pixels: LabelPixels) -> list[float]:

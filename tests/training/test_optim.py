@@ -1,16 +1,22 @@
 """Which parameters follow their gradients how far."""
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from data.datasets.contract import DatasetInfo, Sample, palette_of
+from data.datasets.file_split import FileSplit
 from models.backbones import build_backbone
 from models.settings import BackboneSettings
+from training import class_weights
 from training.class_weights import LabelPixels, label_pixels, weights_by_rule
 from training.optim import build_optimizer
 from training.settings import OptimizerSettings
@@ -114,6 +120,30 @@ class TwoImages:
 def test_a_class_is_counted_by_itself_and_with_what_else_is_labelled_in_the_images_that_show_it():
     pixels = label_pixels(TwoImages(), TwoImages.info)
     assert pixels == LabelPixels([110, 30, 0, 60], [200, 100, 0, 100])
+
+
+class InOneFile(TwoImages):
+    """A split that keeps where it stands, as one of a packed file does."""
+
+    def __init__(self):
+        self.threads = set()
+
+    def __getitem__(self, index):
+        self.threads.add(threading.current_thread())
+        return super().__getitem__(index)
+
+
+def test_the_labels_of_a_users_own_split_are_read_one_by_one_and_those_of_files_in_threads(tmp_path, monkeypatch):
+    split = InOneFile()
+    label_pixels(split, split.info)
+    assert split.threads == {threading.current_thread()}
+    readers = MagicMock(wraps=ThreadPoolExecutor)
+    monkeypatch.setattr(class_weights, "ThreadPoolExecutor", readers)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 64)
+    Image.fromarray(np.full((2, 3), 1, np.uint8)).save(tmp_path / "a.png")
+    files = FileSplit(TwoImages.info, tmp_path, (("a.png", "a.png"),))
+    assert label_pixels(files, files.info).own_K == [0, 6, 0, 0]
+    readers.assert_called_once_with(class_weights.READERS_AT_MOST)
 
 
 def test_class_weights_follow_from_the_labels_by_the_rules_of_their_papers():
