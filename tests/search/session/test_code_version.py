@@ -111,15 +111,16 @@ class Family(PointwiseConvs): share = 1
 
 
 @pytest.mark.parametrize("what", ["algorithm", "algorithm near a prior cell", "scheduler", "operators"])
-@pytest.mark.parametrize("module", ["own_module", "__main__"])
+@pytest.mark.parametrize("module", ["own_module", "__main__", "__main__ of a notebook"])
 def test_other_code_of_ones_own_that_decides_is_another_code(what, module, tmp_path, monkeypatch):
     def digest(text):
         (tmp_path / "own.py").write_text(text)
         linecache.checkcache()
-        own = ModuleType(module)
-        own.__file__ = str(tmp_path / "own.py")
-        monkeypatch.setitem(sys.modules, module, own)
-        exec(compile(text, own.__file__, "exec"), vars(own))
+        own = ModuleType(module.split()[0])
+        if "notebook" not in module:
+            own.__file__ = str(tmp_path / "own.py")
+        monkeypatch.setitem(sys.modules, own.__name__, own)
+        exec(compile(text, tmp_path / "own.py", "exec"), vars(own))
         changes = {
             "algorithm": {"algorithm": own.Algorithm()},
             "algorithm near a prior cell": {"algorithm": NearPrior(own.Algorithm(), Prior(SPACE.members[0]))},
