@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -103,23 +103,36 @@ def cache_features(
     return fill(extraction, settings.workers, progress)
 
 
-def refuse_leaks(dataset: SegmentationDataset, split_names: Sequence[str], settings: CacheSettings) -> None:
+def refuse_leaks(
+    dataset: SegmentationDataset,
+    split_names: Sequence[str],
+    settings: CacheSettings,
+    pairs: Iterable[tuple[str, str]] | None = None,
+) -> None:
     """Refuse splits that share image files, which is quick where their digests are remembered.
+
+    Args:
+        pairs: of them, that should share nothing; None for those of a sound data set, where a part is in its whole.
 
     Raises:
         DatasetError: they do, or an image cannot be read.
     """
     memory = digests_for(settings)
-    refuse_shared(dataset.info, {name: dataset.split(name).image_digests(memory) for name in split_names})
+    refuse_shared(dataset.info, {name: dataset.split(name).image_digests(memory) for name in split_names}, pairs)
 
 
-def refuse_shared(info: DatasetInfo, digests: Mapping[str, Sequence[str]]) -> None:
+def refuse_shared(
+    info: DatasetInfo, digests: Mapping[str, Sequence[str]], pairs: Iterable[tuple[str, str]] | None = None
+) -> None:
     """Refuse splits, or folds, that share images, by digests of those of each.
+
+    Args:
+        pairs: as of ``refuse_leaks``.
 
     Raises:
         DatasetError: two of them do.
     """
-    for leak in shared_images(digests):
+    for leak in shared_images(digests, pairs):
         raise DatasetError(f"{info.name}, {leak.split}: {leak.text}")
 
 

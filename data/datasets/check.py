@@ -1,7 +1,7 @@
 """A data set's whole health in one report, before a GPU-hour is spent on it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
@@ -117,17 +117,19 @@ def check_dataset(
         content[name] = [(sample.name, sample.digest) for sample in seen if sample.error is None]
         thumbnails[name] = [sample.thumbnail for sample in seen if sample.error is None]
         findings += _doubles(name, seen)
-    findings += [*_leaks(content), *_copies(content, thumbnails), *_equal_names(content)]
+    findings += [*_leaks(content, _apart(content)), *_copies(content, thumbnails), *_equal_names(content)]
     return DatasetReport(info.name, reports, sorted(findings, key=lambda finding: finding.level))
 
 
-def shared_images(digests: Mapping[str, Sequence[str]]) -> Sequence[Finding]:
+def shared_images(digests: Mapping[str, Sequence[str]], pairs: Iterable[tuple[str, str]] | None = None) -> Sequence[Finding]:
     """Images that two splits, or two folds, share.
 
     Args:
         digests: of each one's images, by its name.
+        pairs: that should share nothing, the one that is scored on last; None for those of a sound data set.
     """
-    return list(_leaks({name: [(f"#{index}", digest) for index, digest in enumerate(own)] for name, own in digests.items()}))
+    content = {name: [(f"#{index}", digest) for index, digest in enumerate(own)] for name, own in digests.items()}
+    return list(_leaks(content, _apart(content) if pairs is None else pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +260,9 @@ Content = Mapping[str, Sequence[tuple[str, str]]]
 """The name and the digest of each of a split's samples: several may have one name."""
 
 
-def _leaks(content: Content) -> Iterator[Finding]:
+def _leaks(content: Content, pairs: Iterable[tuple[str, str]]) -> Iterator[Finding]:
     """Images that two splits share."""
-    for one, other in _apart(content):
+    for one, other in pairs:
         names = {digest: name for name, digest in content[other]}
         both = [(name, names[digest]) for name, digest in content[one] if digest in names]
         if both:

@@ -1,6 +1,7 @@
 """What a training end to end reads: looked through before it begins, and known by digests."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +28,12 @@ def refuse_unfit(images: Images, settings: RetrainSettings, console: Console, fu
     dataset, splits = images.dataset, (settings.train_split, settings.val_split, *further)
     with naming_check_data(images.overrides):
         refuse_leaks(dataset, splits, images.cache)
+    apart = list(combinations(splits, 2))
+    if apart[0] == ("trainval", "val"):
+        console.print("Warning: val is part of trainval: its score chooses among memorised images.", soft_wrap=True)
+        del apart[0]
+    refuse_leaks(dataset, splits, images.cache, apart)  # a part and its whole, too, which check-data finds sound
+    with naming_check_data(images.overrides):
         if unscorable := why_not_scored(images, settings.val_split, console):
             raise DatasetError(f"{dataset.info.name}, {settings.val_split}: {unscorable}")
 

@@ -166,6 +166,33 @@ def test_splits_that_share_an_image_are_refused_the_one_that_scores_the_kept_mod
 
 
 @pytest.mark.parametrize(
+    ("part", "whole", "given"),
+    [
+        ("search_val", "train", ["training.val_split=search_val"]),
+        ("trainval", "train", ["training.val_split=trainval"]),
+        ("search_val", "val", ["final_split=search_val"]),
+        ("trainval", "val", ["training.train_split=trainval", "training.val_split=test", "final_split=val"]),
+    ],
+)
+def test_a_training_shares_no_image_with_what_scores_it_though_a_data_set_rightly_does(part, whole, given, tmp_path):
+    put(tmp_path / "data", 10, ("train", "val", "test", part))
+    image = (tmp_path / "data" / whole / "images" / "a.png").read_bytes()
+    (tmp_path / "data" / part / "images" / "a.png").write_bytes(image)
+    assert "images in both: 1. Scores on" in refused(tmp_path, *given)
+
+
+def test_a_training_on_trainval_may_be_watched_on_val_and_is_told_what_that_score_is_worth(monkeypatch, tmp_path):
+    put(tmp_path / "data", 10, ("train", "val", "test", "trainval"))
+    image = (tmp_path / "data" / "val" / "images" / "a.png").read_bytes()
+    (tmp_path / "data" / "trainval" / "images" / "a.png").write_bytes(image)
+    monkeypatch.setattr(retrain, "RetrainRun", MagicMock(side_effect=KeyboardInterrupt))
+    given = (f"dataset.root={tmp_path}/data", "cell=aspp", "space=any", "training.train_split=trainval")
+    done = dpc(tmp_path / "outputs", "retrain", "dataset=folder", *given)
+    assert "Warning: val is part of trainval: its score chooses among memorised images.\n" in done.stdout
+    assert "Interrupted" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("split", "label", "complaint"),
     [
         ("val", 7, "a.png: label 7 at row 0, column 0 is out of range"),
@@ -179,9 +206,10 @@ def test_what_could_not_be_scored_is_refused_before_the_training_and_not_after(s
     assert complaint in refused(tmp_path)
 
 
-def refused(folder):
+def refused(folder, *changes):
     """The line that a training of ``folder``'s data ends with before it begins."""
-    return refusal(folder / "outputs", "retrain", "dataset=folder", f"dataset.root={folder}/data", "cell=aspp", "space=any")
+    given = (f"dataset.root={folder}/data", "cell=aspp", "space=any", *changes)
+    return refusal(folder / "outputs", "retrain", "dataset=folder", *given)
 
 
 def test_a_training_is_known_by_what_its_data_holds_and_not_only_by_where_it_lies(recorded, tmp_path):
