@@ -167,6 +167,8 @@ class Config:
         written = next((text for key, _, text in given if key.lstrip("+") == where), None)
         is_repeated = "${" in (written or "") or self._given_as(where) != where
         if isinstance(value, list):
+            if written is None and not is_repeated and any(isinstance(one, int | float) for one in value):
+                raise ConfigError(f"{where}: must be texts, got [{', '.join(map(str, value)).lower()}]; quote them.")
             parts = [part.strip() for part in (written or "").strip("[]").split(",")]
             is_simple = len(parts) == len(value) and not is_repeated
             return [parts[at] if is_simple and isinstance(one, int | float) else one for at, one in enumerate(value)]

@@ -1,6 +1,7 @@
 """Paths and names as a person writes them: absolute before anything is sent, texts whatever they look like."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,15 @@ def test_a_number_for_a_name_in_a_file_is_refused_since_how_it_was_written_is_lo
     with pytest.raises(ConfigError, match="name: must be a text, got 7; quote it"):
         load("search", ["experiment=mine"], str(here)).value("name", str)
     assert load("search", ["experiment=mine", "name=008"], str(here)).value("name", str) == "008"
+
+
+@pytest.mark.parametrize(("names", "told"), [("[2024]", "[2024]"), ("[1.10, 2_0, b]", "[1.1, 20, b]"), ("[true]", "[true]")])
+def test_so_is_one_in_a_list_of_names(here, names, told):
+    experiment_in(here, f"# @package _global_\nnames: {names}\n")
+    with pytest.raises(ConfigError, match=re.escape(f"names: must be texts, got {told}; quote them.")):
+        load("compare", ["experiment=mine"], str(here)).value("names", list[FolderName])
+    given = load("compare", ["experiment=mine", "names=[1.10]"], str(here))
+    assert given.value("names", list[FolderName]) == ["1.10"]
 
 
 def test_names_of_classes_may_be_numbers(here):
