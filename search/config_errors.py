@@ -31,7 +31,8 @@ def one_line(of_unknown: Callable[[str], str] | None = None) -> Iterator[None]:
     except yaml.YAMLError as error:
         raise ConfigError(of_yaml(error)) from error
     except OverrideParseException as error:
-        raise ConfigError(f"{error.override}: not of the form key=value ({error}).") from error
+        cure = "; close its brackets, and quote texts in them: \"key=['a(b)']\"" if "=" in error.override else ""
+        raise ConfigError(f"{error.override}: not of the form key=value{cure}.") from error
     except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
         cause: BaseException = error
         while isinstance(cause, HydraException | OmegaConfBaseException) and cause.__cause__ is not None:

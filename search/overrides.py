@@ -108,6 +108,9 @@ def _refuse_secret(text: str) -> None:
 _NAMES = ("name", "from", "label", "run", "register", "job")
 """Settings that others are made of, so that their text must be kept from the beginning: retrain's name is ${from}."""
 
+_HOME_IN_LIST = re.compile(r"(?<=[\[, ])~[^,\[\]'\"]*[^,\[\]'\" ]")
+"""A path below the home that stands in a list without quotes, which Hydra would need."""
+
 
 def _parsed(parser: OverridesParser, text: str) -> Override:
     """``text``, its value quoted where it has characters that Hydra takes for its own, as paths may, or names a number."""
@@ -117,7 +120,8 @@ def _parsed(parser: OverridesParser, text: str) -> Override:
         (override,) = parser.parse_overrides([text])
     except HydraException:
         if not can_be_quoted:
-            raise
+            (override,) = parser.parse_overrides([_HOME_IN_LIST.sub(lambda path: quoted(path[0]), text)])
+            return override
     else:
         _refuse_sweep(key, value, override)
         is_number = override.key_or_group in _NAMES and isinstance(override.value(), int | float)

@@ -12,13 +12,12 @@ from search.conf_files import CONF
 from search.config import Config, load
 from search.config_errors import ConfigError, one_line
 from search.overrides import quoted
+from search.typed_values import typed
 
-CELLS = ("cell", "prior.cell")
-"""Each may be one of conf/cell/ by name."""
-READ_AS_TEXT = ("output_dir", "images", *CELLS)
+CELLS = ("cell", "prior.cell", "first")
+"""Each is a name in conf/cell/, a file, or a list of them; ``first`` of ``dpc fidelity`` is a protocol."""
+READ_AS_TEXT = ("output_dir", "images")
 """Paths that a command reads otherwise than by the type of a field."""
-FIRST = "first"
-"""A search's list of cells, each a name or a file; of ``dpc fidelity`` it is a protocol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +48,12 @@ class SubmitSettings:
                 "submit: name a command after --, such as `dpc submit -- search experiment=demo`, or one of status=, logs=, "
                 "stop=<job>."
             )
-        for path in self.code:
-            if not Path(path).is_dir() and Path(path).suffix != ".py":
-                raise ValueError(f"code: accepted are Python files and folders of packages, got {path!r}.")
-            if not Path(path).exists():
-                raise ValueError(f"code: {path} does not exist.")
+        for given in self.code:
+            path = typed(given, Path, "code")
+            if not path.is_dir() and path.suffix != ".py":
+                raise ValueError(f"code: accepted are Python files and folders of packages, got {given!r}.")
+            if not path.exists():
+                raise ValueError(f"code: {given} does not exist.")
 
 
 def read(config: Config) -> SubmitSettings:
@@ -85,20 +85,22 @@ def _command(command: str, *arguments: str) -> list[str]:
     with one_line():
         paths = dict(inner.paths(kind))
     for key in READ_AS_TEXT:
-        value = inner.optional(key, str)
-        if value is not None and (key not in CELLS or Path(value).is_file()):
-            paths[key] = str(absolute(value))
+        if (value := inner.optional(key, str)) is not None:
+            paths[key] = str(typed(value, Path, key))
     given = {key: inner.optional(key, str) for key in paths}
     changed = [f"{key}={quoted(path)}" for key, path in paths.items() if path != given[key]]
-    return [command, *options, *overrides, *changed, *_first(inner)]
+    return [command, *options, *overrides, *changed, *(text for key in CELLS for text in _cells(inner, key))]
 
 
-def _first(inner: Config) -> list[str]:
-    """``first`` with absolute paths, where it has files."""
-    cells = inner.plain(FIRST)[FIRST] if FIRST in inner else []
-    if not isinstance(cells, list) or not any(Path(cell).is_file() for cell in cells):
+def _cells(inner: Config, key: str) -> list[str]:
+    """The override of a setting that is cells, with absolute paths, where some are files."""
+    is_list = isinstance(given := inner.optional(key, object), list)
+    if given is None or isinstance(given, dict):
         return []
-    return [f"{FIRST}=[{','.join(quoted(str(absolute(cell))) if Path(cell).is_file() else quoted(cell) for cell in cells)}]"]
+    names = inner.value(key, list[str]) if is_list else [inner.value(key, str)]
+    files = {name: path for name in names if (path := typed(name, Path, key)).is_file()}
+    sent = [quoted(str(files.get(name, name))) for name in names]
+    return [f"{key}=[{','.join(sent)}]" if is_list else f"{key}={sent[0]}"] if files else []
 
 
 def _options(given: Sequence[str]) -> tuple[list[str], str | None]:

@@ -12,7 +12,7 @@ from models.settings import BackboneChoice
 from search.config import load
 from search.config_errors import ConfigError
 from search.help import COMMANDS
-from search.settings import search
+from search.settings import search, submit
 from search.settings.places import FolderName, OutputFolder
 from search.settings.submit import _command
 
@@ -108,6 +108,18 @@ def test_cells_that_come_first_and_a_list_of_cells_are_sent_by_their_paths(here)
     assert _command("search", "first=[mine.json,aspp]")[-1] == f"first=['{here}/mine.json','aspp']"
     assert [text for text in _command("search", "first=[aspp]") if text.startswith("first")] == ["first=[aspp]"]
     assert f"algorithm.file='{here}/mine.json'" in _command("search", "algorithm=listed", "algorithm.file=mine.json")
+
+
+def test_a_path_in_a_list_may_begin_with_the_home_and_need_no_quotes(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    (here / "a b.json").write_text("[]")
+    (here / "mine.py").touch()
+    for command, given, key in (("search", "first=[~/a b.json,aspp]", "first"), ("cell", "cell=[ ~/a b.json , aspp]", "cell")):
+        assert _command(command, given)[-1] == f"{key}=['{here}/a b.json','aspp']"
+    assert "cell='" + str(here / "a b.json'") in _command("retrain", "cell=~/a b.json")
+    assert submit.read(load("submit", ["code=[~/mine.py]"], passed_on=["cell"])).code == ["~/mine.py"]
+    with pytest.raises(ConfigError, match="code: ~/other.py does not exist"):
+        submit.read(load("submit", ["code=[~/other.py]"], passed_on=["cell"]))
 
 
 def test_options_of_a_command_that_is_submitted_go_with_it(here):

@@ -73,6 +73,7 @@ def complaint(capsys, *arguments):
         (["search", "--multirun", "seed=0,1"], "--multirun: no such option; run the command once for each value: `for v in"),
         (["search", "dataset=camvid", "dataset.root=/no,where"], "dataset.root: must be a folder, /no,where is not there"),
         (["search", "proxy=[1"], "proxy=[1: not of the form key=value"),
+        (["search", "first=[a(b]"], "first=[a(b]: not of the form key=value; close its brackets, and quote"),
         (["search", "experiment"], "experiment: not of the form key=value"),
         (["search", "space.operators.atrous.rates=[0]"], "at least 1"),
         (["search", "+space.operators.mine._target_=nowhere.Family"], "cannot find 'nowhere.Family'"),
