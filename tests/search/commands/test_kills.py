@@ -14,6 +14,7 @@ from ray import cloudpickle
 
 from models.cost import CellCost
 from search.deciding.algorithms.near_best import NearBest
+from search.deciding.outcomes import Status
 from search.deciding.policy import Plan
 from search.deciding.schedulers import Asha
 from search.deciding.space import AtrousConvs, CellSpace, PointwiseConvs
@@ -94,7 +95,7 @@ def undisturbed(folder):
                     if not study.reached(proposed.trial, score):
                         break
             except DivergedError as error:
-                study.failed(proposed.trial, "diverged", str(error))
+                study.failed(proposed.trial, Status.DIVERGED, str(error))
         study.close()
     return study.record
 
