@@ -33,6 +33,7 @@ class TrialRecord:
         is_comparable: whether its scores were got as this search gets them, and its cost is within the budget.
         comes_first: whether this search scores its cell before any that it proposes itself.
         trains_through: whether a person asked that no scheduler stops it before its full budget.
+        rungs_before: how many it had reached when it was last opened again: it trains anew, and so does its clock begin.
         proposed_at, ended_at: the number of the event; clocks may go back between two of them.
     """
 
@@ -43,6 +44,7 @@ class TrialRecord:
     is_comparable: bool = True
     comes_first: bool = False
     trains_through: bool = False
+    rungs_before: int = 0
     proposed_at: int = 0
     ended_at: int = 0
 
@@ -84,10 +86,10 @@ class TrialRecord:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds of training and validation so far."""
+        """Seconds of training and validation so far; of one that was opened again, since then."""
         if self.ended:
             return self.ended.elapsed_s
-        return self.rungs[-1].elapsed_s if self.rungs else 0.0
+        return self.rungs[-1].elapsed_s if len(self.rungs) > self.rungs_before else 0.0
 
     def evaluation(self) -> Evaluation:
         """The finished trial as algorithms see it."""
@@ -252,7 +254,8 @@ class SearchRecord:
         for trial in (self.trials[number] for number in event.trials):
             assert trial.ended is not None
             self.ends[trial.ended.status] -= 1
-            trial.ended, trial.trains_through = None, trial.trains_through or event.to_full_budget
+            trial.ended, trial.rungs_before = None, len(trial.rungs)
+            trial.trains_through = trial.trains_through or event.to_full_budget
         self._ranked, self.closed = Finished(), None
         for trial in self.finished:
             self._rank(trial)

@@ -154,11 +154,13 @@ class Study:
         """A trial was scored; returns whether it continues. If not, it has ended.
 
         A score that is already known (told again by a resumed trial) changes nothing, but says how far the clock of an
-        objective of one's own is behind, which begins anew with each process.
+        objective of one's own is behind, which begins anew with each process. Rungs from before the trial was opened again say
+        nothing of that: it trains anew, and its seconds count from there.
         """
         known = self.record.trials[trial].rungs
         if score.rung <= len(known):
-            self._behind_s[trial] = max(known[score.rung - 1].elapsed_s - score.elapsed_s, 0.0)
+            if score.rung > self.record.trials[trial].rungs_before:
+                self._behind_s[trial] = max(known[score.rung - 1].elapsed_s - score.elapsed_s, 0.0)
             return True
         iterations = [*(rung.iteration for rung in known), score.iteration]
         decision = self._policy.decide(trial, iterations, [*(rung.miou for rung in known), score.miou])

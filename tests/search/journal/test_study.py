@@ -19,6 +19,8 @@ from search.deciding.budget import Budget
 from search.deciding.outcomes import Finished, Status
 from search.deciding.schedulers import Asha, NoStopping
 from search.deciding.space import AtrousConvs, CellSpace
+from search.findings.anytime import anytime
+from search.findings.course import course
 from search.journal.events import CellProposed, RungReached, SearchClosed, TrialEnded, TrialInherited, TrialsReopened
 from search.journal.journal import Journal
 from search.journal.lines import JournalError, read_events
@@ -169,6 +171,25 @@ def test_seconds_of_a_trial_count_across_interruptions_also_where_its_clock_begi
     (record,) = study.record.trials.values()
     assert [rung.elapsed_s for rung in record.rungs] == pytest.approx([5.1, 10.1, 15.1])
     assert record.ended.elapsed_s == pytest.approx(15.1)
+
+
+def test_seconds_of_a_trial_that_was_opened_again_are_those_of_its_new_training(tmp_path):
+    path, of_plan = tmp_path / "journal.jsonl", replace(plan(1), scheduler=NoStopping())
+    with Journal(path) as journal:
+        study = open_study(journal, of_plan)
+        cell = study.propose().cell
+        study.reached(0, replace(score(cell, 1), elapsed_s=100.0))
+        study.failed(0, Status.FAILED, "no room")
+    with Journal(path) as journal:
+        open_study(journal, of_plan, retry_failed=True).failed(0, Status.FAILED, "no room at once")
+    with Journal(path) as journal:
+        study = open_study(journal, of_plan, retry_failed=True)
+        study.propose()
+        for rung, elapsed_s in enumerate((25.0, 50.0, 100.0), start=1):
+            study.reached(0, replace(score(cell, rung), elapsed_s=elapsed_s))
+    events, _ = read_events(path)
+    assert [event.elapsed_s for event in events if isinstance(event, TrialEnded)] == [100.0, 0.0, 100.0]
+    assert 3600 * anytime(events).hours[-1] == course(events, study.record).trial_s == 200.0
 
 
 def test_raising_the_number_of_trials_goes_on(tmp_path):
