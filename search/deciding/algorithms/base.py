@@ -7,7 +7,7 @@ An algorithm has no state: what it proposes is a function of the space, the fini
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain, islice
+from itertools import islice
 from random import Random
 from typing import Protocol, runtime_checkable
 
@@ -23,7 +23,9 @@ One that trains through takes about as long as so many that are stopped at their
 ATTEMPTS = 50
 """Proposals of known or refused cells in a row before uniform samples fill in."""
 SAMPLES = 20_000
-"""Uniform samples in a row without a new, allowed cell, and then mutants of known cells, until a large space is exhausted."""
+"""Uniform samples without a new, allowed cell, and about as many mutants of known cells, until a large space is exhausted."""
+SAMPLES_FIRST = 1_000
+"""Uniform samples until the two are drawn in turn: a budget that so many miss may be too tight for samples alone."""
 ENUMERABLE = 100_000
 """Encodings up to which a space is listed to find the cells that sampling missed."""
 
@@ -85,13 +87,13 @@ def propose_new(
             raise SpaceExhaustedError(f"all {len(known):,} cells of the space that are within the budget have been proposed")
         return rng.choice(left)
     there = [*(evaluation.cell for evaluation in finished), *pending]
-    samples = (space.sample(rng) for _ in range(SAMPLES))
-    mutants = (space.mutate(rng.choice(there), rng) for _ in range(SAMPLES if there else 0))
-    for drawn in chain(samples, mutants):
-        cell = drawn.canonical()
+    for number in range(2 * SAMPLES if there else SAMPLES):
+        mutates = there and number >= SAMPLES_FIRST and number % 2
+        cell = (space.mutate(rng.choice(there), rng) if mutates else space.sample(rng)).canonical()
         if cell.digest not in known and allows(cell):
             return cell
-    raise SpaceExhaustedError(f"{SAMPLES:,} samples in a row, and mutants of known cells, were known or over the budget")
+    mutants = ", and mutants of known cells in turn," if there else ""
+    raise SpaceExhaustedError(f"{SAMPLES:,} samples in a row{mutants} were known or over the budget")
 
 
 def _attempts(algorithm: Algorithm) -> int:

@@ -320,18 +320,34 @@ def test_an_excerpt_is_the_best_fifth_and_the_latest_in_order():
 
 
 def test_a_large_space_without_an_allowed_cell_ends_instead_of_sampling_for_ever():
-    with pytest.raises(SpaceExhaustedError, match="20,000 samples in a row, .* were known or over the budget"):
+    with pytest.raises(SpaceExhaustedError, match="20,000 samples in a row were known or over the budget"):
         propose_new(Uniform(), SPACE, Finished(), (), set(), 0, lambda cell: False)
 
 
 def test_a_budget_that_uniform_samples_never_fit_ends_no_search_while_a_mutant_of_a_known_cell_fits(monkeypatch):
-    monkeypatch.setattr(base, "SAMPLES", 300)
+    monkeypatch.setattr(base, "SAMPLES_FIRST", 100)
     begun = [SPACE.sample(Random(0)).canonical()]
     allowed = {cell.digest for cell in SPACE.neighbours(begun[0])}
+    drawn = []
+
+    def allows(cell):
+        drawn.append(cell)
+        return cell.digest in allowed
+
     for number in range(10):
         known = {cell.digest for cell in begun}
-        begun.append(propose_new(Uniform(), SPACE, Finished(), begun, known, number, lambda cell: cell.digest in allowed))
+        begun.append(propose_new(Uniform(), SPACE, Finished(), begun, known, number, allows))
     assert {cell.digest for cell in begun[1:]} <= allowed
+    assert len(drawn) < 10 * (base.ATTEMPTS + base.SAMPLES_FIRST + 100)
+
+
+def test_a_large_space_without_an_allowed_mutant_either_ends_and_says_that_those_were_tried(monkeypatch):
+    monkeypatch.setattr(base, "SAMPLES", 1_000)
+    begun = [SPACE.sample(Random(0))]
+    with pytest.raises(
+        SpaceExhaustedError, match="1,000 samples in a row, and mutants of known cells in turn, were known or over"
+    ):
+        propose_new(Uniform(), SPACE, Finished(), begun, set(), 0, lambda cell: False)
 
 
 def test_a_training_seed_depends_on_the_network_alone():
