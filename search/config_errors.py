@@ -92,9 +92,12 @@ def _explain(text: str, of_unknown: Callable[[str], str] | None) -> str:
         return f"{key}: a value is needed; add {key}=... to the command."
     if found := re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':(.*?)\s+Config search path", text, re.S):
         return f"{found[2]}: no choice {found[1].split('/')[-1]!r}; accepted are {', '.join(found[3].split())}."
-    if found := re.search(r"Multiple values for ([\w/]+)\.|'\+\+([\w/]+)=|^([\w/]+) appears more than once", text):
+    if found := re.search(r"Multiple values for ([\w/]+)\.|^([\w/]+) appears more than once", text):
         key = found[found.lastindex or 1]
-        return f"{key}: is chosen already; write {key}=<choice>, without the +."
+        in_file = f"in the defaults of a file, `override /{key}: <choice>`"
+        return f"{key}: is chosen already; write {key}=<choice>, without a +, and {in_file}."
+    if found := re.search(r"'\+\+([\w/.]+)=", text):
+        return f"{found[1]}: is there already; write {found[1]}=..., without the +."
     if found := re.search(r"Environment variable '(.*)' not found\"?\s+full_key: (\S+)", text):
         return f"{found[2]}: {found[1]} is not set in this shell."
     if found := re.search(r"Interpolation key '(.*)' not found\s+full_key: (\S+)", text):
