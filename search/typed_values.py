@@ -21,7 +21,7 @@ def typed(value: object, kind: Any, where: str) -> Any:
     if is_dataclass(kind):
         raise UserError(f"{where}: holds settings, such as {where}.{fields(kind)[0].name}, got {value!r}.")
     try:
-        path = absolute_path(value, kind) if isinstance(value, str) and value.strip() else None
+        path = absolute_path(value, kind, where) if isinstance(value, str) and value.strip() else None
         found = _adapter(kind).validate_python(path or value)
     except ValidationError as error:
         first = error.errors()[0]
@@ -29,8 +29,6 @@ def typed(value: object, kind: Any, where: str) -> Any:
         if first["type"] == "value_error":
             raise UserError(f"{place}: {first['ctx']['error']}") from error
         raise UserError(f"{place}: {_rule(first)}, got {first['input']!r}.") from error
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
     if _counts_a_bool(value, found):
         raise UserError(f"{where}: must be a number, got {str(value).lower()}.")
     if isinstance(found, str | Path) and not str(value).strip():
@@ -46,14 +44,18 @@ def is_text(kind: Any) -> bool:
     return (bool(parts & {str, Path}) and not parts & {int, float, bool}) or any(map(is_text, get_args(kind)[:1]))
 
 
-def absolute_path(value: str, kind: Any) -> str | None:
-    """The absolute path, where a value of this kind is one."""
+def absolute_path(value: str, kind: Any, where: str) -> str | None:
+    """The absolute path, where a value of this kind is one.
+
+    Raises:
+        UserError: it lies in the home of nobody; the message begins with ``where``.
+    """
     if kind is Path:
-        return str(absolute(value))
+        return str(absolute(value, where))
     for part in getattr(kind, "__metadata__", ()):
         if isinstance(part, NamesPath):
-            return None if value in part.words else str(absolute(value))
-    return next(filter(None, (absolute_path(value, part) for part in get_args(kind))), None)
+            return None if value in part.words else str(absolute(value, where))
+    return next(filter(None, (absolute_path(value, part, where) for part in get_args(kind))), None)
 
 
 def _names_folder(kind: Any) -> bool:

@@ -26,15 +26,15 @@ FolderText = Annotated[str, NamesPath(is_folder=True)]
 """Likewise, of a folder that a command reads."""
 
 
-def absolute(path: str | Path) -> Path:
+def absolute(path: str | Path, setting: str) -> Path:
     """As a command's user means it: from the folder that it was started in, ``~`` is the home, ``..`` the folder above.
 
     A link stays one: it may lead elsewhere on each node of a cluster.
 
     Raises:
-        UserError: the home is that of nobody.
+        UserError: the home is that of nobody; the message begins with ``setting``.
     """
     try:
         return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - absolute() leaves .. in, resolve() follows links
     except RuntimeError as error:
-        raise UserError(f"must lie in the home of a user of this machine, got {str(path)!r}.") from error
+        raise UserError(f"{setting}: must lie in the home of a user of this machine, got {str(path)!r}.") from error

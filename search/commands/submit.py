@@ -19,7 +19,7 @@ def run(settings: SubmitSettings) -> int:
         settings.command,
         address,
         working_dir=CONF.parent,
-        code=[absolute(path) for path in settings.code],
+        code=[absolute(path, "code") for path in settings.code],
         job=settings.job,
         env_vars=settings.variables,
         wait=wait,

@@ -190,4 +190,4 @@ def study(
         scored_by={},
         accept=accept,
     )
-    return AskTell(absolute(output_dir) / name, beginning)
+    return AskTell(absolute(output_dir, "output_dir") / name, beginning)

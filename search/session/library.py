@@ -111,7 +111,7 @@ def search(
         ValueError: an argument is wrong, the name is that of a search with other settings, or no cell got a score; one line.
         KeyboardInterrupt: Ctrl-C, or SIGTERM: what had ended is in the journal, and the same call resumes.
     """
-    console, folder = plain_console(), absolute(output_dir)
+    console, folder = plain_console(), absolute(output_dir, "output_dir")
     check_kinds(features=(features, FeatureShape), tracking=(tracking, Tracking))
     if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
         raise UserError(f"callbacks: give a list of functions, got {callbacks!r}.")

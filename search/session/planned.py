@@ -75,7 +75,7 @@ def planned(
     algorithm = algorithm or NearBest()
     if prior:
         prior.check(space)
-    table = LatencyTable.read(absolute(latency)) if latency else None
+    table = LatencyTable.read(absolute(latency, "latency")) if latency else None
     if table:
         table.check_maps(features, filters)
     cost_of, budget = cost_with(table, features, filters), budget or Budget()

@@ -35,7 +35,7 @@ def cell_file(name: str, setting: str) -> Path:
         CellError: there is neither.
     """
     named = CONF / "cell" / f"{name}.json"
-    path = named if named.is_file() else absolute(name)
+    path = named if named.is_file() else absolute(name, setting)
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in (CONF / "cell").glob("*.json")))
         found = f"{name} is a folder" if path.is_dir() else f"no file {name}"

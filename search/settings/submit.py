@@ -12,7 +12,6 @@ from search.conf_files import CONF
 from search.config import Config, load
 from search.config_errors import ConfigError, one_line
 from search.overrides import quoted
-from search.typed_values import typed
 
 CELLS = ("cell", "prior.cell", "first")
 """Each is a name in conf/cell/, a file, or a list of them; ``first`` of ``dpc fidelity`` is a protocol."""
@@ -49,7 +48,7 @@ class SubmitSettings:
                 "stop=<job>."
             )
         for given in self.code:
-            path = typed(given, Path, "code")
+            path = absolute(given, "code")
             if not path.is_dir() and path.suffix != ".py":
                 raise ValueError(f"code: accepted are Python files and folders of packages, got {given!r}.")
             if not path.exists():
@@ -86,7 +85,7 @@ def _command(command: str, *arguments: str) -> list[str]:
         paths = dict(inner.paths(kind))
     for key in READ_AS_TEXT:
         if (value := inner.optional(key, str)) is not None:
-            paths[key] = str(typed(value, Path, key))
+            paths[key] = str(absolute(value, key))
     given = {key: inner.optional(key, str) for key in paths}
     changed = [f"{key}={quoted(path)}" for key, path in paths.items() if path != given[key]]
     return [command, *options, *overrides, *changed, *(text for key in CELLS for text in _cells(inner, key))]
@@ -98,7 +97,7 @@ def _cells(inner: Config, key: str) -> list[str]:
     if given is None or isinstance(given, dict):
         return []
     names = inner.value(key, list[str]) if is_list else [inner.value(key, str)]
-    files = {name: path for name in names if (path := typed(name, Path, key)).is_file()}
+    files = {name: path for name in names if (path := absolute(name, key)).is_file()}
     sent = [quoted(str(files.get(name, name))) for name in names]
     return [f"{key}=[{','.join(sent)}]" if is_list else f"{key}={sent[0]}"] if files else []
 
@@ -109,7 +108,7 @@ def _options(given: Sequence[str]) -> tuple[list[str], str | None]:
     for text in given:
         option, _, value = text.partition("=")
         if option == "--config-dir" and value:
-            config_dir = str(absolute(value))
+            config_dir = str(absolute(value, option))
             options.append(f"{option}={config_dir}")
         elif text == "--debug":
             options.append(text)

@@ -198,7 +198,7 @@ def test_numbers_that_were_checked_are_those_that_are_built():
     [
         ("trials: 3\n", "experiment: mine.yaml needs the first line `# @package _global_`; without it trials are lost"),
         ("# @package _global_\ntrialz: 3\n", "trialz: no such setting; did you mean trials?"),
-        ("# @package _global_\ndefaults:\n  - /algorithm: tpe\n", "in the defaults of a file, `override /algorithm: <choice>`."),
+        ("# @package _global_\ndefaults:\n  - /algorithm: tpe\n", "in the defaults of a file, `override /algorithm:"),
         ("# @package _global_\nproxy:\n\trungs: [1]\n", r"mine.yaml., line 3, column 1; a YAML file is indented with spaces"),
     ],
     ids=["no package", "unknown", "second choice", "tab"],

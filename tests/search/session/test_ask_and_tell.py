@@ -25,6 +25,17 @@ def score_all(study):
             study.tell(asked, worth)
 
 
+def search(folder, **changes):
+    return dpc.search(SPACE, lambda cell, seed: [], **{"output_dir": folder} | changes)
+
+
+@pytest.mark.parametrize("begin", [study, search])
+@pytest.mark.parametrize("argument", ["output_dir", "latency"])
+def test_a_place_in_the_home_of_nobody_is_refused_by_the_name_of_its_argument(tmp_path, begin, argument):
+    with pytest.raises(ValueError, match=f"^{argument}: must lie in the home of a user of this machine, got '~no one/x'"):
+        begin(tmp_path, **{argument: "~no one/x"})
+
+
 def test_cells_that_were_asked_for_and_not_told_are_asked_for_again(tmp_path):
     with study(tmp_path) as begun:
         asked, other = begun.ask(), begun.ask()
