@@ -35,7 +35,8 @@ from tests.search.journal.studies import journalled, plan
 from training.checkpoint import load_checkpoint, read_metadata
 
 CELL = [{"op": "conv", "kernel": 1, "input": -1}]
-MANIFESTED = {"format": FORMAT, "key": {}, "info": {}, "channels": 1, "height": 1, "width": 1, "shards": []}
+SEEN = {"file": "seen.json", "bytes": 0, "sha256": ""}
+MANIFESTED = {"format": FORMAT, "key": {}, "info": {}, "channels": 1, "height": 1, "width": 1, "shards": [], "seen": SEEN}
 
 
 def as_text(text):

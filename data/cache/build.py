@@ -28,6 +28,7 @@ from data.cache.files import (
     is_undamaged,
     read_manifest,
     write_array,
+    write_seen,
 )
 from data.datasets.contract import DatasetInfo, Sample, UInt8Array
 from data.digests import pixels_digest
@@ -154,6 +155,7 @@ class CacheBuild:
         """Write the manifest; the folder is a cache from now on."""
         entries = [read_json(self._entry_file(index)) for index in range(len(self.shards))]
         _, channels, height, width = entries[0]["features"]["shape"]
+        seen = {part: [entry.pop(part) for entry in entries] for part in ("images", "labelled", "label_pixels")}
         manifest = {
             "format": FORMAT,
             "key": asdict(self.key),
@@ -162,6 +164,7 @@ class CacheBuild:
             "height": height,
             "width": width,
             "shards": entries,
+            "seen": write_seen(self.folder, seen),
         }
         write_text(self.folder / MANIFEST, json.dumps(manifest, indent=1))
         for lock in self.folder.glob("*.lock"):

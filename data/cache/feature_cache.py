@@ -8,14 +8,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from data.cache.files import CURE, FORMAT, CacheError, files_of, has_size, read_manifest, wrong_files
+from data.cache.files import CURE, FORMAT, CacheError, files_of, has_size, is_undamaged, read_manifest, wrong_files
 from data.datasets.contract import DatasetInfo, UInt8Array
+from data.system.json_file import read_json
 
 Window = tuple[int, int, int]
 """Top, left and side of a square, in feature pixels."""
@@ -96,22 +98,22 @@ class FeatureCache:
     @property
     def bytes(self) -> int:
         """On disk, features and labels."""
-        return sum(entry["bytes"] for entry in files_of(self._manifest))
+        return sum(shard[part]["bytes"] for shard in self._manifest["shards"] for part in ("features", "labels"))
 
     @property
     def label_pixels(self) -> list[int]:
         """How many cached labels have each value from 0 to 255, without those of padding and of further views."""
-        pixels: npt.NDArray[np.int64] = np.sum([shard["label_pixels"] for shard in self._manifest["shards"]], axis=0)
+        pixels: npt.NDArray[np.int64] = np.sum(self._seen["label_pixels"], axis=0)
         return pixels.tolist()
 
     @property
     def image_digests(self) -> list[str]:
         """Of each image's pixels; its further views have none."""
-        return [digest for shard in self._manifest["shards"] for digest in shard["images"]]
+        return list(chain(*self._seen["images"]))
 
     def labelled(self, indices: Iterable[int]) -> set[int]:
         """The values that labels of some samples, which are no further views, have."""
-        shown = [values for shard in self._manifest["shards"] for values in shard["labelled"]]
+        shown = list(chain(*self._seen["labelled"]))
         return {int(value) for index in indices for value in shown[index].split()}
 
     def verify(self, *, reread: bool = True) -> None:
@@ -160,6 +162,13 @@ class FeatureCache:
         """Labels between neighbouring features: feature (i, j) lies on label (n i, n j)."""
         labels_HW = self[0][1]
         return int((labels_HW.shape[0] - 1) // max(1, self.height - 1))
+
+    @cached_property
+    def _seen(self) -> dict[str, Any]:
+        entry = self._manifest["seen"]
+        if not is_undamaged(self.folder, entry):
+            raise CacheError(f"{self.folder / entry['file']}: damaged; {CURE}.")
+        return dict(read_json(self.folder / entry["file"]))
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:

@@ -1,6 +1,10 @@
-"""A feature cache on a disk: NumPy shards, each with a JSON beside it that holds its checksums, and last a manifest."""
+"""A feature cache on a disk: NumPy shards, each with a JSON beside it that holds its checksums, and last a manifest.
+
+Each trial reads the manifest. What is asked of the images alone, when a search begins, is in a file beside it.
+"""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -11,10 +15,12 @@ import numpy.typing as npt
 
 from data.digests import MEMORY, FileDigests
 from data.system.errors import UserError
-from data.system.files import whole_file
+from data.system.files import whole_file, write_text
 from data.system.json_file import read_json
 
 MANIFEST = "manifest.json"
+SEEN = "seen.json"
+"""The digest of each image, the classes of its labels, and how many labels there are of each."""
 FORMAT = 4
 CURE = "delete it, and `dpc cache` rebuilds it"
 
@@ -45,10 +51,11 @@ def files_of(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The entries of its files: name, bytes, checksum."""
     for shard in manifest["shards"]:
         yield from (shard["features"], shard["labels"])
+    yield manifest["seen"]
 
 
 def has_size(folder: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a shard's file is there and as long as its entry says."""
+    """Whether a file is there and as long as its entry says."""
     path = folder / entry["file"]
     return path.exists() and path.stat().st_size == entry["bytes"]
 
@@ -67,7 +74,7 @@ def wrong_files(folder: Path, manifest: Mapping[str, Any], *, reread: bool = Fal
 
 
 def is_undamaged(folder: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a shard's file has the checksum of its entry."""
+    """Whether a file has the checksum of its entry."""
     try:
         with (folder / entry["file"]).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"]
@@ -96,6 +103,13 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> dict[str, Any]:
         "bytes": len(header) + array.nbytes,
         "sha256": checksum.hexdigest(),
     }
+
+
+def write_seen(folder: Path, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """Write what was seen of the images, and return its entry."""
+    text = json.dumps(seen)
+    write_text(folder / SEEN, text)
+    return {"file": SEEN, "bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _npy_header(array: npt.NDArray[Any]) -> bytes:

@@ -104,7 +104,7 @@ def test_any_number_of_processes_caches_every_sample_in_its_place_with_the_same_
         assert_holds(cache, [split[index] for index in range(NUM_TRAIN)])
         cache.verify()
         assert told[-1] == (NUM_TRAIN, NUM_TRAIN)
-        assert sorted(path.suffix for path in cache.folder.iterdir()) == [".json"] * 7 + [".npy"] * 12
+        assert sorted(path.suffix for path in cache.folder.iterdir()) == [".json"] * 8 + [".npy"] * 12
         files.append({path.name: path.read_bytes() for path in cache.folder.iterdir()})
     assert files[0] == files[1]
 

@@ -16,7 +16,9 @@ from data.cache.build import CacheBuild, build_cache
 from data.cache.feature_cache import CacheKey, FeatureCache
 from data.cache.files import CacheError
 from data.datasets.contract import DatasetInfo, Sample, palette_of
+from data.digests import pixels_digest
 from data.system import files
+from data.system.json_file import read_json
 from data.system.locks import Lock
 from data.transforms import pad_sample
 
@@ -123,6 +125,31 @@ def test_the_cache_says_what_it_holds_and_how_many_bytes(tmp_path):
     cache = FeatureCache(build(tmp_path))
     assert cache.content["backbone"]["weights"] == "w0"
     assert cache.bytes == sum(path.stat().st_size for path in cache.folder.glob("*.npy"))
+
+
+def test_what_was_seen_of_the_images_is_read_only_when_it_is_asked_for(tmp_path, monkeypatch):
+    folder, read = build(tmp_path), []
+    monkeypatch.setattr("data.cache.feature_cache.read_json", lambda path: read.append(path.name) or read_json(path))
+    cache = FeatureCache(folder)
+    assert_holds_every_sample(cache)
+    assert read == []
+    assert cache.image_digests == [pixels_digest(ToySplit()[index].image_HWC) for index in range(NUM_SAMPLES)]
+    assert cache.labelled([0, 6]) == {0, 1, 2}
+    assert sum(cache.label_pixels) == NUM_SAMPLES * 12 * 30
+    assert read == ["seen.json"]
+    assert not any(digest in (folder / "manifest.json").read_text() for digest in cache.image_digests)
+
+
+def test_what_was_seen_of_the_images_is_not_believed_where_it_is_damaged_and_written_anew_once_deleted(tmp_path):
+    seen = build(tmp_path) / "seen.json"
+    digests_before = FeatureCache(seen.parent).image_digests
+    flip_a_byte(seen)
+    with pytest.raises(CacheError, match=f"{seen}: damaged; delete it, and `dpc cache` rebuilds it"):
+        FeatureCache(seen.parent).labelled([0])
+    seen.unlink()
+    again = FakeBackbone()
+    assert FeatureCache(build(tmp_path, again)).image_digests == digests_before
+    assert again.num_images == 0
 
 
 # Reuse
@@ -265,11 +292,11 @@ def test_what_was_read_and_not_written_to_since_is_not_read_again_unless_it_is_a
     digest = digests.FileDigests._digest
     monkeypatch.setattr(digests.FileDigests, "_digest", lambda memory, path: read.append(path) or digest(memory, path))
     cache.verify(reread=False)
-    assert len(read) == 6
+    assert len(read) == 7
     cache.verify(reread=False)
-    assert len(read) == 6
+    assert len(read) == 7
     cache.verify()
-    assert len(read) == 12
+    assert len(read) == 14
     flip_a_byte(cache.folder / "labels-00001.npy")
     with pytest.raises(CacheError, match="labels-00001.npy: damaged"):
         cache.verify(reread=False)
@@ -358,7 +385,7 @@ def test_a_damaged_manifest_is_named(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["features-00001.npy", "labels-00002.npy"])
+@pytest.mark.parametrize("name", ["features-00001.npy", "labels-00002.npy", "seen.json"])
 def test_a_flipped_byte_is_found_by_reading_every_byte_and_its_file_named(name, tmp_path):
     cache = FeatureCache(build(tmp_path))
     flip_a_byte(cache.folder / name)
@@ -366,8 +393,8 @@ def test_a_flipped_byte_is_found_by_reading_every_byte_and_its_file_named(name, 
         FeatureCache(cache.folder).verify()
 
 
-@pytest.mark.parametrize("name", ["features-00001.npy", "labels-00002.npy"])
-def test_a_truncated_or_missing_shard_is_found_when_the_cache_is_opened(name, tmp_path):
+@pytest.mark.parametrize("name", ["features-00001.npy", "labels-00002.npy", "seen.json"])
+def test_a_truncated_or_missing_file_is_found_when_the_cache_is_opened(name, tmp_path):
     path = build(tmp_path) / name
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CacheError, match=f"{path}: missing or of another size"):
@@ -385,7 +412,7 @@ def test_a_cache_holds_no_pickles(tmp_path):
         assert array.dtype.kind in "fu"
         assert path.stat().st_size == array.offset + array.nbytes, "nothing hides behind the values"
     entries = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    assert len(entries) == 4
+    assert len(entries) == 5
 
 
 # Padding and features that cannot be

@@ -25,7 +25,7 @@ def change_a_byte(path):
 
 
 def assert_copies(copy, cache):
-    for path in [*cache.glob("*.npy"), cache / "manifest.json"]:
+    for path in [*cache.glob("*.npy"), cache / "seen.json", cache / "manifest.json"]:
         assert (copy / path.name).read_bytes() == path.read_bytes()
     assert not list(copy.glob("*.partial"))
 
@@ -104,7 +104,7 @@ def test_of_processes_that_want_the_copy_at_once_one_makes_it_and_the_others_wai
 
 
 def test_a_disk_without_room_is_told_of_before_anything_is_copied(cache, tmp_path, monkeypatch):
-    needed = FeatureCache(cache).bytes
+    needed = FeatureCache(cache).bytes + (cache / "seen.json").stat().st_size
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": needed - 1}))
     for act in (lambda: local_copy(cache, tmp_path / "local"), lambda: check_local_room([cache], tmp_path / "local")):
         with pytest.raises(OSError, match=r"the local copy on \S+ needs 0.00 GB more, 0.00 GB are free"):

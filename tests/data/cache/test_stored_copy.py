@@ -26,6 +26,7 @@ def test_a_cache_is_brought_to_the_store_once_and_fetched_byte_for_byte_once(cac
     assert {path.name: path.read_bytes() for path in there.glob("*.npy")} == {
         path.name: path.read_bytes() for path in cache.glob("*.npy")
     }
+    assert FeatureCache(there).image_digests == FeatureCache(cache).image_digests
     monkeypatch.setattr(Store, "download", lambda *_: pytest.fail("it is here already"))
     fetch_from_store(place, there)
 
