@@ -21,6 +21,7 @@ from data.datasets.lists import read_class_list, read_list
 from data.datasets.matlab import read_voc_labels
 from data.digests import FileDigests
 from data.system.errors import UserError
+from data.system.json_file import remembered
 from data.system.outputs import MADE, check_free
 from models.backbone_check import check_backbone
 from models.kernels.shapes import choose
@@ -187,6 +188,7 @@ FORMATS = {
         reads=("lines of Windows",),
     ),
     "remembered digests": Format(as_text("{}"), lambda path: FileDigests(path).of([]), "digests.json", reads=ANY),
+    "what was found out": Format(as_text("{}"), lambda path: remembered(path, {}, lambda: 1), "labels.json", reads=ANY),
     "shapes of kernels": Format(as_text("{}"), lambda path: choose({}, path), "shapes.json", reads=ANY),
     "what was made": Format(as_text("{}"), what_was_made, MADE, reads=ANY),
 }

@@ -1,7 +1,5 @@
 """From a data set and a backbone to a feature cache."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,8 +18,7 @@ from data.datasets.contract import DatasetError, DatasetInfo, SegmentationDatase
 from data.digests import MEMORY, FileDigests
 from data.folds import Fold, folds_of
 from data.system.errors import UserError
-from data.system.files import remember
-from data.system.json_file import read_json
+from data.system.json_file import remembered
 from data.transforms import Augmentation
 from models.backbones import build_backbone, weights_digest
 from models.grid import padded_px
@@ -64,16 +61,9 @@ class FrozenBackbone:
         origin["code"] = source_digest("models.backbones")
         if settings.weights not in (None, HUB) and Path(settings.weights).is_file():
             (origin["weights"],) = digests_for(cache).of([Path(settings.weights)])
-        key = hashlib.sha256(json.dumps(origin).encode()).hexdigest()[:16]
-        memory = Path(cache.folder) / "backbones.json"
-        try:
-            known = dict(read_json(memory))
-        except (OSError, ValueError, TypeError):
-            known = {}
-        if key not in known:
-            known[key] = weights_digest(build_backbone(settings))
-            remember(memory, json.dumps(known))
-        return cls(settings, known[key], partial(build_backbone, settings))
+        build = partial(build_backbone, settings)
+        weights = remembered(Path(cache.folder) / "backbones.json", origin, lambda: weights_digest(build()))
+        return cls(settings, weights, build)
 
 
 def cache_features(

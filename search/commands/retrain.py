@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from data.datasets.contract import DatasetError
+from data.datasets.contract import DatasetError, SegmentationDataset
 from data.system.errors import UserError
 from data.system.files import write_text
 from data.system.json_file import read_json
@@ -50,6 +51,7 @@ from training.settings import RetrainSettings
 
 EXAMPLE_PX = (65, 97)
 """Size of the image that goes with a registered model."""
+NO_FINAL = "no score on a split kept out of selection: "
 UNTRACKED = (STATE_FILE, ID_FILE)
 """Files beside a model that are of use to this folder alone; the first has three times the model's size."""
 
@@ -63,17 +65,14 @@ def run(settings: RetrainCommandSettings) -> int:
     title = f"retrain {chosen.cell.digest[:8]}"
     console.print(f"Retraining {chosen.origin} on {_place(settings)}: {chosen.cell}", soft_wrap=True)
     backbone = backbone_of(settings.images, console)
-    why_no_final = _why_no_final(settings, console)
-    further = [] if why_no_final else [str(settings.final_split)]
-    refuse_unfit(settings.images, settings.training, console, further)
-    data = read_by_training(settings.images, (settings.training.train_split, settings.training.val_split))
-    task = EndToEndTask(settings.images.dataset, backbone, settings.training, data)
-    recorded = {**settings.recorded, "backbone": asdict(backbone), "data": data}
-    tags, best, course = {"origin": chosen.origin}, None, list[CoursePoint]()
-    with (
-        alone_in(folder),
-        RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print) as tracked,
-    ):
+    with alone_in(folder), ExitStack() as stack:
+        why_no_final = _looked_through(settings, console)
+        data = read_by_training(settings.images, (settings.training.train_split, settings.training.val_split))
+        task = EndToEndTask(settings.images.dataset, backbone, settings.training, data)
+        recorded = {**settings.recorded, "backbone": asdict(backbone), "data": data}
+        tags, best, course = {"origin": chosen.origin}, None, list[CoursePoint]()
+        run = RetrainRun(tracking, title, id_of(folder), recorded, chosen.cell, tags=tags, warn=console.print)
+        tracked = stack.enter_context(run)
         training, keep = settings.training, partial(tracked.picture, "validation")
         look = Glimpses(settings.images.dataset, training.val_split, training.iterations, keep)
         with TrainingDisplay(console, training.iterations) as display:
@@ -146,22 +145,30 @@ def _selected(training: RetrainSettings) -> str:
     return f"on {training.val_split}{several}: selected on, here or by dpc rerank"
 
 
-def _why_no_final(settings: RetrainCommandSettings, console: Console) -> str:
-    """Why no split kept out of selection scores the kept model; empty where one does. It is read now, not after the training.
+def _looked_through(settings: RetrainCommandSettings, console: Console) -> str:
+    """Why no split kept out of selection scores the kept model, said now and not after the training; empty where one does.
 
     Raises:
-        DatasetError: a sample of it cannot be read.
+        DatasetError: a sample cannot be read, splits share images, or no score on the one to validate on would say anything.
     """
-    name, dataset = settings.final_split, settings.images.dataset
-    if name is None:
-        return "final_split=null"
+    images, name = settings.images, settings.final_split
+    why = "final_split=null" if name is None else _why_missing(images.dataset, name)
+    refuse_unfit(images, settings.training, console, [] if why else [str(name)])
+    if not why:
+        with naming_check_data(images.overrides, [str(name)]):
+            unscorable = why_not_scored(images, str(name), console)
+        why = unscorable and f"{images.dataset.info.name}, {name}: {unscorable}"
+    if why and name is not None:
+        console.print(f"Warning: {NO_FINAL}{why}", soft_wrap=True, markup=False)
+    return why
+
+
+def _why_missing(dataset: SegmentationDataset, split_name: str) -> str:
     try:
-        dataset.split(name)
+        dataset.split(split_name)
     except DatasetError as error:
         return str(error)
-    with naming_check_data(settings.images.overrides):
-        unscorable = why_not_scored(settings.images, name, console)
-    return unscorable and f"{dataset.info.name}, {name}: {unscorable}"
+    return ""
 
 
 def _final(
@@ -169,14 +176,13 @@ def _final(
 ) -> tuple[str, Scores | None]:
     """The kept model's score where nothing was selected, in words and also in its ``scores.json``; or why there is none."""
     name, dataset = str(settings.final_split), settings.images.dataset
-    without = "no score on a split kept out of selection: "
     if why_none:
-        return without + why_none, None
+        return NO_FINAL + why_none, None
     try:
         with progress_bar(console, f"scoring {name}") as progress:
             scores = evaluate(model, dataset.split(name), dataset.info, progress)
     except UserError as error:  # a file that was damaged meanwhile costs this number, not the model
-        return without + str(error), None
+        return NO_FINAL + str(error), None
     path = folder / "scores.json"
     kept = read_json(path) | {"final": {"split": name, **asdict(scores)}}
     write_text(path, json.dumps(kept, indent=2) + "\n")

@@ -50,7 +50,7 @@ def build_caches(
     if workplace.is_cluster and workplace.bucket:
         fill = partial(_fetched_or_filled, workplace.bucket / "caches", console)
     caches = {}
-    with naming_check_data(images.overrides):
+    with naming_check_data(images.overrides, splits):
         refuse_leaks(dataset, splits, settings)
         for split in splits:
             for line in dataset.split(split).warnings:

@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,12 +31,14 @@ def relative(path: Path) -> str:
 
 
 @contextmanager
-def naming_check_data(given: Overrides) -> Iterator[None]:
-    """What is wrong with a data set is told with the command that shows all that is."""
+def naming_check_data(given: Overrides, splits: Sequence[str]) -> Iterator[None]:
+    """What is wrong with some splits of a data set is told with the command that shows all that is."""
     try:
         yield
     except DatasetError as error:
-        command = shlex.join([program("dpc"), "check-data", *given.arguments("experiment", "dataset")])
+        command = shlex.join(
+            [program("dpc"), "check-data", *given.arguments("experiment", "dataset"), f"splits=[{','.join(splits)}]"]
+        )
         raise DatasetError(f"{error} See all that is wrong with: {command}") from error
 
 

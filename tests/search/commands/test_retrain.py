@@ -1,9 +1,12 @@
 """What ``dpc retrain`` knows of a training before it begins; whole trainings are in test_end_to_end.py."""
 
 import json
+import shlex
+import shutil
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -12,12 +15,14 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from data.datasets.contract import UnreadableError
+from data.datasets.file_split import FileSplit
 from data.system.termination import _on_sigterm, own_signals
 from models.segmenter import Segmenter
 from search.commands import retrain
 from search.deciding.space import AnyCell
 from search.findings.training_course import CoursePoint, read_course
 from search.session import saved_model
+from search.session.folder import alone_in
 from search.settings.named_cells import read_cell
 from training.end_to_end import Validation
 from training.evaluation import Scores
@@ -94,7 +99,8 @@ def test_the_last_number_is_of_a_split_that_selected_nothing_and_where_there_is_
     assert read_course(kept.parent) == [CoursePoint(4, 0.1, 0.5, {"background": 0.5})]
     assert kept.with_name("course.png").is_file()
     without = dpc(tmp_path, *given, "final_split=other")
-    assert "no score on a split kept out of selection: shapes: no split 'other'" in without.stdout
+    assert without.stdout.count("no score on a split kept out of selection: shapes: no split 'other'") == 2
+    assert without.stdout.index("Warning: no score on a split kept out") < without.stdout.index("iteration      4")
     monkeypatch.setattr(retrain, "evaluate", MagicMock(side_effect=UnreadableError("a.png: gone")))
     damaged = dpc(tmp_path, *given)
     assert damaged.returncode == 0
@@ -162,7 +168,10 @@ def test_splits_that_share_an_image_are_refused_the_one_that_scores_the_kept_mod
     (tmp_path / "data" / other / "images" / "a.png").write_bytes(image)
     said = refused(tmp_path)
     assert f"folder, {one}, {other}: images in both: 1." in said
-    assert f"dpc check-data dataset=folder dataset.root={tmp_path}/data" in said
+    named = said.partition("See all that is wrong with: ")[2]
+    assert named.endswith(f"dpc check-data dataset=folder dataset.root={tmp_path}/data 'splits=[train,val,test]'\n")
+    _, command, *given = shlex.split(named)
+    assert dpc(tmp_path / "outputs", command, *given, "workers=1").returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -204,6 +213,29 @@ def test_what_could_not_be_scored_is_refused_before_the_training_and_not_after(s
     put(tmp_path / "data", 10, ("train", "val", "test"))
     Image.fromarray(np.full((33, 33), label, np.uint8)).save(tmp_path / "data" / split / "labels" / "a.png")
     assert complaint in refused(tmp_path)
+
+
+def test_the_labels_that_a_model_is_scored_by_are_looked_through_once_and_again_where_they_have_changed(
+    recorded, monkeypatch, tmp_path
+):
+    put(tmp_path / "data", 10, ("train", "val", "test"))
+    read, whole = [], FileSplit.__getitem__
+    monkeypatch.setattr(FileSplit, "__getitem__", lambda split, index: read.append(split.pairs[index]) or whole(split, index))
+    recorded()
+    assert [Path(labels).parent for _, labels in read] == [Path("val/labels"), Path("test/labels")]
+    recorded()
+    assert len(read) == 2
+    Image.fromarray(np.zeros((33, 33), np.uint8)).save(tmp_path / "data" / "val" / "labels" / "a.png")
+    assert "folder, val: background is the only class that is labelled" in refused(tmp_path)
+
+
+def test_what_is_quick_to_see_is_refused_before_a_label_is_read(monkeypatch, tmp_path):
+    put(tmp_path / "data", 10, ("train", "val", "test"))
+    monkeypatch.setattr(FileSplit, "__getitem__", MagicMock(side_effect=AssertionError("no label need be read")))
+    with alone_in(tmp_path / "outputs" / "folder" / f"retrain-{read_cell('aspp', AnyCell()).digest}"):
+        assert "another command is at work there" in refused(tmp_path)
+    shutil.copy(*(tmp_path / "data" / split / "images" / "a.png" for split in ("train", "test")))
+    assert "folder, train, test: images in both: 1." in refused(tmp_path)
 
 
 def refused(folder, *changes):
