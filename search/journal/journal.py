@@ -61,6 +61,11 @@ class Journal:
         """How much of the file is on the disk for good. What follows was written, and may yet be taken back or lost."""
         return self._end.offset
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was given up: another process may go on with the search."""
+        return self._given_up is not None
+
     def append(self, *events: Event) -> None:
         """Write ``events`` in one go; when this returns they are on the disk.
 

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from models.spec import CellSpec, Operator
 from search.journal.journal import Journal
-from search.journal.lines import JournalError
 from search.journal.record import SearchRecord
 from search.session.hints import program, relative
 from search.tracking.follower import TrackingThread, track
@@ -42,14 +41,10 @@ def follow(
 
     thread = TrackingThread(journal.path, tracking, operators, renewed, say, lambda: journal.safe_bytes, draw)
     thread.start()
-    has_stopped = True
     try:
         yield thread
-    except JournalError:  # another driver may have taken the search over
-        has_stopped = False
-        raise
     finally:
-        if not thread.close(CLOSE_TIMEOUT_S, result_files(folder), has_stopped=has_stopped):
+        if not thread.close(CLOSE_TIMEOUT_S, result_files(folder), has_stopped=not journal.is_lost):
             cure = shlex.join([program("dpc"), "track", f"name={folder.name}"])
             console.print(f"MLflow is behind ({thread.last_error}); nothing is lost: `{cure}` catches up.", soft_wrap=True)
 
