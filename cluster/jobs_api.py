@@ -14,7 +14,7 @@ import requests
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
-from data.system.errors import UserError
+from cluster.errors import SubmitError
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 PROBE_TIMEOUT_S = 5.0
@@ -24,10 +24,6 @@ LOST = (ConnectionError, requests.ConnectionError, requests.Timeout, requests.ex
 HOW_TO_AUTHENTICATE = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH unless ~/.ray/auth_token holds the cluster's"
 )
-
-
-class SubmitError(UserError):
-    """A job that could not be sent, found or followed, in one line."""
 
 
 def full_address(address: str | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from cluster.environment import FILE
-from cluster.jobs_api import SubmitError
+from cluster.errors import SubmitError
 
 UPLOADED_FOLDERS = ("dpc", "search", "cluster", "training", "models", "data", "conf")
 UPLOAD_LIMIT_MIB = 100  # the jobs API answers HTTP 413 above this (DASHBOARD_CLIENT_MAX_SIZE)

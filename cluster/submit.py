@@ -13,8 +13,9 @@ from typing import Any
 from ray.job_submission import JobDetails, JobSubmissionClient
 
 from cluster.environment import WORKER_HOOK
+from cluster.errors import SubmitError
 from cluster.follow import RECONNECT_INTERVAL_S, RECONNECT_TRIES, follow
-from cluster.jobs_api import LOST, SubmitError, connect, find_job, full_address, in_one_line
+from cluster.jobs_api import LOST, connect, find_job, full_address, in_one_line
 from cluster.package import files_to_upload, mib, pack, size_of
 
 DETACHED = 130  # what a shell reports of a command that Ctrl-C ended

@@ -200,6 +200,10 @@ class Config:
             elif isinstance(node, str | int | float) and absolute_path("any", hint, path) is not None:
                 yield path, absolute_path(str(self._typed(node, str, path)), hint, path) or str(node)
 
+    def targets(self) -> Iterator[tuple[str, str]]:
+        """Every ``_target_``: the setting and its value."""
+        return _targets_in(OmegaConf.to_container(self._settings), "")
+
     def plain(self, *keys: str) -> dict[str, Any]:
         """Plain containers of some nodes, for records and comparisons; a target is there as its ``kind``."""
         with one_line():
@@ -283,6 +287,15 @@ def _paths_in(node: Any, where: str) -> Iterator[tuple[str, str]]:
             yield from _paths_in(value, place)
         elif isinstance(value, str) and (named := absolute_path(value, kinds.get(key), place)) is not None:
             yield place, named
+
+
+def _targets_in(node: Any, where: str) -> Iterator[tuple[str, str]]:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        place = f"{where}.{key}" if where else str(key)
+        if key == "_target_":
+            yield place, str(value)
+        else:
+            yield from _targets_in(value, place)
 
 
 def _is_plain(node: Any) -> bool:

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import get_type_hints
 
+from cluster.package import UPLOADED_FOLDERS
 from data.system.paths import absolute
 from search.conf_files import CONF
 from search.config import Config, load
@@ -57,29 +58,29 @@ class SubmitSettings:
 
 def read(config: Config) -> SubmitSettings:
     """The settings of ``dpc submit``. Raises a ConfigError for what is wrong."""
-    _check_sent(config.passed_on, config.value("code", list[str]))
-    variables = _variables(config.value("env", list[str]))
-    return config.read(SubmitSettings, command=_command(*config.passed_on) if config.passed_on else (), variables=variables)
+    code, variables = config.value("code", list[str]), _variables(config.value("env", list[str]))
+    command = _command(*config.passed_on, code=code) if config.passed_on else ()
+    return config.read(SubmitSettings, command=command, variables=variables)
 
 
-def _check_sent(arguments: Sequence[str], code: Sequence[str]) -> None:
+def _check_sent(inner: Config, code: Sequence[str]) -> None:
     """Refuse a ``_target_`` in a module that lies here, and would not be there."""
-    for argument in arguments:
-        setting, _, target = argument.partition("=")
+    sent = {*UPLOADED_FOLDERS, *(Path(path).stem for path in code)}
+    for setting, target in inner.targets():
         module = target.partition(".")[0]
-        is_sent = (CONF.parent / module).is_dir() or module in {Path(path).stem for path in code}
         here = next((path for path in (f"{module}.py", module) if Path(path).exists()), None)
-        if setting.endswith("._target_") and here and not is_sent:
+        if here and module not in sent:
             raise ConfigError(f"{setting}: {here} does not travel with the job; add code=[{here}] before the --.")
 
 
-def _command(command: str, *arguments: str) -> list[str]:
+def _command(command: str, *arguments: str, code: Sequence[str] = ()) -> list[str]:
     """With overrides that make its relative paths absolute. Composing it here finds a typo before the cluster does."""
     overrides = [argument for argument in arguments if not argument.startswith("--")]
     options, config_dir = _options([argument for argument in arguments if argument.startswith("--")])
     if not (CONF / f"{command}.yaml").is_file() or command == "submit":
         raise ConfigError(f"submit: no command {command!r} to submit.")
     inner = load(command, overrides, config_dir)
+    _check_sent(inner, code)
     kind = get_type_hints(import_module(f"search.settings.{command.replace('-', '_')}").read)["return"]
     with one_line():
         paths = dict(inner.paths(kind))

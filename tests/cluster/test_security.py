@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 import requests
 
-from cluster.jobs_api import SubmitError, connect
+from cluster.errors import SubmitError
+from cluster.jobs_api import connect
 from search.cli import main
 from search.journal.lines import read_events
 from search.journal.record import SearchRecord

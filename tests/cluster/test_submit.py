@@ -30,7 +30,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 import cluster.environment
 import cluster.submit
-from cluster.jobs_api import DEFAULT_ADDRESS, SubmitError, connect
+from cluster.errors import SubmitError
+from cluster.jobs_api import DEFAULT_ADDRESS, connect
 from cluster.package import files_to_upload, pack
 from cluster.submit import DETACHED, logs, status, stop, submit
 from search.cli import main
@@ -348,16 +349,26 @@ def test_all_packages_are_sent_and_code_of_ones_own_beside_them(tmp_path):
         files_to_upload(CONF.parent, [tmp_path / "data.py"])
 
 
-def test_a_module_that_lies_here_and_would_not_be_there_is_said_before_anything_is_sent(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("module", ["lies_here", "examples"], ids=["own", "named as a folder of the checkout"])
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [("task._target_={}.Mine", "task"), ("task={{_target_: {}.Mine}}", "task"), ("algorithm=mine", "algorithm")],
+    ids=["setting", "mapping", "file"],
+)
+def test_a_module_that_lies_here_and_would_not_be_there_is_said_before_anything_is_sent(
+    given, where, module, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "lies_here.py").write_text("class MyTask:\n    def __call__(self, cell, seed):\n        yield 0.5\n")
-    given = ["--", "search", "task._target_=lies_here.MyTask"]
-    assert main(["submit", *given]) == 2
+    (tmp_path / f"{module}.py").write_text("class Mine:\n    pass\n")
+    (tmp_path / "conf" / "algorithm").mkdir(parents=True)
+    (tmp_path / "conf" / "algorithm" / "mine.yaml").write_text(f"_target_: {module}.Mine\n")
+    command = ["search", f"--config-dir={tmp_path}/conf", given.format(module)]
+    assert main(["submit", "--", *command]) == 2
     assert capsys.readouterr().err == (
-        "dpc: task._target_: lies_here.py does not travel with the job; add code=[lies_here.py] before the --.\n"
+        f"dpc: {where}._target_: {module}.py does not travel with the job; add code=[{module}.py] before the --.\n"
     )
-    assert read(load("submit", ["code=[lies_here.py]"], passed_on=given[1:])).code == ["lies_here.py"]
+    assert read(load("submit", [f"code=[{module}.py]"], passed_on=command)).code == [f"{module}.py"]
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
