@@ -95,7 +95,8 @@ class Attempts:
         number = proposed.trial
         live = self._live.setdefault(number, _Live(self._kernels))
         live.attempt, live.heard_s = attempt, inf
-        live.room, live.avoided = self._room(live.alone), self._held.avoided(number)
+        live.avoided = self._held.avoided(number)
+        live.room = self._room(live.alone, live.avoided)
         return {
             "trial": number,
             "cell": json.dumps(proposed.cell.to_json()),
@@ -190,7 +191,7 @@ class Attempts:
 
         Returns:
             Attempts to end, as no node is as large as they ask for, or all nodes that they do not avoid have gone; each is
-            followed by one that asks for less.
+            followed by one that asks for less, or avoids none.
         """
         now_s = time.monotonic()
         current = [number for number, attempt in waiting if self.is_current(number, attempt)]
@@ -228,30 +229,32 @@ class Attempts:
     def _try_again(self, number: int) -> None:
         live = self._live[number]
         live.attempt = None
-        needs_more = self._room(live.alone) != self._resources.bundle
+        needs_more = self._room(live.alone, self._held.avoided(number)) != self._resources.bundle
         (self._last if needs_more else self._again).append(self._study.record.trials[number].proposed)
 
-    def _room(self, alone: Short | None) -> dict[str, float]:
+    def _room(self, alone: Short | None, avoided: Sequence[str]) -> dict[str, float]:
         """What an attempt reserves; one that is alone shares no GPU, or not even the node, with another.
 
-        No other trial of ours has room on a node whose CPUs are all taken, so that the largest node's are asked for.
+        No other trial of ours has room on a node whose CPUs are all taken, so that those of the largest node are asked for
+        that is not ``avoided``.
         """
         bundle = self._resources.bundle
         if alone and self._resources.gpu:
             bundle["GPU"] = ceil(self._resources.gpu)
         if alone == Short.NODE:
-            bundle["CPU"] = max(self._free_cpus(), default=self._resources.cpu)
+            bundle["CPU"] = max(self._free_cpus(avoided), default=self._resources.cpu)
         return bundle
 
-    def _free_cpus(self) -> list[float]:
-        """Of each node that can hold a trial, those that no place which is held has."""
-        able = [node for node in nodes() if self._resources.slots_on(node)]
+    def _free_cpus(self, avoided: Sequence[str]) -> list[float]:
+        """Of each node that can hold a trial and is not ``avoided``, those that no place which is held has."""
+        able = [node for node in nodes() if self._resources.slots_on(node) and node.id not in avoided]
         return [node.resources["CPU"] - self._resources.cpu * self._held.on_nodes[node.id] for node in able]
 
     def _is_too_large(self, number: int) -> bool:
         """Whether its attempt asks for more than any node has, though there are some that could hold a trial."""
-        free = self._free_cpus()
-        return bool(free) and max(free) < self._live[number].room["CPU"]
+        live = self._live[number]
+        free = self._free_cpus(live.avoided)
+        return bool(free) and max(free) < live.room["CPU"]
 
     def _ask_for_less(self, number: int) -> str:
         self._say(f"Trial {number} waited for a larger node than any that is left: it gets the largest of those.")

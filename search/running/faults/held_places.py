@@ -48,7 +48,7 @@ class _Held:
 class HeldPlaces:
     """Holds the place of a fault until its trial has shown whether the location or the cell is to blame.
 
-    Tune cannot be told to avoid a GPU or a node. A place that is occupied is avoided by itself, and the trial starts again
+    Tune cannot be told to avoid a GPU. A place that is occupied is avoided by itself, and the trial starts again
     elsewhere. A location that trials share has several places, and each learns that it is broken by a fault of its own.
 
     Where a process died, what would hold its place would die as well: Ray is told of nodes to avoid.

@@ -103,6 +103,19 @@ def test_an_attempt_that_waits_for_nodes_that_have_gone_is_followed_by_one_that_
         assert one.next("third")["avoided"] == ()
 
 
+def test_an_attempt_that_is_alone_asks_for_the_largest_node_of_those_that_it_may_be_on(tmp_path, monkeypatch):
+    there = [Node({"CPU": 64, "GPU": 1}, id="large"), Node({"CPU": 8, "GPU": 1}, id="small")]
+    for module in (attempts, held_places):
+        monkeypatch.setattr(module, "nodes", lambda: there)
+    one = attempts_at_one_trial(tmp_path, [])
+    one.next("first")
+    one.lost(1, "The actor died.", Location("large", "10.0.0.3"))
+    one.next("second")
+    one.try_alone(1, OutOfMemory(Short.NODE, "on 10.0.0.4", "MemoryError"))
+    third = one.next("third")
+    assert (third["avoided"], third["room"]) == (("large",), {"CPU": 8, "GPU": 1})
+
+
 def test_an_attempt_is_silent_from_its_beginning_and_not_while_it_waits_for_a_place(tmp_path, monkeypatch):
     now = SimpleNamespace(monotonic=lambda: 1000.0)
     monkeypatch.setattr(attempts, "time", now)
