@@ -120,7 +120,8 @@ def _parsed(parser: OverridesParser, text: str) -> Override:
         (override,) = parser.parse_overrides([text])
     except HydraException:
         if not can_be_quoted:
-            (override,) = parser.parse_overrides([_HOME_IN_LIST.sub(lambda path: quoted(path[0]), text)])
+            in_quotes = _HOME_IN_LIST.sub(lambda path: quoted(path[0]), value)
+            (override,) = parser.parse_overrides([f"{key}{separator}{in_quotes}"])
             return override
     else:
         _refuse_sweep(key, value, override)

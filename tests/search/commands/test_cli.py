@@ -75,6 +75,7 @@ def complaint(capsys, *arguments):
         (["search", "proxy=[1"], "proxy=[1: not of the form key=value"),
         (["search", "first=[a(b]"], "first=[a(b]: not of the form key=value; close its brackets, and quote"),
         (["search", "experiment"], "experiment: not of the form key=value"),
+        (["search", "name ~mine"], "name ~mine: not of the form key=value."),
         (["search", "space.operators.atrous.rates=[0]"], "at least 1"),
         (["search", "+space.operators.mine._target_=nowhere.Family"], "cannot find 'nowhere.Family'"),
         (["search", "space=any"], "space: must be a CellSpace"),
