@@ -31,7 +31,10 @@ _MASK = 4
 """A bit of TIFF's kinds of page: which pixels of another page count."""
 _TIFF = (b"II*\0", b"MM\0*")
 """How such a file begins."""
-OTHER_TIFF = "a TIFF of this layout is not read: save it as grey or RGB, of 8 or 16 bits or of 32-bit floating-point values"
+OTHER_TIFF = (
+    "it is damaged, or a TIFF of a layout that is not read: save it as grey or RGB, of 8 or 16 bits or of 32-bit "
+    "floating-point values"
+)
 _SIDEWAYS = (5, 6, 7, 8)
 """Values of EXIF's orientation that exchange height and width."""
 

@@ -246,9 +246,14 @@ def test_a_mask_beside_a_picture_is_no_second_one_and_hides_none(file):
         read_image(file(several.getvalue()))
 
 
-def test_a_tiff_that_cannot_be_read_is_told_as_what_to_save_it(file):
-    with pytest.raises(UnreadableError, match="a TIFF of this layout is not read: save it as grey or RGB"):
-        read_image(file(encoded(np.full((2, 2), 0.5), ".tiff")))
+@pytest.mark.parametrize(
+    "tiff",
+    [encoded(np.full((2, 2), 0.5), ".tiff"), encoded(np.zeros((9, 9), np.uint8), ".tiff")[:20]],
+    ids=["other", "damaged"],
+)
+def test_a_tiff_that_cannot_be_read_may_be_damaged_or_is_told_as_what_to_save_it(tiff, file):
+    with pytest.raises(UnreadableError, match="it is damaged, or a TIFF of a layout that is not read: save it as grey or RGB"):
+        read_image(file(tiff))
 
 
 def test_a_preview_beside_a_picture_is_no_second_one(file):
