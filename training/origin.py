@@ -27,12 +27,15 @@ def origin_of(
 def check_origin(checkpoint: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to go on from a state that was made with something else.
 
-    An older one tells less: then a setting was as its default, which changes nothing.
+    An older one tells less: then a setting was as its default, which changes nothing. Weights are compared by their digest,
+    wherever they lie, where both tell it.
 
     Raises:
         UserError: names what differs.
     """
     untold = {"settings": asdict(RetrainSettings(1, 1, 17, 17)), "backbone": asdict(BackboneSettings(""))}
+    if all("weights" in origin.get("data", {}) for origin in (was, now)):
+        was, now = ({**origin, "backbone": {**origin["backbone"], "weights": None}} for origin in (was, now))
     if changed := "; ".join(_differences(was, now, _plain(untold))):
         raise UserError(
             f"{checkpoint}: the state of a training with other settings or data ({changed}). Delete it to start again."

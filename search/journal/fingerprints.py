@@ -47,6 +47,8 @@ def that_decide(settings: Mapping[str, Any]) -> dict[str, Any]:
     values = {path: value for path, value in flat(settings) if (path.partition(".")[2], value) not in _AS_BEFORE}
     for path in ("proxy.eval_batch_size", *(f"training.{name}" for name in WITHOUT_EFFECT)):
         values.pop(path, None)
+    if "weights" in values:  # their digest: it does not count where they lie
+        values.pop("backbone.weights", None)
     if not values.get("deterministic"):
         values.pop("window", None)
     return values

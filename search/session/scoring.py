@@ -158,7 +158,8 @@ def by_training(settings: RetrainSettings, space: CellSpace, images: Images, wor
     join_cluster(workplace, {"output_dir": workplace.output_dir}, images.paths)
     refuse_unfit(images, settings, console)
     backbone = build_backbone(backbone_settings)
-    task = EndToEndTask(dataset, backbone_settings, settings)
+    weights = weights_digest(backbone)
+    task = EndToEndTask(dataset, backbone_settings, settings, {"weights": weights})
     return Scoring(
         on_shared(workplace, task, shared_data(workplace, images.paths)),
         settings.stops,
@@ -166,7 +167,7 @@ def by_training(settings: RetrainSettings, space: CellSpace, images: Images, wor
         settings.cell.filters,
         {
             "backbone": asdict(backbone_settings),
-            "weights": weights_digest(backbone),
+            "weights": weights,
             "data": content_of(images, splits),
             "scoring_code": scoring_code(task, dataset, *space.operator_kinds),
         },

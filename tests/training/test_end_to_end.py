@@ -25,6 +25,7 @@ from training.end_to_end import STATE_FILE, EndToEndTask, Hooks, retrain
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
 from training.losses import segmentation_loss
+from training.origin import check_origin, origin_of
 from training.settings import GpuSettings, OptimizerSettings, RetrainSettings
 from training.step import update
 from training.trained_model import TrainedModel, _set_momentum
@@ -463,6 +464,18 @@ def test_a_state_of_other_data_is_refused_and_one_from_before_data_was_told_goes
     list(retrain(told, CELL, 0, tmp_path / "told"))
     with pytest.raises(UserError, match=r"other settings or data \(data.val was b2 and is b3\)"):
         list(retrain(other, CELL, 0, tmp_path / "told"))
+
+
+def test_a_state_goes_on_with_the_weights_that_it_began_with_wherever_they_lie(tmp_path):
+    was, moved, other = (
+        origin_of(CELL, 0, task().settings, BackboneSettings("local", weights=path), {"weights": digest})
+        for path, digest in (("/a/w", "1f"), ("/b/w", "1f"), ("/a/w", "2f"))
+    )
+    check_origin(tmp_path, was, moved)
+    with pytest.raises(UserError, match=r"\(data.weights was 1f and is 2f\)"):
+        check_origin(tmp_path, was, other)
+    with pytest.raises(UserError, match="backbone.weights was /a/w and is /b/w"):  # from before the digest was told
+        check_origin(tmp_path, {**was, "data": {}}, moved)
 
 
 # Accumulation and average

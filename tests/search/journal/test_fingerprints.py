@@ -24,3 +24,12 @@ def test_a_setting_that_a_journal_is_too_old_to_hold_differs_only_where_it_chang
     )
     assert differences(old, as_before) == ""
     assert differences(as_before, other) == "proxy.optimizer.bias_rate was None and is 2.0"
+
+
+def test_weights_are_known_by_their_digest_and_where_there_is_one_not_by_where_they_lie():
+    was, moved, other = (
+        {"backbone": {"weights": path}, "weights": digest} for path, digest in (("/a/w", "1f"), ("/b/w", "1f"), ("/a/w", "2f"))
+    )
+    assert differences(was, moved) == ""
+    assert differences(was, other) == "weights was 1f and is 2f"
+    assert differences({"backbone": {"weights": "/a/w"}}, {"backbone": {"weights": "/b/w"}}) != ""
