@@ -246,6 +246,7 @@ def test_a_mask_beside_a_picture_is_no_second_one_and_hides_none(file):
         read_image(file(several.getvalue()))
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize(
     "tiff",
     [encoded(np.full((2, 2), 0.5), ".tiff"), encoded(np.zeros((9, 9), np.uint8), ".tiff")[:20]],

@@ -404,7 +404,9 @@ def test_a_setting_is_refused_every_sort_of_value_that_its_type_rules_out(fault_
 
 def test_a_path_below_the_home_is_there_for_every_setting_that_is_a_path(places, monkeypatch):
     monkeypatch.setenv("HOME", places["{folder}"])
-    named = {key: kind for of in COMMANDS for key, kind in typed_settings(of, places).items() if absolute_path("any", kind)}
+    named = {
+        key: kind for of in COMMANDS for key, kind in typed_settings(of, places).items() if absolute_path("any", kind, key)
+    }
     assert {"output_dir", "checkpoint", "images", "output", "picture", "cache.folder", "dataset.root"} <= named.keys()
     for key, kind in named.items():
         understood = []

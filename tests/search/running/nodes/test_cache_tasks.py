@@ -106,7 +106,7 @@ def test_tasks_build_the_cache_that_a_process_builds_byte_for_byte(two_nodes, on
         filler = {"fill": fill, "progress": lambda *done: told.append(done)} if fill else {}
         caches.append(cache_features(dataset, "train", FrozenBackbone.of(BACKBONE, settings), settings, **filler))
     files = sorted(path.name for path in caches[1].iterdir())
-    assert len(files) == 3 * 3 + 1
+    assert len(files) == 3 * 3 + 2  # three of each shard, the manifest and seen.json
     assert [path.name for path in sorted(caches[0].iterdir()) if path.suffix != ".lock"] == files
     for name in files:
         assert (caches[0] / name).read_bytes() == (caches[1] / name).read_bytes()
