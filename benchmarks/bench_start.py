@@ -152,6 +152,7 @@ def worker_steps(folder: Path) -> tuple[float, float]:
             "seed": seed,
             "trial": seed,
             "checkpoint": f"{seed}.safetensors",
+            "kernels": True,
             "room": {"CPU": 1.0},
         }
         for seed in (0, 1)
