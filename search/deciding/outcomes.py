@@ -161,9 +161,9 @@ class _Ranked:
         self._ranking.add(evaluation.trial, evaluation.mious)
 
     def best(self, count: int) -> list[Evaluation]:
-        order = self._order
         if count == 1 and self._evaluations:  # asked for after each trial
             return [self._evaluations[self._ranking.first()]]
+        order = self._order
         if len(order) < len(self._evaluations):
             order = self._order = self._ranking.order().tolist()
         return [self._evaluations[index] for index in order[:count]]

@@ -54,7 +54,7 @@ def why_not_scored(images: Images, split_name: str, console: Console) -> str:
             return label_pixels(split, info, progress).own_K
 
     read = {
-        "content": split.fingerprint(digests_for(images.cache)),
+        "content": content_of(images, [split_name])[split_name],
         "classes": [info.num_classes, info.ignore_label],
         "code": source_digest(type(dataset).__module__, type(split).__module__),
     }
